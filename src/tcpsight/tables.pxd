@@ -1,0 +1,257 @@
+# Generated from tables.py by tools/layout.py (make layout). Do not edit.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+
+cdef enum:
+    LINK_TYPE_TEXT_LENGTHS = 65280
+    OPTION_TIMESTAMPS = 1
+    OPTION_MSS = 2
+    OPTION_WINDOW_SCALE = 4
+    OPTION_SACK_PERMITTED = 8
+    OPTION_SACK = 16
+    OPTION_UNSEQUENCED = 32
+    OPTION_CUT = 64
+    FLAG_FIN = 1
+    FLAG_SYN = 2
+    FLAG_RST = 4
+    FLAG_PSH = 8
+    FLAG_ACK = 16
+    FLAG_URG = 32
+    FLAG_ECE = 64
+    FLAG_CWR = 128
+    FLAG_AE = 256
+    MAX_SACK_BLOCKS = 4
+    REASONS = 19
+
+cdef enum:
+    DIRECTION_CLIENT = 0
+    DIRECTION_SERVER = 1
+
+cdef enum:
+    KIND_NEW = 0
+    KIND_RETRANSMISSION = 1
+    KIND_OUT_OF_ORDER = 2
+    KIND_KEEP_ALIVE = 3
+    KIND_ZERO_WINDOW_PROBE = 4
+    KIND_DUPLICATE = 5
+
+cdef enum:
+    STATE_UNANSWERED = 0
+    STATE_HANDSHAKING = 1
+    STATE_REFUSED = 2
+    STATE_CLOSED = 3
+    STATE_CLIENT_RESET = 4
+    STATE_SERVER_RESET = 5
+    STATE_HALF_CLOSED = 6
+    STATE_OPEN = 7
+
+cdef enum:
+    ROLE_OPTION = 0
+    ROLE_SYN = 1
+    ROLE_SYN_ACK = 2
+    ROLE_PORT = 3
+    ROLE_FIRST = 4
+
+cdef enum:
+    BOUNDARY_OPENED = 0
+    BOUNDARY_ENDED = 1
+
+cdef enum:
+    REASON_TRUNCATED_FRAME = 0
+    REASON_UNKNOWN_LINK_TYPE = 1
+    REASON_NOT_IP = 2
+    REASON_NOT_TCP = 3
+    REASON_FRAGMENT = 4
+    REASON_MALFORMED_IP = 5
+    REASON_MALFORMED_TCP = 6
+    REASON_UNREADABLE_TEXT = 7
+    REASON_KERNEL_DROP = 8
+    REASON_INTERFACE_DROP = 9
+    REASON_CAPTURE_DUPLICATE = 10
+    REASON_AMBIGUOUS_DUPLICATE = 11
+    REASON_CAPTURE_GAP = 12
+    REASON_UNSEQUENCED = 13
+    REASON_TIME_BACKWARDS = 14
+    REASON_TIME_JUMP = 15
+    REASON_RESET_OUTSIDE_WINDOW = 16
+    REASON_SEGMENT_OUTSIDE_WINDOW = 17
+    REASON_HOLE_OVERFLOW = 18
+
+cdef struct Frame:
+    int64_t frame_number
+    int64_t time_ns
+    int64_t position
+    int64_t frame_in_file
+    uint32_t captured_bytes
+    uint32_t wire_bytes
+    uint32_t interface_id
+    uint16_t link_type
+    uint16_t file
+
+cdef struct Header:
+    int64_t frame_number
+    int64_t time_ns
+    int64_t frame_in_file
+    uint8_t source_address[16]
+    uint8_t destination_address[16]
+    uint16_t source_port
+    uint16_t destination_port
+    uint32_t sequence_number
+    uint32_t acknowledgment_number
+    int32_t payload_bytes
+    int32_t captured_payload_bytes
+    uint16_t flags
+    uint16_t window
+    uint8_t ip_version
+    uint8_t options
+    uint8_t window_scale
+    uint8_t sack_count
+    uint16_t mss_bytes
+    uint16_t ip_id
+    uint16_t checksum
+    uint16_t file
+    uint8_t ttl
+    uint8_t padding[3]
+    uint32_t timestamp_value
+    uint32_t timestamp_echo
+    uint32_t interface_id
+    uint32_t options_hash
+    uint32_t sack[8]
+
+cdef struct Segment:
+    int64_t frame_number
+    int64_t time_ns
+    int64_t connection_id
+    int64_t offset
+    int64_t acked_offset
+    uint32_t slot
+    int32_t payload_bytes
+    int32_t new_bytes
+    int32_t new_at
+    int32_t window_bytes
+    uint16_t flags
+    uint8_t direction
+    uint8_t kind
+
+cdef struct Boundary:
+    int64_t connection_id
+    int64_t time_ns
+    uint8_t client_address[16]
+    uint8_t server_address[16]
+    uint16_t client_port
+    uint16_t server_port
+    uint32_t slot
+    int32_t position
+    uint8_t boundary
+    uint8_t ip_version
+
+cdef struct Connection:
+    int64_t connection_id
+    char community_id[30]
+    uint8_t client_address[16]
+    uint16_t client_port
+    uint8_t server_address[16]
+    uint16_t server_port
+    uint8_t ip_version
+    uint8_t role_source
+    uint8_t state
+    uint8_t is_sequenced
+    uint8_t is_approximate
+    int64_t start_ns
+    int64_t end_ns
+    int64_t duration_ns
+    int64_t connect_attempts
+    int64_t connect_ns
+    int64_t server_handshake_rtt_ns
+    int64_t client_handshake_rtt_ns
+    int64_t client_isn
+    int64_t server_isn
+    int64_t client_bytes
+    int64_t server_bytes
+    int64_t client_segments
+    int64_t server_segments
+    int64_t client_retransmissions
+    int64_t server_retransmissions
+    int64_t client_control_retransmissions
+    int64_t server_control_retransmissions
+    int64_t client_retransmitted_bytes
+    int64_t server_retransmitted_bytes
+    int64_t client_gap_bytes
+    int64_t server_gap_bytes
+    int64_t duplicates
+    int64_t ignored_resets
+    int64_t requests
+    int64_t unanswered
+    uint8_t is_farewell
+    int64_t unsolicited_bytes
+
+cdef struct Request:
+    int64_t connection_id
+    int64_t request_index
+    uint8_t client_address[16]
+    uint16_t client_port
+    uint8_t server_address[16]
+    uint16_t server_port
+    uint8_t ip_version
+    int64_t request_first_ns
+    int64_t request_last_ns
+    int64_t response_first_ns
+    int64_t response_last_ns
+    int64_t request_bytes
+    int64_t response_bytes
+    int64_t arrival_ns
+    int64_t completion_ns
+    int64_t response_time_ns
+    uint8_t is_overlapped
+
+cdef struct UnansweredRequest:
+    int64_t connection_id
+    int64_t request_index
+    uint8_t client_address[16]
+    uint16_t client_port
+    uint8_t server_address[16]
+    uint16_t server_port
+    uint8_t ip_version
+    int64_t request_first_ns
+    int64_t request_last_ns
+    int64_t response_first_ns
+    int64_t response_last_ns
+    int64_t request_bytes
+    int64_t response_bytes
+    int64_t arrival_ns
+    int64_t completion_ns
+    int64_t response_time_ns
+    uint8_t is_overlapped
+    int64_t end_ns
+
+cdef struct RequestCount:
+    int64_t connection_id
+    int64_t requests
+    int64_t unanswered
+    int64_t unsolicited_bytes
+    uint8_t is_farewell
+
+cdef struct Interval:
+    int64_t start_ns
+    int64_t length_ns
+    uint8_t is_partial
+    uint8_t is_gap
+    int64_t arrivals
+    int64_t completions
+    int64_t backlog
+    int64_t unanswered
+    int64_t unanswered_backlog
+    int64_t unanswered_weighted_ns
+    double arrival_rate_per_s
+    double throughput_per_s
+    double concurrency
+    int64_t busy_ns
+    double utilization_fraction
+    int64_t weighted_ns
+    int64_t response_time_sum_ns
+    double response_time_mean_ns
+    int64_t response_time_p50_ns
+    int64_t response_time_p95_ns
+    int64_t response_time_p99_ns
+    int64_t response_time_max_ns
+    double response_time_dispersion_ns
+    int64_t late

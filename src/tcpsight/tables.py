@@ -1,0 +1,520 @@
+"""The nouns: every table and column that passes between rooms, with type, unit and meaning.
+
+Theory of operation
+-------------------
+A table is a block of packed rows (a NumPy structured array) whose layout equals a C struct, so that
+kernels walk rows with one pointer while Python sees columns: ``requests.arrival_ns`` is a strided view of
+field ``arrival_ns``. The C side, ``tables.pxd``, is generated from this file (``make layout``), so a column is
+declared once. Rooms reuse the blocks they return: a table is valid until the next call of the room
+that gave it; `Table.copy` keeps one.
+
+Units: names that end in ``_ns`` hold nanoseconds, an instant since the Unix epoch when the unit says ``epoch ns``
+and a duration when it says ``ns``. Unknown is −1 in integers unless the column names another null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self, overload
+
+import numpy as np
+
+INT64_MIN = -(2**63)
+"""The null of stream offsets, where −1 is the offset of the SYN."""
+
+MAX_SACK_BLOCKS = 4
+"""A TCP header has room for four SACK blocks (RFC 2018 §3)."""
+
+DIRECTIONS = ("client", "server")
+"""Who sent it."""
+
+KINDS = ("new", "retransmission", "out_of_order", "keep_alive", "zero_window_probe", "duplicate")
+"""What a segment is; see `Segments.kind`."""
+
+STATES = ("unanswered", "handshaking", "refused", "closed", "client_reset", "server_reset", "half_closed", "open")
+"""How far a connection came; see `Connections.state`."""
+
+ROLE_SOURCES = ("option", "syn", "syn_ack", "port", "first")
+"""How client and server were told apart, best evidence first."""
+
+BOUNDARIES = ("opened", "ended")
+"""The two ends of a connection's use of a slot."""
+
+REASONS = (
+    "truncated_frame",
+    "unknown_link_type",
+    "not_ip",
+    "not_tcp",
+    "fragment",
+    "malformed_ip",
+    "malformed_tcp",
+    "unreadable_text",
+    "kernel_drop",
+    "interface_drop",
+    "capture_duplicate",
+    "ambiguous_duplicate",
+    "capture_gap",
+    "unsequenced",
+    "time_backwards",
+    "time_jump",
+    "reset_outside_window",
+    "segment_outside_window",
+    "hole_overflow",
+)
+"""Why something in the capture did not become a number; see `Unseen.reason`."""
+
+REASON_TEXTS = {
+    "truncated_frame": "frames whose captured bytes end before the TCP header does",
+    "unknown_link_type": "frames of a link type that tcpsight does not decode",
+    "not_ip": "frames that are not IP (ARP, LLDP and the like)",
+    "not_tcp": "IP packets that are not TCP",
+    "fragment": "IP fragments (not reassembled)",
+    "malformed_ip": "packets whose IP header contradicts itself",
+    "malformed_tcp": "packets whose TCP header contradicts itself",
+    "unreadable_text": "lines of tcpdump text that were not understood",
+    "kernel_drop": "frames that the capturing machine says it dropped",
+    "interface_drop": "frames that the interface says it dropped",
+    "capture_duplicate": "segments captured twice; counted once",
+    "ambiguous_duplicate": "segments that may be captured twice or sent twice; counted as sent twice",
+    "capture_gap": "stream bytes acknowledged or passed over but never captured",
+    "unsequenced": "segments from text without sequence numbers; losses and retransmissions are invisible in them",
+    "time_backwards": "frames stamped earlier than the frame before them",
+    "time_jump": "frames stamped more than an hour ahead, not confirmed by the next frame",
+    "reset_outside_window": "RSTs outside the receive window; ignored",
+    "segment_outside_window": "segments more than a gigabyte away from their stream; ignored",
+    "hole_overflow": "holes beyond the 16 that are kept per direction; counts of that connection are approximate",
+}
+"""What each reason means, for people."""
+
+LINK_TYPE_TEXT_LENGTHS = 65_280
+"""Pseudo link type of frames made from tcpdump text that shows lengths only: IP with sequence numbers unknown."""
+
+# Bits of Headers.options.
+OPTION_TIMESTAMPS = 1
+OPTION_MSS = 2
+OPTION_WINDOW_SCALE = 4
+OPTION_SACK_PERMITTED = 8
+OPTION_SACK = 16
+OPTION_UNSEQUENCED = 32
+OPTION_CUT = 64
+
+# Bits of Headers.flags and Segments.flags (RFC 9293 §3.1; AE from RFC 9768).
+FLAG_FIN = 0x01
+FLAG_SYN = 0x02
+FLAG_RST = 0x04
+FLAG_PSH = 0x08
+FLAG_ACK = 0x10
+FLAG_URG = 0x20
+FLAG_ECE = 0x40
+FLAG_CWR = 0x80
+FLAG_AE = 0x100
+
+
+class Column:
+    """One column: how it is stored, in what unit, and what it means.
+
+    Reading it from a table gives the column as a NumPy view, shape (rows,) or (rows, width).
+    """
+
+    __slots__ = ("dtype", "internal", "meaning", "name", "names", "null", "unit", "width")
+
+    def __init__(
+        self,
+        dtype: str,
+        unit: str,
+        meaning: str,
+        *,
+        null: int | None = None,
+        names: tuple[str, ...] | None = None,
+        width: int = 1,
+        internal: bool = False,
+    ) -> None:
+        self.dtype = dtype
+        self.unit = unit
+        self.meaning = meaning
+        self.null = null
+        self.names = names
+        self.width = width
+        self.internal = internal
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, table: None, owner: type) -> Column: ...
+    @overload
+    def __get__(self, table: Table, owner: type) -> np.ndarray[Any, Any]: ...
+    def __get__(self, table: Table | None, owner: type) -> Column | np.ndarray[Any, Any]:
+        if table is None:
+            return self
+        view: np.ndarray[Any, Any] = table.rows[self.name]
+        return view
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the column holds IP addresses, 16 bytes each (IPv4 in the last four)."""
+        return self.unit == "address"
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the column holds truth values."""
+        return self.unit == "bool"
+
+
+def column(
+    dtype: str,
+    unit: str,
+    meaning: str,
+    *,
+    null: int | None = None,
+    names: tuple[str, ...] | None = None,
+    width: int = 1,
+    internal: bool = False,
+) -> Column:
+    """Declare a column.
+
+    Parameters
+    ----------
+    dtype : str
+        NumPy type name of one element.
+    unit : str
+        ``ns``, ``epoch ns``, ``B``, ``bool``, ``address`` or empty.
+    meaning : str
+        What the number tells, in a line; the reference page is made from it.
+    null : int, optional
+        The value that stands for unknown.
+    names : tuple of str, optional
+        For enumerations: what each number is called in every output.
+    width : int
+        Elements per row; 16 for addresses.
+    internal : bool
+        True for columns that only rooms use; no output shows them.
+    """
+    return Column(dtype, unit, meaning, null=null, names=names, width=width, internal=internal)
+
+
+class Table:
+    """Rows of one kind, stored packed; every column is an attribute.
+
+    Parameters
+    ----------
+    rows : ndarray
+        Structured array of this table's `dtype`, shape (n,).
+    until_ns : int, optional
+        How far capture time has come with this batch; None where the rows themselves tell.
+    """
+
+    __slots__ = ("rows", "until_ns")
+
+    columns: ClassVar[tuple[Column, ...]] = ()
+    dtype: ClassVar[np.dtype[Any]] = np.dtype([])
+
+    def __init_subclass__(cls) -> None:
+        # A subclass of a table repeats its columns first, so that its rows begin with the same layout.
+        inherited = {c.name: c for c in cls.columns}
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Column)}
+        cls.columns = tuple((inherited | own).values())
+        cls.dtype = np.dtype([_field(c) for c in cls.columns], align=True)
+
+    def __init__(self, rows: np.ndarray[Any, Any] | None = None, until_ns: int | None = None) -> None:
+        self.rows = np.zeros(0, self.dtype) if rows is None else rows
+        self.until_ns = until_ns
+
+    @classmethod
+    def allocate(cls, n: int) -> Self:
+        """Make a table of `n` zeroed rows."""
+        return cls(np.zeros(n, cls.dtype))
+
+    @classmethod
+    def concatenate(cls, tables: list[Self]) -> Self:
+        """Make one table of several, in order; the rows are copied."""
+        if not tables:
+            return cls()
+        return cls(np.concatenate([t.rows for t in tables]), tables[-1].until_ns)
+
+    def copy(self) -> Self:
+        """Keep these rows beyond the next call of the room that gave them."""
+        return type(self)(self.rows.copy(), self.until_ns)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, where: slice | np.ndarray[Any, Any]) -> Self:
+        return type(self)(self.rows[where], self.until_ns)
+
+    def __iter__(self) -> Iterator[np.void]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} rows>"
+
+
+def _field(c: Column) -> tuple[Any, ...]:
+    return (c.name, c.dtype) if c.width == 1 else (c.name, c.dtype, (c.width,))
+
+
+class Frames(Table):
+    """One row per captured frame, in capture order; the bytes are in `data`."""
+
+    __slots__ = ("data",)
+
+    frame_number = column("int64", "", "number of the frame in the whole capture: 1, 2, 3 …, counted before any filter")
+    time_ns = column("int64", "epoch ns", "capture timestamp")
+    position = column("int64", "B", "where the frame's bytes begin in `data`", internal=True)
+    frame_in_file = column("int64", "", "number of the frame in its own file: 1, 2, 3 …")
+    captured_bytes = column("uint32", "B", "bytes captured")
+    wire_bytes = column("uint32", "B", "bytes on the wire as the capture states them")
+    interface_id = column("uint32", "", "index of the capture interface, counted through all files")
+    link_type = column("uint16", "", "LINKTYPE_ number of the frame's first header")
+    file = column("uint16", "", "index of the file in the order given")
+
+    def __init__(
+        self, rows: np.ndarray[Any, Any] | None = None, until_ns: int | None = None, data: Any = b""
+    ) -> None:
+        super().__init__(rows, until_ns)
+        self.data = data
+
+
+class Headers(Table):
+    """One row per TCP segment as it was on the wire: numbers still wrap, nobody is client yet."""
+
+    frame_number = column("int64", "", "the frame that carried it")
+    time_ns = column("int64", "epoch ns", "capture timestamp")
+    frame_in_file = column("int64", "", "number of the frame in its own file")
+    source_address = column("uint8", "address", "sender", width=16)
+    destination_address = column("uint8", "address", "receiver", width=16)
+    source_port = column("uint16", "", "sender's port")
+    destination_port = column("uint16", "", "receiver's port")
+    sequence_number = column("uint32", "", "sequence number, modulo 2³²")
+    acknowledgment_number = column("uint32", "", "acknowledgment number, modulo 2³²; void without ACK")
+    payload_bytes = column("int32", "B", "TCP payload by the IP header's length, SYN and FIN excluded")
+    captured_payload_bytes = column("int32", "B", "how many payload bytes the capture holds")
+    flags = column("uint16", "", "TCP flags, FIN = 1 … AE = 256")
+    window = column("uint16", "", "window field, unscaled")
+    ip_version = column("uint8", "", "4 or 6")
+    options = column("uint8", "", "OPTION_ bits: which TCP options were seen", internal=True)
+    window_scale = column("uint8", "", "shift count of the window scale option (at most 14, RFC 7323 §2.3)")
+    sack_count = column("uint8", "", "SACK blocks in `sack`")
+    mss_bytes = column("uint16", "B", "maximum segment size option")
+    ip_id = column("uint16", "", "IPv4 identification; 0 for IPv6")
+    checksum = column("uint16", "", "TCP checksum as captured")
+    file = column("uint16", "", "index of the file")
+    ttl = column("uint8", "", "IPv4 time to live or IPv6 hop limit")
+    padding = column("uint8", "", "", width=3, internal=True)
+    timestamp_value = column("uint32", "", "TSval (RFC 7323)")
+    timestamp_echo = column("uint32", "", "TSecr (RFC 7323)")
+    interface_id = column("uint32", "", "index of the capture interface")
+    options_hash = column("uint32", "", "hash of the raw option bytes, to recognise capture duplicates", internal=True)
+    sack = column("uint32", "", "left and right edges of the SACK blocks, modulo 2³²", width=2 * MAX_SACK_BLOCKS)
+
+
+class Segments(Table):
+    """One row per TCP segment in capture order, row for row with the Headers it was made from.
+
+    Offsets are 64-bit positions in the sender's stream: the first payload byte is 0, the SYN −1.
+    """
+
+    frame_number = column("int64", "", "the frame that carried it")
+    time_ns = column("int64", "epoch ns", "capture timestamp")
+    connection_id = column("int64", "", "the frame that opened its connection")
+    offset = column("int64", "B", "stream offset of the first payload byte; null if unknown", null=INT64_MIN)
+    acked_offset = column(
+        "int64", "B", "stream offset in the other direction up to which it acknowledges; null if unknown", null=INT64_MIN
+    )
+    slot = column("uint32", "", "recycled index of the connection's state, the same in every room", internal=True)
+    payload_bytes = column("int32", "B", "TCP payload length, SYN and FIN excluded")
+    new_bytes = column("int32", "B", "payload bytes not captured before in this direction")
+    new_at = column("int32", "B", "where the first new byte lies, counted from `offset`", internal=True)
+    window_bytes = column("int32", "B", "receive window offered, scaled; null if the scale is unknown", null=-1)
+    flags = column("uint16", "", "TCP flags, FIN = 1 … AE = 256")
+    direction = column("uint8", "", "who sent it", names=DIRECTIONS)
+    kind = column(
+        "uint8",
+        "",
+        "new: nothing in it was captured before (or it carries no data); retransmission: all its data, SYN or FIN had been sent; "
+        "out_of_order: it fills a hole; keep_alive; zero_window_probe; duplicate: the same segment captured twice",
+        names=KINDS,
+    )
+
+
+class Boundaries(Table):
+    """Where, among the segments of a batch, connections open and end.
+
+    Rooms after `connections` keep state by slot; a boundary tells them when a slot changes hands.
+    """
+
+    connection_id = column("int64", "", "the connection")
+    time_ns = column(
+        "int64",
+        "epoch ns",
+        "opened: its first segment; ended: its last segment if it closed or was reset, else when it timed out or the capture ended",
+    )
+    client_address = column("uint8", "address", "client", width=16)
+    server_address = column("uint8", "address", "server", width=16)
+    client_port = column("uint16", "", "client's port")
+    server_port = column("uint16", "", "server's port")
+    slot = column("uint32", "", "index of the connection's state", internal=True)
+    position = column("int32", "", "it happens before the segment at this row of the batch", internal=True)
+    boundary = column("uint8", "", "opened or ended", names=BOUNDARIES)
+    ip_version = column("uint8", "", "4 or 6")
+
+
+class Connections(Table):
+    """One row per connection, in the order in which they became final."""
+
+    connection_id = column("int64", "", "number of the frame that opened it: unique, and a place to look")
+    community_id = column("S30", "", "Community ID v1, seed 0", width=1)
+    client_address = column("uint8", "address", "client: it sent the SYN", width=16)
+    client_port = column("uint16", "", "client's port")
+    server_address = column("uint8", "address", "server", width=16)
+    server_port = column("uint16", "", "server's port")
+    ip_version = column("uint8", "", "4 or 6")
+    role_source = column("uint8", "", "how the roles were known, decided at the first segment", names=ROLE_SOURCES)
+    state = column("uint8", "", "how far it came", names=STATES)
+    is_sequenced = column("uint8", "bool", "whether sequence numbers were there to count by")
+    is_approximate = column("uint8", "bool", "whether more holes occurred than are kept, so that counts may be off")
+    start_ns = column("int64", "epoch ns", "first segment")
+    end_ns = column("int64", "epoch ns", "last segment")
+    duration_ns = column("int64", "ns", "from the first segment to the last")
+    connect_attempts = column("int64", "", "SYNs with the same ISN sent until one was answered; 0 if no SYN was seen")
+    connect_ns = column("int64", "ns", "first SYN to the ACK that completes the handshake", null=-1)
+    server_handshake_rtt_ns = column("int64", "ns", "SYN to SYN-ACK as seen here", null=-1)
+    client_handshake_rtt_ns = column("int64", "ns", "SYN-ACK to ACK as seen here", null=-1)
+    client_isn = column("int64", "", "client's initial sequence number", null=-1)
+    server_isn = column("int64", "", "server's initial sequence number", null=-1)
+    client_bytes = column("int64", "B", "stream bytes the client sent, by sequence number", null=-1)
+    server_bytes = column("int64", "B", "stream bytes the server sent, by sequence number", null=-1)
+    client_segments = column("int64", "", "segments the client sent, capture duplicates excluded")
+    server_segments = column("int64", "", "segments the server sent, capture duplicates excluded")
+    client_retransmissions = column("int64", "", "segments without any new byte, SYN and FIN included", null=-1)
+    server_retransmissions = column("int64", "", "segments without any new byte, SYN-ACK and FIN included", null=-1)
+    client_control_retransmissions = column("int64", "", "of those, repeated SYNs and FINs", null=-1)
+    server_control_retransmissions = column("int64", "", "of those, repeated SYN-ACKs and FINs", null=-1)
+    client_retransmitted_bytes = column("int64", "B", "payload bytes the client sent again", null=-1)
+    server_retransmitted_bytes = column("int64", "B", "payload bytes the server sent again", null=-1)
+    client_gap_bytes = column("int64", "B", "client's stream bytes acknowledged or passed over, never captured", null=-1)
+    server_gap_bytes = column("int64", "B", "server's stream bytes acknowledged or passed over, never captured", null=-1)
+    duplicates = column("int64", "", "segments captured twice, excluded from every other count")
+    ignored_resets = column("int64", "", "RSTs outside the receive window")
+    requests = column("int64", "", "answered requests")
+    unanswered = column("int64", "", "1 if the last request was never answered")
+    is_farewell = column("uint8", "bool", "whether the last client data was followed only by the client's FIN")
+    unsolicited_bytes = column("int64", "B", "server bytes before any request (greetings)")
+
+
+class Requests(Table):
+    """One row per answered request, in the order in which they became final."""
+
+    connection_id = column("int64", "", "the connection that carried it")
+    request_index = column("int64", "", "0, 1, 2 … in its connection")
+    client_address = column("uint8", "address", "client", width=16)
+    client_port = column("uint16", "", "client's port")
+    server_address = column("uint8", "address", "server", width=16)
+    server_port = column("uint16", "", "server's port")
+    ip_version = column("uint8", "", "4 or 6", internal=True)
+    request_first_ns = column("int64", "epoch ns", "first client segment with new bytes of it")
+    request_last_ns = column("int64", "epoch ns", "last client segment with new bytes of it")
+    response_first_ns = column("int64", "epoch ns", "first server segment with new bytes of its answer", null=-1)
+    response_last_ns = column("int64", "epoch ns", "last server segment with new bytes of its answer", null=-1)
+    request_bytes = column("int64", "B", "new stream bytes of the request")
+    response_bytes = column("int64", "B", "new stream bytes of the response")
+    arrival_ns = column("int64", "epoch ns", "start of the response time, by --start-end")
+    completion_ns = column("int64", "epoch ns", "end of the response time, by --start-end", null=-1)
+    response_time_ns = column("int64", "ns", "completion − arrival", null=-1)
+    is_overlapped = column("uint8", "bool", "whether client bytes of it were sent while a response was still going on")
+
+
+class Unanswered(Requests):
+    """One row per request that was never answered: the Requests columns with null response times.
+
+    `end_ns` is when it stopped waiting: the end of its connection or of the capture.
+    """
+
+    end_ns = column("int64", "epoch ns", "last segment of its connection, or end of the capture where it was still open")
+
+
+class RequestCounts(Table):
+    """What `requests` knows about a connection when it ends; these columns complete its Connections row."""
+
+    connection_id = column("int64", "", "the connection")
+    requests = column("int64", "", "answered requests")
+    unanswered = column("int64", "", "1 if the last request was never answered")
+    unsolicited_bytes = column("int64", "B", "server bytes before any request")
+    is_farewell = column("uint8", "bool", "whether the last client data was followed only by the client's FIN")
+
+
+class Intervals(Table):
+    """One row per slice [start, end) of capture time, empty ones included."""
+
+    start_ns = column("int64", "epoch ns", "start of the slice, aligned to the epoch unless it is the first")
+    length_ns = column("int64", "ns", "its length")
+    is_partial = column("uint8", "bool", "whether the capture began or ended inside it")
+    is_gap = column("uint8", "bool", "whether this row stands for over 100,000 empty slices in a row")
+    arrivals = column("int64", "", "answered requests that arrived in it")
+    completions = column("int64", "", "answered requests that completed in it")
+    backlog = column("int64", "", "answered requests resident at its end")
+    unanswered = column("int64", "", "requests that arrived in it and were never answered")
+    unanswered_backlog = column("int64", "", "never-answered requests resident at its end")
+    unanswered_weighted_ns = column("int64", "ns", "residence of never-answered requests inside it")
+    arrival_rate_per_s = column("float64", "1/s", "arrivals / length")
+    throughput_per_s = column("float64", "1/s", "completions / length")
+    concurrency = column("float64", "", "time-averaged requests resident: weighted_ns / length_ns")
+    busy_ns = column("int64", "ns", "time with at least one request resident")
+    utilization_fraction = column("float64", "", "busy_ns / length_ns")
+    weighted_ns = column("int64", "ns", "residence of requests inside it, summed over requests")
+    response_time_sum_ns = column("int64", "ns", "sum of response times of the requests that arrived in it")
+    response_time_mean_ns = column("float64", "ns", "their mean", null=-1)
+    response_time_p50_ns = column("int64", "ns", "their median, nearest rank", null=-1)
+    response_time_p95_ns = column("int64", "ns", "their 95th percentile, nearest rank", null=-1)
+    response_time_p99_ns = column("int64", "ns", "their 99th percentile, nearest rank", null=-1)
+    response_time_max_ns = column("int64", "ns", "their maximum", null=-1)
+    response_time_dispersion_ns = column("float64", "ns", "their population variance / mean (index of dispersion)", null=-1)
+    late = column("int64", "", "live only: completions that came after their slice had been printed")
+
+
+class Unseen(Table):
+    """What was not understood, counted: one row per reason that occurred."""
+
+    reason = column("uint8", "", "why it did not become a number", names=REASONS)
+    count = column("int64", "", "how many (frames, segments or lines, as the reason says)")
+    bytes = column("int64", "B", "how many bytes, where bytes are what is missing")
+    first_frame = column("int64", "", "first frame where it happened; null if no frame is to blame", null=-1)
+
+
+class UnseenCounter:
+    """Counts, per reason, what a room did not understand.
+
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (reasons, 3)
+        Count, bytes and first frame (0 while none) of each of `REASONS`; kernels write into it.
+    """
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts = np.zeros((len(REASONS), 3), np.int64)
+
+    def add(self, reason: str, count: int = 1, byte_count: int = 0, frame_number: int = 0) -> None:
+        """Count `count` occurrences of `reason`, first met at `frame_number` (0: no frame is to blame)."""
+        row = self.counts[REASONS.index(reason)]
+        row[0] += count
+        row[1] += byte_count
+        if frame_number and (row[2] == 0 or frame_number < row[2]):
+            row[2] = frame_number
+
+    def merge(self, other: UnseenCounter) -> None:
+        """Add what another room, or another worker, counted."""
+        first, theirs = self.counts[:, 2], other.counts[:, 2]
+        first[:] = np.where(first == 0, theirs, np.where(theirs == 0, first, np.minimum(first, theirs)))
+        self.counts[:, :2] += other.counts[:, :2]
+
+    def table(self) -> Unseen:
+        """Give one row per reason that occurred, in the order of `REASONS`."""
+        where = np.flatnonzero(self.counts[:, 0] | self.counts[:, 1])
+        table = Unseen.allocate(len(where))
+        table.reason[:] = where
+        table.count[:], table.bytes[:] = self.counts[where, 0], self.counts[where, 1]
+        table.first_frame[:] = np.where(self.counts[where, 2] == 0, -1, self.counts[where, 2])
+        return table
