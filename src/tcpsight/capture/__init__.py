@@ -1,0 +1,1 @@
+"""Takes a file, a pipe or an interface, gives Frames."""

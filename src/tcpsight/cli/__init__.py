@@ -1,0 +1,1 @@
+"""Takes a command line, gives an answer on standard output and an exit status."""

@@ -1,0 +1,1 @@
+"""Takes Headers, gives Segments and Connections."""

@@ -1,0 +1,1 @@
+"""Takes Frames, gives Headers."""

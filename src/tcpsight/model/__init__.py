@@ -1,0 +1,1 @@
+"""Takes Requests and Connections, gives Intervals, Fit and Findings."""

@@ -1,0 +1,1 @@
+"""Takes Segments, gives Network: round trips and recovery by connection and direction."""

@@ -1,0 +1,1 @@
+"""Takes Segments, gives Requests."""
