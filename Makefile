@@ -1,0 +1,50 @@
+# Bare `make` prints what there is.
+PYTHON ?= python3
+PYTEST_ARGS ?= -n auto --dist loadfile
+BENCH_ARGS ?=
+ROOMS ?=
+
+KERNEL_TESTS = $(wildcard tests/unit tests/reference tests/properties)
+CHECKED = build/checked
+
+.DEFAULT_GOAL := help
+.PHONY: help build layout test check format checked bench wheel clean
+
+help: ## Print this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Compile the kernels in place, those that changed (ROOMS=decode,requests for some rooms only)
+	TCPSIGHT_ROOMS='$(ROOMS)' $(PYTHON) setup.py -q build_ext --inplace
+
+layout: ## Write src/tcpsight/tables.pxd from tables.py
+	$(PYTHON) tools/layout.py
+
+test: build ## Run the tests (PYTEST_ARGS='-x tests/unit' to choose)
+	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+check: ## Lint, format check, types, import contracts, layout of tables.pxd
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) tools/layout.py --check
+	$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
+
+format: ## Format the code, mend what ruff can mend
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+checked: ## Run the kernels' tests with bounds, overflow and undefined behaviour checks compiled in
+	TCPSIGHT_CHECKED=1 $(PYTHON) setup.py -q build --build-base $(CHECKED) --build-lib $(CHECKED)/lib
+	TCPSIGHT_CHECKED=1 PYTHONPATH=$(CHECKED)/lib UBSAN_OPTIONS=print_stacktrace=1 \
+		$(PYTHON) -m pytest $(PYTEST_ARGS) $(KERNEL_TESTS)
+
+bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
+	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)
+
+wheel: ## Build a wheel into dist/
+	$(PYTHON) -m build --wheel --outdir dist
+
+clean: ## Remove everything that was built
+	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src -name '*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,76 @@
+"""What every test may ask for: programs, captures recorded elsewhere, and which build it runs on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tcpsight
+
+ROOT = Path(__file__).resolve().parents[1]
+# Captures and genuine outputs that are not part of the repository lie beside it.
+BESIDE = ROOT.parent / "shared"
+# In CI a missing program is a hole in the installation, not a reason to skip.
+PEERS_ARE_REQUIRED = os.environ.get("TCPSIGHT_REQUIRE_PEERS", "0") not in ("", "0")
+IS_CHECKED = os.environ.get("TCPSIGHT_CHECKED", "0") not in ("", "0")
+
+
+def require_program(name: str) -> str:
+    """Give the path of a program, or skip the test and name it.
+
+    Servers live in ``/usr/sbin`` and PostgreSQL's in a folder of its version, which are not on everyone's path.
+    """
+    places = [os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"]
+    places += sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    found = shutil.which(name, path=os.pathsep.join(places))
+    if found is not None:
+        return found
+    message = f"needs the program {name}, which is not installed"
+    if PEERS_ARE_REQUIRED:
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def require_folder(path: Path) -> Path:
+    """Give a folder, or skip the test and name it."""
+    if not path.is_dir():
+        pytest.skip(f"needs the folder {path}, which is not there")
+    return path
+
+
+@pytest.fixture(name="require_program", scope="session")
+def _require_program() -> Callable[[str], str]:
+    return require_program
+
+
+@pytest.fixture(scope="session")
+def fixtures_dir() -> Path:
+    return require_folder(BESIDE / "fixtures")
+
+
+@pytest.fixture(scope="session")
+def corpus_dir() -> Path:
+    return require_folder(BESIDE / "corpus")
+
+
+@pytest.fixture(scope="session")
+def examples_dir() -> Path:
+    return ROOT / "examples"
+
+
+def pytest_configure() -> None:
+    """Refuse to test one build in the belief that it is the other."""
+    folder = Path(tcpsight.__file__).resolve().parent
+    is_found = "checked" in folder.parts
+    if is_found != IS_CHECKED:
+        built, command = ("checked", "make checked") if IS_CHECKED else ("fast", "make test")
+        raise pytest.UsageError(f"asked for the {built} build but imported {folder}; run '{command}'")
+
+
+def pytest_report_header() -> str:
+    kind = "checked" if IS_CHECKED else "fast"
+    return f"tcpsight {tcpsight.__version__}, {kind} kernels, from {Path(tcpsight.__file__).parent}"

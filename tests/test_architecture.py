@@ -1,0 +1,125 @@
+"""The layout of DESIGN as rules: what may import what, and how large a room may grow.
+
+import-linter checks the Python modules (its contracts are in ``pyproject.toml``). It cannot see inside
+``.pyx`` and ``.pxd`` files, so their imports are read here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src"
+PACKAGE = SOURCE / "tcpsight"
+ROOMS = ("capture", "decode", "connections", "requests", "network", "model", "output")
+EDGES = ("capture", "output")
+BANNED_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "base", "managers", "manager", "misc"}
+
+KERNEL_SOURCES = sorted([*PACKAGE.glob("**/*.pyx"), *PACKAGE.glob("**/*.pxd")])
+PYTHON_SOURCES = sorted(PACKAGE.glob("**/*.py"))
+
+# Nothing between the edges may reach a file, a socket, a clock or a thread, in C either.
+IMPURE_C = re.compile(r"^(libc\.(stdio|time|signal)|posix\b|openmp|cython\.parallel|cpython\.(datetime|time|pythread))")
+IMPURE_HEADERS = re.compile(r"^<?(stdio|time|unistd|fcntl|pthread|signal|poll|sys/|netinet/|net/|linux/)")
+
+MOST_LINES = 400
+# Files that may be longer, each with its reason.
+LONGER = {
+    "tables.py": "every table and column in one place is the point of the file",
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def room_of(path: Path) -> str | None:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first if first in ROOMS else None
+
+
+def imports_of(text: str) -> list[str]:
+    """Give the modules that Cython source imports or cimports."""
+    joined = re.sub(r"\\\n", " ", text)
+    named = re.findall(r"^\s*from\s+([\w.]+)\s+c?import\b", joined, re.MULTILINE)
+    for line in re.findall(r"^\s*c?import\s+([^#\n(]+)", joined, re.MULTILINE):
+        named += [part.split(" as ")[0].strip() for part in line.split(",")]
+    return named
+
+
+def headers_of(text: str) -> list[str]:
+    """Give the C headers that Cython source or its verbatim C includes."""
+    quoted = re.findall(r"cdef extern from\s+[\"']([^\"']+)[\"']", text)
+    return quoted + re.findall(r"^\s*#\s*include\s+[<\"]([^>\"]+)", text, re.MULTILINE)
+
+
+def is_allowed(module: str, room: str | None) -> bool:
+    if re.match(r"^(cython|libc|cpython)(\.|$)", module) or module == "tcpsight.tables":
+        return True
+    if module == "posix" or module.startswith("posix."):
+        return room in EDGES
+    if room is None:
+        # A loop fused over several rooms belongs to the pipeline, which may know them all.
+        return module.startswith("tcpsight.")
+    return module.startswith(f"tcpsight.{room}.")
+
+
+@pytest.mark.parametrize("path", KERNEL_SOURCES, ids=name_of)
+def test_kernels_import_the_tables_and_their_own_room_only(path):
+    room = room_of(path)
+    strangers = [module for module in imports_of(path.read_text()) if not is_allowed(module, room)]
+    assert not strangers
+
+
+@pytest.mark.parametrize("path", [path for path in KERNEL_SOURCES if room_of(path) not in EDGES], ids=name_of)
+def test_pure_kernels_touch_no_file_socket_clock_or_thread(path):
+    text = path.read_text()
+    assert not [module for module in imports_of(text) if IMPURE_C.match(module)]
+    assert not [header for header in headers_of(text) if IMPURE_HEADERS.match(header)]
+
+
+@pytest.mark.parametrize("path", [path for path in KERNEL_SOURCES if path.suffix == ".pyx"], ids=name_of)
+def test_every_kernel_has_a_type_stub(path):
+    assert path.with_suffix(".pyi").is_file()
+
+
+def test_import_contracts_hold():
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
+    run = subprocess.run([*command, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_rooms_say_what_they_take_and_give():
+    for room in ROOMS:
+        first = PACKAGE / room / "__init__.py"
+        if not first.is_file():
+            continue
+        line = (ast.get_docstring(ast.parse(first.read_text())) or "").split("\n")[0]
+        assert re.match(r"Takes .*gives .*\.$", line), f"{room}: {line!r}"
+
+
+def test_no_folder_or_file_is_a_drawer_for_everything():
+    named = [path for folder in (PACKAGE, ROOT / "tests") for path in folder.glob("**/*") if path.suffix != ".pyc"]
+    assert not [path for path in named if path.stem.lstrip("_") in BANNED_NAMES]
+
+
+def test_files_stay_small_enough_to_read():
+    lines = {name_of(path): path.read_bytes().count(b"\n") for path in [*PYTHON_SOURCES, *KERNEL_SOURCES]}
+    long = {name: count for name, count in lines.items() if count > MOST_LINES and name not in LONGER}
+    assert not long, f"more than {MOST_LINES} lines: split the file, or list it in LONGER with the reason"
+    assert not [name for name in LONGER if lines.get(name, 0) <= MOST_LINES], "no longer long: take it off LONGER"
+
+
+@pytest.mark.parametrize("folder", ["unit", "reference"])
+def test_tests_mirror_the_source(folder):
+    """Every room with a kernel has unit tests and a slow twin, in a folder or files of its name."""
+    place = ROOT / "tests" / folder
+    kernels = {room for path in KERNEL_SOURCES if path.suffix == ".pyx" and (room := room_of(path))}
+    files = [path.relative_to(place).as_posix() for path in place.glob("**/*.py")]
+    assert not kernels - {word for file in files for word in re.split(r"[/_.]", file)}
