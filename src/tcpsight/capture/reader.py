@@ -1,0 +1,163 @@
+"""What a reader of one file format is: bytes in, batches of `Frames` out.
+
+A reader knows one format and one file. It is made by `open_capture` once the first bytes have told
+which format it is, and is then asked for batches until it has none. Numbering through several files,
+merging and interface numbers through the whole capture happen outside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from tcpsight.tables import UnseenCounter
+
+if TYPE_CHECKING:
+    from tcpsight.tables import Frames
+
+BATCH_FRAMES = 4096
+"""Rows in a batch at most: their Headers still fit a 1 MB L2 cache."""
+
+BUFFER_BYTES = 256 * 1024
+"""How much is read at a time: large enough to hide the cost of a call, small enough to stay in the L2 cache."""
+
+FRAME_LIMIT = 16 * 1024 * 1024
+"""No frame is longer than this; a length field that says so is damage. (libpcap stops at 256 KiB for network links.)"""
+
+TIME_LIMIT_NS = 2**62
+"""Times are clamped to ±2⁶² ns (years 1823 to 2116), so that their differences never overflow."""
+
+
+@dataclass(slots=True)
+class CaptureInterface:
+    """One capture interface, as its file describes it.
+
+    Attributes
+    ----------
+    file : int
+        Index of the file in the order given.
+    name : str
+        Name in the file, or empty.
+    link_type : int
+        LINKTYPE_ number as it is in the file.
+    ticks_per_second : int
+        Timestamp resolution: 10**6 for microseconds.
+    snaplen : int
+        Bytes kept of each frame; 0 where unlimited or unknown.
+    interface_drops, kernel_drops : int or None
+        Frames dropped by the interface and by the capturing machine; None where the file does not say.
+    """
+
+    file: int
+    name: str = ""
+    link_type: int = 0
+    ticks_per_second: int = 10**6
+    snaplen: int = 0
+    interface_drops: int | None = None
+    kernel_drops: int | None = None
+
+
+@dataclass(slots=True)
+class CaptureFile:
+    """One file of a capture, and what has been learnt about it so far.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the order given.
+    path : str
+        As the user named it; ``-`` for standard input.
+    format : str
+        ``pcap``, ``pcapng``, ``tcpdump text``.
+    compression : str
+        ``gzip``, ``zstd``, ``lz4``, ``xz``, ``bzip2`` or empty.
+    bytes_total : int or None
+        Size on disk; None for a pipe.
+    first_ns : int or None
+        Time of its first frame; None until one was read.
+    frames : int
+        Frames read so far.
+    interfaces : list of CaptureInterface
+        In the order in which the file describes them, all sections together.
+    unseen : UnseenCounter
+        What its reader did not understand; first frames are counted within the file.
+    """
+
+    index: int
+    path: str
+    format: str = ""
+    compression: str = ""
+    bytes_total: int | None = None
+    first_ns: int | None = None
+    frames: int = 0
+    interfaces: list[CaptureInterface] = field(default_factory=list)
+    unseen: UnseenCounter = field(default_factory=UnseenCounter)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What the user may choose about reading.
+
+    Attributes
+    ----------
+    batch_frames : int
+        Rows in a batch at most.
+    buffer_bytes : int
+        How much is read at a time.
+    input_timezone : str
+        IANA name of the zone of times written without one (text only).
+    """
+
+    batch_frames: int = BATCH_FRAMES
+    buffer_bytes: int = BUFFER_BYTES
+    input_timezone: str = "UTC"
+
+
+class ByteSource(Protocol):
+    """Decompressed bytes of one file, in order."""
+
+    @property
+    def path(self) -> str:
+        """The file as the user named it, for `CaptureError`."""
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the beginning of `view` with what is there; give how many bytes, 0 only at the end.
+
+        May give fewer bytes than asked (a pipe gives what has arrived).
+
+        Raises
+        ------
+        CaptureError
+            The file cannot be read or decompressed any further; every byte before was given.
+        """
+
+
+class Reader(Protocol):
+    """One format's way from bytes to frames.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The bytes, from the very first one.
+    file : CaptureFile
+        To be completed: `interfaces` (appended before the first frame that uses one) and `unseen`.
+    options : ReadOptions
+        What the user chose.
+    """
+
+    def __init__(self, source: ByteSource, file: CaptureFile, options: ReadOptions) -> None: ...
+
+    def read(self) -> Frames | None:
+        """Give the next batch, at least one frame; None at the end of the file.
+
+        Rows are filled so: `frame_in_file` 1, 2, 3 …, `frame_number` the same (it is corrected outside
+        when there are several files), `file` = ``file.index``, `interface_id` = index into
+        ``file.interfaces`` (corrected outside, too), `position` = index into `Frames.data`. Rows and
+        data are valid until the next call. What has arrived is given at once: a reader asks its source
+        for more only when it holds no complete frame.
+
+        Raises
+        ------
+        CaptureError
+            The file is damaged here; every frame before was given by earlier calls.
+        """
