@@ -1,1 +1,5 @@
 """Takes Frames, gives Headers."""
+
+from tcpsight.decode.decoding import Decoding
+
+__all__ = ["Decoding"]

@@ -1,0 +1,10 @@
+from typing import Any
+
+import numpy as np
+
+def decode(
+    frames: np.ndarray[Any, np.dtype[np.uint8]],
+    data: Any,
+    headers: np.ndarray[Any, np.dtype[np.uint8]],
+    counts: np.ndarray[Any, np.dtype[np.int64]],
+) -> int: ...

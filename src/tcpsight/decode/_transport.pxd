@@ -1,0 +1,170 @@
+"""The transport layer: from the TCP header to a row of Headers.
+
+The payload is what the IP packet holds behind the TCP header, captured or not. Options are read as far as they were
+captured; one that contradicts itself ends them quietly, because a receiver, too, keeps such a segment.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from tcpsight.decode._wire cimport HOLDS_TCP, Cursor, Packet, load16, load32
+from tcpsight.tables cimport (
+    OPTION_CUT,
+    OPTION_MSS,
+    OPTION_SACK,
+    OPTION_SACK_PERMITTED,
+    OPTION_TIMESTAMPS,
+    OPTION_WINDOW_SCALE,
+    REASON_MALFORMED_TCP,
+    REASON_TRUNCATED_FRAME,
+    Header,
+)
+
+cdef enum:
+    # Kinds of TCP options (IANA).
+    KIND_END = 0
+    KIND_PADDING = 1
+    KIND_MSS = 2
+    KIND_WINDOW_SCALE = 3
+    KIND_SACK_PERMITTED = 4
+    KIND_SACK = 5
+    KIND_TIMESTAMPS = 8
+
+cdef enum:
+    # RFC 7323 §2.3: a greater shift count is to be taken as 14.
+    MAX_WINDOW_SCALE = 14
+    # Two paddings, then timestamps of length 10: how nearly every segment with timestamps begins (RFC 7323 appendix A).
+    ALIGNED_TIMESTAMPS = 0x0101080A
+
+
+cdef inline int read_tcp(const Cursor *cursor, const Packet *packet, Header *header) noexcept nogil:
+    """Read a TCP header (RFC 9293 §3.1) into the row; what belongs to the frame is not touched."""
+    cdef const uint8_t *p = cursor.bytes + cursor.at
+    cdef int64_t room = packet.end - cursor.at
+    cdef int64_t held = cursor.captured - cursor.at
+    cdef int64_t header_bytes
+    if room < 20:
+        return REASON_MALFORMED_TCP
+    if held < 20:
+        return REASON_TRUNCATED_FRAME
+    header_bytes = <int64_t>(p[12] >> 4) << 2
+    if header_bytes < 20 or header_bytes > room:
+        return REASON_MALFORMED_TCP
+    header.source_port = load16(p)
+    header.destination_port = load16(p + 2)
+    header.sequence_number = load32(p + 4)
+    header.acknowledgment_number = load32(p + 8)
+    # The lowest reserved bit became AE (RFC 9768 §3.1).
+    header.flags = load16(p + 12) & 0x1FF
+    header.window = load16(p + 14)
+    header.checksum = load16(p + 16)
+    header.payload_bytes = <int>(room - header_bytes)
+    header.captured_payload_bytes = <int>(max(min(room, held) - header_bytes, 0))
+    read_addresses(cursor, packet, header)
+    header.options = OPTION_CUT if held < header_bytes else 0
+    header.window_scale = 0
+    header.sack_count = 0
+    header.mss_bytes = 0
+    header.timestamp_value = 0
+    header.timestamp_echo = 0
+    memset(header.sack, 0, sizeof(header.sack))
+    read_options(p + 20, min(header_bytes, held) - 20, header)
+    return HOLDS_TCP
+
+
+cdef inline void read_addresses(const Cursor *cursor, const Packet *packet, Header *header) noexcept nogil:
+    """Write what the IP header says; IPv4 addresses in their IPv6 form (RFC 4291 §2.5.5.2)."""
+    cdef const uint8_t *p = cursor.bytes + packet.header_at
+    header.ip_version = packet.ip_version
+    header.ip_id = packet.ip_id
+    header.ttl = packet.ttl
+    if packet.ip_version == 4:
+        write_mapped_address(header.source_address, p + 12)
+        write_mapped_address(header.destination_address, p + 16)
+    else:
+        memcpy(header.source_address, p + 8, 16)
+        memcpy(header.destination_address, p + 24, 16)
+
+
+cdef inline void write_mapped_address(uint8_t *address, const uint8_t *p) noexcept nogil:
+    """Write ::ffff:a.b.c.d."""
+    memset(address, 0, 10)
+    memset(address + 10, 0xFF, 2)
+    memcpy(address + 12, p, 4)
+
+
+cdef inline void read_options(const uint8_t *p, int64_t size, Header *header) noexcept nogil:
+    """Read `size` captured bytes of TCP options."""
+    header.options_hash = hash_options(p, size)
+    if size == 12 and load32(p) == ALIGNED_TIMESTAMPS:
+        header.options |= OPTION_TIMESTAMPS
+        header.timestamp_value = load32(p + 4)
+        header.timestamp_echo = load32(p + 8)
+    elif size:
+        walk_options(p, size, header)
+
+
+cdef inline void walk_options(const uint8_t *p, int64_t size, Header *header) noexcept nogil:
+    """Read the options one by one; the last of a kind counts."""
+    cdef int64_t at = 0
+    cdef int64_t length
+    while at < size and p[at] != KIND_END:
+        if p[at] == KIND_PADDING:
+            at += 1
+            continue
+        if size - at < 2:
+            return
+        length = p[at + 1]
+        if length < 2 or length > size - at:
+            return
+        read_option(p + at, length, header)
+        at += length
+
+
+cdef inline void read_option(const uint8_t *p, int64_t length, Header *header) noexcept nogil:
+    """Read one option; a known kind of another length than its RFC's says nothing."""
+    cdef int block
+    if p[0] == KIND_TIMESTAMPS and length == 10:
+        header.options |= OPTION_TIMESTAMPS
+        header.timestamp_value = load32(p + 2)
+        header.timestamp_echo = load32(p + 6)
+    elif p[0] == KIND_SACK and length >= 10 and (length - 2) & 7 == 0:
+        # Forty bytes of options hold four blocks at most (RFC 2018 §3), which is what the row has room for.
+        header.options |= OPTION_SACK
+        header.sack_count = <uint8_t>((length - 2) >> 3)
+        memset(header.sack, 0, sizeof(header.sack))
+        for block in range(header.sack_count):
+            header.sack[2 * block] = load32(p + 2 + 8 * block)
+            header.sack[2 * block + 1] = load32(p + 6 + 8 * block)
+    elif p[0] == KIND_MSS and length == 4:
+        header.options |= OPTION_MSS
+        header.mss_bytes = load16(p + 2)
+    elif p[0] == KIND_WINDOW_SCALE and length == 3:
+        header.options |= OPTION_WINDOW_SCALE
+        header.window_scale = min(p[2], <uint8_t>MAX_WINDOW_SCALE)
+    elif p[0] == KIND_SACK_PERMITTED and length == 2:
+        header.options |= OPTION_SACK_PERMITTED
+
+
+@cython.overflowcheck(False)
+cdef inline uint32_t hash_options(const uint8_t *p, int64_t size) noexcept nogil:
+    """Fold option bytes into 32 bits: equal bytes give equal numbers, and little more is asked of it.
+
+    Starting from their number, each four bytes in network order (the last filled up with zeros) are added by exclusive
+    or and multiplied by 2⁶⁴/φ (made odd) modulo 2⁶⁴, and the upper half is folded into the lower one. No options: 0.
+    """
+    cdef uint64_t state = <uint64_t>size
+    cdef uint32_t rest = 0
+    cdef int64_t at = 0
+    cdef int64_t i
+    while size - at >= 4:
+        state = (state ^ load32(p + at)) * <uint64_t>0x9E3779B97F4A7C15
+        state ^= state >> 32
+        at += 4
+    if at < size:
+        for i in range(4):
+            rest = (rest << 8) | (p[at + i] if at + i < size else 0)
+        state = (state ^ rest) * <uint64_t>0x9E3779B97F4A7C15
+        state ^= state >> 32
+    return <uint32_t>state
