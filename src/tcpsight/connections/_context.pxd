@@ -1,0 +1,142 @@
+# What a batch needs at hand: the slots, the clock, the rows that come out; and how time moves.
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport realloc
+from libc.string cimport memset
+from tcpsight.connections._slots cimport Slots
+from tcpsight.connections._state cimport BEYOND_HANDSHAKE, RESET_BY_CLIENT, RESET_BY_SERVER, SAW_FIN, State
+from tcpsight.tables cimport REASON_TIME_BACKWARDS, REASON_TIME_JUMP, Header
+
+cdef enum:
+    EPHEMERAL_PORT = 32768  # Linux takes client ports from here on (ip_local_port_range)
+
+cdef enum:
+    # A SYN with another ISN takes over a connection that has been silent for this long (RFC 9293's TIME-WAIT of
+    # two maximum segment lifetimes, 60 s as Linux has it); before, only once it is answered.
+    LONG_IDLE_S = 60
+    JUMP_S = 3600           # a jump forward by more is believed only when the next frame confirms it
+
+cdef extern from *:
+    """
+    #define TCPSIGHT_NS_PER_S 1000000000ull
+    """
+    const uint64_t NS_PER_S "TCPSIGHT_NS_PER_S"
+
+cdef struct Server:
+    uint8_t address[16]
+    uint16_t port           # 0: any
+    uint8_t any_address
+    uint8_t ip_version
+
+cdef struct Rows:
+    char *data
+    int64_t count
+    int64_t capacity
+
+cdef struct Context:
+    Slots slots
+    int64_t timeouts[3]
+    int64_t clock
+    int64_t previous_ns
+    int64_t candidate_ns
+    int64_t candidate_frame
+    int64_t candidate_connection
+    uint32_t candidate_slot
+    bint has_clock
+    bint has_candidate
+    bint failed
+    Server *servers
+    int server_count
+    int64_t *counts
+    Rows boundaries
+    Rows connections
+
+cdef enum:
+    # Which of the time-outs applies.
+    WAITING = 0             # a SYN without answer, or a handshake that stopped half-way
+    ENDED = 1               # after both FINs or a RST
+    ESTABLISHED = 2
+
+
+cdef inline void note(Context *x, int reason, int64_t frame_number, int64_t bytes) noexcept nogil:
+    cdef int64_t *row = x.counts + 3 * reason
+    row[0] += 1
+    row[1] += bytes
+    if row[2] == 0 or frame_number < row[2]:
+        row[2] = frame_number
+
+
+cdef inline void *next_row(Context *x, Rows *rows, size_t size) noexcept nogil:
+    """Room for one more row, zeroed; NULL and `failed` if memory is out."""
+    cdef int64_t capacity
+    cdef void *fresh
+    if rows.count == rows.capacity:
+        capacity = 2 * rows.capacity if rows.capacity else 256
+        fresh = realloc(rows.data, capacity * size)
+        if fresh == NULL:
+            x.failed = True
+            return NULL
+        rows.data = <char *>fresh
+        rows.capacity = capacity
+    fresh = rows.data + rows.count * size
+    memset(fresh, 0, size)
+    rows.count += 1
+    return fresh
+
+
+# --- time -------------------------------------------------------------------------------------------------------
+
+
+cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
+    """Move capture time. True if this header's time is a jump that the next one has yet to confirm."""
+    cdef int64_t t = h.time_ns
+    if not x.has_clock:
+        x.has_clock = True
+        x.clock = x.previous_ns = t
+        return False
+    if t < x.previous_ns:
+        note(x, REASON_TIME_BACKWARDS, h.frame_number, 0)
+    x.previous_ns = t
+    if t > x.clock and <uint64_t>t - <uint64_t>x.clock > JUMP_S * NS_PER_S:
+        if not x.has_candidate or t < x.candidate_ns - <int64_t>(JUMP_S * NS_PER_S):
+            if x.has_candidate:
+                note(x, REASON_TIME_JUMP, x.candidate_frame, 0)
+            x.has_candidate = True
+            x.candidate_ns = t
+            x.candidate_frame = h.frame_number
+            x.candidate_connection = 0
+            return True
+        accept_candidate(x)
+    elif x.has_candidate:
+        note(x, REASON_TIME_JUMP, x.candidate_frame, 0)
+        x.has_candidate = False
+    if t > x.clock:
+        x.clock = t
+    return False
+
+
+cdef inline void accept_candidate(Context *x) noexcept nogil:
+    cdef State *c
+    x.has_candidate = False
+    x.clock = x.candidate_ns
+    if x.candidate_connection:
+        c = &x.slots.states[x.candidate_slot]
+        if c.connection_id == x.candidate_connection:
+            if x.candidate_ns > c.last_ns:
+                c.last_ns = x.candidate_ns
+            # Its time-out runs from the jump, whose row this segment is.
+            c.active_ns = x.candidate_ns
+
+
+cdef inline int timer_class(const State *c) noexcept nogil:
+    if c.flags & (RESET_BY_CLIENT | RESET_BY_SERVER):
+        return ENDED
+    if c.streams[0].flags & c.streams[1].flags & SAW_FIN:
+        return ENDED
+    if not c.flags & BEYOND_HANDSHAKE:
+        return WAITING
+    return ESTABLISHED
+
+
+cdef inline int64_t deadline_of(const Context *x, const State *c) noexcept nogil:
+    cdef int64_t timeout = x.timeouts[timer_class(c)]
+    return INT64_MAX if c.active_ns > INT64_MAX - timeout else c.active_ns + timeout

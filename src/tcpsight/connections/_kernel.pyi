@@ -1,0 +1,22 @@
+"""The loop over segments."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Block = np.ndarray[Any, np.dtype[np.uint8]]
+Counts = np.ndarray[Any, np.dtype[np.int64]]
+
+class Tracker:
+    """State of every open connection."""
+
+    def __init__(
+        self, timeouts: Sequence[int], servers: Sequence[tuple[bytes | None, int, int]], seed: int
+    ) -> None: ...
+    @property
+    def open_count(self) -> int: ...
+    def feed(
+        self, headers: Block, segments: Block, counts: Counts, until_ns: int | None
+    ) -> tuple[bytearray, bytearray]: ...
+    def finish(self, counts: Counts) -> tuple[bytearray, bytearray]: ...

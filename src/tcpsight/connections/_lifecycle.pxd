@@ -1,0 +1,320 @@
+# How connections open, end, time out, and make room for another between the same endpoints.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, INT64_MIN
+from libc.string cimport memcpy
+from tcpsight.connections._context cimport (
+    ENDED, EPHEMERAL_PORT, LONG_IDLE_S, NS_PER_S, Context, deadline_of, next_row, note, timer_class,
+)
+from tcpsight.connections._sequence cimport missing_bytes, set_base
+from tcpsight.connections._slots cimport (
+    give_slot, holes_of, insert, pop_timer, push_timer, same_address, take_slot,
+)
+from tcpsight.connections._state cimport (
+    APPROXIMATE, BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, PENDING_SYN, REFUSED, RESET_BY_CLIENT,
+    RESET_BY_SERVER, SAW_FIN, SAW_SYN_ACK, SCALE_KNOWN, UNSEQUENCED, State, Stream,
+)
+from tcpsight.tables cimport (
+    BOUNDARY_ENDED, BOUNDARY_OPENED, FLAG_ACK, FLAG_SYN, OPTION_CUT, OPTION_TIMESTAMPS, OPTION_UNSEQUENCED,
+    OPTION_WINDOW_SCALE, REASON_CAPTURE_GAP, ROLE_FIRST, ROLE_OPTION, ROLE_PORT, ROLE_SYN, ROLE_SYN_ACK,
+    STATE_CLIENT_RESET, STATE_CLOSED, STATE_HALF_CLOSED, STATE_HANDSHAKING, STATE_OPEN, STATE_REFUSED,
+    STATE_SERVER_RESET, STATE_UNANSWERED, Boundary, Connection, Header,
+)
+
+cdef inline bint is_server(const Context *x, const uint8_t *address, uint16_t port, uint8_t ip_version) noexcept nogil:
+    cdef int i
+    for i in range(x.server_count):
+        if x.servers[i].port and x.servers[i].port != port:
+            continue
+        if x.servers[i].any_address:
+            return True
+        if x.servers[i].ip_version == ip_version and same_address(x.servers[i].address, address):
+            return True
+    return False
+
+
+cdef inline uint8_t role_of(const Context *x, const Header *h, bint *from_client) noexcept nogil:
+    """Tell who is the client, by the best evidence in the connection's first segment."""
+    cdef bint to_server = is_server(x, h.destination_address, h.destination_port, h.ip_version)
+    cdef bint by_server = is_server(x, h.source_address, h.source_port, h.ip_version)
+    cdef bint low_source = h.source_port < EPHEMERAL_PORT
+    cdef bint low_destination = h.destination_port < EPHEMERAL_PORT
+    if to_server != by_server:
+        from_client[0] = to_server
+        return ROLE_OPTION
+    if h.flags & FLAG_SYN and not h.options & OPTION_UNSEQUENCED:
+        from_client[0] = not h.flags & FLAG_ACK
+        return ROLE_SYN_ACK if h.flags & FLAG_ACK else ROLE_SYN
+    if h.source_port == h.destination_port:
+        from_client[0] = True
+        return ROLE_FIRST
+    if low_source != low_destination:
+        from_client[0] = low_destination
+    else:
+        from_client[0] = h.destination_port < h.source_port
+    return ROLE_PORT
+
+
+cdef inline void file_deadline(Context *x, State *c, uint32_t slot) noexcept nogil:
+    c.filed_deadline = deadline_of(x, c)
+    push_timer(&x.slots, c.filed_deadline, c.connection_id, slot)
+
+
+cdef inline void announce(Context *x, const State *c, uint32_t slot, int32_t position) noexcept nogil:
+    cdef Boundary *b = <Boundary *>next_row(x, &x.boundaries, sizeof(Boundary))
+    if b == NULL:
+        return
+    b.connection_id = c.connection_id
+    b.time_ns = c.start_ns
+    memcpy(b.client_address, c.client_address, 16)
+    memcpy(b.server_address, c.server_address, 16)
+    b.client_port = c.client_port
+    b.server_port = c.server_port
+    b.slot = slot
+    b.position = position
+    b.boundary = BOUNDARY_OPENED
+    b.ip_version = c.ip_version
+
+
+cdef inline uint32_t open_connection(
+    Context *x, const Header *h, uint32_t hash, int32_t position, bint from_client, uint8_t role
+) noexcept nogil:
+    cdef uint32_t slot = take_slot(&x.slots)
+    cdef State *c = &x.slots.states[slot]
+    cdef Boundary *b
+    cdef int d
+    if from_client:
+        memcpy(c.client_address, h.source_address, 16)
+        memcpy(c.server_address, h.destination_address, 16)
+        c.client_port, c.server_port = h.source_port, h.destination_port
+    else:
+        memcpy(c.client_address, h.destination_address, 16)
+        memcpy(c.server_address, h.source_address, 16)
+        c.client_port, c.server_port = h.destination_port, h.source_port
+    c.ip_version = h.ip_version
+    c.role_source = role
+    c.connection_id = h.frame_number
+    c.hash = hash
+    c.start_ns = c.last_ns = h.time_ns
+    c.active_ns = x.clock
+    c.connect_ns = c.server_rtt_ns = c.client_rtt_ns = -1
+    for d in range(2):
+        c.streams[d].acked = INT64_MIN
+        c.streams[d].hole_block = -1
+    insert(&x.slots, hash, slot)
+    file_deadline(x, c, slot)
+    announce(x, c, slot, position)
+    return slot
+
+
+cdef inline uint8_t state_of(const State *c) noexcept nogil:
+    cdef bint client_fin = (c.streams[0].flags & SAW_FIN) != 0
+    cdef bint server_fin = (c.streams[1].flags & SAW_FIN) != 0
+    if client_fin and server_fin:
+        return STATE_CLOSED
+    if c.flags & REFUSED:
+        return STATE_REFUSED
+    if c.flags & RESET_BY_CLIENT:
+        return STATE_CLIENT_RESET
+    if c.flags & RESET_BY_SERVER:
+        return STATE_SERVER_RESET
+    if client_fin or server_fin:
+        return STATE_HALF_CLOSED
+    if not c.flags & BEYOND_HANDSHAKE:
+        return STATE_HANDSHAKING if c.flags & SAW_SYN_ACK else STATE_UNANSWERED
+    return STATE_OPEN
+
+
+cdef inline int64_t gap_bytes(Context *x, const State *c, Stream *s) noexcept nogil:
+    cdef int64_t gap = s.evicted_bytes
+    if s.hole_block >= 0:
+        gap = missing_bytes(s, holes_of(&x.slots, s))
+    if gap:
+        note(x, REASON_CAPTURE_GAP, c.connection_id, gap)
+    return gap
+
+
+cdef inline void fill_streams(Context *x, State *c, Connection *r) noexcept nogil:
+    cdef Stream *client = &c.streams[0]
+    cdef Stream *server = &c.streams[1]
+    r.client_isn = <int64_t>client.isn if client.flags & HAS_ISN else -1
+    r.server_isn = <int64_t>server.isn if server.flags & HAS_ISN else -1
+    r.client_bytes = client.next_offset
+    r.server_bytes = server.next_offset
+    r.client_segments = client.segments
+    r.server_segments = server.segments
+    if c.flags & UNSEQUENCED:
+        r.client_retransmissions = r.server_retransmissions = -1
+        r.client_control_retransmissions = r.server_control_retransmissions = -1
+        r.client_retransmitted_bytes = r.server_retransmitted_bytes = -1
+        r.client_gap_bytes = r.server_gap_bytes = -1
+        return
+    r.client_retransmissions = client.retransmissions
+    r.server_retransmissions = server.retransmissions
+    r.client_control_retransmissions = client.control_retransmissions
+    r.server_control_retransmissions = server.control_retransmissions
+    r.client_retransmitted_bytes = client.retransmitted_bytes
+    r.server_retransmitted_bytes = server.retransmitted_bytes
+    r.client_gap_bytes = gap_bytes(x, c, client)
+    r.server_gap_bytes = gap_bytes(x, c, server)
+
+
+cdef inline void end_connection(Context *x, uint32_t slot, int32_t position, int64_t at_ns) noexcept nogil:
+    """Give the connection's row and the slot back. `at_ns` is when it was given up, if it did not end itself."""
+    cdef State *c = &x.slots.states[slot]
+    cdef Connection *r = <Connection *>next_row(x, &x.connections, sizeof(Connection))
+    cdef Boundary *b = <Boundary *>next_row(x, &x.boundaries, sizeof(Boundary))
+    if r == NULL or b == NULL:
+        return
+    b.connection_id = r.connection_id = c.connection_id
+    b.time_ns = c.last_ns if timer_class(c) == ENDED else max(at_ns, c.last_ns)
+    b.slot = slot
+    b.position = position
+    b.boundary = BOUNDARY_ENDED
+    memcpy(r.client_address, c.client_address, 16)
+    memcpy(r.server_address, c.server_address, 16)
+    r.client_port = c.client_port
+    r.server_port = c.server_port
+    r.ip_version = c.ip_version
+    r.role_source = c.role_source
+    r.state = state_of(c)
+    r.is_sequenced = not c.flags & UNSEQUENCED
+    r.is_approximate = (c.flags & APPROXIMATE) != 0
+    r.start_ns = c.start_ns
+    r.end_ns = c.last_ns
+    r.duration_ns = c.last_ns - c.start_ns
+    r.connect_attempts = c.connect_attempts
+    r.connect_ns = c.connect_ns
+    r.server_handshake_rtt_ns = c.server_rtt_ns
+    r.client_handshake_rtt_ns = c.client_rtt_ns
+    r.duplicates = c.duplicates
+    r.ignored_resets = c.ignored_resets
+    fill_streams(x, c, r)
+    give_slot(&x.slots, slot)
+
+
+cdef inline void expire(Context *x, int32_t position) noexcept nogil:
+    """End every connection whose deadline the clock has passed."""
+    cdef uint32_t slot
+    cdef int64_t connection_id, filed, due
+    cdef State *c
+    while x.slots.timer_count and x.slots.timers[0].deadline < x.clock:
+        slot = x.slots.timers[0].slot
+        connection_id = x.slots.timers[0].connection_id
+        filed = x.slots.timers[0].deadline
+        pop_timer(&x.slots)
+        c = &x.slots.states[slot]
+        if c.connection_id != connection_id or c.filed_deadline != filed:
+            continue  # ended meanwhile, or filed anew
+        due = deadline_of(x, c)
+        if due > filed:
+            # It was active since: deadlines are looked at only when the old one comes up.
+            c.filed_deadline = due
+            push_timer(&x.slots, due, connection_id, slot)
+        else:
+            end_connection(x, slot, position, due)
+
+
+# --- reused ports -----------------------------------------------------------------------------------------------
+
+
+cdef inline bint begins_anew(const State *c, int d, const Header *h, int64_t clock) noexcept nogil:
+    """Whether this SYN (no ACK) starts another connection between the same endpoints at once."""
+    cdef const Stream *s = &c.streams[d]
+    if s.flags & HAS_ISN and s.isn == h.sequence_number:
+        return False
+    if (c.streams[0].flags | c.streams[1].flags) & SAW_FIN or c.flags & (RESET_BY_CLIENT | RESET_BY_SERVER):
+        return True
+    if not s.flags & HAS_ISN and not c.flags & BEYOND_HANDSHAKE and not c.flags & SAW_SYN_ACK:
+        return False  # simultaneous open: the other side's SYN
+    if not c.flags & BEYOND_HANDSHAKE:
+        return True
+    if not s.flags & HAS_ISN and s.flags & HAS_BASE and s.base == h.sequence_number + 1:
+        return False  # its own SYN, captured late
+    return clock > c.active_ns and <uint64_t>clock - <uint64_t>c.active_ns > LONG_IDLE_S * NS_PER_S
+
+
+cdef inline void keep_pending(State *c, int d, const Header *h) noexcept nogil:
+    """Remember a SYN that may start another connection, if it is answered."""
+    if c.flags & PENDING_SYN and c.pending_isn == h.sequence_number and c.pending_direction == d:
+        return
+    c.flags |= PENDING_SYN
+    c.pending_direction = <uint8_t>d
+    c.pending_frame = h.frame_number
+    c.pending_ns = h.time_ns
+    c.pending_isn = h.sequence_number
+    c.pending_value = h.timestamp_value
+    c.pending_options = h.options
+    c.pending_scale = h.window_scale
+
+
+cdef inline uint32_t open_pending(Context *x, uint32_t slot, const Header *h, int32_t position) noexcept nogil:
+    """The pending SYN was answered: the old connection is over, the new one began with that SYN."""
+    cdef State old = x.slots.states[slot]
+    cdef Header syn = h[0]
+    cdef State *c
+    cdef Stream *s
+    syn.frame_number = old.pending_frame
+    syn.time_ns = old.pending_ns
+    end_connection(x, slot, position, x.clock)
+    slot = open_connection(x, &syn, old.hash, position, False, ROLE_SYN)
+    c = &x.slots.states[slot]
+    s = &c.streams[0]
+    s.isn = old.pending_isn
+    s.flags |= HAS_ISN
+    set_base(s, s.isn + 1)
+    s.segments = 1
+    if old.pending_options & OPTION_WINDOW_SCALE:
+        s.scale = old.pending_scale
+        s.flags |= HAS_SCALE | SCALE_KNOWN
+    elif not old.pending_options & OPTION_CUT:
+        s.flags |= SCALE_KNOWN
+    c.connect_attempts = 1
+    c.syn_first_ns = c.syn_last_ns = old.pending_ns
+    c.syn_first_value = c.syn_last_value = old.pending_value
+    c.syn_has_value = (old.pending_options & OPTION_TIMESTAMPS) != 0
+    return slot
+
+
+cdef inline bint is_answer_anew(const State *c, int d, const Header *h, int64_t clock) noexcept nogil:
+    """Whether this SYN-ACK starts another connection (its SYN was not captured)."""
+    cdef const Stream *s = &c.streams[d]
+    if s.flags & HAS_ISN:
+        if s.isn == h.sequence_number:
+            return False
+    elif s.flags & HAS_BASE and s.base == h.sequence_number + 1:
+        return False
+    elif not c.flags & (SAW_SYN_ACK | BEYOND_HANDSHAKE):
+        return False  # the answer to the SYN that opened it
+    if (c.streams[0].flags & c.streams[1].flags) & SAW_FIN or c.flags & (RESET_BY_CLIENT | RESET_BY_SERVER):
+        return True
+    return clock > c.active_ns and <uint64_t>clock - <uint64_t>c.active_ns > LONG_IDLE_S * NS_PER_S
+
+
+cdef inline int64_t on_syn(Context *x, int64_t slot, int d, const Header *h, int32_t position) noexcept nogil:
+    """Decide whose SYN or SYN-ACK this is: the slot to go on with, -1 to open a connection, -2 to ignore its number."""
+    cdef State *c = &x.slots.states[slot]
+    cdef Stream *s = &c.streams[d]
+    if h.flags & FLAG_ACK:
+        if (
+            c.flags & PENDING_SYN and c.pending_direction == 1 - d
+            and h.acknowledgment_number == c.pending_isn + 1
+        ):
+            return open_pending(x, <uint32_t>slot, h, position)
+        if is_answer_anew(c, d, h, x.clock):
+            end_connection(x, <uint32_t>slot, position, x.clock)
+            return -1
+        if s.flags & HAS_ISN and s.isn != h.sequence_number:
+            if c.flags & (BEYOND_HANDSHAKE | COMPLETE):
+                return -2
+            # The handshake is not over and the server chose again: the last word counts.
+            s.isn = h.sequence_number
+            set_base(s, s.isn + 1)
+        return slot
+    if begins_anew(c, d, h, x.clock):
+        end_connection(x, <uint32_t>slot, position, x.clock)
+        return -1
+    if s.flags & HAS_ISN and s.isn == h.sequence_number:
+        return slot
+    if not c.flags & BEYOND_HANDSHAKE or (not s.flags & HAS_ISN and s.flags & HAS_BASE and s.base == h.sequence_number + 1):
+        return slot
+    keep_pending(c, d, h)
+    return -2

@@ -1,0 +1,93 @@
+# Sequence numbers end here: modulo 2**32 in, 64-bit stream offsets out, and the holes between them.
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memmove
+from tcpsight.connections._state cimport HAS_BASE, MAX_HOLES, Hole, Stream
+
+cdef enum:
+    # A segment or acknowledgment farther than this from its stream is not believed. RFC 7323 §2.3 limits
+    # windows to 2**30 bytes, so nothing valid lies farther ahead; behind, it tells old from new.
+    PLAUSIBLE = 1 << 30
+
+
+cdef inline int64_t to_offset(const Stream *s, uint32_t sequence_number) noexcept nogil:
+    """Unwrap: the offset nearest to the stream's end that has this sequence number."""
+    cdef uint32_t expected = s.base + <uint32_t>(<uint64_t>s.next_offset & 0xFFFFFFFFu)
+    return s.next_offset + <int64_t><int32_t>(sequence_number - expected)
+
+
+cdef inline void set_base(Stream *s, uint32_t sequence_number) noexcept nogil:
+    s.base = sequence_number
+    s.next_offset = 0
+    s.flags |= HAS_BASE
+
+
+cdef inline int drop_oldest(Stream *s, Hole *holes) noexcept nogil:
+    s.evicted_bytes += holes[0].end - holes[0].start
+    s.hole_count -= 1
+    memmove(holes, holes + 1, s.hole_count * sizeof(Hole))
+    return 1
+
+
+cdef inline int add_hole(Stream *s, Hole *holes, int64_t start, int64_t end) noexcept nogil:
+    """Note that [start, end) was passed over; it lies beyond all other holes. Give 1 if the oldest was given up."""
+    cdef int overflow = 0
+    if s.hole_count and holes[s.hole_count - 1].end == start:
+        holes[s.hole_count - 1].end = end
+        return 0
+    if s.hole_count == MAX_HOLES:
+        overflow = drop_oldest(s, holes)
+    holes[s.hole_count].start = start
+    holes[s.hole_count].end = end
+    s.hole_count += 1
+    return overflow
+
+
+cdef inline int64_t fill_holes(
+    Stream *s, Hole *holes, int64_t start, int64_t end, int64_t *first
+) noexcept nogil:
+    """Take [start, end) out of the holes; give how many bytes of it were missing, and where the first of them lies."""
+    cdef int i = 0
+    cdef int64_t filled = 0, left, right
+    while i < s.hole_count:
+        left = max(start, holes[i].start)
+        right = min(end, holes[i].end)
+        if left >= right:
+            i += 1
+            continue
+        if filled == 0:
+            first[0] = left
+        filled += right - left
+        if left == holes[i].start and right == holes[i].end:
+            s.hole_count -= 1
+            memmove(holes + i, holes + i + 1, (s.hole_count - i) * sizeof(Hole))
+            continue
+        if left == holes[i].start:
+            holes[i].start = right
+        elif right == holes[i].end:
+            holes[i].end = left
+        elif s.hole_count < MAX_HOLES:
+            # Filled in the middle: one hole becomes two.
+            memmove(holes + i + 1, holes + i, (s.hole_count - i) * sizeof(Hole))
+            s.hole_count += 1
+            holes[i].end = left
+            holes[i + 1].start = right
+            i += 1
+        else:
+            # No room for the second half: the smaller rest is given up.
+            if left - holes[i].start < holes[i].end - right:
+                s.evicted_bytes += left - holes[i].start
+                holes[i].start = right
+            else:
+                s.evicted_bytes += holes[i].end - right
+                holes[i].end = left
+        i += 1
+    return filled
+
+
+cdef inline int64_t missing_bytes(const Stream *s, const Hole *holes) noexcept nogil:
+    """Bytes passed over and never captured."""
+    cdef int64_t total = s.evicted_bytes
+    cdef int i
+    for i in range(s.hole_count):
+        total += holes[i].end - holes[i].start
+    return total

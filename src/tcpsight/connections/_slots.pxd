@@ -1,0 +1,318 @@
+# Where open connections live: slots that are recycled, a hash table to find them, a heap of deadlines.
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, memcpy, memset
+from posix.stdlib cimport posix_memalign
+from tcpsight.tables cimport Header
+from tcpsight.connections._state cimport MAX_HOLES, Hole, State, Stream
+
+cdef extern from * nogil:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define TCPSIGHT_PREFETCH(p) __builtin_prefetch(p)
+    #else
+    #define TCPSIGHT_PREFETCH(p) ((void)(p))
+    #endif
+    """
+    void prefetch "TCPSIGHT_PREFETCH" (const void *p)
+
+cdef struct Entry:
+    uint32_t hash
+    uint32_t slot           # slot + 1; 0 marks an empty place
+
+cdef struct Timer:
+    int64_t deadline
+    int64_t connection_id
+    uint32_t slot
+    uint32_t padding
+
+cdef struct Slots:
+    State *states
+    uint32_t capacity
+    uint32_t used           # slots ever used
+    uint32_t free_head      # slot + 1 of the first recycled slot; 0: none
+    uint32_t open_count
+    Entry *entries
+    uint32_t mask
+    uint64_t seed
+    Timer *timers
+    int64_t timer_count
+    int64_t timer_capacity
+    Hole *holes
+    int32_t hole_capacity   # in blocks of MAX_HOLES
+    int32_t hole_used
+    int32_t hole_free       # first free block, -1: none; a free block's first start names the next
+
+
+cdef inline uint64_t mix(uint64_t a, uint64_t b) noexcept nogil:
+    # Multiply and fold: every bit of both inputs reaches the upper half.
+    cdef uint64_t x = (a ^ 0x9E3779B97F4A7C15ull) * (b ^ 0xD6E8FEB86659FD93ull)
+    return x ^ (x >> 32)
+
+
+cdef inline uint64_t endpoint_hash(const uint8_t *address, uint16_t port, uint64_t seed) noexcept nogil:
+    cdef uint64_t high, low
+    memcpy(&high, address, 8)
+    memcpy(&low, address + 8, 8)
+    return mix(mix(low ^ seed, high + port), seed + port)
+
+
+cdef inline uint32_t header_hash(const Header *h, uint64_t seed) noexcept nogil:
+    """The same for both directions of a connection."""
+    cdef uint64_t x = (
+        endpoint_hash(h.source_address, h.source_port, seed)
+        + endpoint_hash(h.destination_address, h.destination_port, seed)
+    )
+    x = (x + h.ip_version) * 0xBF58476D1CE4E5B9ull
+    return <uint32_t>(x >> 32)
+
+
+cdef inline bint same_address(const uint8_t *a, const uint8_t *b) noexcept nogil:
+    return memcmp(a, b, 16) == 0
+
+
+cdef inline int direction_of(const State *c, const Header *h) noexcept nogil:
+    """0 if the client sent it, 1 if the server did, -1 if it belongs to another connection."""
+    if c.ip_version != h.ip_version:
+        return -1
+    if (
+        h.source_port == c.client_port
+        and h.destination_port == c.server_port
+        and same_address(h.source_address, c.client_address)
+        and same_address(h.destination_address, c.server_address)
+    ):
+        return 0
+    if (
+        h.source_port == c.server_port
+        and h.destination_port == c.client_port
+        and same_address(h.source_address, c.server_address)
+        and same_address(h.destination_address, c.client_address)
+    ):
+        return 1
+    return -1
+
+
+cdef inline int64_t find(const Slots *s, const Header *h, uint32_t hash, int *direction) noexcept nogil:
+    """The slot of the header's connection, or -1."""
+    cdef uint32_t place = hash & s.mask
+    cdef const Entry *e
+    while True:
+        e = &s.entries[place]
+        if e.slot == 0:
+            return -1
+        if e.hash == hash:
+            direction[0] = direction_of(&s.states[e.slot - 1], h)
+            if direction[0] >= 0:
+                return e.slot - 1
+        place = (place + 1) & s.mask
+
+
+cdef inline void look_ahead(const Slots *s, uint32_t hash) noexcept nogil:
+    """Start fetching the state that this hash most likely means."""
+    cdef uint32_t place = hash & s.mask
+    cdef const char *c
+    cdef int i
+    for i in range(4):
+        if s.entries[place].slot == 0:
+            return
+        if s.entries[place].hash == hash:
+            c = <const char *>&s.states[s.entries[place].slot - 1]
+            prefetch(c)
+            prefetch(c + 64)
+            c = <const char *>&s.states[s.entries[place].slot - 1].streams[0]
+            prefetch(c)
+            prefetch(c + 64)
+            c = <const char *>&s.states[s.entries[place].slot - 1].streams[1]
+            prefetch(c)
+            prefetch(c + 64)
+            return
+        place = (place + 1) & s.mask
+
+
+cdef inline void insert(Slots *s, uint32_t hash, uint32_t slot) noexcept nogil:
+    cdef uint32_t place = hash & s.mask
+    while s.entries[place].slot != 0:
+        place = (place + 1) & s.mask
+    s.entries[place].hash = hash
+    s.entries[place].slot = slot + 1
+
+
+cdef inline void remove(Slots *s, uint32_t hash, uint32_t slot) noexcept nogil:
+    """Take an entry out and close the gap, so that no tombstones pile up."""
+    cdef uint32_t place = hash & s.mask
+    cdef uint32_t after, home
+    while s.entries[place].slot != slot + 1:
+        place = (place + 1) & s.mask
+    after = place
+    while True:
+        after = (after + 1) & s.mask
+        if s.entries[after].slot == 0:
+            break
+        home = s.entries[after].hash & s.mask
+        # Move it back unless its home lies cyclically within (place, after].
+        if ((after - home) & s.mask) >= ((after - place) & s.mask):
+            s.entries[place] = s.entries[after]
+            place = after
+    s.entries[place].slot = 0
+
+
+cdef inline uint32_t take_slot(Slots *s) noexcept nogil:
+    """A zeroed slot; `reserve` made sure that there is one."""
+    cdef uint32_t slot
+    if s.free_head:
+        slot = s.free_head - 1
+        s.free_head = s.states[slot].next_free
+    else:
+        slot = s.used
+        s.used += 1
+    memset(&s.states[slot], 0, sizeof(State))
+    s.open_count += 1
+    return slot
+
+
+cdef inline void give_slot(Slots *s, uint32_t slot) noexcept nogil:
+    cdef State *c = &s.states[slot]
+    cdef int d
+    for d in range(2):
+        if c.streams[d].hole_block >= 0:
+            s.holes[c.streams[d].hole_block * MAX_HOLES].start = s.hole_free
+            s.hole_free = c.streams[d].hole_block
+    remove(s, c.hash, slot)
+    c.connection_id = 0
+    c.next_free = s.free_head
+    s.free_head = slot + 1
+    s.open_count -= 1
+
+
+cdef inline Hole *holes_of(Slots *s, Stream *stream) noexcept nogil:
+    """The stream's block of holes, taken from the pool when first needed."""
+    cdef int32_t block = stream.hole_block
+    if block < 0:
+        if s.hole_free >= 0:
+            block = s.hole_free
+            s.hole_free = <int32_t>s.holes[block * MAX_HOLES].start
+        else:
+            block = s.hole_used
+            s.hole_used += 1
+        stream.hole_block = block
+    return s.holes + <int64_t>block * MAX_HOLES
+
+
+cdef inline bint earlier(const Timer *a, const Timer *b) noexcept nogil:
+    return a.deadline < b.deadline or (a.deadline == b.deadline and a.connection_id < b.connection_id)
+
+
+cdef inline void push_timer(Slots *s, int64_t deadline, int64_t connection_id, uint32_t slot) noexcept nogil:
+    cdef int64_t i = s.timer_count, parent
+    cdef Timer t
+    t.deadline = deadline
+    t.connection_id = connection_id
+    t.slot = slot
+    t.padding = 0
+    s.timer_count += 1
+    while i > 0:
+        parent = (i - 1) >> 1
+        if not earlier(&t, &s.timers[parent]):
+            break
+        s.timers[i] = s.timers[parent]
+        i = parent
+    s.timers[i] = t
+
+
+cdef inline void pop_timer(Slots *s) noexcept nogil:
+    cdef int64_t i = 0, child
+    cdef Timer t
+    s.timer_count -= 1
+    t = s.timers[s.timer_count]
+    while True:
+        child = 2 * i + 1
+        if child >= s.timer_count:
+            break
+        if child + 1 < s.timer_count and earlier(&s.timers[child + 1], &s.timers[child]):
+            child += 1
+        if not earlier(&s.timers[child], &t):
+            break
+        s.timers[i] = s.timers[child]
+        i = child
+    s.timers[i] = t
+
+
+cdef inline int grow_table(Slots *s, uint64_t places) noexcept nogil:
+    cdef Entry *fresh
+    cdef Entry *old = s.entries
+    cdef uint64_t i, before = 0
+    if old != NULL:
+        before = <uint64_t>s.mask + 1
+    fresh = <Entry *>realloc(NULL, places * sizeof(Entry))
+    if fresh == NULL:
+        return -1
+    memset(fresh, 0, places * sizeof(Entry))
+    s.entries = fresh
+    s.mask = <uint32_t>(places - 1)
+    for i in range(before):
+        if old[i].slot:
+            insert(s, old[i].hash, old[i].slot - 1)
+    free(old)
+    return 0
+
+
+cdef inline int grow_states(Slots *s, uint64_t capacity) noexcept nogil:
+    # Cache-line aligned, so that a line of a state is a line of the cache.
+    cdef void *fresh = NULL
+    if posix_memalign(&fresh, 64, capacity * sizeof(State)) != 0:
+        return -1
+    if s.states != NULL:
+        memcpy(fresh, s.states, s.used * sizeof(State))
+        free(s.states)
+    s.states = <State *>fresh
+    s.capacity = <uint32_t>capacity
+    return 0
+
+
+cdef inline uint64_t doubled(uint64_t capacity, uint64_t need) noexcept nogil:
+    if capacity < 4096:
+        capacity = 4096
+    while capacity < need:
+        capacity *= 2
+    return capacity
+
+
+cdef inline int reserve(Slots *s, int64_t rows) noexcept nogil:
+    """Make room for whatever `rows` segments can need, so that nothing inside the loop can fail.
+
+    A segment opens at most one connection, needs at most two hole blocks, and files at most four deadlines.
+    """
+    cdef uint64_t need = <uint64_t>s.open_count + rows
+    cdef void *fresh
+    if need > 0x7FFFFFFF:
+        return -1
+    if need > s.capacity and grow_states(s, doubled(s.capacity, need)):
+        return -1
+    if s.entries == NULL or need * 2 > <uint64_t>s.mask + 1:
+        if grow_table(s, doubled(8192, need * 2)):
+            return -1
+    if s.timer_count + 4 * rows > s.timer_capacity:
+        need = doubled(s.timer_capacity, s.timer_count + 4 * rows)
+        fresh = realloc(s.timers, need * sizeof(Timer))
+        if fresh == NULL:
+            return -1
+        s.timers = <Timer *>fresh
+        s.timer_capacity = need
+    if s.hole_used + 2 * rows > s.hole_capacity:
+        need = doubled(s.hole_capacity, s.hole_used + 2 * rows)
+        if need * MAX_HOLES > 0x7FFFFFFF:
+            return -1
+        fresh = realloc(s.holes, need * MAX_HOLES * sizeof(Hole))
+        if fresh == NULL:
+            return -1
+        s.holes = <Hole *>fresh
+        s.hole_capacity = <int32_t>need
+    return 0
+
+
+cdef inline void release(Slots *s) noexcept nogil:
+    free(s.states)
+    free(s.entries)
+    free(s.timers)
+    free(s.holes)
+    memset(s, 0, sizeof(Slots))

@@ -1,0 +1,107 @@
+# What is remembered of an open connection, packed so that the usual segment touches five cache lines:
+# the key, the hot line and the fingerprints of the stream it extends, and the hot line of the stream it acknowledges.
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    # Holes kept per direction; beyond them counts are approximate and say so.
+    MAX_HOLES = 16
+    # Segments remembered per direction to recognise capture duplicates.
+    RING = 8
+
+cdef enum:
+    # Bits of Stream.flags.
+    HAS_BASE = 1            # `base` is known: offsets can be computed
+    HAS_ISN = 2             # its SYN was seen
+    SAW_FIN = 4
+    SYN_ACKED = 8           # the peer acknowledged its SYN
+    PROBE_PENDING = 16      # one byte beyond `next_offset` was sent into a closed window
+    SCALE_KNOWN = 32        # its SYN told whether it offers window scaling
+    HAS_SCALE = 64          # and it does
+    SAW_WINDOW = 128
+    SYN_HAD_ACK = 256       # its SYN carried ACK
+
+cdef enum:
+    # Bits of State.flags.
+    SAW_SYN_ACK = 1
+    COMPLETE = 2            # three-way handshake seen to its end
+    REFUSED = 4
+    RESET_BY_CLIENT = 8
+    RESET_BY_SERVER = 16
+    APPROXIMATE = 32
+    UNSEQUENCED = 64
+    PENDING_SYN = 128       # a SYN with another ISN came while it was in use
+    BEYOND_HANDSHAKE = 256  # anything but SYNs and SYN-ACKs was seen
+
+cdef struct Hole:
+    int64_t start
+    int64_t end
+
+cdef struct Stream:
+    # hot line
+    int64_t next_offset     # one past the highest offset sent, captured or not
+    int64_t acked           # highest offset the peer acknowledged; INT64_MIN while none
+    int64_t segments
+    uint32_t base           # sequence number of offset 0
+    uint32_t isn
+    int32_t last_window     # as on the wire, unscaled
+    int32_t hole_block      # index into the hole pool, -1 while there are none
+    uint16_t flags
+    uint8_t hole_count
+    uint8_t scale
+    uint8_t ring_at
+    uint8_t padding[3]
+    uint8_t ring_interface[RING]
+    # second line
+    uint32_t ring_print[RING]
+    uint32_t ring_time[RING]
+    # cold
+    int64_t retransmissions
+    int64_t retransmitted_bytes
+    int64_t control_retransmissions
+    int64_t evicted_bytes   # of holes beyond MAX_HOLES
+    int64_t fin_offset
+    int64_t unused[3]
+
+cdef struct State:
+    # key line
+    uint8_t client_address[16]
+    uint8_t server_address[16]
+    uint16_t client_port
+    uint16_t server_port
+    uint8_t ip_version
+    uint8_t role_source
+    uint16_t flags
+    int64_t connection_id   # 0 while the slot is free
+    int64_t active_ns       # capture clock at its last segment
+    uint32_t hash
+    uint32_t next_free
+    # general
+    int64_t last_ns
+    int64_t start_ns
+    int64_t filed_deadline
+    int64_t connect_attempts
+    int64_t connect_ns
+    int64_t server_rtt_ns
+    int64_t client_rtt_ns
+    int64_t syn_first_ns
+    int64_t syn_last_ns
+    int64_t syn_ack_first_ns
+    int64_t syn_ack_last_ns
+    int64_t duplicates
+    int64_t ignored_resets
+    int64_t pending_frame
+    int64_t pending_ns
+    uint32_t syn_first_value
+    uint32_t syn_last_value
+    uint32_t syn_ack_first_value
+    uint32_t syn_ack_last_value
+    uint32_t syn_acks
+    uint32_t pending_isn
+    uint32_t pending_value
+    uint8_t syn_has_value
+    uint8_t syn_ack_has_value
+    uint8_t pending_options
+    uint8_t pending_scale
+    uint8_t pending_direction
+    uint8_t padding[3]
+    Stream streams[2]

@@ -1,0 +1,146 @@
+"""Segments find their connections, and sequence numbers become stream offsets.
+
+Theory of operation
+-------------------
+Every TCP header is looked up by its two endpoints. The first one of a connection opens it and decides, once and for
+all, who is the client; `connection_id` is the number of that frame. From then on each direction is a stream: sequence
+numbers, which wrap, are unwrapped against the stream's end so far, into 64-bit offsets where the first payload byte is 0 and
+the SYN is −1. What lies beyond the end is new; what lies below it is a retransmission unless it fills a hole (bytes
+passed over, of which 16 per direction are kept).
+
+A connection ends when the capture ends, when a time-out passes (all in capture time: a handshake that stops half-way
+130 s, after both FINs or a RST 60 s, established 2 h 10 min), or when its endpoints are used again: a SYN with another ISN
+after FIN, RST or 60 s of silence, or earlier if the peer answers it. Deadlines are kept in a heap and looked at only
+when they come up, so an active connection costs nothing. Slots of ended connections are recycled: memory follows the number
+of open connections.
+
+The clock is the highest time seen, and moves forward by more than an hour only when a second frame confirms it.
+
+What it cannot see
+------------------
+* Whether bytes that fill a hole were late or lost and sent again: both are ``out_of_order`` here.
+* A FIN that was not captured: its stream seems to go on.
+* Where offset 0 is when the capture starts mid-stream: it is the first byte seen, or the first acknowledged.
+* Window scaling when either SYN is missing: the window is then unknown, except where it is zero.
+* For text without sequence numbers, anything but lengths in their order.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tcpsight.connections._kernel import Tracker
+from tcpsight.connections.community import name_connections
+from tcpsight.tables import Boundaries, Connections, Headers, Segments, UnseenCounter
+
+NS_PER_S = 1_000_000_000
+
+
+class Timeouts(NamedTuple):
+    """How long a silent connection is kept, in nanoseconds of capture time.
+
+    Attributes
+    ----------
+    handshake_ns : int
+        A SYN without answer, or a handshake that stopped half-way: Linux sends six retries in 127 s.
+    ended_ns : int
+        After both FINs or a RST: TIME-WAIT as Linux has it.
+    established_ns : int
+        Otherwise: just beyond the 2 h after which keep-alives begin (RFC 1122 §4.2.3.6).
+    """
+
+    handshake_ns: int = 130 * NS_PER_S
+    ended_ns: int = 60 * NS_PER_S
+    established_ns: int = 7800 * NS_PER_S
+
+
+class Server(NamedTuple):
+    """An endpoint, or one half of it, that the user says is a server's.
+
+    Attributes
+    ----------
+    address : bytes or None
+        16 bytes, IPv4 as ``::ffff:a.b.c.d``; None for any.
+    port : int
+        0 for any.
+    ip_version : int
+        4 or 6; without meaning where the address is None.
+    """
+
+    address: bytes | None
+    port: int
+    ip_version: int
+
+
+class Tracked(NamedTuple):
+    """What a batch became; each table is valid until the next call.
+
+    Attributes
+    ----------
+    segments : Segments
+        Row for row with the headers.
+    boundaries : Boundaries
+        Where among them connections open and end.
+    connections : Connections
+        Those that ended, in the order of their ``ended`` boundaries; columns that later rooms fill are zero.
+    """
+
+    segments: Segments
+    boundaries: Boundaries
+    connections: Connections
+
+
+class ConnectionTracking:
+    """Follow every connection, batch by batch.
+
+    Feed headers in capture order. How they are cut into batches never changes the rows that come out.
+
+    Parameters
+    ----------
+    servers : sequence of Server
+        Endpoints known to be servers'; better evidence than a SYN.
+    timeouts : Timeouts
+        When silent connections end.
+    hash_seed : int
+        Any 64-bit number; it changes speed under attack, never rows.
+
+    Attributes
+    ----------
+    unseen : UnseenCounter
+        Capture duplicates, gaps, times going backwards, and what else did not become a number.
+    """
+
+    def __init__(
+        self, servers: Sequence[Server] = (), timeouts: Timeouts | None = None, *, hash_seed: int = 0x7C95
+    ) -> None:
+        self.unseen = UnseenCounter()
+        self._tracker = Tracker(tuple(timeouts or Timeouts()), list(servers), hash_seed)
+        self._block = Segments()
+
+    @property
+    def open_connections(self) -> int:
+        """Connections open now."""
+        return self._tracker.open_count
+
+    def feed(self, headers: Headers) -> Tracked:
+        """Take the next headers, shape (n,); give their n segments and the connections that end with them."""
+        if len(self._block) < len(headers):
+            self._block = Segments.allocate(len(headers))
+        rows = np.ascontiguousarray(headers.rows)
+        connections, boundaries = self._tracker.feed(
+            rows.view(np.uint8), self._block.rows.view(np.uint8), self.unseen.counts, headers.until_ns
+        )
+        return _tracked(Segments(self._block.rows[: len(rows)], headers.until_ns), boundaries, connections)
+
+    def finish(self) -> Tracked:
+        """End the capture: end every open connection, by `connection_id`."""
+        connections, boundaries = self._tracker.finish(self.unseen.counts)
+        return _tracked(Segments(), boundaries, connections)
+
+
+def _tracked(segments: Segments, boundaries: bytearray, connections: bytearray) -> Tracked:
+    ended = Connections(np.frombuffer(connections, Connections.dtype))
+    if len(ended):
+        name_connections(ended)
+    return Tracked(segments, Boundaries(np.frombuffer(boundaries, Boundaries.dtype)), ended)
