@@ -1,1 +1,1 @@
-"""Takes any table, gives text, CSV, JSON lines, Parquet or Arrow."""
+"""Takes any table, gives text, CSV, JSON lines, Parquet and Arrow."""
