@@ -1,0 +1,12 @@
+from typing import Any
+
+import numpy as np
+
+Block = np.ndarray[Any, np.dtype[np.uint8]]
+
+SLOT_BYTES: int
+
+def pair(
+    segments: Block, boundaries: Block, slots: Block, outputs: tuple[Block, Block, Block], measure: int
+) -> tuple[int, int, int]: ...
+def still_open(slots: Block, boundaries: Block) -> int: ...

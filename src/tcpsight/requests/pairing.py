@@ -1,0 +1,174 @@
+"""Pair requests with responses, connection by connection.
+
+Theory of operation
+-------------------
+A request is a run of client bytes, its response the run of server bytes that follows: the two sides take turns, as
+they do in any request-response protocol, so no knowledge of the protocol is needed. Only bytes seen for the first time
+count; retransmissions, keep-alives, probes and pure acknowledgments neither open, extend nor answer a turn.
+
+Each connection holds the current turn and at most one before it, because bytes may still arrive for that one:
+
+1. Client bytes extend the current turn until it is answered; after that they open the next.
+2. Server bytes answer the current turn if they acknowledge any byte of it. If they do not, the server sent them
+   before it had the request: they belong to the response before, and the request is overlapped. Server bytes before
+   any request (greetings) are unsolicited.
+3. Each stream has an edge: one past its highest byte that was captured, or that data of the other side acknowledged.
+   A turn owns the bytes of each stream from the edge where it began to the edge where the next began. Bytes below the
+   edge fill a hole, or were overtaken in the capture; they belong to the turn that owns them and open nothing. They
+   do not move the end of a request that is already answered.
+4. Client bytes that acknowledge less than the server's edge were sent while a response went on: their request is
+   overlapped.
+5. A row is final when the next turn is answered and no byte of it is missing, when a second turn begins, or when the
+   connection ends. Rows come out in that order.
+6. A last request without an answer is unanswered, unless nothing but the client's FIN followed: a farewell (the
+   QUIT of many protocols).
+
+Without sequence numbers (tcpdump text that shows lengths only) order of capture is all there is: rules 2 to 4 do not
+apply, and a row is final as soon as the next request begins.
+
+What it cannot see
+------------------
+Pipelining: requests sent before the first of them is answered are one request. A request sent in the middle of a
+response is taken to be answered by the first server bytes that acknowledge it, even where they are the rest of
+that response; `is_overlapped` marks it, and its response time is a lower bound. Multiplexing (HTTP/2, AMQP) and
+server push are such mixtures too: what comes out are turns, not the protocol's requests. A request that the capture
+lost whole is not counted, and its response extends the one before; a response that the capture lost whole makes one
+request of two. Bytes that fill a hole of a turn whose row is already out are not added to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tcpsight.errors import UsageError
+from tcpsight.requests import _kernel
+from tcpsight.tables import BOUNDARIES, Boundaries, RequestCounts, Requests, Segments, Table, Unanswered, UnseenCounter
+
+if TYPE_CHECKING:
+    Block = np.ndarray[Any, np.dtype[np.uint8]]
+
+STARTS = ("request_first", "request_last")
+"""Where response time may start."""
+
+ENDS = ("response_first", "response_last")
+"""Where response time may end."""
+
+CACHE_LINE_BYTES = 64
+"""State is aligned to this, so that a turn is one cache line."""
+
+SMALLEST_ROOM = 256
+"""Slots and rows to begin with; both double when they are too few."""
+
+
+class Paired(NamedTuple):
+    """What a batch completed; each table is valid until the next call."""
+
+    requests: Requests
+    unanswered: Unanswered
+    counts: RequestCounts
+
+
+class RequestPairing:
+    """Pair requests with responses, batch by batch.
+
+    Feed segments in capture order. How they are cut into batches never changes the rows that come out.
+
+    Parameters
+    ----------
+    start : str
+        One of `STARTS`: where response time starts, which is the request's arrival.
+    end : str
+        One of `ENDS`: where response time ends, which is the request's completion.
+
+    Attributes
+    ----------
+    unseen : UnseenCounter
+        Empty: whatever reaches this room has been counted before it.
+
+    Raises
+    ------
+    UsageError
+        If `start` or `end` is none of these.
+    """
+
+    def __init__(self, start: str = "request_last", end: str = "response_first") -> None:
+        if start not in STARTS:
+            raise UsageError(f"response time can start at {' or '.join(STARTS)}, not at {start}")
+        if end not in ENDS:
+            raise UsageError(f"response time can end at {' or '.join(ENDS)}, not at {end}")
+        self.unseen = UnseenCounter()
+        self._measure = (start == "request_first") + 2 * (end == "response_last")
+        self._slots = _zeroed(0)
+        self._requests = Requests.allocate(SMALLEST_ROOM)
+        self._unanswered = Unanswered.allocate(SMALLEST_ROOM)
+        self._counts = RequestCounts.allocate(SMALLEST_ROOM)
+
+    def feed(self, segments: Segments, boundaries: Boundaries) -> Paired:
+        """Take the next segments and the boundaries among them; give the requests they complete.
+
+        Parameters
+        ----------
+        segments : Segments, shape (n,)
+            In capture order.
+        boundaries : Boundaries, shape (m,)
+            By position; one that lies at row i happens before segment i.
+
+        Returns
+        -------
+        Paired
+            Answered requests in the order in which they became final; unanswered ones and counts in the order of
+            the boundaries that ended their connections, one row of counts for each.
+
+        Raises
+        ------
+        ValueError
+            If a slot is used that is not open, or opened while open: the fault of whoever made the tables.
+        """
+        self._make_room(len(segments), boundaries)
+        outputs = (_block(self._requests), _block(self._unanswered), _block(self._counts))
+        made = _kernel.pair(_block(segments), _block(boundaries), self._slots, outputs, self._measure)
+        paired = Paired(self._requests[: made[0]], self._unanswered[: made[1]], self._counts[: made[2]])
+        for table in paired:
+            table.until_ns = segments.until_ns
+        return paired
+
+    def finish(self) -> Paired:
+        """Give what is left, by `connection_id`: nothing, where every connection was ended by a boundary."""
+        ends = Boundaries.allocate(_kernel.still_open(self._slots, _block(Boundaries())))
+        _kernel.still_open(self._slots, _block(ends))
+        return self.feed(Segments(), ends[np.argsort(ends.connection_id, kind="stable")])
+
+    def _make_room(self, segment_count: int, boundaries: Boundaries) -> None:
+        """Grow state to the slots that open, and outputs to the rows that this batch could give."""
+        opened = boundaries.slot[boundaries.boundary == BOUNDARIES.index("opened")]
+        slots = int(opened.max()) + 1 if len(opened) else 0
+        if slots * _kernel.SLOT_BYTES > len(self._slots):
+            grown = _zeroed(_roomy(slots) * _kernel.SLOT_BYTES)
+            grown[: len(self._slots)] = self._slots
+            self._slots = grown
+        # A segment completes at most one request, the end of a connection two.
+        rows = segment_count + 2 * len(boundaries)
+        if rows > len(self._requests):
+            self._requests = Requests.allocate(_roomy(rows))
+        if len(boundaries) > len(self._counts):
+            self._unanswered = Unanswered.allocate(_roomy(len(boundaries)))
+            self._counts = RequestCounts.allocate(_roomy(len(boundaries)))
+
+
+def _roomy(n: int) -> int:
+    """Round up to a power of two."""
+    return max(SMALLEST_ROOM, 1 << (n - 1).bit_length())
+
+
+def _zeroed(byte_count: int) -> Block:
+    """Allocate zeroed bytes that begin at a cache line."""
+    block = np.zeros(byte_count + CACHE_LINE_BYTES, np.uint8)
+    begin = -block.ctypes.data % CACHE_LINE_BYTES
+    return block[begin : begin + byte_count]
+
+
+def _block(table: Table) -> Block:
+    """View a table's rows as bytes, shape (rows × row size,)."""
+    return np.ascontiguousarray(table.rows).view(np.uint8)

@@ -1,0 +1,116 @@
+"""The kernel gives what its slow twin gives, on anything that the tracking room could hand over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcpsight.requests import ENDS, STARTS, RequestPairing
+from tcpsight.tables import FLAG_FIN, FLAG_RST, INT64_MIN, Table
+from tests.reference.requests import Twin
+from tests.support.conversation import Event, boundary, tables
+
+# Small offsets meet and cross often; INT64_MIN is an unknown one.
+OFFSETS = st.integers(-3, 30) | st.just(INT64_MIN)
+
+
+@st.composite
+def segments(draw: Callable[..., Any]) -> Event:
+    length = draw(st.integers(0, 9))
+    new = draw(st.integers(0, length))
+    return {
+        "which": draw(st.integers(0, 2)),
+        "step_ns": draw(st.integers(-2, 9)),
+        "offset": draw(OFFSETS),
+        "acked_offset": draw(OFFSETS),
+        "payload_bytes": length,
+        "new_bytes": new,
+        "new_at": draw(st.integers(0, length - new)),
+        "flags": draw(st.sampled_from([0, 0, 0, 0, FLAG_FIN, FLAG_RST, FLAG_FIN | FLAG_RST])),
+        "direction": draw(st.integers(0, 1)),
+        "kind": draw(st.integers(0, 5)),
+    }
+
+
+@st.composite
+def turn_taking(draw: Callable[..., Any]) -> Event:
+    """Describe a segment by where it lies relative to what was sent; `place` fills the numbers in."""
+    return {
+        "which": draw(st.integers(0, 2)),
+        "step_ns": draw(st.integers(0, 9)),
+        "direction": draw(st.integers(0, 1)),
+        "skip": draw(st.sampled_from([0, 0, 0, 0, 4, -4, -8])),
+        "lag": draw(st.sampled_from([0, 0, 0, 4, 8, -4])),
+        "payload_bytes": draw(st.sampled_from([0, 4, 4, 8])),
+        "flags": draw(st.sampled_from([0] * 15 + [FLAG_FIN])),
+    }
+
+
+ENDING = st.builds(lambda which: {"end": which}, st.integers(0, 2))
+
+
+def connect(moves: list[Event]) -> list[Event]:
+    """Turn moves of three talkers into events; who has no connection opens one, in the slot that is free longest."""
+    events: list[Event] = []
+    open_now: dict[int, tuple[int, int]] = {}
+    free = [0, 1, 2]
+    edges: dict[tuple[int, int], int] = {}
+    time_ns = 1000
+    for move in moves:
+        which = move.get("which", move.get("end"))
+        if "end" in move:
+            if which in open_now:
+                connection_id, slot = open_now.pop(which)
+                free.append(slot)
+                events.append(boundary("ended", connection_id, slot, time_ns))
+            continue
+        time_ns += move["step_ns"]
+        if which not in open_now:
+            open_now[which] = (len(events) + 1, free.pop(0))
+            events.append(boundary("opened", *open_now[which], time_ns))
+        connection_id, slot = open_now[which]
+        placed = place(move, edges, connection_id) if "skip" in move else move
+        columns = {k: v for k, v in placed.items() if k not in ("which", "step_ns", "skip", "lag")}
+        events.append(columns | {"connection_id": connection_id, "slot": slot, "time_ns": time_ns})
+    for connection_id, slot in open_now.values():
+        events.append(boundary("ended", connection_id, slot, time_ns))
+    return events
+
+
+def place(move: Event, edges: dict[tuple[int, int], int], connection_id: int) -> Event:
+    """Give a move its offsets: `skip` after what this side has sent, acknowledging all but `lag` of the other."""
+    mine, theirs = (connection_id, move["direction"]), (connection_id, 1 - move["direction"])
+    offset = max(0, edges.get(mine, 0) + move["skip"])
+    edges[mine] = max(edges.get(mine, 0), offset + move["payload_bytes"])
+    return move | {
+        "offset": offset,
+        "acked_offset": max(0, edges.get(theirs, 0) - move["lag"]),
+        "new_bytes": move["payload_bytes"],
+        "new_at": 0,
+        "kind": 0,
+    }
+
+
+def plain(table: Table, like: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the rows of a table as dicts, with the columns that the twin has."""
+    names = like[0].keys() if like else []
+    return [{name: int(row[name]) for name in names} for row in table.rows] if like else list(table.rows)
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("move", [segments(), turn_taking()], ids=["anything", "turns"])
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_kernel_equals_twin(start: str, end: str, move: st.SearchStrategy[Event], data: st.DataObject):
+    events = connect(data.draw(st.lists(st.one_of([move] * 9 + [ENDING]), max_size=60)))
+    twin = Twin(start, end)
+    twin.take(events)
+    paired = RequestPairing(start, end).feed(*tables(events))
+    assert plain(paired.requests, twin.requests) == twin.requests
+    assert plain(paired.unanswered, twin.unanswered) == twin.unanswered
+    assert plain(paired.counts, twin.counts) == twin.counts
