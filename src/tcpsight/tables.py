@@ -338,6 +338,17 @@ class Segments(Table):
     )
 
 
+class SegmentDetails(Segments):
+    """The Segments columns and what else a person wants to know of a segment; made for output only."""
+
+    file = column("uint16", "", "index of the file that holds it, in the order given")
+    frame_in_file = column("int64", "", "number of the frame in that file: a place to look")
+    captured_payload_bytes = column("int32", "B", "how many of its payload bytes the capture holds")
+    timestamp_value = column("int64", "", "TSval of the timestamps option", null=-1)
+    timestamp_echo = column("int64", "", "TSecr of the timestamps option", null=-1)
+    sack = column("S96", "", "SACK blocks as stream offsets of the other direction: left-right, separated by blanks")
+
+
 class Boundaries(Table):
     """Where, among the segments of a batch, connections open and end.
 

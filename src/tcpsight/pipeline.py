@@ -1,0 +1,233 @@
+"""The order: frames → headers → segments → requests. The only place that knows which room follows which.
+
+Theory of operation
+-------------------
+`Pipeline` pulls batches of frames from a capture, pushes each through the rooms, and yields what became final, as
+views that are valid until the next batch. When the capture ends, or breaks, it ends every room and yields the
+rest; a break is kept in `broken` for the caller to report after the rows before it have been used.
+
+Rows are selected here, after the rooms: state is built from all frames whatever the selection.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tcpsight.connections import ConnectionTracking, Server, Timeouts, Tracked
+from tcpsight.decode import Decoding
+from tcpsight.errors import CaptureError
+from tcpsight.requests import Paired, RequestPairing
+from tcpsight.tables import (
+    INT64_MIN,
+    OPTION_TIMESTAMPS,
+    Connections,
+    Frames,
+    Headers,
+    Requests,
+    SegmentDetails,
+    Unanswered,
+    UnseenCounter,
+)
+
+if TYPE_CHECKING:
+    from tcpsight.capture.filter import FrameFilter
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows are wanted.
+
+    Attributes
+    ----------
+    servers : tuple of Server
+        Services to keep; empty: all.
+    since_ns, until_ns : int or None
+        Requests that arrive, connections that overlap, segments that lie in [since_ns, until_ns).
+    """
+
+    servers: tuple[Server, ...] = ()
+    since_ns: int | None = None
+    until_ns: int | None = None
+
+    def of_services(self, rows: Requests | Connections) -> Mask:
+        """Tell which rows belong to the selected services, shape (n,)."""
+        if not self.servers:
+            return np.ones(len(rows), np.bool_)
+        wanted = np.zeros(len(rows), np.bool_)
+        for server in self.servers:
+            mask = np.ones(len(rows), np.bool_)
+            if server.port:
+                mask &= rows.server_port == server.port
+            if server.address is not None:
+                address = np.frombuffer(server.address, np.uint8)
+                mask &= (rows.server_address == address).all(axis=1) & (rows.ip_version == server.ip_version)
+            wanted |= mask
+        return wanted
+
+    def of_time(self, first_ns: np.ndarray[Any, Any], last_ns: np.ndarray[Any, Any]) -> Mask:
+        """Tell which spans [first_ns, last_ns] overlap the wanted time, shape (n,)."""
+        wanted = np.ones(len(first_ns), np.bool_)
+        if self.since_ns is not None:
+            wanted &= last_ns >= self.since_ns
+        if self.until_ns is not None:
+            wanted &= first_ns < self.until_ns
+        return wanted
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no row is left out."""
+        return not self.servers and self.since_ns is None and self.until_ns is None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the rooms need to know.
+
+    Attributes
+    ----------
+    selection : Selection
+        Which rows are wanted; its servers also tell the roles.
+    start, end : str
+        Between which instants of a request response time runs.
+    timeouts : Timeouts
+        When silent connections end.
+    with_segments : bool
+        Whether batches carry segments.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    start: str = "request_last"
+    end: str = "response_first"
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    with_segments: bool = False
+
+
+class Batch(NamedTuple):
+    """Rows that became final; each table is valid until the next batch."""
+
+    requests: Requests
+    unanswered: Unanswered
+    connections: Connections
+    segments: SegmentDetails
+
+
+class Pipeline:
+    """Everything that one pass over a capture gives.
+
+    Parameters
+    ----------
+    capture : iterable of Frames
+        Has an attribute `unseen` (UnseenCounter). May raise CaptureError at its end.
+    options : Options
+        What is wanted.
+    frame_filter : FrameFilter, optional
+        Frames it does not match never reach a room.
+
+    Attributes
+    ----------
+    frames, segments : int
+        How many were read so far.
+    first_ns, last_ns : int or None
+        First and last TCP segment so far, over the connections that ended.
+    broken : CaptureError or None
+        Why the capture ended early.
+    """
+
+    def __init__(
+        self, capture: Iterable[Frames], options: Options | None = None, frame_filter: FrameFilter | None = None
+    ) -> None:
+        self.options = options or Options()
+        self.frames = 0
+        self.segments = 0
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        self.broken: CaptureError | None = None
+        self._capture = capture
+        self._filter = frame_filter
+        self._decoding = Decoding()
+        self._tracking = ConnectionTracking(
+            self.options.selection.servers, self.options.timeouts, hash_seed=secrets.randbits(64)
+        )
+        self._pairing = RequestPairing(self.options.start, self.options.end)
+
+    @property
+    def unseen(self) -> UnseenCounter:
+        """What was not understood so far, by all rooms."""
+        total = UnseenCounter()
+        for room in (self._capture, self._decoding, self._tracking, self._pairing):
+            total.merge(room.unseen)  # type: ignore[union-attr]
+        return total
+
+    def __iter__(self) -> Iterator[Batch]:
+        try:
+            for frames in self._capture:
+                self.frames += len(frames)
+                headers = self._decoding.feed(frames if self._filter is None else self._filter.apply(frames))
+                self.segments += len(headers)
+                yield self._batch(headers, self._tracking.feed(headers))
+        except CaptureError as error:
+            self.broken = error
+        yield self._batch(Headers(), self._tracking.finish())
+
+    def _batch(self, headers: Headers, tracked: Tracked) -> Batch:
+        paired = self._pairing.feed(tracked.segments, tracked.boundaries)
+        connections = tracked.connections
+        if len(connections):
+            _complete(connections, paired)
+            first, last = int(connections.start_ns.min()), int(connections.end_ns.max())
+            self.first_ns = first if self.first_ns is None else min(self.first_ns, first)
+            self.last_ns = last if self.last_ns is None else max(self.last_ns, last)
+        segments = details(headers, tracked) if self.options.with_segments else SegmentDetails()
+        if self.options.selection.is_everything:
+            return Batch(paired.requests, paired.unanswered, connections, segments)
+        return self._selected(paired, connections, segments)
+
+    def _selected(self, paired: Paired, connections: Connections, segments: SegmentDetails) -> Batch:
+        selection = self.options.selection
+        requests, unanswered = paired.requests, paired.unanswered
+        requests = requests[selection.of_services(requests) & selection.of_time(requests.arrival_ns, requests.arrival_ns)]
+        unanswered = unanswered[
+            selection.of_services(unanswered) & selection.of_time(unanswered.arrival_ns, unanswered.arrival_ns)
+        ]
+        connections = connections[
+            selection.of_services(connections) & selection.of_time(connections.start_ns, connections.end_ns)
+        ]
+        return Batch(requests, unanswered, connections, segments)
+
+
+def _complete(connections: Connections, paired: Paired) -> None:
+    """Fill the columns of ended connections that the requests room counted."""
+    counts = paired.counts
+    for name in ("requests", "unanswered", "unsolicited_bytes", "is_farewell"):
+        connections.rows[name] = counts.rows[name]
+
+
+def details(headers: Headers, tracked: Tracked) -> SegmentDetails:
+    """Put segments and what their headers say beside each other, shape (n,)."""
+    segments = tracked.segments
+    table = SegmentDetails.allocate(len(segments))
+    for column in type(segments).columns:
+        table.rows[column.name] = segments.rows[column.name]
+    for name in ("file", "frame_in_file", "captured_payload_bytes"):
+        table.rows[name] = headers.rows[name]
+    has_timestamps = headers.options & OPTION_TIMESTAMPS != 0
+    table.timestamp_value[:] = np.where(has_timestamps, headers.timestamp_value, -1)
+    table.timestamp_echo[:] = np.where(has_timestamps, headers.timestamp_echo, -1)
+    for i in np.flatnonzero((headers.sack_count > 0) & (segments.acked_offset != INT64_MIN)):
+        table.sack[i] = _sack_text(headers, int(i), int(segments.acked_offset[i]))
+    return table
+
+
+def _sack_text(headers: Headers, row: int, acked_offset: int) -> bytes:
+    """Write SACK blocks as stream offsets: the nearest to the acknowledgment that have these numbers."""
+    base = int(headers.acknowledgment_number[row])
+    edges = headers.sack[row, : 2 * int(headers.sack_count[row])].tolist()
+    offsets = [acked_offset + ((edge - base + 2**31) % 2**32 - 2**31) for edge in edges]
+    return b" ".join(b"%d-%d" % pair for pair in zip(offsets[::2], offsets[1::2], strict=True))
