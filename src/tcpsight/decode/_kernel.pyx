@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t
 
-from tcpsight.decode._link cimport read_link, read_tag
+from tcpsight.decode._link cimport is_tag, read_link, read_tag
 from tcpsight.decode._network cimport read_ipv4, read_ipv6
 from tcpsight.decode._transport cimport read_tcp
 from tcpsight.decode._wire cimport (
@@ -10,10 +10,6 @@ from tcpsight.decode._wire cimport (
     HOLDS_TCP,
     PROTOCOL_IPV4,
     PROTOCOL_IPV6,
-    PROTOCOL_VLAN,
-    PROTOCOL_VLAN_OLD,
-    PROTOCOL_VLAN_OLDER,
-    PROTOCOL_VLAN_SERVICE,
     Cursor,
     Packet,
 )
@@ -27,8 +23,9 @@ from tcpsight.tables cimport (
 )
 
 cdef enum:
-    # Eight VLAN tags and the IP header. Nothing real nests deeper; the bound is what a hostile frame may cost.
-    MAX_LAYERS = 9
+    # Nothing real nests deeper; the bounds are what a hostile frame may cost.
+    MAX_TAGS = 8
+    MAX_LAYERS = MAX_TAGS + 1
 
 
 cdef inline int find_tcp(Cursor *cursor, Packet *packet) noexcept nogil:
@@ -42,12 +39,7 @@ cdef inline int find_tcp(Cursor *cursor, Packet *packet) noexcept nogil:
             outcome = read_ipv4(cursor, packet)
         elif cursor.protocol == PROTOCOL_IPV6:
             outcome = read_ipv6(cursor, packet)
-        elif (
-            cursor.protocol == PROTOCOL_VLAN
-            or cursor.protocol == PROTOCOL_VLAN_SERVICE
-            or cursor.protocol == PROTOCOL_VLAN_OLD
-            or cursor.protocol == PROTOCOL_VLAN_OLDER
-        ):
+        elif layer < MAX_TAGS and is_tag(cursor.protocol):
             outcome = read_tag(cursor)
         else:
             return REASON_NOT_IP

@@ -12,6 +12,10 @@ from tcpsight.decode._wire cimport (
     PROTOCOL_IPV4,
     PROTOCOL_IPV6,
     PROTOCOL_NOT_IP,
+    PROTOCOL_VLAN,
+    PROTOCOL_VLAN_OLD,
+    PROTOCOL_VLAN_OLDER,
+    PROTOCOL_VLAN_SERVICE,
     Cursor,
     load16,
     load32,
@@ -85,6 +89,16 @@ cdef inline int read_ethernet(Cursor *cursor) noexcept nogil:
     cursor.protocol = load16(cursor.bytes + 12)
     cursor.at = 14
     return GOES_ON
+
+
+cdef inline bint is_tag(uint32_t protocol) noexcept nogil:
+    """Tell whether a VLAN tag follows."""
+    return (
+        protocol == PROTOCOL_VLAN
+        or protocol == PROTOCOL_VLAN_SERVICE
+        or protocol == PROTOCOL_VLAN_OLD
+        or protocol == PROTOCOL_VLAN_OLDER
+    )
 
 
 cdef inline int read_tag(Cursor *cursor) noexcept nogil:

@@ -98,6 +98,8 @@ cdef inline int read_extension_headers(Cursor *cursor, const Packet *packet, uin
             return HOLDS_TCP
         if not is_extension_header(next_header):
             return REASON_NOT_TCP
+        if headers == MAX_EXTENSION_HEADERS:
+            return REASON_MALFORMED_IP
         if packet.end - cursor.at < 8:
             return REASON_MALFORMED_IP
         if cursor.captured - cursor.at < 8:

@@ -1,0 +1,170 @@
+"""Frames that Hypothesis makes up: whole ones of every link type, and what is left when something bent them."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+from tcpsight.tables import LINK_TYPE_TEXT_LENGTHS, Frames
+
+RAW_LINK_TYPES = (12, 14, 101, LINK_TYPE_TEXT_LENGTHS)
+LINK_TYPES = (0, 1, 108, 113, 228, 229, 276, *RAW_LINK_TYPES)
+TAGS = (0x8100, 0x88A8, 0x9100, 0x9200)
+EXTENSION_HEADERS = (0, 43, 44, 51, 60, 135, 139, 140)
+
+
+class Piece(NamedTuple):
+    """One frame: its captured bytes and what its record says of it."""
+
+    data: bytes
+    wire_bytes: int
+    link_type: int
+
+
+def filler(size: int) -> st.SearchStrategy[bytes]:
+    """Give bytes that differ from their neighbours: cheaper than drawing each, and as good where no value matters."""
+    return st.integers(0, 255).map(lambda seed: bytes((seed + 37 * i) & 255 for i in range(size)))
+
+
+def words(count: int) -> st.SearchStrategy[bytes]:
+    return filler(4 * count)
+
+
+def option(kind: int, length: int) -> st.SearchStrategy[bytes]:
+    return filler(length - 2).map(lambda value: bytes([kind, length]) + value)
+
+
+def tcp_options() -> st.SearchStrategy[bytes]:
+    """Options as stacks write them, and loose bytes; padded to whole words."""
+    good = st.sampled_from([(2, 4), (3, 3), (4, 2), (5, 10), (5, 18), (5, 26), (5, 34), (8, 10), (30, 12), (254, 2)])
+    one = st.one_of(good.flatmap(lambda shape: option(*shape)), st.just(b"\1"), st.just(b"\1\1"), st.just(b"\0"))
+    loose = st.tuples(st.integers(0, 9), st.integers(0, 40)).map(bytes)
+    aligned = words(2).map(lambda value: b"\1\1\x08\x0a" + value)
+    stacks = st.lists(st.one_of(one, one, one, loose, st.binary(max_size=5)), max_size=6).map(b"".join)
+    return st.one_of(aligned, stacks.map(lambda o: (o + bytes(-len(o) % 4))[:40]))
+
+
+@st.composite
+def tcp_segments(draw: st.DrawFn) -> bytes:
+    options = draw(tcp_options())
+    words_of_header = draw(st.one_of(st.just(5 + len(options) // 4), st.integers(0, 15)))
+    flags = draw(st.integers(0, 0xFFF))
+    head = draw(words(3)) + struct.pack(">H", words_of_header << 12 | flags) + draw(words(2))[:6]
+    return head + options + bytes(draw(st.integers(0, 20)))
+
+
+@st.composite
+def extension_headers(draw: st.DrawFn, behind: int) -> tuple[int, bytes]:
+    """Give the first next-header value, and a chain of extension headers that ends in `behind`."""
+    chain = b""
+    for kind in draw(st.lists(st.sampled_from(EXTENSION_HEADERS), max_size=10)):
+        size = draw(st.integers(0, 3))
+        body = draw(words(2 if kind == 44 else 1 + size if kind == 51 else 2 + 2 * size))
+        body = bytes([behind, size]) + body[2:]
+        if kind == 44 and draw(st.integers(0, 7)):
+            body = body[:2] + bytes([0, draw(st.sampled_from([0, 2, 4, 6]))]) + body[4:]
+        if kind == 51:
+            body = bytes([behind, size]) + draw(words(2 + size))[2:]
+        chain, behind = body + chain, kind
+    return behind, chain
+
+
+@st.composite
+def ip_packets(draw: st.DrawFn) -> bytes:
+    payload = draw(tcp_segments())
+    protocol = draw(st.sampled_from([6] * 8 + [17, 51, 0, 59, 50]))
+    lie = draw(st.sampled_from([None] * 6 + ["zero", "any"]))
+    if draw(st.booleans()):
+        if draw(st.booleans()):
+            protocol, chain = draw(extension_headers(protocol))
+            payload = chain + payload
+        length = len(payload) if lie is None else 0 if lie == "zero" else draw(st.integers(0, 0xFFFF))
+        return struct.pack(">IHBB", 6 << 28, length, protocol, draw(st.integers(0, 255))) + draw(words(8)) + payload
+    if protocol == 51:
+        payload = struct.pack(">BBxx", draw(st.sampled_from([6, 6, 6, 0, 17])), 2) + draw(words(3)) + payload
+    options = draw(st.integers(0, 10).flatmap(words)) if not draw(st.integers(0, 3)) else b""
+    size = 5 + len(options) // 4 if draw(st.integers(0, 9)) else draw(st.integers(0, 15))
+    total = 20 + len(options) + len(payload)
+    length = total if lie is None else 0 if lie == "zero" else draw(st.integers(0, 0xFFFF))
+    fragment = (
+        draw(st.sampled_from([0, 0, 0x4000, 0x4000, 0x8000]))
+        if draw(st.integers(0, 7))
+        else draw(st.integers(0, 0xFFFF))
+    )
+    head = struct.pack(">BBHHHBB", 0x40 | size, 0, length, draw(st.integers(0, 0xFFFF)), fragment, 64, protocol)
+    return head + draw(words(2))[:2] + draw(words(2)) + options + payload
+
+
+@st.composite
+def link_headers(draw: st.DrawFn, link_type: int, version: int) -> bytes:
+    """Give what stands before an IP packet of this version under this link type."""
+    if link_type in RAW_LINK_TYPES or link_type in (228, 229):
+        return b""
+    if link_type in (0, 108):
+        family = draw(st.sampled_from([2] if version == 4 else [10, 24, 28, 30]))
+        return struct.pack(draw(st.sampled_from("<>")) + "I", family)
+    protocol = 0x0800 if version == 4 else 0x86DD
+    tags = b""
+    for tag in draw(st.lists(st.sampled_from(TAGS), max_size=10 if not draw(st.integers(0, 3)) else 1)):
+        tags, protocol = draw(words(1))[:2] + struct.pack(">H", protocol) + tags, tag
+    if not draw(st.integers(0, 15)):
+        protocol = draw(st.integers(0, 0xFFFF))
+    if link_type == 1:
+        return draw(words(3)) + struct.pack(">H", protocol) + tags
+    hardware = draw(st.sampled_from([1, 1, 1, 1, 772, 778, 770, 803, 824]))
+    if link_type == 113:
+        return struct.pack(">HHH8sH", 0, hardware, 6, draw(words(2)), protocol) + tags
+    return struct.pack(">HHIHBB8s", protocol, 0, 3, hardware, 0, 6, draw(words(2))) + tags
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> Piece:
+    """Give a frame: made well, then perhaps padded, cut, misreported or mutated."""
+    packet = draw(ip_packets())
+    version = packet[0] >> 4
+    fitting = [t for t in LINK_TYPES if t not in ((229,) if version == 4 else (228,))]
+    link_type = draw(st.sampled_from(fitting))
+    data = bytearray(draw(link_headers(link_type, version)) + packet)
+    for change in draw(st.sets(st.sampled_from(["pad", "cut", "wire", "mutate", "link"]), max_size=2)):
+        if change == "pad":
+            data += bytes(draw(st.integers(1, 12)))
+        elif change == "mutate":
+            for at in draw(st.lists(st.integers(0, len(data) - 1), max_size=3)) if data else ():
+                data[at] = draw(st.integers(0, 255))
+        elif change == "link":
+            link_type = draw(st.one_of(st.sampled_from(LINK_TYPES), st.integers(0, 0xFFFF)))
+    wire_bytes = len(data)
+    if not draw(st.integers(0, 3)):
+        wire_bytes = draw(st.one_of(st.integers(0, 120), st.sampled_from([2**16, 2**31 - 1, 2**31 + 60, 2**32 - 1])))
+    if not draw(st.integers(0, 2)):
+        del data[draw(st.integers(0, len(data))) :]
+    return Piece(bytes(data), wire_bytes, link_type)
+
+
+def frames_of(made: list[Piece], gap: int = 0) -> Frames:
+    """Lay frames out in one buffer, `gap` bytes apart, numbered from 1."""
+    frames = Frames.allocate(len(made))
+    data = bytearray()
+    for i, piece in enumerate(made):
+        data += b"\x45" * gap
+        frames.rows[i] = (
+            i + 1,
+            1000 * i,
+            len(data),
+            i + 7,
+            len(piece.data),
+            piece.wire_bytes,
+            i % 3,
+            piece.link_type,
+            5,
+        )
+        data += piece.data
+    frames.data = bytes(data)
+    return frames
+
+
+def frame_batches() -> st.SearchStrategy[Frames]:
+    """Give batches of such frames."""
+    return st.builds(frames_of, st.lists(pieces(), max_size=4), st.integers(0, 20))

@@ -1,0 +1,72 @@
+"""The kernel says what its slow twin says, of every frame and of every field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcpsight import tables
+from tcpsight.decode import Decoding
+from tcpsight.tables import REASONS, Frames, UnseenCounter
+from tests.reference import decode as reference
+from tests.reference.decode_strategies import LINK_TYPES, Piece, frame_batches, frames_of
+
+OPTION_BITS = {
+    name.removeprefix("OPTION_").lower(): value for name, value in vars(tables).items() if name.startswith("OPTION_")
+}
+
+
+def said_by_the_kernel(rows: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+    """Give rows of Headers the form of the reference's."""
+    said = []
+    for row in rows:
+        one = {name: row[name].tolist() for name in row.dtype.names}
+        one["source_address"], one["destination_address"] = (
+            bytes(one["source_address"]),
+            bytes(one["destination_address"]),
+        )
+        one["options"] = {name for name, bit in OPTION_BITS.items() if one["options"] & bit}
+        assert one.pop("padding") == [0, 0, 0]
+        edges, count = one["sack"], 2 * one.pop("sack_count")
+        one["sack"] = list(zip(edges[:count:2], edges[1:count:2], strict=True))
+        assert not any(edges[count:])
+        said.append(one)
+    return said
+
+
+def unseen_of(counter: UnseenCounter) -> dict[str, list[int]]:
+    """Give the counts the form of the reference's."""
+    return {reason: row.tolist() for reason, row in zip(REASONS, counter.counts, strict=True) if row[0]}
+
+
+def check(frames: Frames) -> None:
+    decoding = Decoding()
+    # A block with old rows in it, to see that none of them shows through.
+    decoding.feed(stale_frames(len(frames)))
+    decoding.unseen = UnseenCounter()
+    headers = decoding.feed(frames)
+    rows, unseen = reference.decode(frames)
+    assert said_by_the_kernel(headers.rows) == rows
+    assert unseen_of(decoding.unseen) == unseen
+
+
+def stale_frames(n: int) -> Frames:
+    options = bytes([5, 34]) + bytes(range(1, 33)) + bytes([2, 4, 5, 180])
+    tcp = bytes(range(200, 212)) + bytes([0xE1, 0xFF]) + bytes(range(220, 226)) + options[:36]
+    packet = bytes([0x60, 0, 0, 0, 0, len(tcp), 6, 99]) + bytes(range(100, 132)) + tcp
+    return frames_of([Piece(packet, len(packet), 101)] * n)
+
+
+@settings(max_examples=400, deadline=None)
+@given(frame_batches())
+def test_kernel_equals_reference(frames):
+    check(frames)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.builds(Piece, st.binary(max_size=90), st.integers(0, 2**32 - 1), st.sampled_from(LINK_TYPES))))
+def test_kernel_equals_reference_on_noise(pieces):
+    check(frames_of(pieces))
