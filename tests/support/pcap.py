@@ -62,7 +62,7 @@ def pcap_bytes(
 
 
 class Interface(NamedTuple):
-    """An interface to describe; `ticks` is the if_tsresol byte (6: µs, 9: ns, 0x80 | n: 2⁻ⁿ s), None to leave it out."""
+    """An interface to describe; `ticks` is its if_tsresol byte (6: µs, 9: ns, 0x80 | n: 2⁻ⁿ s), None to leave it out."""
 
     link_type: int = ETHERNET
     ticks: int | None = None
@@ -73,7 +73,7 @@ class Interface(NamedTuple):
     def to_ticks(self, time_ns: int) -> int:
         time_ns -= (self.offset_seconds or 0) * 10**9
         resolution = 6 if self.ticks is None else self.ticks
-        per_second = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
+        per_second: int = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
         # The smallest tick count at or after the instant, so that whole ticks come back exactly.
         return -(-time_ns * per_second // 10**9)
 
@@ -126,7 +126,7 @@ def obsolete_packet(frame: Frame, ticks: int, *, endian: str = "<", drops: int =
 
 
 def interface_statistics(interface: int = 0, *, endian: str = "<", **counters: int) -> bytes:
-    """Write an interface statistics block; counters are ``received interface_drops filtered kernel_drops delivered``."""
+    """Write interface statistics; counters: ``received interface_drops filtered kernel_drops delivered``."""
     codes = {"received": 4, "interface_drops": 5, "filtered": 6, "kernel_drops": 7, "delivered": 8}
     options = b"".join(
         pcapng_option(codes[k], struct.pack(endian + "Q", v), endian=endian) for k, v in counters.items()
@@ -161,7 +161,12 @@ def checksum(data: bytes) -> int:
 
 
 def tcp_flags(flags: int | str) -> int:
-    return flags if isinstance(flags, int) else sum({FLAGS[letter] for letter in flags})
+    if isinstance(flags, int):
+        return flags
+    bits = 0
+    for letter in flags:
+        bits |= FLAGS[letter]
+    return bits
 
 
 def tcp_segment(

@@ -1,1 +1,6 @@
 """Takes a file, a pipe or an interface, gives Frames."""
+
+from tcpsight.capture.opening import Capture, open_capture
+from tcpsight.capture.reader import CaptureFile, CaptureInterface
+
+__all__ = ["Capture", "CaptureFile", "CaptureInterface", "open_capture"]

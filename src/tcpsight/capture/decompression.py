@@ -1,0 +1,175 @@
+"""Decompresses a stream as it is read, in bounded memory; knows exactly where a stream was cut.
+
+A file may hold several streams one after another, as ``cat a.gz b.gz`` makes them. A decoder is never
+asked for more than the reader's buffer takes, so a small file that unpacks to terabytes costs time and
+no memory.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from tcpsight.errors import CaptureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tcpsight.capture.reader import ByteSource
+
+READ_BYTES = 64 * 1024
+"""Compressed bytes read at a time."""
+
+MEMORY_LIMIT = 256 * 1024 * 1024
+"""What a decoder may use at most; ``xz -9`` needs 65 MiB, ``zstd --ultra -22`` 128 MiB."""
+
+MAGIC_BYTES = 6
+"""As many bytes as the longest of the magic numbers below."""
+
+
+class Decoder(Protocol):
+    """One compressed stream; the standard library's decompressors look like this."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream is complete."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes without more data."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the complete stream in the data already given."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Take the next data, give at most `max_length` bytes."""
+
+
+class GzipDecoder:
+    """One gzip member, with the interface of the other decoders."""
+
+    def __init__(self) -> None:
+        self._object = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member is complete."""
+        return self._object.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the member."""
+        return self._object.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Take the next data, give at most `max_length` bytes."""
+        out = self._object.decompress(self._object.unconsumed_tail + data, max_length)
+        # A full answer may be the first part of a longer one, even when all input is consumed.
+        self.needs_input = len(out) < max_length and not self._object.unconsumed_tail
+        return out
+
+
+def _lz4_decoder() -> Decoder:
+    from lz4.frame import LZ4FrameDecompressor
+
+    decoder: Decoder = LZ4FrameDecompressor()
+    return decoder
+
+
+def _zstd_decoder() -> Decoder:
+    from tcpsight.capture.zstd import ZstdDecoder
+
+    return ZstdDecoder()
+
+
+class Compression(NamedTuple):
+    """A way of compressing: its name, and what decodes one stream of it."""
+
+    name: str
+    decoder: Callable[[], Decoder]
+
+
+GZIP = Compression("gzip", GzipDecoder)
+ZSTD = Compression("zstd", _zstd_decoder)
+LZ4 = Compression("lz4", _lz4_decoder)
+XZ = Compression("xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY_LIMIT))
+BZIP2 = Compression("bzip2", bz2.BZ2Decompressor)
+
+MAGICS: Mapping[bytes, Compression] = {
+    b"\x1f\x8b": GZIP,
+    b"\x28\xb5\x2f\xfd": ZSTD,
+    b"\x04\x22\x4d\x18": LZ4,
+    b"\xfd7zXZ\x00": XZ,
+    b"BZh": BZIP2,
+    # Skippable frames: lz4 has them too, but it is pzstd that writes them first.
+    **{bytes([0x50 | n, 0x2A, 0x4D, 0x18]): ZSTD for n in range(16)},
+}
+
+
+def compression_of(prefix: bytes) -> Compression | None:
+    """Tell how a file that begins with `prefix` is compressed; None if it is not."""
+    return next((c for magic, c in MAGICS.items() if prefix.startswith(magic)), None)
+
+
+class DecompressedSource:
+    """The decompressed bytes of a compressed source.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The compressed bytes, from the first.
+    compression : Compression
+        How they are compressed.
+    """
+
+    def __init__(self, source: ByteSource, compression: Compression) -> None:
+        self.path = source.path
+        self._source = source
+        self._compression = compression
+        self._decoder = compression.decoder()
+        self._input = memoryview(bytearray(READ_BYTES))
+        self._pending = b""
+        self._offset = 0
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the beginning of `view`; give how many bytes, 0 only at the end."""
+        while len(view):
+            if self._decoder.eof and not self._next_stream():
+                return 0
+            data, self._pending = self._pending, b""
+            if not data and self._decoder.needs_input:
+                data = self._read()
+                if not data:
+                    name = self._compression.name
+                    raise CaptureError(self.path, self._offset, f"the {name} data ends early; the file was cut short")
+            out = self._decode(data, len(view))
+            if out:
+                view[: len(out)] = out
+                self._offset += len(out)
+                return len(out)
+        return 0
+
+    def _read(self) -> bytes:
+        return bytes(self._input[: self._source.readinto(self._input)])
+
+    def _next_stream(self) -> bool:
+        """Begin the stream that follows, past padding with zeros; tell whether there is one."""
+        data = self._decoder.unused_data
+        while not data.strip(b"\0"):
+            data = self._read()
+            if not data:
+                return False
+        self._pending = data.lstrip(b"\0")
+        self._decoder = self._compression.decoder()
+        return True
+
+    def _decode(self, data: bytes, most: int) -> bytes:
+        try:
+            return self._decoder.decompress(data, most)
+        except Exception as error:  # each library has its own, and none has anything to tell apart
+            reason = f"the {self._compression.name} data is damaged ({error})"
+            raise CaptureError(self.path, self._offset, reason) from error

@@ -1,0 +1,136 @@
+"""One named source from opening to closing: its file record, its reader, and the batches it gives."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, BinaryIO
+
+from tcpsight.capture.formats import open_reader
+from tcpsight.capture.reader import CaptureFile
+from tcpsight.capture.source import RawSource, is_reopenable, name_of, open_source
+from tcpsight.errors import CaptureError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tcpsight.capture.reader import Reader, ReadOptions
+    from tcpsight.capture.source import Source
+    from tcpsight.tables import Frames
+
+
+class Input:
+    """One source of a capture.
+
+    Parameters
+    ----------
+    source : path, ``-`` or open binary file
+        What the user named.
+    index : int
+        Its place in the order given.
+    options : ReadOptions
+        What the user chose.
+    stdin : binary file, optional
+        What ``-`` means, if not standard input.
+    """
+
+    def __init__(self, source: Source, index: int, options: ReadOptions, stdin: BinaryIO | None = None) -> None:
+        self._source = source
+        self._options = options
+        self._stdin = stdin
+        self._raw: RawSource | None = None
+        self._reader: Reader | None = None
+        self._held: Frames | None = None
+        self._bytes_read = 0
+        self.file = CaptureFile(index, name_of(source))
+        self.is_reopenable = is_reopenable(source)
+        self.identity: tuple[int, int] | None = None
+        self.failure: CaptureError | None = None
+        self.key: tuple[int, bytes] = (0, b"")
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file, as it is stored, read so far."""
+        return self._bytes_read if self._raw is None else self._raw.bytes_read
+
+    def open(self) -> None:
+        """Open it and find out its format.
+
+        Raises
+        ------
+        CaptureError
+            It cannot be opened or is no capture.
+        """
+        if self._reader is not None:
+            return
+        file = self.file
+        self._raw = open_source(self._source, self._stdin)
+        file.bytes_total, self.identity = self._raw.bytes_total, self._raw.identity
+        try:
+            self._reader = open_reader(self._raw, file, self._options)
+        except CaptureError:
+            self.close()
+            raise
+
+    def look(self) -> None:
+        """Learn the time of the first frame and `key`, then go back to the start.
+
+        What is not a regular file stays open and keeps its first batch.
+        """
+        self.open()
+        try:
+            frames = self.read()
+        except CaptureError as failure:
+            frames, self.failure = None, failure
+        if frames is not None:
+            row = frames.rows[0]
+            start = int(row["position"])
+            data = bytes(frames.data[start : start + int(row["captured_bytes"])])
+            self.key = (int(row["time_ns"]), hashlib.sha256(data).digest())
+        if not self.is_reopenable:
+            self._held = frames
+            self.file.frames = 0
+        elif self.failure is None:
+            self.close()
+            self._bytes_read = 0
+            known = self.file
+            self.file = CaptureFile(known.index, known.path, known.format, known.compression, known.bytes_total)
+            self.file.first_ns = known.first_ns
+
+    def read(self) -> Frames | None:
+        """Give the next batch, or None at the end; opens the file if need be."""
+        if self._held is not None:
+            frames, self._held = self._held, None
+        else:
+            self.open()
+            assert self._reader is not None
+            if self.failure is not None:
+                raise self.failure
+            found = self._reader.read()
+            if found is None:
+                return None
+            frames = found
+        if self.file.first_ns is None:
+            self.file.first_ns = int(frames.rows["time_ns"][0])
+        self.file.frames += len(frames)
+        return frames
+
+    def batches(self) -> Generator[Frames, None, None]:
+        """Give every batch, then close."""
+        while (frames := self.read()) is not None:
+            yield frames
+        self.close()
+
+    def content_digest(self) -> bytes:
+        """Give a hash of the whole (decompressed) content of a regular file."""
+        raw = open_source(self._source)
+        try:
+            return digest_of(raw, self.file)
+        finally:
+            raw.close()
+
+    def close(self) -> None:
+        """Close it; what was learnt stays."""
+        if self._raw is not None:
+            self._bytes_read = self._raw.bytes_read
+            self._raw.close()
+        self._raw = self._reader = self._held = None

@@ -1,0 +1,136 @@
+"""A capture of one or several files as one sequence of frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from tcpsight.capture.inputs import Input
+from tcpsight.capture.reader import BATCH_FRAMES, BUFFER_BYTES, CaptureFile, CaptureInterface, ReadOptions
+from tcpsight.errors import UsageError
+from tcpsight.tables import UnseenCounter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tcpsight.capture.merging import Merge
+    from tcpsight.capture.source import Source
+    from tcpsight.tables import Frames
+
+MOST_FILES = 65_536
+"""`Frames.file` is a 16-bit number."""
+
+
+class Capture:
+    """Frames of one or several sources, in capture order, batch by batch.
+
+    Iterating gives each batch once; a batch is valid until the next is asked for. A source that breaks
+    off raises `CaptureError` at the end, when every frame that could be read has been given.
+    """
+
+    def __init__(self, inputs: Sequence[Input], merge: Merge | None) -> None:
+        self._inputs = inputs
+        self._merge = merge
+        self._unseen = UnseenCounter()
+        self._batches = inputs[0].batches() if merge is None else merge.batches()
+
+    @property
+    def files(self) -> list[CaptureFile]:
+        """The files, in the order given, with what has been learnt about them so far."""
+        return [i.file for i in self._inputs]
+
+    @property
+    def interfaces(self) -> list[CaptureInterface]:
+        """The capture interfaces met so far; `Frames.interface_id` is an index into this list."""
+        return self._inputs[0].file.interfaces if self._merge is None else self._merge.interfaces
+
+    @property
+    def unseen(self) -> UnseenCounter:
+        """What was not understood so far; always the same object, brought up to date when asked for."""
+        self._unseen.counts[:] = 0
+        for each in self._inputs:
+            self._unseen.merge(each.file.unseen)
+        if self._merge is not None:
+            # Each file counted its own frames: the number in the whole capture is not known.
+            self._unseen.counts[:, 2] = 0
+        return self._unseen
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the files, as they are stored, read so far."""
+        return sum(i.bytes_read for i in self._inputs)
+
+    @property
+    def bytes_total(self) -> int | None:
+        """Bytes of the files, as they are stored; None if one of them is a pipe."""
+        totals = [i.file.bytes_total for i in self._inputs]
+        known = [t for t in totals if t is not None]
+        return sum(known) if len(known) == len(totals) else None
+
+    def __iter__(self) -> Iterator[Frames]:
+        return self
+
+    def __next__(self) -> Frames:
+        return next(self._batches)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every file; standard input and streams that were passed in stay open."""
+        self._batches.close()
+        for each in self._inputs:
+            each.close()
+
+
+def open_capture(
+    sources: Sequence[Source],
+    *,
+    batch_frames: int = BATCH_FRAMES,
+    buffer_bytes: int = BUFFER_BYTES,
+    input_timezone: str = "UTC",
+    stdin: BinaryIO | None = None,
+) -> Capture:
+    """Open captures as one, in time order; the order in which they are named changes nothing.
+
+    Parameters
+    ----------
+    sources : sequence of path, ``-`` or open binary file
+        At least one. Formats and compression are told by content.
+    batch_frames : int
+        Rows in a batch at most.
+    buffer_bytes : int
+        How much is read at a time.
+    input_timezone : str
+        IANA name of the zone of times that a text capture writes without one.
+    stdin : binary file, optional
+        What ``-`` means, if not standard input.
+
+    Raises
+    ------
+    CaptureError
+        A source cannot be opened, or is no capture.
+    UsageError
+        No source, the same file twice, more than 65,536 files.
+    """
+    if not sources:
+        raise UsageError("no capture was named")
+    if len(sources) > MOST_FILES:
+        raise UsageError(f"{len(sources)} captures were named; {MOST_FILES} are the most that are read as one")
+    options = ReadOptions(max(batch_frames, 1), max(buffer_bytes, 1), input_timezone)
+    inputs = [Input(source, index, options, stdin) for index, source in enumerate(sources)]
+    merge = None
+    try:
+        if len(inputs) == 1:
+            inputs[0].open()
+        else:
+            from tcpsight.capture.merging import Merge, ranked
+
+            merge = Merge(ranked(inputs), options)
+    except BaseException:
+        for each in inputs:
+            each.close()
+        raise
+    return Capture(inputs, merge)

@@ -1,0 +1,172 @@
+"""Opens what the user named and gives its bytes: a path, standard input, an open file."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from tcpsight.errors import CaptureError
+
+if TYPE_CHECKING:
+    from tcpsight.capture.reader import ByteSource
+
+    Source = str | os.PathLike[str] | BinaryIO
+
+
+class RawSource:
+    """The bytes of a file, a pipe or an open stream, as they are stored.
+
+    Attributes
+    ----------
+    path : str
+        As the user named it.
+    bytes_read : int
+        How many bytes were given.
+    bytes_total : int or None
+        How many there are; None for a pipe.
+    identity : tuple of int or None
+        Device and inode of a regular file.
+    """
+
+    __slots__ = ("_is_ours", "_stream", "bytes_read", "bytes_total", "identity", "path")
+
+    def __init__(self, path: str, stream: BinaryIO | io.RawIOBase, *, is_ours: bool) -> None:
+        self.path = path
+        self._stream = stream
+        self._is_ours = is_ours
+        self.bytes_read = 0
+        self.bytes_total: int | None = None
+        self.identity: tuple[int, int] | None = None
+        self._look_up()
+
+    def _look_up(self) -> None:
+        """Learn the size and identity of a regular file."""
+        try:
+            status = os.fstat(self._stream.fileno())
+            if stat.S_ISREG(status.st_mode):
+                self.identity = (status.st_dev, status.st_ino)
+                self.bytes_total = max(status.st_size - self._stream.tell(), 0)
+        except (OSError, AttributeError, ValueError):
+            pass  # a stream that is no file: its size is not known
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the beginning of `view` with what is there; give how many bytes, 0 only at the end."""
+        try:
+            count = self._read_once(view)
+            while count is None:  # a descriptor that somebody made non-blocking
+                select.select([self._stream], [], [])
+                count = self._read_once(view)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CaptureError(self.path, self.bytes_read, f"cannot be read: {reason}") from error
+        self.bytes_read += count
+        return count
+
+    def _read_once(self, view: memoryview) -> int | None:
+        # `readinto1` gives what a buffered stream has; its `readinto` would wait until the view is full.
+        read = getattr(self._stream, "readinto1", None) or getattr(self._stream, "readinto", None)
+        if read is not None:
+            count: int | None = read(view)
+            return count
+        data = self._stream.read(len(view))
+        if data:
+            view[: len(data)] = data
+        return None if data is None else len(data)
+
+    def close(self) -> None:
+        """Close the file if this opened it."""
+        if self._is_ours:
+            self._stream.close()
+
+
+class PeekableSource:
+    """A source whose first bytes can be looked at before they are read.
+
+    Attributes
+    ----------
+    failure : CaptureError or None
+        What stopped `peek`; it is raised when the bytes in front of it have been read.
+    """
+
+    __slots__ = ("_prefix", "_source", "failure", "path")
+
+    def __init__(self, source: ByteSource) -> None:
+        self.path = source.path
+        self._source = source
+        self._prefix = bytearray()
+        self.failure: CaptureError | None = None
+
+    def peek(self, need: int, most: int = 0) -> bytes:
+        """Give all bytes looked at so far: at least `need` unless the file or its sound part is shorter.
+
+        Where more than `need` has arrived, up to `most` bytes.
+        """
+        most = max(need, most)
+        while len(self._prefix) < need and self.failure is None:
+            chunk = bytearray(most - len(self._prefix))
+            try:
+                count = self._source.readinto(memoryview(chunk))
+            except CaptureError as failure:
+                # Not before the bytes in front of it were read.
+                self.failure = failure
+                break
+            if count == 0:
+                break
+            self._prefix += chunk[:count]
+        return bytes(self._prefix)
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the beginning of `view`; give how many bytes, 0 only at the end."""
+        if self._prefix:
+            count = min(len(view), len(self._prefix))
+            view[:count] = self._prefix[:count]
+            del self._prefix[:count]
+            return count
+        if self.failure is not None:
+            raise self.failure
+        return self._source.readinto(view)
+
+
+def name_of(source: Source) -> str:
+    """Give the name by which errors call a source."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "<stream>"
+
+
+def is_reopenable(source: Source) -> bool:
+    """Tell whether a source is a regular file by name, which can be read again from the start."""
+    if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-":
+        return False
+    try:
+        return Path(source).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def open_source(source: Source, stdin: BinaryIO | None = None) -> RawSource:
+    """Open a path, ``-`` or a stream.
+
+    Raises
+    ------
+    CaptureError
+        It does not exist, may not be read, or is a directory.
+    """
+    path = name_of(source)
+    if not isinstance(source, str | os.PathLike):
+        return RawSource(path, source, is_ours=False)
+    if path == "-":
+        return RawSource(path, stdin if stdin is not None else sys.stdin.buffer, is_ours=False)
+    try:
+        if Path(path).is_dir():
+            raise CaptureError(path, -1, "is a directory, not a capture file")
+        return RawSource(path, io.FileIO(path), is_ours=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CaptureError(path, -1, f"cannot be opened: {reason}") from error
