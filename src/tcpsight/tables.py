@@ -484,6 +484,18 @@ class Intervals(Table):
     late = column("int64", "", "live only: completions that came after their slice had been printed")
 
 
+class KeyedIntervals(Intervals):
+    """One row per slice and key: the Intervals columns of one service, server or client.
+
+    All keys have the same slices. The rows of a slice follow each other, by requests, and the last is `other`.
+    """
+
+    server_address = column("uint8", "address", "the server; null where it is not part of the key", null=0, width=16)
+    server_port = column("int32", "", "the server's port; null where it is not part of the key", null=-1)
+    client_address = column("uint8", "address", "the client; null where it is not part of the key", null=0, width=16)
+    is_other = column("uint8", "bool", "whether this row stands for all keys that have no rows of their own")
+
+
 class Unseen(Table):
     """What was not understood, counted: one row per reason that occurred."""
 
