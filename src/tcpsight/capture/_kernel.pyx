@@ -13,9 +13,15 @@ cdef extern from *:
     """
     #define swap16(x) __builtin_bswap16(x)
     #define swap32(x) __builtin_bswap32(x)
+    #define swap64(x) __builtin_bswap64(x)
+    #define SECOND ((int64_t)1000000000)
+    #define TIME_LIMIT ((int64_t)1 << 62)
     """
     uint16_t swap16(uint16_t value) noexcept nogil
     uint32_t swap32(uint32_t value) noexcept nogil
+    uint64_t swap64(uint64_t value) noexcept nogil
+    int64_t SECOND
+    int64_t TIME_LIMIT  # the same as reader.TIME_LIMIT_NS
 
 # What stopped a walk.
 MORE = _MORE
@@ -52,6 +58,12 @@ cdef inline uint32_t load32(const uint8_t *at, bint is_swapped) noexcept nogil:
     cdef uint32_t value
     memcpy(&value, at, 4)
     return swap32(value) if is_swapped else value
+
+
+cdef inline uint64_t load64(const uint8_t *at, bint is_swapped) noexcept nogil:
+    cdef uint64_t value
+    memcpy(&value, at, 8)
+    return swap64(value) if is_swapped else value
 
 
 cdef class PcapWalk:
@@ -120,7 +132,7 @@ cdef class PcapWalk:
                 break
             frames += 1
             row.frame_number = frames
-            row.time_ns = load32(at, is_swapped) * <int64_t>1_000_000_000 + load32(at + 4, is_swapped) * tick_ns
+            row.time_ns = load32(at, is_swapped) * SECOND + load32(at + 4, is_swapped) * tick_ns
             row.position = position + header
             row.frame_in_file = frames
             row.captured_bytes = captured
@@ -133,3 +145,220 @@ cdef class PcapWalk:
             position += header + captured
         self.position, self.frames = position, frames
         return count
+
+
+# Columns of the table of interfaces that a pcapng walk is given.
+INTERFACE_COLUMNS = _INTERFACE_COLUMNS
+LINK_TYPE = _LINK_TYPE
+SNAPLEN = _SNAPLEN
+CLOCK = _CLOCK
+FACTOR = _FACTOR
+OFFSET_NS = _OFFSET_NS
+DROPS = _DROPS
+
+cdef enum:
+    _LINK_TYPE = 0
+    _SNAPLEN = 1
+    _CLOCK = 2  # how ticks become nanoseconds
+    _FACTOR = 3  # the unsigned 64-bit number to multiply or divide by, or the power of two
+    _OFFSET_NS = 4
+    _DROPS = 5  # written: frames lost before a frame, as its block says
+    _INTERFACE_COLUMNS = 6
+
+MULTIPLY = _MULTIPLY
+DIVIDE = _DIVIDE
+SHIFT = _SHIFT
+
+cdef enum:
+    _MULTIPLY = 0
+    _DIVIDE = 1
+    _SHIFT = 2
+
+cdef enum:
+    BLOCK_INTERFACE = 1
+    BLOCK_OBSOLETE_PACKET = 2
+    BLOCK_SIMPLE_PACKET = 3
+    BLOCK_STATISTICS = 5
+    BLOCK_ENHANCED_PACKET = 6
+    BLOCK_SECTION = 0x0A0D0D0A
+    MOST_DROPS = 0x7FFFFFFF  # one frame's word for it; keeps sums from overflowing
+
+
+cdef inline int64_t clamped(uint64_t ns) noexcept nogil:
+    return <int64_t>ns if ns < <uint64_t>TIME_LIMIT else TIME_LIMIT
+
+
+cdef int64_t shifted_ns(uint64_t ticks, uint64_t bits) noexcept nogil:
+    """Give ``floor(ticks * 10**9 / 2**bits)``, exactly, in 64-bit arithmetic."""
+    cdef uint64_t seconds = ticks >> bits if bits < 64 else 0
+    cdef uint64_t fraction = ticks - (seconds << bits) if bits < 64 else ticks
+    cdef uint64_t low
+    if seconds >= <uint64_t>(TIME_LIMIT // SECOND):
+        return TIME_LIMIT
+    if bits <= 32:
+        return <int64_t>(seconds * SECOND + (fraction * SECOND >> bits))
+    low = (fraction & 0xFFFFFFFFU) * SECOND
+    fraction = (fraction >> 32) * SECOND + (low >> 32)
+    bits -= 32
+    return <int64_t>(seconds * SECOND + (fraction >> bits if bits < 64 else 0))
+
+
+cdef inline int64_t time_of(uint64_t ticks, const int64_t *interface) noexcept nogil:
+    cdef uint64_t factor = <uint64_t>interface[_FACTOR]
+    cdef int64_t ns
+    if interface[_CLOCK] == _MULTIPLY:
+        ns = clamped(ticks * factor) if ticks < <uint64_t>TIME_LIMIT // factor else TIME_LIMIT
+    elif interface[_CLOCK] == _DIVIDE:
+        ns = clamped(ticks // factor)
+    else:
+        ns = shifted_ns(ticks, factor)
+    ns += interface[_OFFSET_NS]
+    return min(max(ns, -TIME_LIMIT), TIME_LIMIT)
+
+
+cdef int64_t dropped_before(const uint8_t *at, const uint8_t *end, bint is_swapped) noexcept nogil:
+    """Give what option epb_dropcount says (draft-ietf-opsawg-pcapng §4.3), or 0."""
+    cdef uint16_t code, length
+    while end - at >= 4:
+        code, length = load16(at, is_swapped), load16(at + 2, is_swapped)
+        at += 4
+        if code == 0 or end - at < length:
+            return 0
+        if code == 4 and length == 8:
+            return <int64_t>min(load64(at, is_swapped), <uint64_t>MOST_DROPS)
+        at += (length + 3) & ~3
+    return 0
+
+
+cdef class PcapngWalk:
+    """The walk over the blocks of one pcapng file: packets become rows, unknown blocks are passed over.
+
+    Blocks that change how others are read (sections, interfaces, statistics) are left to the caller, who
+    moves on past them.
+    """
+
+    cdef readonly int64_t position
+    cdef readonly int64_t need
+    cdef readonly int64_t frames
+    cdef readonly int status
+    cdef public bint is_swapped
+    cdef public int64_t first_interface
+    cdef public int64_t interfaces
+    cdef uint32_t limit
+    cdef uint16_t file
+    cdef int64_t last_ns
+
+    def __init__(self, *, uint32_t limit, uint16_t file):
+        self.limit = limit
+        self.file = file
+
+    def walk(
+        self, const uint8_t[::1] data, int64_t start, int64_t end, uint8_t[::1] rows, int64_t[:, ::1] interfaces
+    ):
+        """Fill `rows` from ``data[start:end]``; give how many. `status`, `position` and `need` tell the rest."""
+        cdef Py_ssize_t count
+        if start < 0 or end < start or end > data.shape[0] or data.shape[0] == 0:
+            raise ValueError("the part to walk lies outside the buffer")
+        if rows.shape[0] < <Py_ssize_t>sizeof(Frame):
+            raise ValueError("there is no row to fill")
+        if interfaces.shape[1] != _INTERFACE_COLUMNS or interfaces.shape[0] == 0:
+            raise ValueError("the table of interfaces has another shape")
+        if self.first_interface < 0 or self.interfaces < 0 or (
+            self.first_interface > interfaces.shape[0] - self.interfaces
+        ):
+            raise ValueError("the section has more interfaces than the table")
+        self.position = start
+        with nogil:
+            count = self.blocks(&data[0], end, <Frame *>&rows[0], rows.shape[0] // sizeof(Frame), &interfaces[0, 0])
+        return count
+
+    cdef Py_ssize_t blocks(
+        self, const uint8_t *data, int64_t end, Frame *row, Py_ssize_t most, int64_t *table
+    ) noexcept nogil:
+        cdef int64_t left
+        cdef uint32_t kind, length
+        cdef Py_ssize_t count = 0
+        cdef bint is_swapped = self.is_swapped
+        self.status, self.need = _FULL, 0
+        while count < most:
+            left = end - self.position
+            if left < 12:
+                self.status, self.need = _MORE, 12
+                break
+            kind = load32(data + self.position, is_swapped)
+            length = load32(data + self.position + 4, is_swapped)
+            if kind == BLOCK_SECTION:
+                self.status = _BLOCK  # whose byte order may be another
+                break
+            if length < 12 or length & 3 or length > self.limit:
+                self.status = _BAD_LENGTH
+                break
+            if left < length:
+                self.status, self.need = _MORE, length
+                break
+            if load32(data + self.position + length - 4, is_swapped) != length:
+                self.status = _BAD_TRAILER
+                break
+            if kind == BLOCK_INTERFACE or kind == BLOCK_STATISTICS:
+                self.status = _BLOCK
+                break
+            if kind == BLOCK_ENHANCED_PACKET or kind == BLOCK_SIMPLE_PACKET or kind == BLOCK_OBSOLETE_PACKET:
+                self.status = self.packet(data + self.position, kind, length, row, table)
+                if self.status != _FULL:
+                    break
+                row += 1
+                count += 1
+            self.position += length
+        return count
+
+    cdef inline int packet(
+        self, const uint8_t *at, uint32_t kind, uint32_t length, Frame *row, int64_t *table
+    ) noexcept nogil:
+        """Fill one row from a packet block; give FULL if that went well."""
+        cdef bint is_swapped = self.is_swapped
+        cdef int64_t interface = 0, head = 28
+        cdef int64_t *known
+        cdef uint32_t captured, wire
+        if length < (16 if kind == BLOCK_SIMPLE_PACKET else 32):
+            return _BAD_LENGTH
+        if kind == BLOCK_ENHANCED_PACKET:
+            interface = load32(at + 8, is_swapped)
+        elif kind == BLOCK_OBSOLETE_PACKET:
+            interface = load16(at + 8, is_swapped)
+        if interface >= self.interfaces:
+            return _BAD_INTERFACE
+        interface += self.first_interface
+        known = table + interface * _INTERFACE_COLUMNS
+        if kind == BLOCK_SIMPLE_PACKET:
+            # No time and no captured length: the time of the frame before, the shortest of the limits.
+            head = 12
+            wire = load32(at + 8, is_swapped)
+            captured = min(wire, length - 16)
+            if known[_SNAPLEN] and captured > known[_SNAPLEN]:
+                captured = <uint32_t>known[_SNAPLEN]
+        else:
+            captured = load32(at + 20, is_swapped)
+            wire = load32(at + 24, is_swapped)
+            if captured > length - 32:
+                return _BAD_CAPTURED
+            self.last_ns = time_of(
+                (<uint64_t>load32(at + 12, is_swapped) << 32) | load32(at + 16, is_swapped), known
+            )
+            if kind == BLOCK_OBSOLETE_PACKET:
+                if load16(at + 10, is_swapped) != 0xFFFF:
+                    known[_DROPS] += load16(at + 10, is_swapped)
+            elif length - 32 > captured + 3:
+                known[_DROPS] += dropped_before(
+                    at + head + ((captured + 3) & ~3), at + length - 4, is_swapped
+                )
+        self.frames += 1
+        row.frame_number = self.frames
+        row.time_ns = self.last_ns
+        row.position = self.position + head
+        row.frame_in_file = self.frames
+        row.captured_bytes = captured
+        row.wire_bytes = wire
+        row.interface_id = <uint32_t>interface
+        row.link_type = <uint16_t>known[_LINK_TYPE]
+        row.file = self.file
+        return _FULL

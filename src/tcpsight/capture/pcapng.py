@@ -1,0 +1,223 @@
+"""Reads pcapng files: blocks that describe sections, interfaces and frames (draft-ietf-opsawg-pcapng).
+
+The kernel walks packet blocks; here is what changes how they are read: a new section, which may have
+another byte order and starts a new list of interfaces, a new interface, and the drop counters.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcpsight.capture import _kernel
+from tcpsight.capture.reader import (
+    FRAME_LIMIT,
+    TIME_LIMIT_NS,
+    ByteSource,
+    CaptureFile,
+    CaptureInterface,
+    ReadOptions,
+)
+from tcpsight.capture.window import Window
+from tcpsight.errors import CaptureError
+from tcpsight.tables import Frames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BYTE_ORDER_MAGIC = 0x1A2B3C4D
+SECTION_BYTES = 28
+BLOCK_LIMIT = FRAME_LIMIT + 65_536
+"""The longest block: the longest frame and options."""
+
+INTERFACE_LIMIT = 65_536
+"""Interfaces of one file; more is damage or malice, and would fill the memory."""
+
+SECTION, INTERFACE, STATISTICS = 0x0A0D0D0A, 1, 5
+OPTION_END, OPTION_NAME, OPTION_RESOLUTION, OPTION_OFFSET = 0, 2, 9, 14
+OPTION_INTERFACE_DROPS, OPTION_KERNEL_DROPS = 5, 7
+
+
+class PcapngReader:
+    """Read a pcapng file.
+
+    See `tcpsight.capture.reader.Reader`. Drop counters of statistics blocks count from the start of the
+    capture, so the last one of an interface holds; where there is none, the counts that packet blocks
+    carry are added up.
+    """
+
+    def __init__(self, source: ByteSource, file: CaptureFile, options: ReadOptions) -> None:
+        self._file = file
+        self._path = source.path
+        self._window = Window(source, max(options.buffer_bytes, SECTION_BYTES))
+        self._table = Frames.allocate(options.batch_frames)
+        self._bytes: np.ndarray[Any, Any] = self._table.rows.view(np.uint8)
+        self._walk = _kernel.PcapngWalk(limit=BLOCK_LIMIT, file=file.index)
+        self._known = np.zeros((4, _kernel.INTERFACE_COLUMNS), np.int64)
+        self._endian = "<"
+
+    def read(self) -> Frames | None:
+        """Give the next batch; None at the end."""
+        walk, window = self._walk, self._window
+        while True:
+            count = walk.walk(window.data, window.start, window.end, self._bytes, self._known)
+            window.start = walk.position
+            if count:
+                return Frames(self._table.rows[:count], data=window.data)
+            if walk.status == _kernel.BLOCK:
+                self._block()
+            elif walk.status != _kernel.MORE:
+                raise self._damage(walk)
+            elif not window.fill(walk.need):
+                self._count_drops()
+                if window.size == 0:
+                    return None
+                raise self._cut(walk)
+
+    def _block(self) -> None:
+        """Take a block that is not a packet and move past it."""
+        window = self._window
+        # A section's magic reads the same in both byte orders.
+        if struct.unpack_from("<I", window.data, window.start)[0] == SECTION:
+            self._section()
+            return
+        kind, length = struct.unpack_from(self._endian + "II", window.data, window.start)
+        body = bytes(window.data[window.start + 8 : window.start + length - 4])
+        if kind == INTERFACE:
+            self._interface(body)
+        else:
+            self._statistics(body)
+        window.start += length
+
+    def _section(self) -> None:
+        window, walk = self._window, self._walk
+        if not window.fill(SECTION_BYTES):
+            raise self._cut(walk, SECTION_BYTES)
+        magic = window.data[window.start + 8 : window.start + 12]
+        for endian in "<>":
+            if struct.pack(endian + "I", BYTE_ORDER_MAGIC) == magic:
+                break
+        else:
+            raise self._error("a section states no byte order; the file is damaged here")
+        length, _, major = struct.unpack_from(endian + "IIH", window.data, window.start + 4)
+        if length < SECTION_BYTES or length % 4 or length > BLOCK_LIMIT:
+            raise self._error("a section header has an absurd length; the file is damaged here")
+        if major != 1:
+            raise self._error(f"pcapng version {major} is not known")
+        if not window.fill(length):
+            raise self._cut(walk, length)
+        if struct.unpack_from(endian + "I", window.data, window.start + length - 4)[0] != length:
+            raise self._error("the two lengths of a section header disagree; the file is damaged here")
+        self._endian = endian
+        walk.is_swapped = struct.unpack("=I", magic)[0] != BYTE_ORDER_MAGIC
+        walk.first_interface, walk.interfaces = len(self._file.interfaces), 0
+        window.start += length
+
+    def _interface(self, body: bytes) -> None:
+        interfaces = self._file.interfaces
+        index = len(interfaces)
+        if index == INTERFACE_LIMIT:
+            raise self._error(f"the file describes more than {INTERFACE_LIMIT} interfaces; is it damaged?")
+        if len(body) < 8:
+            raise self._error("an interface description is too short; the file is damaged here")
+        link_type, _, snaplen = struct.unpack_from(self._endian + "HHI", body)
+        found = CaptureInterface(self._file.index, link_type=link_type, snaplen=snaplen)
+        resolution, offset = 6, 0
+        for code, value in self._options(body[8:]):
+            if code == OPTION_NAME:
+                found.name = value.rstrip(b"\0").decode("utf-8", "replace")
+            elif code == OPTION_RESOLUTION and len(value) == 1:
+                resolution = value[0]
+            elif code == OPTION_OFFSET and len(value) == 8:
+                offset = struct.unpack(self._endian + "q", value)[0]
+        clock, factor, found.ticks_per_second = clock_of(resolution)
+        offset_ns = min(max(offset * 10**9, 1 - TIME_LIMIT_NS), TIME_LIMIT_NS - 1)
+        if index == len(self._known):
+            self._known = np.concatenate([self._known, np.zeros_like(self._known)])
+        self._known[index] = (link_type, snaplen, clock, factor, offset_ns, 0)
+        interfaces.append(found)
+        self._walk.interfaces += 1
+
+    def _statistics(self, body: bytes) -> None:
+        if len(body) < 12:
+            raise self._error("an interface statistics block is too short; the file is damaged here")
+        index = struct.unpack_from(self._endian + "I", body)[0]
+        if index >= self._walk.interfaces:
+            return  # statistics of nobody say nothing
+        found = self._file.interfaces[self._walk.first_interface + index]
+        for code, value in self._options(body[12:]):
+            if len(value) != 8:
+                continue
+            count = min(struct.unpack(self._endian + "Q", value)[0], 2**53)
+            if code == OPTION_INTERFACE_DROPS:
+                self._file.unseen.add("interface_drop", count - (found.interface_drops or 0))
+                found.interface_drops = count
+            elif code == OPTION_KERNEL_DROPS:
+                self._file.unseen.add("kernel_drop", count - (found.kernel_drops or 0))
+                found.kernel_drops = count
+
+    def _count_drops(self) -> None:
+        """At the end, add up what packet blocks said of interfaces that have no statistics."""
+        drops = self._known[:, _kernel.DROPS]
+        for index in np.flatnonzero(drops).tolist():
+            found = self._file.interfaces[index]
+            if found.interface_drops is None and found.kernel_drops is None:
+                found.kernel_drops = int(drops[index])
+                self._file.unseen.add("kernel_drop", found.kernel_drops)
+        drops[:] = 0
+
+    def _options(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Give code and value of each option; what is cut off at the end is passed over."""
+        position = 0
+        while position + 4 <= len(data):
+            code, length = struct.unpack_from(self._endian + "HH", data, position)
+            position += 4
+            if code == OPTION_END or position + length > len(data):
+                return
+            yield code, data[position : position + length]
+            position += (length + 3) & ~3
+
+    def _error(self, reason: str) -> CaptureError:
+        self._count_drops()
+        return CaptureError(self._path, self._window.offset, reason)
+
+    def _damage(self, walk: _kernel.PcapngWalk) -> CaptureError:
+        """Say what is wrong with the block at the window's start."""
+        what = {
+            _kernel.BAD_LENGTH: "a block claims an absurd length",
+            _kernel.BAD_TRAILER: "the two lengths of a block disagree",
+            _kernel.BAD_INTERFACE: "a frame names an interface that the file did not describe",
+            _kernel.BAD_CAPTURED: "a frame claims more bytes than its block holds",
+        }[walk.status]
+        return self._error(f"{what} after frame {walk.frames}; the file is damaged here and cannot be read on")
+
+    def _cut(self, walk: _kernel.PcapngWalk, need: int = 0) -> CaptureError:
+        reason = f"the file ends inside a block after frame {walk.frames} ({self._window.size} of {need or walk.need} bytes)"
+        return self._error(f"{reason}; the capture was cut short")
+
+
+def clock_of(resolution: int) -> tuple[int, int, int]:
+    """Tell how to make nanoseconds of ticks.
+
+    Parameters
+    ----------
+    resolution : int
+        The if_tsresol byte: n for 10⁻ⁿ s, 128 + n for 2⁻ⁿ s (draft-ietf-opsawg-pcapng §4.2).
+
+    Returns
+    -------
+    clock, factor, ticks_per_second : int
+        MULTIPLY or DIVIDE by the factor, which is an unsigned 64-bit number in a signed one, or SHIFT by it.
+    """
+    power = resolution & 0x7F
+    if resolution & 0x80:
+        return _kernel.SHIFT, power, 2**power
+    if power <= 9:
+        return _kernel.MULTIPLY, 10 ** (9 - power), 10**power
+    if power <= 28:
+        factor = 10 ** (power - 9)
+        return _kernel.DIVIDE, factor - 2**64 if factor >= 2**63 else factor, 10**power
+    # 2⁶⁴ ticks of 10⁻²⁹ s are less than a nanosecond.
+    return _kernel.SHIFT, 127, 10**power
