@@ -6,7 +6,7 @@ What fails can fail only before the loop (`reserve`) or while rows are handed ou
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
-from tcpsight.connections._context cimport Context, Server, accept_candidate, advance_clock, deadline_of, note
+from tcpsight.connections._context cimport Context, Server, accept_candidate, advance_clock, deadline_of, note, timer_class
 from tcpsight.connections._lifecycle cimport end_connection, expire, file_deadline, on_syn, open_connection, role_of
 from tcpsight.connections._rules cimport (
     FOUND_AMBIGUOUS, FOUND_DUPLICATE, is_reset_valid, look_for_duplicate, take_acknowledgment, take_reset,
@@ -155,7 +155,7 @@ cdef inline void settle(Context *x, State *c, uint32_t slot, int64_t time_ns, bi
         x.candidate_connection = c.connection_id
     elif time_ns > c.last_ns:
         c.last_ns = time_ns
-    if c.filed_deadline > deadline_of(x, c):
+    if c.filed_class != timer_class(c) and c.filed_deadline > deadline_of(x, c):
         file_deadline(x, c, slot)
 
 
@@ -287,3 +287,7 @@ cdef inline void prefetch_entry(const Context *x, uint32_t hash) noexcept nogil:
 
 cdef bytearray bytes_of(const char *data, int64_t n):
     return bytearray(data[:n]) if n else bytearray()
+
+
+STATE_BYTES = sizeof(State)
+"""Memory of one open connection, its hole blocks and its place in the table apart."""

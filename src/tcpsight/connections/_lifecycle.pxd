@@ -6,7 +6,7 @@ from tcpsight.connections._context cimport (
 )
 from tcpsight.connections._sequence cimport missing_bytes, set_base
 from tcpsight.connections._slots cimport (
-    give_slot, holes_of, insert, pop_timer, push_timer, same_address, take_slot,
+    give_slot, holes_of, insert, pop_timer, push_timer, same_address, state_hash, take_slot,
 )
 from tcpsight.connections._state cimport (
     APPROXIMATE, BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, PENDING_SYN, REFUSED, RESET_BY_CLIENT,
@@ -54,6 +54,7 @@ cdef inline uint8_t role_of(const Context *x, const Header *h, bint *from_client
 
 
 cdef inline void file_deadline(Context *x, State *c, uint32_t slot) noexcept nogil:
+    c.filed_class = <uint8_t>timer_class(c)
     c.filed_deadline = deadline_of(x, c)
     push_timer(&x.slots, c.filed_deadline, c.connection_id, slot)
 
@@ -92,7 +93,6 @@ cdef inline uint32_t open_connection(
     c.ip_version = h.ip_version
     c.role_source = role
     c.connection_id = h.frame_number
-    c.hash = hash
     c.start_ns = c.last_ns = h.time_ns
     c.active_ns = x.clock
     c.connect_ns = c.server_rtt_ns = c.client_rtt_ns = -1
@@ -207,6 +207,7 @@ cdef inline void expire(Context *x, int32_t position) noexcept nogil:
         due = deadline_of(x, c)
         if due > filed:
             # It was active since: deadlines are looked at only when the old one comes up.
+            c.filed_class = <uint8_t>timer_class(c)
             c.filed_deadline = due
             push_timer(&x.slots, due, connection_id, slot)
         else:
@@ -255,7 +256,7 @@ cdef inline uint32_t open_pending(Context *x, uint32_t slot, const Header *h, in
     syn.frame_number = old.pending_frame
     syn.time_ns = old.pending_ns
     end_connection(x, slot, position, x.clock)
-    slot = open_connection(x, &syn, old.hash, position, False, ROLE_SYN)
+    slot = open_connection(x, &syn, state_hash(&old, x.slots.seed), position, False, ROLE_SYN)
     c = &x.slots.states[slot]
     s = &c.streams[0]
     s.isn = old.pending_isn

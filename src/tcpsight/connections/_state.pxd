@@ -51,6 +51,7 @@ cdef struct Stream:
     uint8_t ring_at
     uint8_t padding[3]
     uint8_t ring_interface[RING]
+    int64_t spare
     # second line
     uint32_t ring_print[RING]
     uint32_t ring_time[RING]
@@ -69,16 +70,15 @@ cdef struct State:
     uint16_t client_port
     uint16_t server_port
     uint8_t ip_version
-    uint8_t role_source
+    uint8_t filed_class     # which time-out the filed deadline came from
     uint16_t flags
     int64_t connection_id   # 0 while the slot is free
     int64_t active_ns       # capture clock at its last segment
-    uint32_t hash
-    uint32_t next_free
+    int64_t last_ns         # highest time of its segments
     # general
-    int64_t last_ns
     int64_t start_ns
     int64_t filed_deadline
+    int64_t next_free       # while the slot is free: the next free slot + 1
     int64_t connect_attempts
     int64_t connect_ns
     int64_t server_rtt_ns
@@ -103,5 +103,7 @@ cdef struct State:
     uint8_t pending_options
     uint8_t pending_scale
     uint8_t pending_direction
-    uint8_t padding[3]
+    uint8_t role_source
+    uint8_t padding[2]
+    int64_t spare[4]
     Stream streams[2]
