@@ -62,7 +62,7 @@ def pcap_bytes(
 
 
 class Interface(NamedTuple):
-    """An interface to describe; `ticks` is its if_tsresol byte (6: µs, 9: ns, 0x80 | n: 2⁻ⁿ s), None to leave it out."""
+    """An interface to describe; `ticks` is its if_tsresol byte (6: µs, 9: ns, 0x80 | n: 2⁻ⁿ s), None for no byte."""
 
     link_type: int = ETHERNET
     ticks: int | None = None
@@ -154,10 +154,14 @@ def pcapng_bytes(
 def checksum(data: bytes) -> int:
     """Give the ones' complement sum of RFC 1071."""
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+def packed(address: str) -> bytes:
+    return ipaddress.ip_address(address).packed
 
 
 def tcp_flags(flags: int | str) -> int:
@@ -187,7 +191,7 @@ def tcp_segment(
     bits = tcp_flags(flags)
     words = (sport, dport, seq % 2**32, ack % 2**32, ((20 + len(options)) // 4) << 12 | bits, window)
     head = struct.pack(">HHIIHH", *words)
-    source, destination = ipaddress.ip_address(src).packed, ipaddress.ip_address(dst).packed
+    source, destination = packed(src), packed(dst)
     length = 20 + len(options) + len(payload)
     pseudo = (
         source + destination + (struct.pack(">HH", 6, length) if len(source) == 4 else struct.pack(">II", length, 6))
@@ -198,7 +202,7 @@ def tcp_segment(
 
 def ip_packet(src: str, dst: str, payload: bytes, *, protocol: int = 6, ttl: int = 64, ip_id: int = 0) -> bytes:
     """Write an IPv4 or IPv6 packet around `payload`."""
-    source, destination = ipaddress.ip_address(src).packed, ipaddress.ip_address(dst).packed
+    source, destination = packed(src), packed(dst)
     if len(source) == 16:
         return struct.pack(">IHBB", 6 << 28, len(payload), protocol, ttl) + source + destination + payload
     head = struct.pack(">BBHHHBB", 0x45, 0, 20 + len(payload), ip_id, 0x4000, ttl, protocol)

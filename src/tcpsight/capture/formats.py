@@ -48,7 +48,9 @@ def _text() -> type[Reader]:
 
 PCAP = Format(
     "pcap",
-    tuple(magic[::step] for magic in (b"\xa1\xb2\xc3\xd4", b"\xa1\xb2\x3c\x4d", b"\xa1\xb2\xcd\x34") for step in (1, -1)),
+    tuple(
+        magic[::step] for magic in (b"\xa1\xb2\xc3\xd4", b"\xa1\xb2\x3c\x4d", b"\xa1\xb2\xcd\x34") for step in (1, -1)
+    ),
     _pcap,
 )
 PCAPNG = Format("pcapng", (b"\x0a\x0d\x0d\x0a",), _pcapng)
@@ -79,14 +81,20 @@ def open_reader(source: ByteSource, file: CaptureFile, options: ReadOptions) -> 
     CaptureError
         It is no capture, or of a format that is not read; the reason says what it looks like.
     """
-    peekable = PeekableSource(source)
-    compression = compression_of(peekable.peek(MAGIC_BYTES))
-    if compression is not None:
-        file.compression = compression.name
-        peekable = PeekableSource(DecompressedSource(peekable, compression))
+    peekable, compression = unpacked(source)
+    file.compression = compression.name if compression is not None else ""
     found = _format_of(peekable, compression)
     file.format = found.name
     return found.reader()(peekable, file, options)
+
+
+def unpacked(source: ByteSource) -> tuple[PeekableSource, Compression | None]:
+    """Give the decompressed bytes of `source`, and how they were compressed."""
+    peekable = PeekableSource(source)
+    compression = compression_of(peekable.peek(MAGIC_BYTES))
+    if compression is None:
+        return peekable, None
+    return PeekableSource(DecompressedSource(peekable, compression)), compression
 
 
 def _format_of(source: PeekableSource, compression: Compression | None) -> Format:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from tcpsight.capture.formats import open_reader
+from tcpsight.capture.formats import open_reader, unpacked
 from tcpsight.capture.reader import CaptureFile
 from tcpsight.capture.source import RawSource, is_reopenable, name_of, open_source
 from tcpsight.errors import CaptureError
@@ -44,8 +44,9 @@ class Input:
         self.file = CaptureFile(index, name_of(source))
         self.is_reopenable = is_reopenable(source)
         self.identity: tuple[int, int] | None = None
-        self.failure: CaptureError | None = None
-        self.key: tuple[int, bytes] = (0, b"")
+        self.failure: CaptureError | None = None  # met by `look` before the first frame
+        self.first_digest = b""
+        self.content = b""
 
     @property
     def bytes_read(self) -> int:
@@ -72,7 +73,7 @@ class Input:
             raise
 
     def look(self) -> None:
-        """Learn the time of the first frame and `key`, then go back to the start.
+        """Learn the time of the first frame and its digest, then go back to the start.
 
         What is not a regular file stays open and keeps its first batch.
         """
@@ -85,34 +86,35 @@ class Input:
             row = frames.rows[0]
             start = int(row["position"])
             data = bytes(frames.data[start : start + int(row["captured_bytes"])])
-            self.key = (int(row["time_ns"]), hashlib.sha256(data).digest())
-        if not self.is_reopenable:
-            self._held = frames
-            self.file.frames = 0
-        elif self.failure is None:
+            self.first_digest = hashlib.sha256(data).digest()
+        if self.is_reopenable:
+            known = self.file
             self.close()
             self._bytes_read = 0
-            known = self.file
             self.file = CaptureFile(known.index, known.path, known.format, known.compression, known.bytes_total)
             self.file.first_ns = known.first_ns
+        else:
+            self._held = frames
+            self.file.frames = 0
 
     def read(self) -> Frames | None:
         """Give the next batch, or None at the end; opens the file if need be."""
-        if self._held is not None:
-            frames, self._held = self._held, None
-        else:
-            self.open()
-            assert self._reader is not None
-            if self.failure is not None:
-                raise self.failure
-            found = self._reader.read()
-            if found is None:
+        frames, self._held = self._held, None
+        if frames is None:
+            frames = self._read()
+            if frames is None:
                 return None
-            frames = found
         if self.file.first_ns is None:
             self.file.first_ns = int(frames.rows["time_ns"][0])
         self.file.frames += len(frames)
         return frames
+
+    def _read(self) -> Frames | None:
+        if self.failure is not None:
+            raise self.failure
+        self.open()
+        assert self._reader is not None
+        return self._reader.read()
 
     def batches(self) -> Generator[Frames, None, None]:
         """Give every batch, then close."""
@@ -121,12 +123,26 @@ class Input:
         self.close()
 
     def content_digest(self) -> bytes:
-        """Give a hash of the whole (decompressed) content of a regular file."""
+        """Give a hash of the whole (decompressed) content of a regular file; nothing of a pipe.
+
+        Raises
+        ------
+        CaptureError
+            It cannot be read any more.
+        """
+        if not self.is_reopenable:
+            return b""
+        digest, view = hashlib.sha256(), memoryview(bytearray(self._options.buffer_bytes))
         raw = open_source(self._source)
         try:
-            return digest_of(raw, self.file)
+            source, _ = unpacked(raw)
+            while count := source.readinto(view):
+                digest.update(view[:count])
+        except CaptureError as failure:
+            digest.update(failure.reason.encode())
         finally:
             raw.close()
+        return digest.digest()
 
     def close(self) -> None:
         """Close it; what was learnt stays."""

@@ -67,9 +67,7 @@ class PcapReader:
         tick_ns, header_bytes = MAGICS[magic]
         # The upper half tells about frame check sequences (draft-ietf-opsawg-pcap).
         link_type = network & 0xFFFF
-        self._file.interfaces.append(
-            CaptureInterface(self._file.index, "", link_type, 10**9 // tick_ns, snaplen)
-        )
+        self._file.interfaces.append(CaptureInterface(self._file.index, "", link_type, 10**9 // tick_ns, snaplen))
         window.start = HEADER_BYTES
         self._walk = _kernel.PcapWalk(
             is_swapped=struct.unpack("=I", header[:4])[0] != magic,

@@ -194,7 +194,9 @@ class PcapngReader:
         return self._error(f"{what} after frame {walk.frames}; the file is damaged here and cannot be read on")
 
     def _cut(self, walk: _kernel.PcapngWalk, need: int = 0) -> CaptureError:
-        reason = f"the file ends inside a block after frame {walk.frames} ({self._window.size} of {need or walk.need} bytes)"
+        reason = (
+            f"the file ends inside a block after frame {walk.frames} ({self._window.size} of {need or walk.need} bytes)"
+        )
         return self._error(f"{reason}; the capture was cut short")
 
 
