@@ -1,1 +1,25 @@
-from collections.abc import Buffer
+from collections.abc import Sequence
+from typing import Any
+
+# Anything with the buffer protocol: NumPy arrays, bytes, memoryviews.
+Bytes = Any
+Int32s = Any
+Int64s = Any
+
+def gather(rows: Bytes, row_bytes: int, fields: Int64s, out: Bytes) -> None: ...
+
+class AddressTexts:
+    def __init__(self, seed: tuple[int, int]) -> None: ...
+    def find(self, addresses: Bytes, versions: Bytes | None) -> int: ...
+    @property
+    def indices(self) -> memoryview[int]: ...
+    @property
+    def texts(self) -> memoryview[int]: ...
+    @property
+    def ends(self) -> memoryview[int]: ...
+
+class RecordWriter:
+    def __init__(self, cells: list[tuple[int, int, int, int | None, bytes, bool]], null: bytes, end: bytes) -> None: ...
+    def write(
+        self, rows: Bytes, row_bytes: int, sources: Sequence[tuple[Bytes, Int32s, Int32s | None] | None]
+    ) -> memoryview[int]: ...

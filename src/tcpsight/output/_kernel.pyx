@@ -218,6 +218,22 @@ cdef int64_t put_six(const unsigned char *bytes, unsigned char *out) noexcept no
     return n
 
 
+cdef inline void take(const unsigned char *bytes, unsigned char version, Address *address) noexcept nogil:
+    """Read an address; of IPv4 only the last four bytes count, whatever is before them."""
+    address.is_six = version == 6 if version != 0 else not is_mapped(bytes)
+    address.high = 0
+    address.low = 0
+    if address.is_six:
+        memcpy(&address.high, bytes, 8)
+        memcpy(&address.low, bytes + 8, 8)
+    else:
+        memcpy(&address.low, bytes + 12, 4)
+
+
+cdef inline int64_t put_address(const unsigned char *bytes, bint is_six, unsigned char *out) noexcept nogil:
+    return put_six(bytes, out) if is_six else put_four(bytes + 12, out)
+
+
 cdef class AddressTexts:
     """Number the distinct addresses of a block of rows, and write each as text once.
 
@@ -245,40 +261,30 @@ cdef class AddressTexts:
         self.rows = self.count = self.used = 0
         self._indices = self._texts = self._ends = self._slots = self._known = bytearray()
 
-    def find(self, const unsigned char[::1] rows, Py_ssize_t row_bytes, Py_ssize_t address_at, Py_ssize_t version_at):
-        """Take a block of rows; give the number of distinct addresses.
-
-        Parameters
-        ----------
-        rows : unsigned char[::1]
-            Packed rows.
-        row_bytes : int
-            Size of a row.
-        address_at : int
-            Where in the row the 16 bytes of the address are.
-        version_at : int
-            Where the byte is that says 4 or 6; −1 if the address itself tells (``::ffff:`` means IPv4).
-        """
-        cdef Py_ssize_t n = count_rows(rows, row_bytes), capacity = 16
-        if address_at < 0 or address_at + 16 > row_bytes or version_at < -1 or version_at >= row_bytes:
-            raise ValueError("the address lies outside the row")
+    def find(
+        self,
+        const unsigned char[::1] addresses,  # IN, n times 16 bytes
+        const unsigned char[::1] versions,  # IN, n times 4 or 6; None if the addresses tell (::ffff: means IPv4)
+    ):
+        """Take a block of addresses; give the number of distinct ones."""
+        cdef Py_ssize_t n = count_rows(addresses, 16), capacity = 16
+        if versions is not None and versions.shape[0] != n:
+            raise ValueError("one version per address")
         while capacity < 2 * n:
             capacity *= 2
         if len(self._indices) < 4 * n:
-            self._indices, self._ends = bytearray(4 * n), bytearray(4 * (n + 1))
-            self._slots, self._known = bytearray(4 * capacity), bytearray(sizeof(Address) * n)
-            self._texts = bytearray(ADDRESS_TEXT_BYTES * n)
-        self.rows = n
-        if n == 0:
-            self._ends = self._ends or bytearray(4)
-            self.count = self.used = 0
-            return 0
-        self._find(rows, row_bytes, address_at, version_at, capacity)
+            self._indices, self._slots = bytearray(4 * n), bytearray(4 * capacity)
+            self._known, self._texts = bytearray(sizeof(Address) * n), bytearray(ADDRESS_TEXT_BYTES * n)
+        if len(self._ends) < 4 * (n + 1):
+            self._ends = bytearray(4 * (n + 1))
+        self.rows, self.count, self.used = n, 0, 0
+        if n:
+            self._number(addresses, versions, capacity)
         return self.count
 
-    cdef void _find(
-        self, const unsigned char[::1] rows, Py_ssize_t row_bytes, Py_ssize_t address_at, Py_ssize_t version_at, Py_ssize_t capacity
-    ):
+    cdef int _number(
+        self, const unsigned char[::1] addresses, const unsigned char[::1] versions, Py_ssize_t capacity
+    ) except -1:
         cdef unsigned char[::1] indices_view = self._indices, slots_view = self._slots, known_view = self._known
         cdef unsigned char[::1] texts_view = self._texts, ends_view = self._ends
         cdef int32_t *indices = <int32_t *> &indices_view[0]
@@ -286,8 +292,8 @@ cdef class AddressTexts:
         cdef int32_t *ends = <int32_t *> &ends_view[0]
         cdef Address *known = <Address *> &known_view[0]
         cdef unsigned char *texts = &texts_view[0]
-        cdef const unsigned char *row = &rows[0]
-        cdef const unsigned char *bytes
+        cdef const unsigned char *bytes = &addresses[0]
+        cdef const unsigned char *version = &versions[0] if versions is not None else NULL
         cdef Address address
         cdef uint64_t mask = capacity - 1, slot
         cdef Py_ssize_t i, n = self.rows
@@ -297,16 +303,7 @@ cdef class AddressTexts:
             memset(slots, 0, 4 * capacity)
             ends[0] = 0
             for i in range(n):
-                bytes = row + address_at
-                address.is_six = row[version_at] == 6 if version_at >= 0 else not is_mapped(bytes)
-                row += row_bytes
-                address.high = 0
-                address.low = 0
-                if address.is_six:
-                    memcpy(&address.high, bytes, 8)
-                    memcpy(&address.low, bytes + 8, 8)
-                else:
-                    memcpy(&address.low, bytes + 12, 4)
+                take(bytes + 16 * i, version[i] if version != NULL else 0, &address)
                 # Neighbouring rows often share an address: the server's nearly always.
                 if last >= 0 and memcmp(&known[last], &address, sizeof(Address)) == 0:
                     indices[i] = last
@@ -319,7 +316,7 @@ cdef class AddressTexts:
                         count += 1
                         slots[slot] = count
                         known[found] = address
-                        used += put_six(bytes, texts + used) if address.is_six else put_four(bytes + 12, texts + used)
+                        used += put_address(bytes + 16 * i, address.is_six, texts + used)
                         ends[count] = <int32_t> used
                         break
                     if memcmp(&known[found], &address, sizeof(Address)) == 0:
@@ -328,6 +325,7 @@ cdef class AddressTexts:
                 last = found
                 indices[i] = found
         self.count, self.used = count, used
+        return 0
 
     @property
     def indices(self):
@@ -340,3 +338,216 @@ cdef class AddressTexts:
     @property
     def ends(self):
         return memoryview(self._ends)[: 4 * (self.count + 1)].cast("i")
+
+
+cdef struct Cell:
+    int kind
+    Py_ssize_t at
+    int width
+    bint is_nullable
+    int64_t null
+    bint is_quoted
+    const unsigned char *before
+    Py_ssize_t before_bytes
+    const unsigned char *texts
+    const int32_t *ends
+    const int32_t *indices
+    Py_ssize_t count
+
+
+cdef inline int64_t read_signed(const unsigned char *source, int width) noexcept nogil:
+    cdef int64_t eight
+    cdef int32_t four
+    cdef int16_t two
+    if width == 8:
+        memcpy(&eight, source, 8)
+        return eight
+    if width == 4:
+        memcpy(&four, source, 4)
+        return four
+    if width == 2:
+        memcpy(&two, source, 2)
+        return two
+    return <int8_t> source[0]
+
+
+cdef inline uint64_t read_unsigned(const unsigned char *source, int width) noexcept nogil:
+    cdef uint64_t eight
+    cdef uint32_t four
+    cdef uint16_t two
+    if width == 8:
+        memcpy(&eight, source, 8)
+        return eight
+    if width == 4:
+        memcpy(&four, source, 4)
+        return four
+    if width == 2:
+        memcpy(&two, source, 2)
+        return two
+    return source[0]
+
+
+cdef inline unsigned char *put_text(const Cell *cell, Py_ssize_t index, unsigned char *out) noexcept nogil:
+    cdef Py_ssize_t length = cell.ends[index + 1] - cell.ends[index]
+    if cell.is_quoted:
+        out[0] = c'"'
+        out += 1
+    memcpy(out, cell.texts + cell.ends[index], length)
+    out += length
+    if cell.is_quoted:
+        out[0] = c'"'
+        out += 1
+    return out
+
+
+cdef inline unsigned char *put_cell(
+    const Cell *cell, const unsigned char *row, Py_ssize_t i, unsigned char *out, const unsigned char *null, Py_ssize_t null_bytes
+) noexcept nogil:
+    """Write the value of one cell, or what stands for unknown."""
+    cdef int64_t number = 0
+    cdef uint64_t natural = 0
+    cdef bint is_null
+    if cell.kind == CELL_INDEX:
+        number = cell.indices[i]
+        is_null = number < 0
+    elif cell.kind == CELL_SIGNED:
+        number = read_signed(row + cell.at, cell.width)
+        is_null = cell.is_nullable and number == cell.null
+    else:
+        natural = read_unsigned(row + cell.at, cell.width)
+        is_null = cell.is_nullable and natural == <uint64_t> cell.null
+    if is_null:
+        memcpy(out, null, null_bytes)
+        return out + null_bytes
+    if cell.kind == CELL_SIGNED:
+        return out + put_signed(out, number)
+    if cell.kind == CELL_UNSIGNED:
+        return out + put_unsigned(out, natural)
+    if cell.kind == CELL_INDEX:
+        return put_text(cell, number, out)
+    if cell.kind == CELL_CODE:
+        # The last text stands for codes without a name.
+        return put_text(cell, cell.count - 1 if natural >= <uint64_t> cell.count else <Py_ssize_t> natural, out)
+    if natural != 0:
+        memcpy(out, b"true", 4)
+        return out + 4
+    memcpy(out, b"false", 5)
+    return out + 5
+
+
+cdef class RecordWriter:
+    """Write rows as lines: every cell is preceded by its own text (separator or key).
+
+    Parameters
+    ----------
+    cells : list of (kind, at, width, null, before, is_quoted)
+        Per column: a CELL_ number; where in the row it lies and how many bytes it has (signed, unsigned, boolean and code); the number that
+        stands for unknown, or None; the bytes before it; and whether its text (code and index) stands in quotes.
+    null : bytes
+        What is written for unknown.
+    end : bytes
+        What ends a row.
+    """
+
+    cdef Cell *cells
+    cdef Py_ssize_t cell_count
+    cdef bytes null, end
+    cdef list _befores
+    cdef object _out
+
+    def __cinit__(self, list cells, bytes null, bytes end):
+        cdef Py_ssize_t c
+        cdef const unsigned char[::1] view
+        self.cell_count = len(cells)
+        self.cells = <Cell *> calloc(len(cells) or 1, sizeof(Cell))
+        if self.cells == NULL:
+            raise MemoryError()
+        self.null, self.end = null, end
+        self._befores = [before for _, _, _, _, before, _ in cells]
+        self._out = bytearray()
+        for c, (kind, at, width, unknown, before, is_quoted) in enumerate(cells):
+            if kind not in range(CELL_INDEX + 1) or (kind != CELL_INDEX and width not in (1, 2, 4, 8)) or at < 0:
+                raise ValueError("no such cell")
+            view = before
+            self.cells[c].kind, self.cells[c].at, self.cells[c].width = kind, at, width
+            self.cells[c].is_nullable = unknown is not None
+            self.cells[c].null = unknown or 0
+            self.cells[c].is_quoted = is_quoted
+            self.cells[c].before_bytes = len(before)
+            self.cells[c].before = &view[0] if len(before) else NULL
+
+    def __dealloc__(self):
+        free(self.cells)
+
+    def write(
+        self,
+        const unsigned char[::1] rows,  # IN, n packed rows
+        Py_ssize_t row_bytes,
+        list sources,  # IN, per cell: None, or (texts, ends, indices), indices None for codes
+    ):
+        """Take rows; give their lines as a memoryview that is valid until the next call."""
+        cdef Py_ssize_t n = count_rows(rows, row_bytes), bound = n * len(self.end), c
+        if len(sources) != self.cell_count:
+            raise ValueError("one source per cell")
+        for c in range(self.cell_count):
+            bound += n * self.cells[c].before_bytes + self._attach(&self.cells[c], n, row_bytes, sources[c])
+        if n == 0:
+            return memoryview(b"")
+        if len(self._out) < bound:
+            self._out = bytearray(bound)
+        return memoryview(self._out)[: self._write(rows, row_bytes, n)]
+
+    cdef Py_ssize_t _attach(self, Cell *cell, Py_ssize_t n, Py_ssize_t row_bytes, object source) except -1:
+        """Point the cell at its texts; give how many bytes its column can take at most."""
+        cdef const unsigned char[::1] texts
+        cdef const int32_t[::1] ends
+        cdef const int32_t[::1] indices
+        cdef Py_ssize_t i, length, longest = 0, total = 0
+        cdef Py_ssize_t fixed = len(self.null) + 2
+        if cell.kind != CELL_INDEX and cell.at + cell.width > row_bytes:
+            raise ValueError("a cell lies outside the row")
+        if cell.kind < CELL_CODE:
+            return n * max(<Py_ssize_t> INTEGER_TEXT_BYTES, fixed)
+        texts, ends, indices = source
+        cell.count = ends.shape[0] - 1
+        if cell.count < 0 or (cell.kind == CELL_CODE and cell.count == 0):
+            raise ValueError("no texts")
+        for i in range(cell.count):
+            length = ends[i + 1] - ends[i]
+            if length < 0 or ends[i] < 0 or ends[i + 1] > texts.shape[0]:
+                raise ValueError("a text lies outside the texts")
+            longest = max(longest, length)
+        cell.texts = &texts[0] if texts.shape[0] else NULL
+        cell.ends = &ends[0]
+        if cell.kind == CELL_CODE:
+            return n * (longest + fixed)
+        if indices is None or indices.shape[0] != n:
+            raise ValueError("one index per row")
+        for i in range(n):
+            if indices[i] >= cell.count:
+                raise ValueError("an index has no text")
+            if indices[i] >= 0:
+                total += ends[indices[i] + 1] - ends[indices[i]]
+        cell.indices = &indices[0] if n else NULL
+        return total + n * fixed
+
+    cdef Py_ssize_t _write(self, const unsigned char[::1] rows, Py_ssize_t row_bytes, Py_ssize_t n) except -1:
+        cdef unsigned char[::1] out_view = self._out
+        cdef unsigned char *begin = &out_view[0]
+        cdef unsigned char *out = begin
+        cdef const unsigned char *row = &rows[0]
+        cdef const unsigned char *null = self.null
+        cdef const unsigned char *end = self.end
+        cdef Py_ssize_t null_bytes = len(self.null), end_bytes = len(self.end), i, c
+        cdef const Cell *cell
+        with nogil:
+            for i in range(n):
+                for c in range(self.cell_count):
+                    cell = &self.cells[c]
+                    memcpy(out, cell.before, cell.before_bytes)
+                    out += cell.before_bytes
+                    out = put_cell(cell, row, i, out, null, null_bytes)
+                memcpy(out, end, end_bytes)
+                out += end_bytes
+                row += row_bytes
+        return out - begin

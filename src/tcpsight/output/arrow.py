@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 
 from tcpsight.errors import UsageError
-from tcpsight.output._kernel import gather
-from tcpsight.output.columns import AddressColumn, is_nullable, null_mask, packed, place, shown_columns
+from tcpsight.output.columns import AddressColumn, ColumnBlock, is_nullable, null_mask, shown_columns
 from tcpsight.tables import Column, Table
 
 SCHEMA_VERSION = "1"
 """Raised when a column changes its name, type or meaning; a new column after the others does not raise it."""
-
-# Arrow asks for 8 and recommends 64 (columnar format, "Buffer Alignment and Padding").
-_ALIGNMENT = 64
 
 
 def arrow_schema(table_type: type[Table], columns: Sequence[str] | None = None) -> Any:
@@ -132,8 +128,9 @@ class ArrowConverter:
     columns : sequence of str, optional
         Only these, in this order.
     is_transient : bool
-        Reuse the memory of the last batch (touching fresh memory costs as much as the conversion), and leave addresses and
-        enumerations as dictionaries, which a Parquet writer takes over as they are. Each batch is then valid until the next call.
+        Reuse the memory of the last batch (touching fresh memory costs as much as the conversion), and leave
+        addresses and enumerations as dictionaries, which a Parquet writer takes over as they are. Each batch is then
+        valid until the next call.
     """
 
     def __init__(
@@ -141,21 +138,26 @@ class ArrowConverter:
     ) -> None:
         self.schema = arrow_schema(table_type, columns)
         self.is_transient = is_transient
-        self._table_type = table_type
         self._columns = shown_columns(table_type, columns)
         self._addresses = {c.name: AddressColumn(table_type, c.name) for c in self._columns if c.is_address}
-        self._gathered = [c for c in self._columns if not c.is_address]
+        needs = [name for address in self._addresses.values() for name in address.needs]
+        self._block = ColumnBlock(table_type, dict.fromkeys([*(c.name for c in self._columns), *needs]))
         self._memory: Any = None
 
     def convert(self, table: Table) -> Any:
         """Give the rows as a `pyarrow.RecordBatch`."""
         import pyarrow as pa
 
-        rows = packed(table)
-        values = self._gather(rows, len(table))
+        places, size = self._block.layout(len(table))
+        memory = self._allocate(size)
+        values = self._block.gather(table, memory)
         arrays = []
         for c in self._columns:
-            array = self._address_array(c, rows) if c.is_address else self._array(c, *values[c.name])
+            begin, end = places[c.name]
+            if c.is_address:
+                array = self._address_array(c, values)
+            else:
+                array = _array(c, values[c.name], memory.slice(begin, end - begin))
             if not self.is_transient and isinstance(array, pa.DictionaryArray):
                 array = array.dictionary_decode()
             arrays.append(array)
@@ -163,52 +165,40 @@ class ArrowConverter:
             return pa.RecordBatch.from_arrays(arrays, self.schema.names)
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def _gather(self, rows: np.ndarray[Any, Any], n: int) -> dict[str, tuple[np.ndarray[Any, Any], Any]]:
-        """Copy the columns out of the rows; give each as an array and as an Arrow buffer of the same memory."""
+    def _allocate(self, size: int) -> Any:
         import pyarrow as pa
 
-        fields, begins, size = [], [], 0
-        for c in self._gathered:
-            element = np.dtype(c.dtype).itemsize * c.width
-            fields.append((place(self._table_type, c.name), element, size))
-            begins.append((size, size + element * n))
-            size += -(-element * n // _ALIGNMENT) * _ALIGNMENT
-        memory = self._memory
-        if memory is None or memory.size < size:
-            memory = pa.allocate_buffer(size)
-            if self.is_transient:
-                self._memory = memory
-        out = np.frombuffer(memory, np.uint8)
-        gather(rows, self._table_type.dtype.itemsize, np.array(fields, np.int64).reshape(-1, 3), out)
-        return {
-            c.name: (out[begin:end].view(c.dtype), memory.slice(begin, end - begin))
-            for c, (begin, end) in zip(self._gathered, begins, strict=True)
-        }
+        if not self.is_transient:
+            return pa.allocate_buffer(size)
+        if self._memory is None or self._memory.size < size:
+            self._memory = pa.allocate_buffer(size)
+        return self._memory
 
-    def _address_array(self, column: Column, rows: np.ndarray[Any, Any]) -> Any:
+    def _address_array(self, column: Column, values: dict[str, np.ndarray[Any, Any]]) -> Any:
         import pyarrow as pa
 
-        found = self._addresses[column.name].find(rows)
+        found = self._addresses[column.name].find(values)
         indices, ends, texts = (pa.py_buffer(part) for part in (found.indices, found.ends, found.texts))
         dictionary = pa.Array.from_buffers(pa.string(), len(found.ends) - 1, [None, ends, texts])
         array = pa.Array.from_buffers(pa.int32(), len(found.indices), [None, indices])
         return pa.DictionaryArray.from_arrays(array, dictionary, safe=False)
 
-    def _array(self, column: Column, values: np.ndarray[Any, Any], buffer: Any) -> Any:
-        import pyarrow as pa
 
-        if column.width > 1:
-            elements = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
-            return pa.FixedSizeListArray.from_arrays(elements, column.width)
-        if values.dtype.kind == "S":
-            return _strings(values)
-        mask = null_mask(column, values)
-        validity = None if mask is None else _bitmap(~mask)
-        if column.names is not None:
-            return _enumeration(column.names, values if mask is None else np.where(mask, 0, values), validity)
-        if column.is_boolean:
-            return pa.Array.from_buffers(pa.bool_(), len(values), [validity, _bitmap(values)])
-        return pa.Array.from_buffers(_arrow_type(column), len(values), [validity, buffer])
+def _array(column: Column, values: np.ndarray[Any, Any], buffer: Any) -> Any:
+    import pyarrow as pa
+
+    if column.width > 1:
+        elements = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
+        return pa.FixedSizeListArray.from_arrays(elements, column.width)
+    if values.dtype.kind == "S":
+        return _strings(values)
+    mask = null_mask(column, values)
+    validity = None if mask is None else _bitmap(~mask)
+    if column.names is not None:
+        return _enumeration(column.names, values if mask is None else np.where(mask, 0, values), validity)
+    if column.is_boolean:
+        return pa.Array.from_buffers(pa.bool_(), len(values), [validity, _bitmap(values)])
+    return pa.Array.from_buffers(_arrow_type(column), len(values), [validity, buffer])
 
 
 def _bitmap(flags: np.ndarray[Any, Any]) -> Any:

@@ -45,7 +45,9 @@ class BlockWriter:
         if n == 0:
             return
         width, size, filled = self._row_bytes, self._size, self._filled
-        source = np.ascontiguousarray(rows).view(np.uint8)
+        if rows.itemsize != width:
+            raise TypeError(f"a writer of {self._table_type.__name__} was given {type(table).__name__}")
+        source = (rows if rows.flags.c_contiguous else np.ascontiguousarray(rows)).view(np.uint8)
         taken = 0
         while n - taken >= size - filled:
             if filled:

@@ -1,8 +1,9 @@
 """Parquet and Arrow IPC: blocks of rows as columns.
 
-Parquet settings, chosen by CPU and size on request tables: integers are delta-encoded (a third of the size of plain ones, and cheaper than plain ones
-compressed; readable by every Parquet reader since format 2.0), addresses and enumerations keep their dictionary, Snappy takes what is left.
-Statistics are written for numbers only, so that readers can skip row groups by time. One block is one row group.
+Parquet settings, chosen by CPU and size on request tables: integers are delta-encoded (a third of the size of plain
+ones, and cheaper than plain ones compressed; part of the format since 2.0), addresses and enumerations keep their
+dictionary, Snappy takes what is left. Statistics are written for numbers only, so that readers can skip row groups by
+time. One block is one row group.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class ParquetEncoder:
     """
 
     block_rows = 65_536
+    may_cut = False
 
     def __init__(self, destination: Destination, table_type: type[Table], columns: Sequence[str] | None) -> None:
         self._destination = destination
@@ -49,11 +51,10 @@ class ParquetEncoder:
         import pyarrow.parquet as pq
 
         schema = self._converter.schema
-        # Dictionaries are written as they are, but the file says `string`, so that no reader makes categoricals of them.
-        written = pa.schema(
-            [f.with_type(pa.dictionary(pa.int32(), pa.string())) if _has_dictionary(c) else f
-             for c, f in zip(self._columns, schema, strict=True)],
-        )  # fmt: skip
+        # Dictionaries are written as they are, but the file says `string`: no reader shall make categoricals of them.
+        encoded = pa.dictionary(pa.int32(), pa.string())
+        pairs = zip(self._columns, schema, strict=True)
+        written = pa.schema([f.with_type(encoded) if _has_dictionary(c) else f for c, f in pairs])
         integers = [c.name for c in self._columns if _is_integer(c)]
         self._schema = written
         self._writer = pq.ParquetWriter(
@@ -75,9 +76,6 @@ class ParquetEncoder:
 
         batch = self._converter.convert(rows)
         self._writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=self._schema))
-
-    def flush(self) -> None:
-        """Do nothing: a row group is written whole."""
 
     def finish(self) -> None:
         """Write the footer."""
@@ -106,6 +104,7 @@ class IpcEncoder:
     """
 
     block_rows = 65_536
+    may_cut = True
 
     def __init__(self, destination: Destination, table_type: type[Table], columns: Sequence[str] | None) -> None:
         self._destination = destination
@@ -121,10 +120,6 @@ class IpcEncoder:
     def encode(self, rows: Table) -> None:
         """Write one record batch."""
         self._writer.write_batch(self._converter.convert(rows))
-
-    def flush(self) -> None:
-        """Pass on what has been written."""
-        self._destination.flush()
 
     def finish(self) -> None:
         """Write the end of the stream."""

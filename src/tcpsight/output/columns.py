@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tcpsight.errors import UsageError
-from tcpsight.output._kernel import AddressTexts
+from tcpsight.output._kernel import AddressTexts, gather
 from tcpsight.tables import Column, Table
 
 # Whoever sends the packets chooses the addresses, so the hash must not be guessable. It never shows in an output.
@@ -70,6 +70,41 @@ def is_nullable(column: Column) -> bool:
     return column.null is not None or np.dtype(column.dtype).kind == "f"
 
 
+class ColumnBlock:
+    """Columns copied out of packed rows into one piece of memory.
+
+    Parameters
+    ----------
+    table_type : type of Table
+        The table.
+    names : iterable of str
+        Which columns, internal ones included.
+    """
+
+    # Arrow asks for 8 and recommends 64 (columnar format, "Buffer Alignment and Padding").
+    _ALIGNMENT = 64
+
+    def __init__(self, table_type: type[Table], names: Iterable[str]) -> None:
+        self._row_bytes = table_type.dtype.itemsize
+        self._fields = [(name, place(table_type, name), table_type.dtype[name]) for name in names]
+
+    def layout(self, n: int) -> tuple[dict[str, tuple[int, int]], int]:
+        """Give the bytes where each column of `n` rows begins and ends, and how many bytes all take."""
+        places, size = {}, 0
+        for name, _, dtype in self._fields:
+            places[name] = (size, size + dtype.itemsize * n)
+            size += -(-dtype.itemsize * n // self._ALIGNMENT) * self._ALIGNMENT
+        return places, size
+
+    def gather(self, table: Table, out: Any = None) -> dict[str, np.ndarray[Any, Any]]:
+        """Copy the columns into `out`, a buffer of the layout's size (fresh if None); give the elements of each."""
+        places, size = self.layout(len(table))
+        memory = np.empty(size, np.uint8) if out is None else np.frombuffer(out, np.uint8)
+        fields = [(at, dtype.itemsize, places[name][0]) for name, at, dtype in self._fields]
+        gather(packed(table), self._row_bytes, np.array(fields, np.int64).reshape(-1, 3), memory)
+        return {name: memory[slice(*places[name])].view(dtype.base) for name, _, dtype in self._fields}
+
+
 class AddressColumn:
     """One column of addresses, block by block: which distinct address each row has, and their texts.
 
@@ -79,16 +114,20 @@ class AddressColumn:
         The table.
     name : str
         Its address column. Without a column `ip_version` in the table the address itself tells.
+
+    Attributes
+    ----------
+    needs : tuple of str
+        The columns that `find` wants gathered.
     """
 
     def __init__(self, table_type: type[Table], name: str) -> None:
-        fields = table_type.dtype.fields or {}
-        self._address_at = place(table_type, name)
-        self._version_at = place(table_type, "ip_version") if "ip_version" in fields else -1
-        self._row_bytes = table_type.dtype.itemsize
+        self._name = name
+        self._has_version = "ip_version" in (table_type.dtype.names or ())
         self._texts = AddressTexts(_SEED)
+        self.needs = (name, "ip_version") if self._has_version else (name,)
 
-    def find(self, rows: np.ndarray[Any, Any]) -> AddressTexts:
-        """Take packed rows; give their addresses, valid until the next call."""
-        self._texts.find(rows, self._row_bytes, self._address_at, self._version_at)
+    def find(self, values: Mapping[str, np.ndarray[Any, Any]]) -> AddressTexts:
+        """Take gathered columns; give the addresses, valid until the next call."""
+        self._texts.find(values[self._name], values["ip_version"] if self._has_version else None)
         return self._texts

@@ -3,10 +3,10 @@
 Theory of operation
 -------------------
 A path that is absent or a regular file is written under a temporary name in the same directory and renamed when all is
-written, so that a reader sees the old file or the new one, never half of one; on failure the temporary file is removed. A symbolic link
-stays, and what it points to is replaced. Everything else that can be opened (``/dev/null``, a FIFO, a terminal)
-is written as it comes. A full disk and its like become a `TcpsightError` that names the file. A closed pipe raises
-`BrokenPipeError` unchanged: the reader has seen enough, and whoever runs the command ends it quietly.
+written, so that a reader sees the old file or the new one, never half of one; on failure the temporary file is removed.
+A symbolic link stays, and what it points to is replaced. Everything else that can be opened (``/dev/null``, a FIFO, a
+terminal) is written as it comes. A full disk and its like become a `TcpsightError` that names the file. A closed pipe
+raises `BrokenPipeError` unchanged: the reader has seen enough, and whoever runs the command ends it quietly.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import secrets
 import stat
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from tcpsight.errors import TcpsightError
@@ -48,8 +49,8 @@ class Destination:
     """
 
     def __init__(self, where: str | os.PathLike[str] | BinaryIO) -> None:
-        self._temporary: str | None = None
-        self._target = ""
+        self._temporary: Path | None = None
+        self._target = Path()
         self._owns_file = True
         self._position = 0
         self._is_open = True
@@ -69,17 +70,17 @@ class Destination:
             number = descriptor["fd"] or descriptor["proc"] or ("stdin", "stdout", "stderr").index(descriptor["name"])
             return os.fdopen(os.dup(int(number)), "wb", _BUFFER_BYTES)
         try:
-            status = os.stat(self.name)
+            status = Path(self.name).stat()
         except FileNotFoundError:
             return self._open_temporary(None)
         if stat.S_ISREG(status.st_mode):
             return self._open_temporary(stat.S_IMODE(status.st_mode))
-        return open(self.name, "wb", _BUFFER_BYTES)
+        return Path(self.name).open("wb", _BUFFER_BYTES)
 
     def _open_temporary(self, mode: int | None) -> BinaryIO:
         """Open a new file beside the target; `mode` is the old file's, None for what the umask gives."""
-        self._target = os.path.realpath(self.name)
-        temporary = os.path.join(os.path.dirname(self._target), f".tcpsight-{secrets.token_hex(6)}.tmp")
+        self._target = Path(os.path.realpath(self.name))
+        temporary = self._target.with_name(f".tcpsight-{secrets.token_hex(6)}.tmp")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._temporary = temporary
         if mode is not None:
@@ -133,7 +134,7 @@ class Destination:
         if self._owns_file:
             self._file.close()
         if self._temporary is not None:
-            os.replace(self._temporary, self._target)
+            self._temporary.replace(self._target)
             self._temporary = None
 
     def abort(self) -> None:
@@ -144,7 +145,7 @@ class Destination:
                 self._file.close()
         if self._temporary is not None:
             with suppress(OSError):
-                os.unlink(self._temporary)
+                self._temporary.unlink()
             self._temporary = None
 
     def _guard(self, act: Any) -> Any:

@@ -10,6 +10,8 @@ from typing import BinaryIO, Protocol, Self
 from tcpsight.errors import UsageError
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.destination import Destination
+from tcpsight.output.records import CSV, JSON, RecordEncoder
+from tcpsight.output.text import TextEncoder, TextLayout
 from tcpsight.tables import Table
 
 FORMATS = ("table", "csv", "jsonl", "parquet", "arrow")
@@ -23,14 +25,15 @@ class Encoder(Protocol):
     def block_rows(self) -> int:
         """Rows it takes at a time."""
 
+    @property
+    def may_cut(self) -> bool:
+        """Whether it also takes fewer rows before the end."""
+
     def begin(self) -> None:
         """Write what comes before the rows."""
 
     def encode(self, rows: Table) -> None:
         """Write the next rows."""
-
-    def flush(self) -> None:
-        """Pass on what is buffered, where the format allows it."""
 
     def finish(self) -> None:
         """Write what comes after the rows."""
@@ -58,8 +61,8 @@ class Writer:
 
     Notes
     -----
-    `write`, `flush` and `close` raise `TcpsightError` when the system refuses (disk full) and `BrokenPipeError` when the
-    reader of a pipe has gone; the output has then been aborted already.
+    `write`, `flush` and `close` raise `TcpsightError` when the system refuses (disk full) and `BrokenPipeError` when
+    the reader of a pipe has gone; the output has then been aborted already.
     """
 
     def __init__(self, destination: Destination, table_type: type[Table], encoder: Encoder) -> None:
@@ -75,11 +78,10 @@ class Writer:
         self._blocks.write(table)
 
     def flush(self) -> None:
-        """Write what has been collected so far, for a reader who waits (not in Parquet, where row groups have a fixed size)."""
-        if self._encoder.block_rows and not hasattr(self._encoder, "keeps_blocks_whole"):
+        """Write what has been collected so far, for a reader who waits; not in Parquet, whose row groups are whole."""
+        if self._encoder.may_cut:
             self._blocks.flush()
-        self._encoder.flush()
-        self._destination.flush()
+            self._destination.flush()
 
     def close(self) -> None:
         """Write the rest and finish the output; a file appears under its name now."""
@@ -118,6 +120,7 @@ def open_writer(
     format: str,
     *,
     columns: Sequence[str] | None = None,
+    layout: TextLayout | None = None,
 ) -> Writer:
     """Open an output for rows of one table.
 
@@ -131,6 +134,8 @@ def open_writer(
         One of `FORMATS`.
     columns : sequence of str, optional
         Only these columns, in this order.
+    layout : TextLayout, optional
+        Time zone, width and limit of the format ``table``; the others ignore it.
 
     Raises
     ------
@@ -141,14 +146,29 @@ def open_writer(
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
-    from tcpsight.output.columnar import IpcEncoder, ParquetEncoder
-
     opened = Destination(destination)
     try:
-        encoder: Encoder = {"parquet": ParquetEncoder, "arrow": IpcEncoder}[format](opened, table_type, columns)
+        encoder = _encoder(opened, table_type, format, columns, layout or TextLayout())
         writer = Writer(opened, table_type, encoder)
         encoder.begin()
     except BaseException:
         opened.abort()
         raise
     return writer
+
+
+def _encoder(
+    destination: Destination,
+    table_type: type[Table],
+    format: str,
+    columns: Sequence[str] | None,
+    layout: TextLayout,
+) -> Encoder:
+    """Make the encoder; Arrow, whose import costs a third of a second, only where it is needed."""
+    if format == "table":
+        return TextEncoder(destination, table_type, columns, layout)
+    if format in ("csv", "jsonl"):
+        return RecordEncoder(destination, table_type, columns, CSV if format == "csv" else JSON)
+    from tcpsight.output.columnar import IpcEncoder, ParquetEncoder
+
+    return (ParquetEncoder if format == "parquet" else IpcEncoder)(destination, table_type, columns)

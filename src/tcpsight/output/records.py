@@ -1,0 +1,173 @@
+"""CSV and JSON lines: one line per row, machine units, the same values as in Arrow.
+
+Integers stay integers. Unknown is empty in CSV and ``null`` in JSON; an empty text is ``""`` in both. Truth values are
+``true`` and ``false``. CSV has a header line and ends lines with a line feed; texts are quoted where RFC 4180 §2 asks
+for it. Floats are the shortest decimal that reads back as the same number; JSON has no infinity, so it becomes ``null``.
+
+A compiled kernel writes the lines straight from the packed rows. Only floats, free text and lists are made text in
+Python first, value by value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tcpsight.output._kernel import RecordWriter
+from tcpsight.output.columns import AddressColumn, ColumnBlock, null_mask, packed, place, shown_columns
+from tcpsight.output.destination import Destination
+from tcpsight.tables import Column, Table
+
+# Kinds of cells; the kernel has the same numbers.
+_SIGNED, _UNSIGNED, _BOOLEAN, _CODE, _INDEX = range(5)
+
+Texts = tuple[Any, Any, Any]
+"""Bytes of all texts; where each ends, after a 0; which text each row has (−1: unknown), or None for the row's code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How lines look: the bytes around values, and how text and lists are written."""
+
+    before: Callable[[int, str], bytes]
+    null: bytes
+    end: bytes
+    quotes: bool
+    text: Callable[[str], str]
+    numbers: Callable[[list[Any]], str]
+
+
+def _csv_text(text: str) -> str:
+    if text and not any(c in text for c in ',"\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+CSV = Notation(
+    before=lambda position, name: b"," if position else b"",
+    null=b"",
+    end=b"\n",
+    quotes=False,
+    text=_csv_text,
+    numbers=lambda numbers: " ".join(map(str, numbers)),
+)
+
+JSON = Notation(
+    before=lambda position, name: f'{"," if position else "{"}"{name}":'.encode(),
+    null=b"null",
+    end=b"}\n",
+    quotes=True,
+    text=lambda text: json.dumps(text, ensure_ascii=False),
+    numbers=lambda numbers: json.dumps(numbers, separators=(",", ":")),
+)
+
+
+class RecordEncoder:
+    """Write blocks of rows as lines.
+
+    Parameters
+    ----------
+    destination : Destination
+        Where to.
+    table_type : type of Table
+        The table.
+    columns : sequence of str, optional
+        Only these, in this order.
+    notation : Notation
+        `CSV` or `JSON`.
+    """
+
+    # A block and its lines (about 300 bytes each) stay near the L2 cache.
+    block_rows = 8192
+    may_cut = True
+
+    def __init__(
+        self, destination: Destination, table_type: type[Table], columns: Sequence[str] | None, notation: Notation
+    ) -> None:
+        self._destination = destination
+        self._notation = notation
+        self._columns = shown_columns(table_type, columns)
+        self._row_bytes = table_type.dtype.itemsize
+        self._addresses = {c.name: AddressColumn(table_type, c.name) for c in self._columns if c.is_address}
+        self._codes = {c.name: _code_texts(c) for c in self._columns if c.names is not None}
+        needs = [name for address in self._addresses.values() for name in address.needs]
+        needs += [c.name for c in self._columns if not c.is_address and _kind(c) == _INDEX]
+        self._block = ColumnBlock(table_type, dict.fromkeys(needs))
+        cells = [self._cell(table_type, position, c) for position, c in enumerate(self._columns)]
+        self._writer = RecordWriter(cells, notation.null, notation.end)
+
+    def begin(self) -> None:
+        """Write the header line, in CSV."""
+        if self._notation is CSV:
+            self._destination.write((",".join(c.name for c in self._columns) + "\n").encode())
+
+    def encode(self, rows: Table) -> None:
+        """Write one line per row."""
+        values = self._block.gather(rows)
+        sources = [self._source(c, values, len(rows)) for c in self._columns]
+        self._destination.write(self._writer.write(packed(rows), self._row_bytes, sources))
+
+    def finish(self) -> None:
+        """Do nothing: every line is whole."""
+
+    def abort(self) -> None:
+        """Do nothing."""
+
+    def _cell(self, table_type: type[Table], position: int, c: Column) -> tuple[int, int, int, int | None, bytes, bool]:
+        kind = _kind(c)
+        is_quoted = self._notation.quotes and (c.is_address or kind == _CODE)
+        before = self._notation.before(position, c.name)
+        return kind, place(table_type, c.name), np.dtype(c.dtype).itemsize, c.null, before, is_quoted
+
+    def _source(self, c: Column, values: dict[str, np.ndarray[Any, Any]], n: int) -> Texts | None:
+        if c.is_address:
+            found = self._addresses[c.name].find(values)
+            return found.texts, found.ends, found.indices
+        kind = _kind(c)
+        if kind == _CODE:
+            return self._codes[c.name]
+        return self._rendered(c, values[c.name], n) if kind == _INDEX else None
+
+    def _rendered(self, c: Column, values: np.ndarray[Any, Any], n: int) -> Texts:
+        indices = np.arange(n, dtype=np.int32)
+        if c.width > 1:
+            texts = [self._notation.numbers(row) for row in values.reshape(n, c.width).tolist()]
+        elif values.dtype.kind == "S":
+            texts = [self._notation.text(value.decode("utf-8", "replace")) for value in values.tolist()]
+        else:
+            texts = [repr(value) for value in values.tolist()]
+            unknown = null_mask(c, values)
+            if unknown is not None:
+                indices[unknown] = -1
+            if self._notation is JSON:
+                indices[[i for i, value in enumerate(values.tolist()) if math.isinf(value)]] = -1
+        return *_join(texts), indices
+
+
+def _kind(c: Column) -> int:
+    kind = np.dtype(c.dtype).kind
+    if c.is_address or c.width > 1 or kind not in "iu":
+        return _INDEX
+    if c.names is not None:
+        return _CODE
+    if c.is_boolean:
+        return _BOOLEAN
+    return _SIGNED if kind == "i" else _UNSIGNED
+
+
+def _code_texts(c: Column) -> Texts:
+    assert c.names is not None
+    return *_join([*c.names, "?"]), None
+
+
+def _join(texts: list[str]) -> tuple[bytes, np.ndarray[Any, Any]]:
+    """Give the texts one after the other and where each ends, with a 0 first."""
+    pieces = [text.encode() for text in texts]
+    ends = np.zeros(len(pieces) + 1, np.int32)
+    np.cumsum([len(piece) for piece in pieces], out=ends[1:])
+    return b"".join(pieces), ends

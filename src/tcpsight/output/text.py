@@ -1,0 +1,188 @@
+"""Tables for people: aligned columns in human units.
+
+Theory of operation
+-------------------
+Rows stream through: widths are those of the headings and of the first 1000 rows, and a later value that is wider pushes
+its own line out. Columns that do not fit the given width are left out from the right, and rows beyond a limit are
+counted; both are said below the table, so that nothing is missing in silence. Text that came from a capture is escaped:
+no control character reaches a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tcpsight.output import units
+from tcpsight.output.columns import AddressColumn, ColumnBlock, null_mask, shown_columns
+from tcpsight.output.destination import Destination
+from tcpsight.tables import Column, Table
+
+_GAP = "  "
+_LONGEST_TEXT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class TextLayout:
+    """How a text table is laid out.
+
+    Parameters
+    ----------
+    timezone : tzinfo, optional
+        Of instants; UTC by default.
+    width : int, optional
+        Characters per line; columns beyond it are left out. No limit by default.
+    limit : int, optional
+        Rows shown; the others are counted. No limit by default.
+    """
+
+    timezone: tzinfo | None = None
+    width: int | None = None
+    limit: int | None = None
+
+
+class TextEncoder:
+    """Write blocks of rows as lines of text.
+
+    Parameters
+    ----------
+    destination : Destination
+        Where to.
+    table_type : type of Table
+        The table.
+    columns : sequence of str, optional
+        Only these, in this order.
+    layout : TextLayout
+        How.
+    """
+
+    block_rows = 1000
+    may_cut = True
+
+    def __init__(
+        self, destination: Destination, table_type: type[Table], columns: Sequence[str] | None, layout: TextLayout
+    ) -> None:
+        self._destination = destination
+        self._layout = layout
+        self._columns = list(shown_columns(table_type, columns))
+        self._addresses = {c.name: AddressColumn(table_type, c.name) for c in self._columns if c.is_address}
+        needs = [name for address in self._addresses.values() for name in address.needs]
+        self._block = ColumnBlock(table_type, dict.fromkeys([*(c.name for c in self._columns), *needs]))
+        self._widths: list[int] | None = None
+        self._hidden: list[str] = []
+        self._rows = 0
+
+    def begin(self) -> None:
+        """Do nothing: the headings wait for the widths."""
+
+    def encode(self, rows: Table) -> None:
+        """Write one line per row."""
+        limit = self._layout.limit
+        shown = rows if limit is None else rows[: max(limit - self._rows, 0)]
+        self._rows += len(rows)
+        if len(shown) == 0:
+            return
+        values = self._block.gather(shown)
+        self._lines([self._texts(c, values) for c in self._columns])
+
+    def finish(self) -> None:
+        """Say what was left out."""
+        if self._widths is None:
+            self._lines([[] for _ in self._columns])
+        notes = []
+        more = self._rows - self._layout.limit if self._layout.limit is not None else 0
+        if more > 0:
+            notes.append(f"… {units.count(more)} more row{'' if more == 1 else 's'}")
+        if self._hidden:
+            notes.append(f"no room for {', '.join(self._hidden)}")
+        if notes:
+            self._destination.write("".join(f"{note}\n" for note in notes).encode())
+
+    def abort(self) -> None:
+        """Do nothing."""
+
+    def _lines(self, texts: list[list[str]]) -> None:
+        lines = []
+        if self._widths is None:
+            self._fit(texts)
+            lines.append(self._line([_heading(c) for c in self._columns]))
+        texts = texts[: len(self._columns)]
+        lines += [self._line(row) for row in zip(*texts, strict=True)]
+        self._destination.write("".join(lines).encode())
+
+    def _fit(self, texts: list[list[str]]) -> None:
+        """Set the widths, and drop columns from the right that do not fit."""
+        headings = [_heading(c) for c in self._columns]
+        widths = [max(map(len, [heading, *column])) for heading, column in zip(headings, texts, strict=True)]
+        kept = len(widths)
+        if self._layout.width is not None:
+            while kept > 1 and sum(widths[:kept]) + len(_GAP) * (kept - 1) > self._layout.width:
+                kept -= 1
+        self._widths = widths[:kept]
+        self._hidden = headings[kept:]
+        self._columns = self._columns[:kept]
+
+    def _line(self, cells: Sequence[str]) -> str:
+        assert self._widths is not None
+        padded = [
+            cell.ljust(width) if _is_text(c) else cell.rjust(width)
+            for c, cell, width in zip(self._columns, cells, self._widths, strict=True)
+        ]
+        return _GAP.join(padded).rstrip() + "\n"
+
+    def _texts(self, c: Column, values: dict[str, np.ndarray[Any, Any]]) -> list[str]:
+        column = values[c.name]
+        if c.is_address:
+            found = self._addresses[c.name].find(values)
+            text, ends = bytes(found.texts).decode("ascii"), found.ends.tolist()
+            addresses = [text[begin:end] for begin, end in pairwise(ends)]
+            return [addresses[index] for index in found.indices.tolist()]
+        if c.width > 1:
+            return [" ".join(map(str, row)) for row in column.reshape(-1, c.width).tolist()]
+        write = self._format(c)
+        unknown = null_mask(c, column)
+        if unknown is None:
+            return [write(value) for value in column.tolist()]
+        pairs = zip(column.tolist(), unknown.tolist(), strict=True)
+        return [units.UNKNOWN if is_unknown else write(value) for value, is_unknown in pairs]
+
+    def _format(self, c: Column) -> Callable[[Any], str]:
+        if c.names is not None:
+            names = c.names
+            return lambda code: names[code] if 0 <= code < len(names) else "?"
+        if c.unit == "epoch ns":
+            return lambda value: units.instant(value, self._layout.timezone)
+        if c.name.endswith("_fraction"):
+            return units.fraction
+        kind = np.dtype(c.dtype).kind
+        if kind == "S":
+            return _captured_text
+        return _BY_UNIT.get(c.unit) or (units.number if kind == "f" else str)
+
+
+_BY_UNIT: dict[str, Callable[[Any], str]] = {
+    "ns": units.duration,
+    "B": units.size,
+    "1/s": units.rate,
+    "bit/s": units.bit_rate,
+    "bool": lambda value: "yes" if value else "no",
+}
+
+
+def _captured_text(value: bytes) -> str:
+    text = units.printable(value.decode("utf-8", "replace"))
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def _heading(c: Column) -> str:
+    """Give the column's name, without the unit that each value now shows itself."""
+    return c.name.removesuffix("_ns").removesuffix("_per_s")
+
+
+def _is_text(c: Column) -> bool:
+    return c.is_address or c.names is not None or c.unit == "epoch ns" or np.dtype(c.dtype).kind == "S"
