@@ -116,7 +116,7 @@ def ip_version(wire: Wire, link_type: int) -> int:
         case 0 | 108:
             family = wire.take(4)
             for order in ("little", "big"):
-                number = int.from_bytes(family, order)  # type: ignore[arg-type]
+                number = int.from_bytes(family, order)
                 if number == 2:
                     return 4
                 if number in (10, 24, 28, 30):
