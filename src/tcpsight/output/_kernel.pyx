@@ -9,77 +9,16 @@ rows, not of hashes, makes the output the same on every machine. The hash is key
 sends the packets chooses the addresses. `RecordWriter` walks rows and appends each cell to a buffer.
 """
 
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
-
-    /* Both halves of a 64 by 64 bit product, folded. In C, because a checked build forbids wrapping in Cython. */
-    static inline uint64_t tcpsight_mix(uint64_t a, uint64_t b) {
-        __uint128_t product = (__uint128_t)a * b;
-        return (uint64_t)product ^ (uint64_t)(product >> 64);
-    }
-
-    static const char tcpsight_pairs[] =
-        "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
-        "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-
-    static inline int64_t tcpsight_put_unsigned(unsigned char *out, uint64_t value) {
-        unsigned char digits[20];
-        int at = 20;
-        while (value >= 100) {
-            uint64_t rest = value / 100;
-            at -= 2;
-            memcpy(digits + at, tcpsight_pairs + 2 * (value - rest * 100), 2);
-            value = rest;
-        }
-        if (value >= 10) {
-            at -= 2;
-            memcpy(digits + at, tcpsight_pairs + 2 * value, 2);
-        } else {
-            digits[--at] = (unsigned char)('0' + value);
-        }
-        memcpy(out, digits + at, 20 - at);
-        return 20 - at;
-    }
-
-    static inline int64_t tcpsight_put_signed(unsigned char *out, int64_t value) {
-        if (value >= 0) return tcpsight_put_unsigned(out, (uint64_t)value);
-        out[0] = '-';
-        return 1 + tcpsight_put_unsigned(out + 1, ~(uint64_t)value + 1);
-    }
-
-    static inline int64_t tcpsight_put_hex(unsigned char *out, unsigned int value) {
-        int shift = value >= 0x1000 ? 12 : value >= 0x100 ? 8 : value >= 0x10 ? 4 : 0;
-        int64_t n = 0;
-        for (; shift >= 0; shift -= 4) out[n++] = "0123456789abcdef"[(value >> shift) & 15];
-        return n;
-    }
-    """
-    uint64_t mix "tcpsight_mix"(uint64_t a, uint64_t b) noexcept nogil
-    int64_t put_unsigned "tcpsight_put_unsigned"(unsigned char *out, uint64_t value) noexcept nogil
-    int64_t put_signed "tcpsight_put_signed"(unsigned char *out, int64_t value) noexcept nogil
-    int64_t put_hex "tcpsight_put_hex"(unsigned char *out, unsigned int value) noexcept nogil
+from tcpsight.output._address cimport ADDRESS_TEXT_BYTES, Address, put_address, take
+from tcpsight.output._cells cimport CELL_CODE, CELL_INDEX, Cell, put_cell
+from tcpsight.output._digits cimport INTEGER_TEXT_BYTES, mix
 
 cdef enum:
     TILE = 256
-    # "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
-    ADDRESS_TEXT_BYTES = 39
-    # "-9223372036854775808"
-    INTEGER_TEXT_BYTES = 20
-
-# Kinds of cells; records.py has the same numbers.
-cdef enum:
-    CELL_SIGNED = 0
-    CELL_UNSIGNED = 1
-    CELL_BOOLEAN = 2
-    CELL_CODE = 3
-    CELL_INDEX = 4
-
 
 cdef inline void copy8(const unsigned char *source, Py_ssize_t stride, unsigned char *out, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
@@ -158,80 +97,6 @@ def gather(
                 else:
                     copy_any(source, row_bytes, target, length, width)
             tile += TILE
-
-
-cdef struct Address:
-    uint64_t high
-    uint64_t low
-    uint64_t is_six
-
-
-cdef inline bint is_mapped(const unsigned char *bytes) noexcept nogil:
-    """Whether the 16 bytes are ::ffff:a.b.c.d (RFC 4291 §2.5.5.2)."""
-    cdef int i
-    for i in range(10):
-        if bytes[i] != 0:
-            return False
-    return bytes[10] == 0xFF and bytes[11] == 0xFF
-
-
-cdef inline int64_t put_four(const unsigned char *bytes, unsigned char *out) noexcept nogil:
-    cdef int64_t n = 0
-    cdef int i
-    for i in range(4):
-        if i:
-            out[n] = c'.'
-            n += 1
-        n += put_unsigned(out + n, bytes[i])
-    return n
-
-
-cdef int64_t put_six(const unsigned char *bytes, unsigned char *out) noexcept nogil:
-    """Write an IPv6 address: lower case, no leading zeros, the first longest run of zero groups cut (RFC 5952 §4)."""
-    cdef unsigned int groups[8]
-    cdef int i, run = 0, run_at = -1, length = 0
-    cdef int64_t n = 0
-    if is_mapped(bytes):
-        memcpy(out, b"::ffff:", 7)
-        return 7 + put_four(bytes + 12, out + 7)
-    for i in range(8):
-        groups[i] = (<unsigned int> bytes[2 * i] << 8) | bytes[2 * i + 1]
-        run = run + 1 if groups[i] == 0 else 0
-        if run > length:
-            length, run_at = run, i - run + 1
-    if length < 2:
-        # A single zero group is not cut (RFC 5952 §4.2.2).
-        run_at = -1
-        length = 0
-    i = 0
-    while i < 8:
-        if i == run_at:
-            memcpy(out + n, b"::", 2)
-            n += 2
-            i += length
-            continue
-        if i and i != run_at + length:
-            out[n] = c':'
-            n += 1
-        n += put_hex(out + n, groups[i])
-        i += 1
-    return n
-
-
-cdef inline void take(const unsigned char *bytes, unsigned char version, Address *address) noexcept nogil:
-    """Read an address; of IPv4 only the last four bytes count, whatever is before them."""
-    address.is_six = version == 6 if version != 0 else not is_mapped(bytes)
-    address.high = 0
-    address.low = 0
-    if address.is_six:
-        memcpy(&address.high, bytes, 8)
-        memcpy(&address.low, bytes + 8, 8)
-    else:
-        memcpy(&address.low, bytes + 12, 4)
-
-
-cdef inline int64_t put_address(const unsigned char *bytes, bint is_six, unsigned char *out) noexcept nogil:
-    return put_six(bytes, out) if is_six else put_four(bytes + 12, out)
 
 
 cdef class AddressTexts:
@@ -338,101 +203,6 @@ cdef class AddressTexts:
     @property
     def ends(self):
         return memoryview(self._ends)[: 4 * (self.count + 1)].cast("i")
-
-
-cdef struct Cell:
-    int kind
-    Py_ssize_t at
-    int width
-    bint is_nullable
-    int64_t null
-    bint is_quoted
-    const unsigned char *before
-    Py_ssize_t before_bytes
-    const unsigned char *texts
-    const int32_t *ends
-    const int32_t *indices
-    Py_ssize_t count
-
-
-cdef inline int64_t read_signed(const unsigned char *source, int width) noexcept nogil:
-    cdef int64_t eight
-    cdef int32_t four
-    cdef int16_t two
-    if width == 8:
-        memcpy(&eight, source, 8)
-        return eight
-    if width == 4:
-        memcpy(&four, source, 4)
-        return four
-    if width == 2:
-        memcpy(&two, source, 2)
-        return two
-    return <int8_t> source[0]
-
-
-cdef inline uint64_t read_unsigned(const unsigned char *source, int width) noexcept nogil:
-    cdef uint64_t eight
-    cdef uint32_t four
-    cdef uint16_t two
-    if width == 8:
-        memcpy(&eight, source, 8)
-        return eight
-    if width == 4:
-        memcpy(&four, source, 4)
-        return four
-    if width == 2:
-        memcpy(&two, source, 2)
-        return two
-    return source[0]
-
-
-cdef inline unsigned char *put_text(const Cell *cell, Py_ssize_t index, unsigned char *out) noexcept nogil:
-    cdef Py_ssize_t length = cell.ends[index + 1] - cell.ends[index]
-    if cell.is_quoted:
-        out[0] = c'"'
-        out += 1
-    memcpy(out, cell.texts + cell.ends[index], length)
-    out += length
-    if cell.is_quoted:
-        out[0] = c'"'
-        out += 1
-    return out
-
-
-cdef inline unsigned char *put_cell(
-    const Cell *cell, const unsigned char *row, Py_ssize_t i, unsigned char *out, const unsigned char *null, Py_ssize_t null_bytes
-) noexcept nogil:
-    """Write the value of one cell, or what stands for unknown."""
-    cdef int64_t number = 0
-    cdef uint64_t natural = 0
-    cdef bint is_null
-    if cell.kind == CELL_INDEX:
-        number = cell.indices[i]
-        is_null = number < 0
-    elif cell.kind == CELL_SIGNED:
-        number = read_signed(row + cell.at, cell.width)
-        is_null = cell.is_nullable and number == cell.null
-    else:
-        natural = read_unsigned(row + cell.at, cell.width)
-        is_null = cell.is_nullable and natural == <uint64_t> cell.null
-    if is_null:
-        memcpy(out, null, null_bytes)
-        return out + null_bytes
-    if cell.kind == CELL_SIGNED:
-        return out + put_signed(out, number)
-    if cell.kind == CELL_UNSIGNED:
-        return out + put_unsigned(out, natural)
-    if cell.kind == CELL_INDEX:
-        return put_text(cell, number, out)
-    if cell.kind == CELL_CODE:
-        # The last text stands for codes without a name.
-        return put_text(cell, cell.count - 1 if natural >= <uint64_t> cell.count else <Py_ssize_t> natural, out)
-    if natural != 0:
-        memcpy(out, b"true", 4)
-        return out + 4
-    memcpy(out, b"false", 5)
-    return out + 5
 
 
 cdef class RecordWriter:
