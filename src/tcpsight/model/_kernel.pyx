@@ -94,8 +94,8 @@ cdef class Sweep:
 
     def __cinit__(self, int series, int64_t interval_ns, int64_t first_ns, Py_ssize_t exact_limit, int64_t longest_run):
         cdef int i
-        if series < 1 or interval_ns < 1 or interval_ns >> INSTANT_BITS or exact_limit < 1 or longest_run < 0:
-            raise ValueError("series, interval_ns and exact_limit must be positive")
+        if series < 1 or interval_ns < 1 or interval_ns >> INSTANT_BITS or exact_limit < 1 or longest_run < 1:
+            raise ValueError("series, interval_ns, exact_limit and longest_run must be positive")
         self.series = <Series *>calloc(<size_t>series, sizeof(Series))
         if self.series == NULL:
             raise MemoryError
@@ -246,8 +246,8 @@ cdef class Sweep:
             one = &self.series[i]
             if live_until(&one.answered, &one.times, before, before, self.exact_limit):
                 self.is_eventful = True
-            # Who waits for an answer to the end of the capture is still there at its end.
-            if live_until(&one.unanswered, NULL, before, min(end, until + 1), self.exact_limit):
+            # Who waits for an answer to the end of the capture is still there at its end, which may be `until`.
+            if live_until(&one.unanswered, NULL, before, min(end, until), self.exact_limit):
                 self.is_eventful = True
         # At `until` itself the capture may yet turn out to end, so a slice that ends there stays open.
         if not is_over and (is_last or until <= end):
