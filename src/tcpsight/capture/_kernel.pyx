@@ -4,6 +4,7 @@ A walk is told where the unconsumed bytes of a buffer lie and fills rows until t
 record, the rows are full, or a record needs somebody else. It keeps only numbers; it knows no file.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -66,6 +67,7 @@ cdef inline uint64_t load64(const uint8_t *at, bint is_swapped) noexcept nogil:
     return swap64(value) if is_swapped else value
 
 
+@cython.final
 cdef class PcapWalk:
     """The walk over the records of one classic pcap file."""
 
@@ -111,6 +113,8 @@ cdef class PcapWalk:
                                    bint is_swapped) noexcept nogil:
         cdef int64_t position = self.position, frames = self.frames, header = self.header_bytes
         cdef int64_t tick_ns = self.tick_ns
+        cdef int length_order = self.length_order
+        cdef uint16_t link_type = self.link_type, file = self.file
         cdef uint32_t captured, wire, limit = self.limit
         cdef const uint8_t *at
         cdef Py_ssize_t count = 0
@@ -122,7 +126,7 @@ cdef class PcapWalk:
                 break
             captured = load32(at + 8, is_swapped)
             wire = load32(at + 12, is_swapped)
-            if self.length_order and (self.length_order == ORDER_WIRE_FIRST or captured > wire):
+            if length_order and (length_order == ORDER_WIRE_FIRST or captured > wire):
                 captured, wire = wire, captured
             if captured > limit:
                 self.status = _BAD_LENGTH
@@ -138,8 +142,8 @@ cdef class PcapWalk:
             row.captured_bytes = captured
             row.wire_bytes = wire
             row.interface_id = 0
-            row.link_type = self.link_type
-            row.file = self.file
+            row.link_type = link_type
+            row.file = file
             row += 1
             count += 1
             position += header + captured
@@ -230,6 +234,7 @@ cdef int64_t dropped_before(const uint8_t *at, const uint8_t *end, bint is_swapp
     return 0
 
 
+@cython.final
 cdef class PcapngWalk:
     """The walk over the blocks of one pcapng file: packets become rows, unknown blocks are passed over.
 

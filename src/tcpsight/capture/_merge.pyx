@@ -4,6 +4,7 @@ The slot of a file is its rank, so that of two frames of the same time that of t
 A batch stays where its reader put it until all its rows are taken; merged rows and their bytes are copied.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -20,6 +21,7 @@ cdef struct Head:
     int64_t size
 
 
+@cython.final
 cdef class Merger:
     """The heads of all open files, the earliest on top.
 
