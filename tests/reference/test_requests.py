@@ -61,7 +61,7 @@ def connect(moves: list[Event]) -> list[Event]:
     edges: dict[tuple[int, int], int] = {}
     time_ns = 1000
     for move in moves:
-        which = move.get("which", move.get("end"))
+        which = move["end"] if "end" in move else move["which"]
         if "end" in move:
             if which in open_now:
                 connection_id, slot = open_now.pop(which)

@@ -57,7 +57,7 @@ def talk(script: str, connection_id: int = 1, slot: int = 0) -> list[Event]:
 
 def _segment(words: list[str], sent: dict[str, set[int]], edge: dict[str, int]) -> Event:
     milliseconds, where, side, length = words[0], words[1], words[2], int(words[3])
-    notes = dict(word.split("=") if "=" in word else (word, "") for word in words[4:])
+    notes = {name: value for name, _, value in (word.partition("=") for word in words[4:])}
     other = "<" if side == ">" else ">"
     offset = edge[side] if where in "+?" else int(where)
     fresh = [] if "dup" in notes else [i for i in range(offset, offset + length) if i not in sent[side]]
@@ -105,3 +105,9 @@ def tables(events: Iterable[Event]) -> tuple[Segments, Boundaries]:
             for name, value in row.items():
                 table.rows[name][i] = value
     return segments, boundaries
+
+
+def cut(events: list[Event], places: list[int]) -> list[tuple[Segments, Boundaries]]:
+    """Make several batches of the same events, cut before the events at `places`."""
+    edges = [0, *sorted(places), len(events)]
+    return [tables(events[begin:end]) for begin, end in zip(edges, edges[1:], strict=False)]

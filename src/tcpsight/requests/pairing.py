@@ -55,7 +55,7 @@ STARTS = ("request_first", "request_last")
 ENDS = ("response_first", "response_last")
 """Where response time may end."""
 
-CACHE_LINE_BYTES = 64
+CACHE_LINE_BYTES = 128
 """State is aligned to this, so that a turn is one cache line."""
 
 SMALLEST_ROOM = 256
