@@ -14,6 +14,7 @@ Bytes are new when this side has not sent them before. A SYN with data has offse
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -110,4 +111,4 @@ def tables(events: Iterable[Event]) -> tuple[Segments, Boundaries]:
 def cut(events: list[Event], places: list[int]) -> list[tuple[Segments, Boundaries]]:
     """Make several batches of the same events, cut before the events at `places`."""
     edges = [0, *sorted(places), len(events)]
-    return [tables(events[begin:end]) for begin, end in zip(edges, edges[1:], strict=False)]
+    return [tables(events[begin:end]) for begin, end in pairwise(edges)]
