@@ -1,0 +1,6 @@
+from typing import Any
+
+FINDINGS: tuple[str, ...]
+
+def check(program: Any) -> int: ...
+def match(program: Any, frames: Any, data: Any, link_type: int, matched: Any) -> int: ...
