@@ -18,7 +18,7 @@ def answered(stays: Sequence[Stay]) -> Requests:
     table = Requests.allocate(len(stays))
     for i, (arrival, completion) in enumerate(stays):
         table.arrival_ns[i], table.completion_ns[i] = arrival, completion
-        table.response_time_ns[i] = completion - arrival
+        table.response_time_ns[i] = min(completion - arrival, 2**63 - 1)
     return table
 
 

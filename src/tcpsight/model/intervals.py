@@ -30,7 +30,7 @@ is no row); whether residents were served or queued; anything inside a slice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -52,7 +52,121 @@ BLOCK_SLICES = 1024
 _ALL_IN_ONE = np.zeros(0, np.int32)
 
 
-class IntervalSeries:
+Rows = TypeVar("Rows", bound=Intervals)
+
+
+class Slicing(Generic[Rows]):
+    """What all series of intervals do; which table they give is up to the subclass."""
+
+    _series = 1
+
+    def __init__(
+        self,
+        interval_ns: int,
+        *,
+        first_ns: int,
+        last_ns: int | None = None,
+        exact_limit: int = EXACT_LIMIT,
+        longest_run: int = LONGEST_RUN,
+    ) -> None:
+        self.interval_ns = interval_ns
+        self.first_ns = first_ns
+        self._sweep = Sweep(self._series, interval_ns, first_ns, exact_limit, longest_run)
+        self._block: Rows = self._allocate(BLOCK_SLICES * self._series)
+        self._last_ns: int | None = None
+        if last_ns is not None:
+            self.last_ns = last_ns
+
+    @property
+    def last_ns(self) -> int | None:
+        """When the capture ends; None while it is not known."""
+        return self._last_ns
+
+    @last_ns.setter
+    def last_ns(self, last_ns: int | None) -> None:
+        if last_ns is not None:
+            self._sweep.end_at(last_ns)
+        self._last_ns = last_ns
+
+    @property
+    def outside(self) -> int:
+        """How many of the requests that were given arrived outside of the capture; complete after `finish`."""
+        return self._sweep.outside
+
+    def feed(self, requests: Requests, unanswered: Unanswered | None = None) -> Rows:
+        """Take the next requests, give the slices that are complete.
+
+        Parameters
+        ----------
+        requests : Requests
+            Answered requests in order of `arrival_ns`, through all calls.
+        unanswered : Unanswered, optional
+            Requests never answered, in order of `arrival_ns`. They may run ahead of `requests` (and wait here,
+            16 bytes each), but not behind: time comes as far as the last answered request.
+
+        Returns
+        -------
+        Intervals
+            Rows in order of time; valid until the next call. A block of requests that are far apart completes
+            many slices; `blocks` gives them in blocks of bounded size.
+
+        Raises
+        ------
+        ValueError
+            If rows are not in order of arrival.
+        """
+        return self._gathered(self.blocks(requests, unanswered))
+
+    def finish(self) -> Rows:
+        """End the capture; give the slices that are left, as `feed` does."""
+        return self._gathered(self.last_blocks())
+
+    def blocks(self, requests: Requests, unanswered: Unanswered | None = None) -> Iterator[Rows]:
+        """Do what `feed` does, block by block; each is valid until the next is asked for."""
+        if unanswered is not None and len(unanswered):
+            self._take(unanswered)
+        if len(requests):
+            self._take(requests)
+        yield from self._drain(is_over=False)
+
+    def last_blocks(self) -> Iterator[Rows]:
+        """Do what `finish` does, block by block; each is valid until the next is asked for."""
+        yield from self._drain(is_over=True)
+
+    def _drain(self, *, is_over: bool) -> Iterator[Rows]:
+        out = self._block.rows.view(np.uint8).reshape(len(self._block), -1)
+        n = len(self._block)
+        while n == len(self._block):
+            n = self._sweep.sweep(out, is_over=is_over)
+            if n:
+                yield self._labelled(self._block[:n])
+
+    def _gathered(self, blocks: Iterator[Rows]) -> Rows:
+        first = next(blocks, None)
+        if first is None:
+            return self._block[:0]
+        if len(first) < len(self._block):
+            return first  # the only one
+        return type(first).concatenate([first.copy(), *(block.copy() for block in blocks)])
+
+    def _take(self, rows: Requests) -> None:
+        self._sweep.take(
+            packed(rows), rows.dtype.itemsize, self._codes(rows), is_unanswered=isinstance(rows, Unanswered)
+        )
+
+    def _codes(self, rows: Requests) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """Say to which series each row belongs; an empty array puts all into the first."""
+        return _ALL_IN_ONE
+
+    def _labelled(self, block: Rows) -> Rows:
+        """Add what the kernel does not write."""
+        return block
+
+    def _allocate(self, n: int) -> Rows:
+        raise NotImplementedError
+
+
+class IntervalSeries(Slicing[Intervals]):
     """Cut time into slices and tell how many requests came, left and stayed in each.
 
     Feed rows in order of arrival. How they are cut into batches never changes the rows that come out.
@@ -80,110 +194,6 @@ class IntervalSeries:
     -----
     Instants more than 2**62 ns away from the epoch (before 1823 or after 2116) are taken for that limit.
     """
-
-    _series = 1
-
-    def __init__(
-        self,
-        interval_ns: int,
-        *,
-        first_ns: int,
-        last_ns: int | None = None,
-        exact_limit: int = EXACT_LIMIT,
-        longest_run: int = LONGEST_RUN,
-    ) -> None:
-        self.interval_ns = interval_ns
-        self.first_ns = first_ns
-        self._sweep = Sweep(self._series, interval_ns, first_ns, exact_limit, longest_run)
-        self._block: Intervals = self._allocate(BLOCK_SLICES * self._series)
-        self._last_ns: int | None = None
-        if last_ns is not None:
-            self.last_ns = last_ns
-
-    @property
-    def last_ns(self) -> int | None:
-        """When the capture ends; None while it is not known."""
-        return self._last_ns
-
-    @last_ns.setter
-    def last_ns(self, last_ns: int | None) -> None:
-        if last_ns is not None:
-            self._sweep.end_at(last_ns)
-        self._last_ns = last_ns
-
-    @property
-    def outside(self) -> int:
-        """How many of the requests that were given arrived outside of the capture; complete after `finish`."""
-        return self._sweep.outside
-
-    def feed(self, requests: Requests, unanswered: Unanswered | None = None) -> Intervals:
-        """Take the next requests, give the slices that are complete.
-
-        Parameters
-        ----------
-        requests : Requests
-            Answered requests in order of `arrival_ns`, through all calls.
-        unanswered : Unanswered, optional
-            Requests never answered, in order of `arrival_ns`. They may run ahead of `requests` (and wait here,
-            16 bytes each), but not behind: time comes as far as the last answered request.
-
-        Returns
-        -------
-        Intervals
-            Rows in order of time; valid until the next call. A block of requests that are far apart completes
-            many slices; `blocks` gives them in blocks of bounded size.
-
-        Raises
-        ------
-        ValueError
-            If rows are not in order of arrival.
-        """
-        return self._gathered(self.blocks(requests, unanswered))
-
-    def finish(self) -> Intervals:
-        """End the capture; give the slices that are left, as `feed` does."""
-        return self._gathered(self.last_blocks())
-
-    def blocks(self, requests: Requests, unanswered: Unanswered | None = None) -> Iterator[Intervals]:
-        """Do what `feed` does, block by block; each is valid until the next is asked for."""
-        if unanswered is not None and len(unanswered):
-            self._take(unanswered)
-        if len(requests):
-            self._take(requests)
-        yield from self._drain(is_over=False)
-
-    def last_blocks(self) -> Iterator[Intervals]:
-        """Do what `finish` does, block by block; each is valid until the next is asked for."""
-        yield from self._drain(is_over=True)
-
-    def _drain(self, *, is_over: bool) -> Iterator[Intervals]:
-        out = self._block.rows.view(np.uint8).reshape(len(self._block), -1)
-        n = len(self._block)
-        while n == len(self._block):
-            n = self._sweep.sweep(out, is_over=is_over)
-            if n:
-                yield self._labelled(self._block[:n])
-
-    def _gathered(self, blocks: Iterator[Intervals]) -> Intervals:
-        first = next(blocks, None)
-        if first is None:
-            return self._block[:0]
-        if len(first) < len(self._block):
-            return first  # the only one
-        return type(first).concatenate([first.copy(), *(block.copy() for block in blocks)])
-
-    def _take(self, rows: Requests) -> None:
-        self._sweep.take(
-            packed(rows), rows.dtype.itemsize, self._codes(rows), is_unanswered=isinstance(rows, Unanswered)
-        )
-
-    def _codes(self, rows: Requests) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """Say to which series each row belongs; an empty array puts all into the first."""
-        return _ALL_IN_ONE
-
-    def _labelled(self, block: Intervals) -> Intervals:
-        """Add what the kernel does not write."""
-        return block
 
     def _allocate(self, n: int) -> Intervals:
         return Intervals.allocate(n)

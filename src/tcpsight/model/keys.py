@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tcpsight.model._kernel import classify
-from tcpsight.model.intervals import IntervalSeries, packed
-from tcpsight.tables import Intervals, KeyedIntervals, Requests
+from tcpsight.model.intervals import Slicing, packed
+from tcpsight.tables import KeyedIntervals, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,7 @@ class KeyCounter:
         return [IntervalKey(address, port) for address, port in ranked[:n]]
 
 
-class KeyedIntervalSeries(IntervalSeries):
+class KeyedIntervalSeries(Slicing[KeyedIntervals]):
     """Cut time into slices, one row for each key and one for all others.
 
     Parameters
@@ -129,10 +129,10 @@ class KeyedIntervalSeries(IntervalSeries):
         classify(packed(rows), rows.dtype.itemsize, self._addresses, self._ports, codes, is_client=is_client)
         return codes
 
-    def _allocate(self, n: int) -> Intervals:
+    def _allocate(self, n: int) -> KeyedIntervals:
         return KeyedIntervals.allocate(n)
 
-    def _labelled(self, block: Intervals) -> Intervals:
+    def _labelled(self, block: KeyedIntervals) -> KeyedIntervals:
         """Write the keys beside the numbers: a slice's rows come in the order of the series."""
         rows = block.rows.reshape(-1, self._series)
         rows["server_port"] = _ANY_PORT
