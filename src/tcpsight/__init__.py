@@ -1,3 +1,33 @@
-"""How any TCP service performs, from packet headers alone."""
+"""tcpsight: how any TCP service performs, from packet headers alone.
+
+``tcpsight.open(path)`` opens a capture; its ``requests``, ``connections``, ``segments`` and ``intervals()`` are
+tables for Polars, pandas, Arrow and NumPy.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Analysis, Rows, open
+    from tcpsight.errors import CaptureError, TcpsightError, UsageError
+
+__all__ = ["Analysis", "CaptureError", "Rows", "TcpsightError", "UsageError", "__version__", "open"]
+
+_HOMES = {
+    "Analysis": "analysis",
+    "Rows": "analysis",
+    "open": "analysis",
+    "CaptureError": "errors",
+    "TcpsightError": "errors",
+    "UsageError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used: `tcpsight --help` must not pay for NumPy.
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"tcpsight.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'tcpsight' has no attribute {name!r}")

@@ -23,8 +23,10 @@ from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
 from tcpsight.requests import Paired, RequestPairing
 from tcpsight.tables import (
+    BOUNDARIES,
     INT64_MIN,
     OPTION_TIMESTAMPS,
+    Boundaries,
     Connections,
     Frames,
     Headers,
@@ -56,7 +58,7 @@ class Selection:
     since_ns: int | None = None
     until_ns: int | None = None
 
-    def of_services(self, rows: Requests | Connections) -> Mask:
+    def of_services(self, rows: Requests | Connections | Boundaries) -> Mask:
         """Tell which rows belong to the selected services, shape (n,)."""
         if not self.servers:
             return np.ones(len(rows), np.bool_)
@@ -134,6 +136,8 @@ class Pipeline:
     ----------
     frames, segments : int
         How many were read so far.
+    selected : int
+        How many connections the selection let through so far.
     first_ns, last_ns : int or None
         First and last TCP segment so far, over the connections that ended.
     broken : CaptureError or None
@@ -146,10 +150,12 @@ class Pipeline:
         self.options = options or Options()
         self.frames = 0
         self.segments = 0
+        self.selected = 0
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.broken: CaptureError | None = None
         self._capture = capture
+        self._open_services: set[int] = set()
         self._filter = frame_filter
         self._decoding = Decoding()
         self._tracking = ConnectionTracking(
@@ -186,12 +192,13 @@ class Pipeline:
             self.last_ns = last if self.last_ns is None else max(self.last_ns, last)
         segments = details(headers, tracked) if self.options.with_segments else SegmentDetails()
         if self.options.selection.is_everything:
+            self.selected += len(connections)
             return Batch(paired.requests, paired.unanswered, connections, segments)
-        return self._selected(paired, connections, segments)
+        return self._selected(paired, tracked, segments)
 
-    def _selected(self, paired: Paired, connections: Connections, segments: SegmentDetails) -> Batch:
+    def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails) -> Batch:
         selection = self.options.selection
-        requests, unanswered = paired.requests, paired.unanswered
+        requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
         requests = requests[selection.of_services(requests) & selection.of_time(requests.arrival_ns, requests.arrival_ns)]
         unanswered = unanswered[
             selection.of_services(unanswered) & selection.of_time(unanswered.arrival_ns, unanswered.arrival_ns)
@@ -199,7 +206,20 @@ class Pipeline:
         connections = connections[
             selection.of_services(connections) & selection.of_time(connections.start_ns, connections.end_ns)
         ]
-        return Batch(requests, unanswered, connections, segments)
+        self.selected += len(connections)
+        return Batch(requests, unanswered, connections, self._selected_segments(segments, tracked))
+
+    def _selected_segments(self, segments: SegmentDetails, tracked: Tracked) -> SegmentDetails:
+        if not self.options.with_segments:
+            return segments
+        selection, boundaries = self.options.selection, tracked.boundaries
+        wanted = selection.of_time(segments.time_ns, segments.time_ns)
+        if selection.servers:
+            opened = boundaries[boundaries.boundary == BOUNDARIES.index("opened")]
+            self._open_services.update(opened.connection_id[selection.of_services(opened)].tolist())
+            wanted &= np.isin(segments.connection_id, np.fromiter(self._open_services, np.int64))
+            self._open_services.difference_update(tracked.connections.connection_id.tolist())
+        return segments[wanted]
 
 
 def _complete(connections: Connections, paired: Paired) -> None:

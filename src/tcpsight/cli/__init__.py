@@ -1,1 +1,1 @@
-"""Takes a command line, gives an answer on standard output and an exit status."""
+"""Takes a command line, gives an exit status: one file per command."""

@@ -1,0 +1,5 @@
+"""``python -m tcpsight``."""
+
+from tcpsight.cli.main import run
+
+run()

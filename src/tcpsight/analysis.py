@@ -1,0 +1,265 @@
+"""The library: open a capture, take its tables.
+
+>>> capture = tcpsight.open("examples/mariadb-lock.pcap")
+>>> capture.requests.to_polars()  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from tcpsight.capture import Capture, open_capture
+from tcpsight.errors import UsageError
+from tcpsight.pipeline import Batch, Options, Pipeline, Selection
+from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered, Unseen
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+    from tcpsight.capture.filter import FrameFilter
+    from tcpsight.model.keys import By
+
+Source = str | os.PathLike[str] | BinaryIO
+
+
+class Run:
+    """One pass over the capture, under way: iterate it once.
+
+    Attributes
+    ----------
+    capture : Capture
+        Files, interfaces and bytes read so far.
+    pipeline : Pipeline
+        What is known so far.
+    frame_filter : FrameFilter or None
+        How many frames it matched so far.
+    """
+
+    def __init__(self, capture: Capture, pipeline: Pipeline, frame_filter: FrameFilter | None) -> None:
+        self.capture = capture
+        self.pipeline = pipeline
+        self.frame_filter = frame_filter
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.pipeline)
+
+
+class Rows:
+    """A table of a capture, not read yet: each use reads the capture once.
+
+    It is an Arrow stream for whoever asks (PyCapsule interface), so ``polars.DataFrame(rows)``,
+    ``pyarrow.table(rows)`` and ``duckdb.sql("from rows")`` take it as it is.
+
+    Parameters
+    ----------
+    table_type : type of Table
+        What the rows are.
+    read : callable
+        Gives the rows, block by block; a block is valid until the next.
+    """
+
+    def __init__(self, table_type: type[Table], read: Callable[[], Iterator[Table]]) -> None:
+        self.table_type = table_type
+        self._read = read
+
+    def __iter__(self) -> Iterator[Table]:
+        """Give the rows as tables of NumPy columns, block by block; copy what you keep."""
+        return self._read()
+
+    def to_numpy(self) -> np.ndarray[Any, Any]:
+        """Give all rows as one structured array, shape (n,), units and nulls as in the reference."""
+        return self.table_type.concatenate([t.copy() for t in self if len(t)]).rows
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Give all rows as a pyarrow Table."""
+        from tcpsight.output.arrow import to_arrow_table
+
+        return to_arrow_table(self, self.table_type)
+
+    def to_polars(self) -> polars.DataFrame:
+        """Give all rows as a Polars data frame (needs ``tcpsight[polars]``)."""
+        from tcpsight.output.arrow import to_polars
+
+        return to_polars(self, self.table_type)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Give all rows as a pandas data frame (needs ``tcpsight[pandas]``)."""
+        from tcpsight.output.arrow import to_pandas
+
+        return to_pandas(self, self.table_type)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        from tcpsight.output.arrow import arrow_c_stream
+
+        return arrow_c_stream(self, self.table_type, requested_schema)
+
+    def __repr__(self) -> str:
+        return f"<{self.table_type.__name__} of a capture, not read yet>"
+
+
+class Analysis:
+    """What a capture tells.
+
+    Parameters
+    ----------
+    sources : sequence of path, ``-`` or binary file
+        One capture, in any number of files.
+    options : Options
+        Which rows, and how they are made.
+    frame_filter : str, optional
+        BPF expression; frames that do not match are left out before anything else.
+    input_timezone : str
+        IANA name of the zone of times in tcpdump text.
+
+    Notes
+    -----
+    Every table is made by a pass of its own, which reads the files again; a pipe can be read once.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        options: Options | None = None,
+        *,
+        frame_filter: str | None = None,
+        input_timezone: str = "UTC",
+    ) -> None:
+        self.sources = list(sources)
+        self.options = options or Options()
+        self._frame_filter = frame_filter
+        self._input_timezone = input_timezone
+
+    @contextmanager
+    def run(self, *, with_segments: bool = False) -> Iterator[Run]:
+        """Open the capture for one pass.
+
+        Raises
+        ------
+        CaptureError
+            It cannot be opened. If it breaks off later, `Pipeline.broken` says so.
+        """
+        frame_filter = None
+        if self._frame_filter is not None:
+            from tcpsight.capture.filter import FrameFilter
+
+            frame_filter = FrameFilter(self._frame_filter)
+        options = self.options
+        if with_segments:
+            options = Options(options.selection, options.start, options.end, options.timeouts, with_segments=True)
+        with open_capture(self.sources, input_timezone=self._input_timezone) as capture:
+            yield Run(capture, Pipeline(capture, options, frame_filter), frame_filter)
+
+    @property
+    def requests(self) -> Rows:
+        """Answered requests, in the order in which they became final."""
+        return self._rows(Requests, lambda batch: batch.requests)
+
+    @property
+    def unanswered(self) -> Rows:
+        """Requests that were never answered."""
+        return self._rows(Unanswered, lambda batch: batch.unanswered)
+
+    @property
+    def connections(self) -> Rows:
+        """Connections, in the order in which they became final."""
+        return self._rows(Connections, lambda batch: batch.connections)
+
+    @property
+    def segments(self) -> Rows:
+        """Segments, in capture order."""
+        return self._rows(SegmentDetails, lambda batch: batch.segments)
+
+    def intervals(self, interval_ns: int | None = None, *, by: By | None = None) -> Rows:
+        """Slices of time: arrivals, completions, concurrency, response times.
+
+        Parameters
+        ----------
+        interval_ns : int, optional
+            Length of a slice; by default it is chosen from the response times.
+        by : {"service", "server", "client"}, optional
+            A series for each of the 20 largest.
+        """
+        from tcpsight.slices import IntervalCollection
+
+        def read() -> Iterator[Table]:
+            collection = IntervalCollection(interval_ns, by=by)
+            with self.run() as run:
+                for batch in run:
+                    collection.feed(batch)
+                yield from collection.rows(run.pipeline.first_ns, run.pipeline.last_ns)
+                _raise_if_broken(run)
+
+        return Rows(IntervalCollection(interval_ns, by=by).table_type, read)
+
+    @property
+    def unseen(self) -> Unseen:
+        """What was not understood, by reason; reads the capture."""
+        with self.run() as run:
+            for _ in run:
+                pass
+            _raise_if_broken(run)
+            return run.pipeline.unseen.table()
+
+    def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:
+        def read() -> Iterator[Table]:
+            with self.run(with_segments=table_type is SegmentDetails) as run:
+                for batch in run:
+                    table = part(batch)
+                    if len(table):
+                        yield table
+                _raise_if_broken(run)
+
+        return Rows(table_type, read)
+
+
+def _raise_if_broken(run: Run) -> None:
+    if run.pipeline.broken is not None:
+        raise run.pipeline.broken
+
+
+def open(
+    *sources: Source,
+    servers: Sequence[str] = (),
+    frame_filter: str | None = None,
+    start_end: tuple[str, str] = ("request_last", "response_first"),
+    input_timezone: str = "UTC",
+) -> Analysis:
+    """Open a capture, in one file or several.
+
+    Parameters
+    ----------
+    *sources : path, ``-`` or binary file
+        pcap, pcapng or tcpdump text, plain or compressed.
+    servers : sequence of str
+        ``[ADDRESS]:PORT`` of the services of interest; all by default.
+    frame_filter : str, optional
+        BPF expression.
+    start_end : tuple of str
+        Between which instants of a request response time runs.
+    input_timezone : str
+        IANA name of the zone of times in tcpdump text.
+
+    Returns
+    -------
+    Analysis
+        Its `requests`, `connections`, `segments` and `intervals()` are read when they are used.
+
+    Raises
+    ------
+    UsageError
+        Without a source, or if a server makes no sense.
+    """
+    from tcpsight.endpoints import parse_server
+
+    if not sources:
+        raise UsageError("no capture was named")
+    selection = Selection(tuple(parse_server(text) for text in servers))
+    options = Options(selection, start_end[0], start_end[1])
+    return Analysis(sources, options, frame_filter=frame_filter, input_timezone=input_timezone)

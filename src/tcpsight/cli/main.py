@@ -1,0 +1,115 @@
+"""The command ``tcpsight``: finds the command, reports errors in one line each.
+
+Exit status: 0 fine, 1 a finding the user asked to fail on, 2 wrong usage or unreadable input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+import tcpsight
+from tcpsight.errors import TcpsightError
+
+COMMANDS = {
+    "report": "What is wrong and how it performs, in one page.",
+    "requests": "Every request with its response time.",
+    "intervals": "Throughput, concurrency and response times over time.",
+    "connections": "Every connection: set-up, bytes, retransmissions, end.",
+    "segments": "Every TCP segment with stream offsets and its kind.",
+}
+
+HELP = """How any TCP service performs, from packet headers alone.
+
+\b
+Try:  tcpsight report capture.pcap
+      tcpsight requests capture.pcap --server :3306 --format csv -o requests.csv
+      tcpdump -s 128 -w - tcp port 5432 | tcpsight report -
+"""
+
+
+class Commands(click.Group):
+    """Commands whose modules are imported when they are run, so that each pays only for what it needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order in which people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"tcpsight.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or suggest the nearest."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, COMMANDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no such command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(tcpsight.__version__, prog_name="tcpsight")
+def tcpsight_command() -> None:
+    """Hold the commands."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; give the exit status.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Without the program's name; by default those of the process.
+    """
+    # Threads of a linear algebra library that nothing here uses cost more than the import itself.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        status = tcpsight_command.main(arguments, prog_name="tcpsight", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "tcpsight"
+        return _fail(f"{error.format_message().rstrip('.')} (see '{where} --help')")
+    except (click.ClickException, TcpsightError) as error:
+        return _fail(error.format_message() if isinstance(error, click.ClickException) else str(error))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        print("tcpsight: interrupted", file=sys.stderr)
+        return 130
+    except MemoryError as error:
+        return _fail(f"out of memory: {error}" if str(error) else "out of memory")
+
+
+def _fail(message: str) -> int:
+    line = " ".join(message.split())
+    print("tcpsight: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
+    return 2
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

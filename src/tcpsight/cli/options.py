@@ -1,0 +1,145 @@
+"""Options that mean the same in every command, and what they ask the library for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tcpsight.cli import values
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Analysis
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FORMATS = ("table", "csv", "jsonl", "parquet", "arrow")
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".arrow": "arrow", ".arrows": "arrow"}
+
+
+class Duration(click.ParamType):
+    """A duration with its unit."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Give nanoseconds."""
+        return value if isinstance(value, int) else values.duration_ns(value)
+
+
+DURATION = Duration()
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What to read, and how: the options of `input_options`."""
+
+    sources: list[str]
+    servers: tuple[str, ...]
+    frame_filter: str | None
+    since: str | None
+    until: str | None
+    start_end: str
+    timezone: str
+    input_timezone: str
+    timeouts_ns: tuple[int | None, int | None, int | None]
+    progress: bool | None
+
+    def analysis(self) -> Analysis:
+        """Ask the library for it."""
+        from tcpsight.analysis import Analysis
+        from tcpsight.connections import Timeouts
+        from tcpsight.endpoints import parse_server
+        from tcpsight.pipeline import Options, Selection
+
+        since = values.instant_ns(self.since, self.timezone) if self.since else None
+        until = values.instant_ns(self.until, self.timezone) if self.until else None
+        selection = Selection(tuple(parse_server(text) for text in self.servers), since, until)
+        given = (own if own is not None else usual for own, usual in zip(self.timeouts_ns, Timeouts(), strict=True))
+        start, end = values.start_end(self.start_end)
+        options = Options(selection, start, end, Timeouts(*given))
+        values.zone(self.timezone)
+        return Analysis(
+            self.sources, options, frame_filter=self.frame_filter, input_timezone=self.input_timezone
+        )
+
+
+_INPUT: list[Callable[[Function], Function]] = [
+    click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
+    click.option("--server", "servers", multiple=True, metavar="[ADDRESS]:PORT",
+                 help="Only this service, and take this side for the server. Repeatable."),
+    click.option("--filter", "frame_filter", metavar="BPF", help="Only frames that match, in tcpdump's language."),
+    click.option("--since", metavar="INSTANT", help="Only requests that arrive, connections that last, from here on."),
+    click.option("--until", metavar="INSTANT", help="Only those before: ISO 8601 or seconds since 1970."),
+    click.option("--start-end", default="request_last,response_first", show_default=True, metavar="START,END",
+                 help="Response time runs from request_first|request_last to response_first|response_last."),
+    click.option("--timezone", default="UTC", show_default=True, metavar="ZONE",
+                 help="Zone of times in text, and of --since and --until without an offset."),
+    click.option("--input-timezone", default="UTC", show_default=True, metavar="ZONE",
+                 help="Zone of times in tcpdump text."),
+    click.option("--timeout-handshake", type=DURATION, metavar="DURATION",
+                 help="A handshake without answer is given up after this.  [default: 130s]"),
+    click.option("--timeout-ended", type=DURATION, metavar="DURATION",
+                 help="A closed connection is final after this.  [default: 60s]"),
+    click.option("--timeout-established", type=DURATION, metavar="DURATION",
+                 help="A silent connection is given up after this.  [default: 2h10min]"),
+    click.option("--workers", type=click.IntRange(min=1), metavar="N",
+                 help="At most so many workers. The analysis uses one; results never depend on it."),
+    click.option("--engine", type=click.Choice(["local"]), default="local", help="Where it runs: on this machine."),
+    click.option("--progress/--no-progress", default=None,
+                 help="A bar on standard error.  [default: if it is a terminal]"),
+]  # fmt: skip
+
+_OUTPUT: list[Callable[[Function], Function]] = [
+    click.option("--format", "format", type=click.Choice(FORMATS),
+                 help="How rows are written.  [default: by the suffix of -o, else table]"),
+    click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output."),
+    click.option("--sort", metavar="COLUMN", help="Order rows by a column; -COLUMN for descending."),
+    click.option("--columns", metavar="A,B,…", help="Only these columns, in this order."),
+]  # fmt: skip
+
+
+def input_options(function: Function) -> Function:
+    """Give a command the options of `Input`; it receives them as one argument `source`."""
+    from functools import wraps
+
+    @wraps(function)
+    def command(
+        *,
+        sources: tuple[str, ...],
+        timeout_handshake: int | None,
+        timeout_ended: int | None,
+        timeout_established: int | None,
+        **others: Any,
+    ) -> Any:
+        names = ("servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress")
+        chosen = {name: others.pop(name) for name in names}
+        others.pop("workers")
+        others.pop("engine")
+        timeouts = (timeout_handshake, timeout_ended, timeout_established)
+        source = Input(sources=values.expanded(sources), timeouts_ns=timeouts, **chosen)
+        return function(source=source, **others)
+
+    return _decorated(command, _INPUT)  # type: ignore[return-value]
+
+
+def output_options(function: Function) -> Function:
+    """Give a command the options of a table's output."""
+    return _decorated(function, _OUTPUT)
+
+
+def _decorated(function: Function, decorators: list[Callable[[Function], Function]]) -> Function:
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def chosen_format(format: str | None, output: str) -> str:
+    """Tell the format: as asked, else by the file's suffix, else text."""
+    if format is not None:
+        return format
+    from pathlib import PurePath
+
+    return SUFFIXES.get(PurePath(output).suffix.lower(), "table")

@@ -1,0 +1,88 @@
+"""``tcpsight report``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from tcpsight.cli.options import Input, input_options
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from tcpsight.facts import Facts
+    from tcpsight.output.report import Screen
+
+
+def _quantiles(ctx: click.Context, param: click.Parameter, values: tuple[float, ...]) -> tuple[float, ...]:
+    for value in values:
+        if not 0 < value < 1:
+            raise click.BadParameter(f"{value:g} is no quantile; write 0.999 for the 99.9th percentile")
+    return values
+
+
+@click.command("report")
+@input_options
+@click.option("--quantile", "quantiles", type=float, multiple=True, default=(0.5, 0.9, 0.95, 0.99), metavar="Q",
+              callback=_quantiles, help="Which quantiles of the response time. Repeatable.  [default: .5 .9 .95 .99]")
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+              help="How many services.")
+@click.option("--format", "format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+              help="A page, or the same facts for a program.")
+@click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
+def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, output: str) -> int:
+    """Tell what is wrong and how each service performs, in one page.
+
+    \b
+    tcpsight report capture.pcap
+    tcpsight report capture.pcap --server :3306 --since 2026-05-01T12:00
+    tcpdump -s 128 -w - tcp port 6379 | tcpsight report -
+    """
+    from tcpsight.cli import values
+    from tcpsight.cli.running import conclude, watched
+    from tcpsight.facts import facts
+    from tcpsight.reporting import ReportCollection
+
+    with source.analysis().run() as run:
+        collection = ReportCollection(top)
+        for batch in watched(run, source):
+            collection.feed(batch.requests, batch.unanswered, batch.connections)
+        if run.pipeline.segments:
+            everything = facts(collection.report(run), quantiles)
+            _write(everything, output, format, values.zone(source.timezone))
+        return conclude(run)
+
+
+def _write(facts: Facts, output: str, format: str, timezone: ZoneInfo) -> None:
+    from tcpsight.output.destination import Destination
+    from tcpsight.output.report import json_text, page
+
+    text = json_text(facts) if format == "json" else page(facts, timezone, _screen(output))
+    encoding = "utf-8" if format == "json" or output != "-" else (sys.stdout.encoding or "utf-8")
+    destination = Destination(output)
+    try:
+        destination.write(text.encode(encoding, "replace"))
+        destination.close()
+    except BaseException:
+        destination.abort()
+        raise
+
+
+def _screen(output: str) -> Screen:
+    """Find out what the page will be shown on."""
+    from tcpsight.output.report import Screen
+
+    if output != "-":
+        return Screen()
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size((100, 24)).columns
+    encoding = (sys.stdout.encoding or "ascii").lower()
+    return Screen(
+        width=max(width, 60),
+        has_color=is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
+        has_unicode=encoding.startswith("utf"),
+    )

@@ -1,0 +1,29 @@
+"""``tcpsight requests``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tcpsight.cli.options import Input, input_options, output_options
+
+
+@click.command("requests")
+@input_options
+@output_options
+def command(source: Input, **output: Any) -> int:
+    """Every answered request with its response time, one row each.
+
+    \b
+    tcpsight requests capture.pcap --server :3306
+    tcpsight requests day-*.pcap.gz --format parquet -o requests.parquet
+    tcpdump -w - tcp port 80 | tcpsight requests - --format csv | head
+
+    A request is a run of client data, its response the server data that answers it. In machine formats times are
+    integer nanoseconds, and rows come in the order in which they became final unless --sort says otherwise.
+    """
+    from tcpsight.cli.running import Output, write_table
+    from tcpsight.tables import Requests
+
+    return write_table(source, Output(**output), Requests, lambda batch: batch.requests, "arrival_ns")

@@ -1,0 +1,135 @@
+"""Runs a capture through and writes one table, with progress and with what was not understood on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from tcpsight.cli.options import Input, chosen_format
+from tcpsight.errors import CaptureError, TcpsightError
+from tcpsight.tables import REASON_TEXTS, REASONS, Table
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Run
+    from tcpsight.output.writers import Writer
+    from tcpsight.pipeline import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where rows go, and how: the options of `output_options`."""
+
+    format: str | None
+    output: str
+    sort: str | None
+    columns: str | None
+
+    def open(self, table_type: type[Table], timezone: str) -> Writer:
+        """Open the writer."""
+        from tcpsight.output.writers import open_writer
+
+        columns = [c.strip() for c in self.columns.split(",")] if self.columns else None
+        return open_writer(
+            self.output, table_type, chosen_format(self.format, self.output), columns=columns, timezone=timezone
+        )
+
+    def order(self, by_time: str) -> str | None:
+        """Name the column to sort by; text is sorted by time unless the user says otherwise."""
+        if self.sort:
+            return self.sort
+        return by_time if chosen_format(self.format, self.output) == "table" else None
+
+
+def write_table(
+    source: Input, output: Output, table_type: type[Table], part: Callable[[Batch], Table], by_time: str
+) -> int:
+    """Write one table of a capture; give the exit status."""
+    from tcpsight.tables import SegmentDetails
+
+    with source.analysis().run(with_segments=table_type is SegmentDetails) as run:
+        order = output.order(by_time)
+        with output.open(table_type, source.timezone) as writer:
+            if order is None:
+                for batch in watched(run, source):
+                    writer.write(part(batch))
+            else:
+                _write_sorted(run, source, writer, part, order)
+        return conclude(run)
+
+
+def _write_sorted(
+    run: Run, source: Input, writer: Writer, part: Callable[[Batch], Table], order: str
+) -> None:
+    from tcpsight.output.spill import SortedSpill
+
+    spill = SortedSpill(writer.table_type, (order.removeprefix("-"),), descending=order.startswith("-"))
+    for batch in watched(run, source):
+        table = part(batch)
+        if len(table):
+            spill.add(table)
+    for table in spill.sorted():
+        writer.write(table)
+
+
+@contextmanager
+def _bar(run: Run, progress: bool | None) -> Iterator[Callable[[], None]]:
+    """Show how far reading has come, if somebody looks."""
+    if not (sys.stderr.isatty() if progress is None else progress):
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=run.capture.bytes_total)
+        yield lambda: bar.update(task, completed=run.capture.bytes_read)
+
+
+def watched(run: Run, source: Input) -> Iterator[Batch]:
+    """Give the batches of a run while a bar shows how far it has come."""
+    with _bar(run, source.progress) as update:
+        for count, batch in enumerate(run):
+            if count % 64 == 0:
+                update()
+            yield batch
+
+
+def conclude(run: Run) -> int:
+    """Say on standard error what was not understood and why nothing came out; give the exit status."""
+    notes(run)
+    pipeline = run.pipeline
+    if pipeline.broken is not None:
+        raise pipeline.broken
+    if run.frame_filter is not None and run.frame_filter.matched == 0:
+        warn(run.frame_filter.why_nothing_matched())
+    elif pipeline.segments == 0:
+        paths = " ".join(f.path for f in run.capture.files)
+        if pipeline.frames == 0:
+            raise CaptureError(paths, -1, "the capture holds no frames")
+        raise CaptureError(paths, -1, f"no TCP in any of its {pipeline.frames:,} frames")
+    elif pipeline.selected == 0 and not pipeline.options.selection.is_everything:
+        warn("nothing in the capture matches --server, --since and --until")
+    return 0
+
+
+def notes(run: Run) -> None:
+    """Write what was not understood, a line per reason."""
+    for row in run.pipeline.unseen.table():
+        reason = REASONS[int(row["reason"])]
+        first = f", first at frame {int(row['first_frame'])}" if row["first_frame"] > 0 else ""
+        size = f", {int(row['bytes']):,} bytes" if row["bytes"] else ""
+        warn(f"{reason}: {int(row['count']):,}{size}{first}: {REASON_TEXTS[reason]}")
+
+
+def warn(text: str) -> None:
+    """Write a line to standard error."""
+    click.echo(f"tcpsight: note: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)}", err=True)
+
+
+__all__ = ["Output", "TcpsightError", "conclude", "notes", "warn", "watched", "write_table"]

@@ -1,0 +1,111 @@
+"""What people write on a command line, and what it means: durations, instants, sources."""
+
+from __future__ import annotations
+
+import glob
+import re
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+UNITS_NS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "": 10**9,
+    "min": 60 * 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+    "d": 86400 * 10**9,
+}
+
+STARTS = {"ts0": "request_first", "ts": "request_last", "request_first": "request_first", "request_last": "request_last"}
+ENDS = {
+    "end": "response_first",
+    "end1": "response_last",
+    "response_first": "response_first",
+    "response_last": "response_last",
+}
+
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zµ]*)")
+_EPOCH = re.compile(r"(\d+)(?:\.(\d{1,9}))?")
+_FRACTION = re.compile(r"(?<=\d)[.,](\d{1,9})\d*")
+
+
+def duration_ns(text: str) -> int:
+    """Read a duration such as ``200ms``, ``1.5s`` or ``2h``; a bare number is seconds."""
+    total, end = 0, 0
+    cleaned = text.strip().lower()
+    for part in _DURATION.finditer(cleaned):
+        if part.start() != end or part[2] not in UNITS_NS:
+            break
+        whole, _, fraction = part[1].partition(".")
+        unit = UNITS_NS[part[2]]
+        total += int(whole or 0) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
+        end = part.end() + (len(cleaned[part.end() :]) - len(cleaned[part.end() :].lstrip()))
+    if not cleaned or end != len(cleaned):
+        raise click.BadParameter(f"{text!r} is no duration; write 200ms, 1.5s, 10min or 2h")
+    if total >= 2**62:
+        raise click.BadParameter(f"{text!r} is longer than any capture")
+    return total
+
+
+def zone(name: str) -> ZoneInfo:
+    """Find a time zone by its IANA name."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise click.BadParameter(f"{name!r} is no time zone; write UTC or a name such as Europe/Berlin") from None
+
+
+def instant_ns(text: str, timezone: str) -> int:
+    """Read an instant: ISO 8601 (in `timezone` unless it names an offset) or seconds since the epoch."""
+    epoch = _EPOCH.fullmatch(text.strip())
+    if epoch:
+        return int(epoch[1]) * 10**9 + int((epoch[2] or "").ljust(9, "0"))
+    fraction = _FRACTION.search(text)
+    whole = _FRACTION.sub("", text, count=1).strip()
+    try:
+        moment = datetime.fromisoformat(whole)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no instant; write 2024-05-01T12:00:00, 2024-05-01T12:00:00.5+02:00 or seconds since 1970"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone(timezone))
+    return int(moment.timestamp()) * 10**9 + (int(fraction[1].ljust(9, "0")) if fraction else 0)
+
+
+def start_end(text: str) -> tuple[str, str]:
+    """Read ``START,END`` of the response time; ts0, ts, end and end1 are short names."""
+    names = [name.strip() for name in text.split(",")]
+    if len(names) != 2 or names[0] not in STARTS or names[1] not in ENDS:
+        raise click.BadParameter(
+            f"{text!r} is no pair START,END: START is request_first (ts0) or request_last (ts), "
+            "END is response_first (end) or response_last (end1)"
+        )
+    return STARTS[names[0]], ENDS[names[1]]
+
+
+def expanded(sources: tuple[str, ...]) -> list[str]:
+    """Expand globs that the shell left alone; refuse addresses that can't be opened."""
+    paths: list[str] = []
+    for source in sources:
+        if source.startswith("file://"):
+            paths.append(source.removeprefix("file://"))
+        elif "://" in source:
+            raise click.UsageError(
+                f"{source!r}: remote captures are not opened directly; fetch it and pipe it in: … | tcpsight … -"
+            )
+        elif glob.has_magic(source) and not Path(source).exists():
+            found = sorted(glob.glob(source, recursive=True))
+            if not found:
+                raise click.UsageError(f"no file matches {source!r}")
+            paths.extend(found)
+        else:
+            paths.append(source)
+    return paths

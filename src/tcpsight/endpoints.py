@@ -1,0 +1,55 @@
+"""Endpoints as people write them: ``10.0.0.1:3306``, ``[::1]:80``, ``:5432``."""
+
+import ipaddress
+
+from tcpsight.connections import Server
+from tcpsight.errors import UsageError
+
+HIGHEST_PORT = 65_535
+
+
+def packed_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
+    """Give the 16 bytes that tables hold: IPv4 behind ``::ffff:``."""
+    return bytes(10) + b"\xff\xff" + address.packed if address.version == 4 else address.packed
+
+
+def parse_server(text: str) -> Server:
+    """Read ``[ADDRESS]:PORT``: either part may be missing.
+
+    Parameters
+    ----------
+    text : str
+        ``10.0.0.1:3306``, ``[2001:db8::1]:3306``, ``2001:db8::1`` (any port), ``:3306`` or ``3306`` (any address).
+
+    Raises
+    ------
+    UsageError
+        If it is none of these.
+    """
+    host, port_text = _split(text.strip())
+    port = 0
+    if port_text:
+        if not (port_text.isascii() and port_text.isdigit()) or not 1 <= int(port_text) <= HIGHEST_PORT:
+            raise UsageError(f"{text!r} is no server: the port must be a number from 1 to {HIGHEST_PORT}")
+        port = int(port_text)
+    if not host:
+        if not port:
+            raise UsageError(f"{text!r} is no server: write ADDRESS:PORT, :PORT, or [IPV6]:PORT")
+        return Server(None, port, 0)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise UsageError(f"{text!r} is no server: {host!r} is no IP address (names are not looked up)") from None
+    return Server(packed_address(address), port, address.version)
+
+
+def _split(text: str) -> tuple[str, str]:
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        return host, rest.removeprefix(":")
+    if text.count(":") > 1:
+        return text, ""
+    host, colon, port = text.rpartition(":")
+    if colon:
+        return host, port
+    return ("", text) if text.isdigit() else (text, "")

@@ -1,0 +1,218 @@
+"""The facts of a report as plain values: what ``--format json`` prints, and all that the page is drawn from.
+
+Keys are names of the tables' columns where there is one; times are integer nanoseconds; unknown is None.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from tcpsight.tables import REASON_TEXTS, REASONS, STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcpsight.model.distribution import Distribution
+    from tcpsight.model.services import Endpoint, Service
+    from tcpsight.reporting import Report, ServiceReport
+
+Facts = dict[str, Any]
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
+LARGEST_CLIENTS = 5
+
+
+def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
+    """Give everything a report says as dictionaries, lists, strings and numbers.
+
+    Parameters
+    ----------
+    report : Report
+        What was collected.
+    quantiles : sequence of float
+        Which quantiles of the response time to tell.
+    """
+    services = [_service(each, report, quantiles) for each in report.services]
+    return {
+        "capture": _capture(report),
+        "services": services,
+        "omitted_services": report.omitted_services,
+        "unseen": [
+            {
+                "reason": REASONS[int(row["reason"])],
+                "count": int(row["count"]),
+                "bytes": int(row["bytes"]),
+                "first_frame": int(row["first_frame"]) if row["first_frame"] > 0 else None,
+                "meaning": REASON_TEXTS[REASONS[int(row["reason"])]],
+            }
+            for row in report.unseen
+        ],
+    }
+
+
+def _capture(report: Report) -> Facts:
+    run = report.run
+    first_ns, last_ns = report.first_ns, report.last_ns
+    has_time = first_ns is not None and last_ns is not None
+    return {
+        "files": [
+            {"path": f.path, "format": f.format, "compression": f.compression or None, "frames": f.frames}
+            for f in run.capture.files
+        ],
+        "interfaces": [
+            {
+                "name": i.name,
+                "link_type": i.link_type,
+                "kernel_drops": i.kernel_drops,
+                "interface_drops": i.interface_drops,
+            }
+            for i in run.capture.interfaces
+        ],
+        "frames": run.pipeline.frames,
+        "segments": run.pipeline.segments,
+        "start_ns": first_ns,
+        "end_ns": last_ns,
+        "duration_ns": last_ns - first_ns if has_time and last_ns is not None and first_ns is not None else None,
+        "response_time": f"{run.pipeline.options.start} to {run.pipeline.options.end}",
+        "broken": str(run.pipeline.broken) if run.pipeline.broken else None,
+    }
+
+
+def address_text(address: bytes, ip_version: int) -> str:
+    """Write an address of a table."""
+    return str(ipaddress.ip_address(address[12:] if ip_version == 4 else address))
+
+
+def endpoint_text(address: bytes, port: int, ip_version: int) -> str:
+    """Write an endpoint: ``10.0.0.1:80``, ``[::1]:80``."""
+    text = address_text(address, ip_version)
+    return f"{text}:{port}" if ip_version == 4 else f"[{text}]:{port}"
+
+
+def distribution_facts(values: Distribution, quantiles: Sequence[float]) -> Facts:
+    """Tell a distribution; None where there is no value."""
+
+    def known(value: int) -> int | None:
+        return value if values.count else None
+
+    return {
+        "count": values.count,
+        "mean_ns": round(values.mean) if values.count else None,
+        "min_ns": known(values.min),
+        **{quantile_name(p): known(values.quantile(p)) for p in quantiles},
+        "max_ns": known(values.max),
+        "is_exact": values.is_exact,
+    }
+
+
+def quantile_name(p: float) -> str:
+    """Name a quantile: ``p50_ns``, ``p99_ns``, ``p99.9_ns``."""
+    return f"p{float(f'{100 * p:.10g}'):g}_ns"
+
+
+def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) -> Facts:
+    service, series = each.service, each.series
+    length_ns = int(series.length_ns.sum())
+    address, port, version = each.endpoint
+    return {
+        "server_address": address_text(address, version),
+        "server_port": port,
+        "requests": service.requests,
+        "unanswered": service.unanswered,
+        "overlapped": service.overlapped,
+        "request_bytes": service.request_bytes,
+        "response_bytes": service.response_bytes,
+        "throughput_per_s": service.requests * 1e9 / length_ns if length_ns else None,
+        "concurrency": int(series.weighted_ns.sum()) / length_ns if length_ns else None,
+        "utilization_fraction": int(series.busy_ns.sum()) / length_ns if length_ns else None,
+        "response_time": distribution_facts(service.response_times, quantiles),
+        "histogram": [
+            {"low_ns": step.low_ns, "high_ns": step.high_ns, "count": step.count}
+            for step in service.response_times.histogram()
+        ],
+        "interval_ns": report.interval_ns,
+        "series": _series(series),
+        "connections": _connections(service, quantiles),
+        "clients": _clients(service),
+        "slowest_requests": [_request(row, each.endpoint) for row in service.slowest.rows],
+        "unanswered_requests": [_waiting(row, each.endpoint) for row in service.waiting.rows],
+    }
+
+
+def _series(series: Any) -> list[Facts]:
+    names = ("start_ns", "length_ns", "arrivals", "completions", "throughput_per_s", "concurrency")
+    rest = ("utilization_fraction", "response_time_p99_ns", "unanswered_backlog")
+    columns = {name: series.rows[name].tolist() for name in names + rest}
+    columns["response_time_p99_ns"] = [v if v >= 0 else None for v in columns["response_time_p99_ns"]]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _connections(service: Service, quantiles: Sequence[float]) -> Facts:
+    return {
+        "count": service.connections,
+        "states": {name: int(n) for name, n in zip(STATES, service.states, strict=True) if n},
+        "retried": service.retried_connections,
+        "connect": distribution_facts(service.connect_times, quantiles),
+        "server_handshake_rtt": distribution_facts(service.server_handshake_rtts, quantiles),
+        "client_handshake_rtt": distribution_facts(service.client_handshake_rtts, quantiles),
+        **{("farewells" if name == "is_farewell" else name): total for name, total in service.totals.items()},
+    }
+
+
+def _clients(service: Service) -> Facts:
+    ranked = sorted(
+        ((key, client) for key, client in service.clients.items() if key is not None),
+        key=lambda item: (-item[1].response_time_sum_ns, -item[1].connections, item[0]),
+    )
+    return {
+        "count": len(ranked),
+        "is_complete": None not in service.clients,
+        "largest": [
+            {
+                "client_address": address_text(*key),
+                "requests": client.requests,
+                "unanswered": client.unanswered,
+                "connections": client.connections,
+                "response_time_sum_ns": client.response_time_sum_ns,
+                "response_time_mean_ns": client.response_time_sum_ns // client.requests if client.requests else None,
+                "response_time_max_ns": client.response_time_max_ns if client.requests else None,
+            }
+            for key, client in ranked[:LARGEST_CLIENTS]
+        ],
+    }
+
+
+def _place(row: Any, server: Endpoint) -> Facts:
+    client = (row["client_address"].tobytes(), int(row["client_port"]), server[2])
+    return {
+        "connection_id": int(row["connection_id"]),
+        "request_index": int(row["request_index"]),
+        "client_address": address_text(client[0], client[2]),
+        "client_port": client[1],
+        "arrival_ns": int(row["arrival_ns"]),
+        "filter": capture_filter(client, server),
+    }
+
+
+def capture_filter(client: Endpoint, server: Endpoint) -> str:
+    """Write the BPF expression that matches one connection's frames and no other's."""
+    ends = [(address_text(a, v), port) for a, port, v in (client, server)]
+    return "tcp and " + " and ".join(f"host {host}" for host, _ in ends) + "".join(f" and port {p}" for _, p in ends)
+
+
+def _request(row: Any, server: Endpoint) -> Facts:
+    return {
+        **_place(row, server),
+        "response_time_ns": int(row["response_time_ns"]),
+        "request_bytes": int(row["request_bytes"]),
+        "response_bytes": int(row["response_bytes"]),
+    }
+
+
+def _waiting(row: Any, server: Endpoint) -> Facts:
+    return {
+        **_place(row, server),
+        "waited_ns": int(row["end_ns"] - row["arrival_ns"]),
+        "request_bytes": int(row["request_bytes"]),
+    }

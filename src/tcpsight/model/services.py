@@ -1,0 +1,252 @@
+"""What happened at each service: requests, response times, connections, clients, the slowest and the unanswered.
+
+Theory of operation
+-------------------
+Rows are grouped by server address and port, block by block, and added to one `Service` each. Everything kept is a
+sum, a distribution that merges, or a list of fixed length, so memory follows the number of services and clients, of
+which a fixed number are told apart: the first to occur. The others are added up in `ServiceSummary.others`.
+
+What it cannot see: which of several services behind one address and port (virtual hosts, a proxy) a request was for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tcpsight.model.distribution import Distribution
+from tcpsight.tables import STATES, Connections, Requests, Unanswered
+
+MOST_SERVICES = 10_000
+"""How many services are told apart."""
+
+MOST_CLIENTS = 10_000
+"""How many clients are told apart, per service."""
+
+SLOWEST = 10
+"""How many of the slowest and of the longest unanswered requests are kept, per service."""
+
+Endpoint = tuple[bytes, int, int]
+"""Address (16 bytes), port, IP version."""
+
+
+@dataclass(slots=True)
+class Client:
+    """What one client did at one service.
+
+    Attributes
+    ----------
+    requests, unanswered, connections : int
+        How many.
+    response_time_sum_ns, response_time_max_ns : int
+        Over its answered requests; −1 as the maximum where there is none.
+    """
+
+    requests: int = 0
+    unanswered: int = 0
+    connections: int = 0
+    response_time_sum_ns: int = 0
+    response_time_max_ns: int = -1
+
+
+@dataclass(slots=True)
+class Service:
+    """Everything kept about one service.
+
+    Attributes
+    ----------
+    response_times, connect_times, server_handshake_rtts, client_handshake_rtts : Distribution
+        Of answered requests, of completed handshakes.
+    request_bytes, response_bytes, overlapped, unanswered, farewells : int
+        Sums over requests and connections.
+    states : ndarray of int64, shape (states,)
+        Connections by end state, in the order of `STATES`.
+    retried_connections : int
+        Connections whose SYN had to be repeated.
+    totals : dict of str to int
+        Sums of Connections columns.
+    clients : dict of (bytes, int) to Client
+        By address and IP version; under the key None those beyond `MOST_CLIENTS`.
+    slowest : Requests
+        Longest response time first.
+    waiting : Unanswered
+        Never answered, longest wait first.
+    """
+
+    response_times: Distribution = field(default_factory=Distribution)
+    connect_times: Distribution = field(default_factory=Distribution)
+    server_handshake_rtts: Distribution = field(default_factory=Distribution)
+    client_handshake_rtts: Distribution = field(default_factory=Distribution)
+    request_bytes: int = 0
+    response_bytes: int = 0
+    overlapped: int = 0
+    unanswered: int = 0
+    states: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(len(STATES), np.int64))
+    retried_connections: int = 0
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMMED, 0))
+    clients: dict[tuple[bytes, int] | None, Client] = field(default_factory=dict)
+    slowest: Requests = field(default_factory=Requests)
+    waiting: Unanswered = field(default_factory=Unanswered)
+
+    @property
+    def requests(self) -> int:
+        """Answered requests."""
+        return self.response_times.count
+
+    @property
+    def connections(self) -> int:
+        """Connections, however they ended."""
+        return int(self.states.sum())
+
+
+SUMMED = (
+    "client_bytes",
+    "server_bytes",
+    "client_segments",
+    "server_segments",
+    "client_retransmissions",
+    "server_retransmissions",
+    "client_gap_bytes",
+    "server_gap_bytes",
+    "unsolicited_bytes",
+    "is_farewell",
+    "duplicates",
+    "ignored_resets",
+)
+"""Columns of Connections that are added up; unknown ones (−1) count as nothing."""
+
+
+class ServiceSummary:
+    """Summarise tables by service.
+
+    Feed blocks of any size in any order; how rows are cut never changes the result.
+
+    Attributes
+    ----------
+    services : dict of Endpoint to Service
+        In order of appearance.
+    others : Service
+        Those beyond `most_services`, added up.
+    other_services_seen : bool
+        Whether there were any.
+    """
+
+    def __init__(self, *, most_services: int = MOST_SERVICES) -> None:
+        self.services: dict[Endpoint, Service] = {}
+        self.others = Service()
+        self.other_services_seen = False
+        self._most = most_services
+
+    def feed_requests(self, requests: Requests) -> None:
+        """Take answered requests."""
+        for service, rows in self._grouped(requests):
+            service.response_times.add(rows.response_time_ns)
+            service.request_bytes += int(rows.request_bytes.sum())
+            service.response_bytes += int(rows.response_bytes.sum())
+            service.overlapped += int(rows.is_overlapped.sum())
+            service.slowest = Requests(_longest(service.slowest.rows, rows.rows, _duration(rows.rows)))
+            for client, own in _clients(service, rows):
+                client.requests += len(own)
+                client.response_time_sum_ns += int(own.response_time_ns.sum())
+                client.response_time_max_ns = max(client.response_time_max_ns, int(own.response_time_ns.max()))
+
+    def feed_unanswered(self, unanswered: Unanswered) -> None:
+        """Take requests that were never answered."""
+        for service, rows in self._grouped(unanswered):
+            service.unanswered += len(rows)
+            service.waiting = Unanswered(_longest(service.waiting.rows, rows.rows, _duration(rows.rows)))
+            for client, own in _clients(service, rows):
+                client.unanswered += len(own)
+
+    def feed_connections(self, connections: Connections) -> None:
+        """Take connections that ended."""
+        for service, rows in self._grouped(connections):
+            service.states += np.bincount(rows.state, minlength=len(STATES))
+            service.retried_connections += int((rows.connect_attempts > 1).sum())
+            service.connect_times.add(rows.connect_ns)
+            service.server_handshake_rtts.add(rows.server_handshake_rtt_ns)
+            service.client_handshake_rtts.add(rows.client_handshake_rtt_ns)
+            for name in SUMMED:
+                values = rows.rows[name]
+                service.totals[name] += int(values[values > 0].sum(dtype=np.int64))
+            for client, own in _clients(service, rows):
+                client.connections += len(own)
+
+    def largest(self, n: int) -> list[tuple[Endpoint, Service]]:
+        """Give the `n` services with the most requests, then the most connections; equal ones by endpoint."""
+        return sorted(
+            self.services.items(),
+            key=lambda item: (-(item[1].requests + item[1].unanswered), -item[1].connections, item[0]),
+        )[:n]
+
+    def _grouped(self, table: Any) -> Iterator[tuple[Service, Any]]:
+        """Give each service its rows, in order of appearance."""
+        for (address, port, version), rows in _groups(table, "server_address", table.server_port):
+            yield self._service((address, port, version)), rows
+
+    def _service(self, endpoint: Endpoint) -> Service:
+        service = self.services.get(endpoint)
+        if service is None:
+            if len(self.services) >= self._most:
+                self.other_services_seen = True
+                return self.others
+            service = self.services[endpoint] = Service()
+        return service
+
+
+_KEY = np.dtype([("address", "V16"), ("port", np.uint16), ("version", np.uint8), ("padding", np.uint8)])
+
+
+def _groups(table: Any, address: str, ports: Any) -> Iterator[tuple[Endpoint, Any]]:
+    """Split rows by endpoint, in order of appearance, keeping their order."""
+    if len(table) == 0:
+        return
+    keys = np.zeros(len(table), _KEY)
+    keys["address"] = np.ascontiguousarray(table.rows[address]).view("V16").ravel()
+    keys["port"] = ports
+    keys["version"] = table.ip_version
+    if (keys == keys[0]).all():
+        yield _endpoint(keys[0]), table
+        return
+    _, firsts, group = np.unique(keys.view(f"V{_KEY.itemsize}"), return_index=True, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    ends = np.searchsorted(group[order], np.arange(len(firsts)), side="right")
+    for i in np.argsort(firsts):
+        rows = order[ends[i - 1] if i else 0 : ends[i]]
+        yield _endpoint(keys[firsts[i]]), table[rows]
+
+
+def _endpoint(key: Any) -> Endpoint:
+    return key["address"].tobytes(), int(key["port"]), int(key["version"])
+
+
+def _clients(service: Service, table: Any) -> Iterator[tuple[Client, Any]]:
+    """Give each client of a service its rows."""
+    for (address, _, version), rows in _groups(table, "client_address", 0):
+        key: tuple[bytes, int] | None = (address, version)
+        if key not in service.clients and len(service.clients) >= MOST_CLIENTS:
+            key = None
+        yield service.clients.setdefault(key, Client()), rows
+
+
+def _longest(kept: Any, rows: Any, durations_ns: Any) -> Any:
+    """Merge the longest of `rows` into those kept, longest first; equal ones in order of arrival."""
+    if len(rows) > SLOWEST:
+        if len(kept) == SLOWEST:
+            # Nearly always nothing in the block is slow enough.
+            least = _duration(kept[-1:])[0]
+            rows, durations_ns = rows[durations_ns >= least], durations_ns[durations_ns >= least]
+        if len(rows) > SLOWEST:
+            cut = np.partition(durations_ns, len(rows) - SLOWEST)[len(rows) - SLOWEST]
+            rows = rows[durations_ns >= cut]
+    merged = np.concatenate([kept, rows]) if len(kept) else rows
+    order = np.lexsort((merged["request_index"], merged["connection_id"], merged["arrival_ns"], -_duration(merged)))
+    return merged[order[:SLOWEST]].copy()
+
+
+def _duration(rows: Any) -> Any:
+    end = "end_ns" if "end_ns" in rows.dtype.names else "completion_ns"
+    return rows[end] - rows["arrival_ns"]
