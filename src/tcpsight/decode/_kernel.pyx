@@ -25,7 +25,7 @@ from tcpsight.tables cimport (
 cdef enum:
     # Nothing real nests deeper; the bounds are what a hostile frame may cost.
     MAX_TAGS = 8
-    MAX_LAYERS = MAX_TAGS + 1
+    MAX_LAYERS = 9  # as many tags, and IP
 
 
 cdef inline int find_tcp(Cursor *cursor, Packet *packet) noexcept nogil:
