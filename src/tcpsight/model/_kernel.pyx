@@ -172,9 +172,10 @@ cdef class Sweep:
             counts[codes[i]] += 1
         for code in range(self.count):
             here = &self.series[code].unanswered if is_unanswered else &self.series[code].answered
-            memmove(here.waiting, here.waiting + here.head, <size_t>(here.tail - here.head) * sizeof(Stay))
-            here.tail -= here.head
-            here.head = 0
+            if here.head:
+                memmove(here.waiting, here.waiting + here.head, <size_t>(here.tail - here.head) * sizeof(Stay))
+                here.tail -= here.head
+                here.head = 0
             needed = here.tail + <Py_ssize_t>counts[code]
             grown(<void **>&here.waiting, &here.capacity, needed, sizeof(Stay))
             grown(<void **>&here.departures, &here.heap_capacity, here.residents + needed, sizeof(int64_t))
@@ -195,7 +196,7 @@ cdef class Sweep:
 
     cdef void _append(self, Residence *here, int64_t arrival, int64_t departure) noexcept nogil:
         if arrival < self.first or arrival > self.last:
-            self.outside += 1
+            self.outside = self.outside + 1
             if arrival < self.first and departure >= self.first:
                 push_departure(here, departure)  # resident when the capture begins
             return
