@@ -71,7 +71,7 @@ class Twin:
                 self.server_bytes(talk, s, first, acked)
                 talk.client_edge, talk.server_edge = further(talk.client_edge, acked), further(talk.server_edge, end)
         if KINDS[s["kind"]] != "duplicate":
-            if s["flags"] & FLAG_RST:
+            if s["flags"] & FLAG_RST and s["offset"] != INT64_MIN:
                 talk.endings.append("rst")
             if s["flags"] & FLAG_FIN and DIRECTIONS[s["direction"]] == "client":
                 talk.endings.append("client fin")

@@ -82,7 +82,8 @@ cdef inline void take_segment(Made *made, Slot *slot, const Segment *segment) no
         slot.edge[side] = larger(slot.edge[side], end)
         slot.edge[1 - side] = larger(slot.edge[1 - side], segment.acked_offset)
     if segment.flags & (FLAG_FIN | FLAG_RST) and segment.kind != KIND_DUPLICATE:
-        if segment.flags & FLAG_RST and not slot.saw_client_fin:
+        # A RST that its receiver would not have believed has no offset.
+        if segment.flags & FLAG_RST and segment.offset != INT64_MIN and not slot.saw_client_fin:
             slot.saw_early_reset = True
         if segment.flags & FLAG_FIN and side == DIRECTION_CLIENT:
             slot.saw_client_fin = True

@@ -55,8 +55,8 @@ STARTS = ("request_first", "request_last")
 ENDS = ("response_first", "response_last")
 """Where response time may end."""
 
-CACHE_LINE_BYTES = 128
-"""State is aligned to this, so that a turn is one cache line."""
+ALIGNMENT_BYTES = 128
+"""State is aligned to this: two cache lines, which processors fetch as a pair."""
 
 SMALLEST_ROOM = 256
 """Slots and rows to begin with; both double when they are too few."""
@@ -163,9 +163,9 @@ def _roomy(n: int) -> int:
 
 
 def _zeroed(byte_count: int) -> Block:
-    """Allocate zeroed bytes that begin at a cache line."""
-    block = np.zeros(byte_count + CACHE_LINE_BYTES, np.uint8)
-    begin = -block.ctypes.data % CACHE_LINE_BYTES
+    """Allocate zeroed bytes, aligned."""
+    block = np.zeros(byte_count + ALIGNMENT_BYTES, np.uint8)
+    begin = -block.ctypes.data % ALIGNMENT_BYTES
     return block[begin : begin + byte_count]
 
 

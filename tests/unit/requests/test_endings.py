@@ -63,6 +63,7 @@ def test_waiting_never_ends_before_it_begins():
         ("30 + > 5\n 31 + > 0 fin\n 32 + > 0 rst", True),
         ("30 + > 5\n 31 + < 0 rst\n 32 + > 0 fin", False),
         ("30 + > 5\n 31 + > 0 rst", False),
+        ("30 + > 5\n 31 ? < 0 rst\n 32 + > 0 fin", True),  # a RST that nobody would believe
         ("30 + > 5\n 31 + < 0 fin", False),
         ("30 + > 5\n 31 + > 0 fin dup", False),
         ("30 + > 5", False),
