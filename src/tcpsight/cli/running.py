@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tcpsight.cli import values
 from tcpsight.cli.options import Input, chosen_format
 from tcpsight.errors import CaptureError, TcpsightError
 from tcpsight.tables import REASON_TEXTS, REASONS, Table
@@ -34,9 +36,16 @@ class Output:
         from tcpsight.output.writers import open_writer
 
         columns = [c.strip() for c in self.columns.split(",")] if self.columns else None
-        return open_writer(
-            self.output, table_type, chosen_format(self.format, self.output), columns=columns, timezone=timezone
-        )
+        format = chosen_format(self.format, self.output)
+        if format != "table":
+            return open_writer(self.output, table_type, format, columns=columns)
+        from tcpsight.output.text import TextLayout
+
+        # What a terminal cannot show in a line is left out, and said; a file or pipe gets every column.
+        fits = self.output == "-" and sys.stdout.isatty() and columns is None
+        width = shutil.get_terminal_size().columns if fits else None
+        layout = TextLayout(timezone=values.zone(timezone), width=width)
+        return open_writer(self.output, table_type, format, columns=columns, layout=layout)
 
     def order(self, by_time: str) -> str | None:
         """Name the column to sort by; text is sorted by time unless the user says otherwise."""

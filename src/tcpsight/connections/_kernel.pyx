@@ -10,7 +10,7 @@ from tcpsight.connections._context cimport Context, Server, accept_candidate, ad
 from tcpsight.connections._lifecycle cimport end_connection, expire, file_deadline, on_syn, open_connection, role_of
 from tcpsight.connections._rules cimport (
     FOUND_AMBIGUOUS, FOUND_DUPLICATE, is_reset_valid, look_for_duplicate, take_acknowledgment, take_reset,
-    take_sequence, take_window,
+    take_sequence, take_usual, take_window,
 )
 from tcpsight.connections._sequence cimport to_offset
 from tcpsight.connections._slots cimport find, header_hash, look_ahead, prefetch, release, reserve, same_address
@@ -135,7 +135,7 @@ cdef void track(Context *x, const Header *h, uint32_t hash, Segment *g, int32_t 
         c = &x.slots.states[slot]
         if unsequenced:
             take_unsequenced(x, c, d, h, g)
-        else:
+        elif not take_usual(c, d, h, g):
             take_segment(x, c, d, h, g)
     g.connection_id = c.connection_id
     g.slot = <uint32_t>slot

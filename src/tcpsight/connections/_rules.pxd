@@ -27,14 +27,22 @@ cdef enum:
 
 
 cdef inline uint32_t fingerprint(const Header *h) noexcept nogil:
-    """A hash of everything in the header that a capture duplicate repeats; the TTL may differ."""
-    cdef uint64_t a = (<uint64_t>h.sequence_number << 32) | h.acknowledgment_number
-    cdef uint64_t b = (<uint64_t>h.flags << 48) | (<uint64_t>h.window << 32) | (<uint32_t>h.ip_id << 16) | h.checksum
-    cdef uint64_t c = (<uint64_t>h.options_hash << 32) | <uint32_t>h.payload_bytes
-    a = (a ^ 0x9E3779B97F4A7C15ull) * 0xBF58476D1CE4E5B9ull
-    b = (b ^ (a >> 29)) * 0x94D049BB133111EBull
-    c = (c ^ (b >> 31)) * 0xD6E8FEB86659FD93ull
-    return <uint32_t>((a ^ b ^ c) >> 32)
+    """A hash of everything in the header that a capture duplicate repeats; the TTL may differ.
+
+    Cheap on purpose: only segments that bring nothing new are ever compared, each with the last few of its stream.
+    """
+    cdef uint32_t x = h.sequence_number * 0x9E3779B1u + h.acknowledgment_number * 0x85EBCA77u
+    x ^= (<uint32_t>h.ip_id << 16) | h.checksum
+    x ^= h.options_hash + <uint32_t>h.payload_bytes * 0xC2B2AE3Du
+    return (x ^ (x >> 15)) + ((<uint32_t>h.flags << 16) | h.window) * 0x27D4EB2Fu
+
+
+cdef inline void remember(Stream *s, const Header *h, uint32_t mark) noexcept nogil:
+    """Keep what a later copy of this segment would be recognised by."""
+    s.ring_print[s.ring_at] = mark
+    s.ring_time[s.ring_at] = <uint32_t>(<uint64_t>h.time_ns & 0xFFFFFFFFu)
+    s.ring_interface[s.ring_at] = <uint8_t>(h.interface_id & 0xFF)
+    s.ring_at = (s.ring_at + 1) & (RING - 1)
 
 
 cdef inline int look_for_duplicate(Stream *s, const Header *h, bint may_repeat) noexcept nogil:
@@ -59,10 +67,7 @@ cdef inline int look_for_duplicate(Stream *s, const Header *h, bint may_repeat) 
                     found = FOUND_AMBIGUOUS
             break
     if found != FOUND_DUPLICATE:
-        s.ring_print[s.ring_at] = mark
-        s.ring_time[s.ring_at] = now
-        s.ring_interface[s.ring_at] = <uint8_t>(h.interface_id & 0xFF)
-        s.ring_at = (s.ring_at + 1) & (RING - 1)
+        remember(s, h, mark)
     return found
 
 
@@ -372,3 +377,36 @@ cdef inline int take_sequence(Slots *slots, State *c, int d, const Header *h, Se
     if h.flags & FLAG_FIN and not take_fin(c, d, h, g, offset):
         result |= 2
     return result
+
+
+cdef inline bint take_usual(State *c, int d, const Header *h, Segment *g) noexcept nogil:
+    """Take the usual segment of an established connection in few steps; False if it needs the full rules.
+
+    Usual: the next bytes of its stream, or none, acknowledging something new or what was acknowledged before, and
+    nothing in it that changes state. The result is that of the full rules, which the tests compare.
+    """
+    cdef Stream *s = &c.streams[d]
+    cdef Stream *o = &c.streams[1 - d]
+    cdef uint32_t n = <uint32_t>h.payload_bytes
+    cdef int64_t acked
+    if (
+        not c.flags & COMPLETE
+        or h.flags & (FLAG_ACK | FLAG_SYN | FLAG_FIN | FLAG_RST) != FLAG_ACK
+        or (s.flags | o.flags) & (PROBE_PENDING | SAW_FIN)
+        or h.sequence_number != s.base + <uint32_t>(<uint64_t>s.next_offset & 0xFFFFFFFFu)
+    ):
+        return False
+    acked = to_offset(o, h.acknowledgment_number)
+    # Something must be new, or it could be a copy; and with the window closed a single byte is a probe.
+    if acked > o.next_offset or acked < o.acked or (acked == o.acked and n == 0) or (n == 1 and o.last_window == 0):
+        return False
+    remember(s, h, fingerprint(h))
+    g.offset = s.next_offset
+    g.acked_offset = acked
+    g.new_bytes = <int32_t>n
+    s.next_offset += n
+    s.segments += 1
+    o.acked = acked
+    c.flags |= BEYOND_HANDSHAKE
+    take_window(c, d, h, g)
+    return True

@@ -16,6 +16,20 @@ cdef extern from * nogil:
     """
     void prefetch "TCPSIGHT_PREFETCH" (const void *p)
 
+cdef extern from * nogil:
+    """
+    #include <sys/mman.h>
+    #ifdef MADV_HUGEPAGE
+    #define TCPSIGHT_HUGE(p, n) ((void)madvise((p), (n), MADV_HUGEPAGE))
+    #else
+    #define TCPSIGHT_HUGE(p, n) ((void)(p), (void)(n))
+    #endif
+    """
+    void ask_for_huge_pages "TCPSIGHT_HUGE" (void *p, size_t n)
+
+cdef enum:
+    HUGE_PAGE = 1 << 21
+
 cdef struct Entry:
     uint32_t hash
     uint32_t slot           # slot + 1; 0 marks an empty place
@@ -44,17 +58,14 @@ cdef struct Slots:
     int32_t hole_free       # first free block, -1: none; a free block's first start names the next
 
 
-cdef inline uint64_t mix(uint64_t a, uint64_t b) noexcept nogil:
-    # Multiply and fold: every bit of both inputs reaches the upper half.
-    cdef uint64_t x = (a ^ 0x9E3779B97F4A7C15ull) * (b ^ 0xD6E8FEB86659FD93ull)
-    return x ^ (x >> 32)
-
-
 cdef inline uint64_t endpoint_hash(const uint8_t *address, uint16_t port, uint64_t seed) noexcept nogil:
+    # Multiply and fold: every bit of address, port and seed reaches the upper half.
     cdef uint64_t high, low
     memcpy(&high, address, 8)
     memcpy(&low, address + 8, 8)
-    return mix(mix(low ^ seed, high + port), seed + port)
+    low = (low ^ seed) + port * 0xD6E8FEB86659FD93ull + high * 0x94D049BB133111EBull
+    low = (low ^ (low >> 32)) * 0x9E3779B97F4A7C15ull
+    return low ^ (low >> 29)
 
 
 cdef inline uint32_t pair_hash(uint64_t a, uint64_t b, uint8_t ip_version) noexcept nogil:
@@ -136,9 +147,7 @@ cdef inline void look_ahead(const Slots *s, uint32_t hash) noexcept nogil:
             prefetch(c)
             c = <const char *>&s.states[s.entries[place].slot - 1].streams[0]
             prefetch(c)
-            prefetch(c + 64)
             prefetch(c + sizeof(Stream))
-            prefetch(c + sizeof(Stream) + 64)
             return
         place = (place + 1) & s.mask
 
@@ -271,10 +280,13 @@ cdef inline int grow_table(Slots *s, uint64_t places) noexcept nogil:
 
 
 cdef inline int grow_states(Slots *s, uint64_t capacity) noexcept nogil:
-    # Cache-line aligned, so that a line of a state is a line of the cache.
+    # On huge pages where there are any: connections are met at random, and tens of thousands of them are more
+    # small pages than the processor's address cache holds.
+    cdef size_t size = capacity * sizeof(State)
     cdef void *fresh = NULL
-    if posix_memalign(&fresh, 64, capacity * sizeof(State)) != 0:
+    if posix_memalign(&fresh, HUGE_PAGE, size) != 0:
         return -1
+    ask_for_huge_pages(fresh, size)
     if s.states != NULL:
         memcpy(fresh, s.states, s.used * sizeof(State))
         free(s.states)
