@@ -1,11 +1,17 @@
 """Frames become the TCP headers in them.
 
-Each frame stands alone: the room keeps nothing from one frame to the next but what it counts, so that how frames are
-cut into batches cannot matter.
+Theory of operation
+-------------------
+Each frame stands alone: the room keeps nothing from one frame to the next but what it counts, so how frames are cut
+into batches cannot matter. A frame goes through three stages: the link layer finds the first IP header, the
+network layer the first byte of TCP and the end of the packet, the transport layer writes the row. A stage that
+can't go on gives the reason, and the frame is counted under it with its bytes on the wire.
 
 What it cannot see: segments in fragments (all are counted, none is reassembled), in tunnels and under link types it
-does not know, behind a TCP header that the capture cut before its twentieth byte, and payload lengths that the
-sender's kernel left at zero *and* that the capture then rewrote.
+does not know, and behind a TCP header that the capture cut before its twentieth byte. The IP header's length is
+believed even where the frame is shorter, since tools that cut payload away leave frames like that; so a
+damaged length field passes for payload that was not captured. Checksums are not verified: offload leaves them
+unfinished on the sending machine.
 """
 
 import numpy as np
