@@ -12,12 +12,14 @@ cdef enum:
     CELL_BOOLEAN = 2
     CELL_CODE = 3
     CELL_INDEX = 4
+    # The row's own bytes, or like CELL_INDEX where texts are given.
+    CELL_TEXT = 5
 
 
 cdef struct Cell:
     int kind
     Py_ssize_t at
-    int width
+    Py_ssize_t width
     bint is_nullable
     int64_t null
     bint is_quoted
@@ -29,7 +31,7 @@ cdef struct Cell:
     Py_ssize_t count
 
 
-cdef inline int64_t read_signed(const unsigned char *source, int width) noexcept nogil:
+cdef inline int64_t read_signed(const unsigned char *source, Py_ssize_t width) noexcept nogil:
     cdef int64_t eight
     cdef int32_t four
     cdef int16_t two
@@ -45,7 +47,7 @@ cdef inline int64_t read_signed(const unsigned char *source, int width) noexcept
     return <int8_t> source[0]
 
 
-cdef inline uint64_t read_unsigned(const unsigned char *source, int width) noexcept nogil:
+cdef inline uint64_t read_unsigned(const unsigned char *source, Py_ssize_t width) noexcept nogil:
     cdef uint64_t eight
     cdef uint32_t four
     cdef uint16_t two
@@ -63,10 +65,36 @@ cdef inline uint64_t read_unsigned(const unsigned char *source, int width) noexc
 
 cdef inline unsigned char *put_text(const Cell *cell, Py_ssize_t index, unsigned char *out) noexcept nogil:
     cdef Py_ssize_t length = cell.ends[index + 1] - cell.ends[index]
-    if cell.is_quoted:
+    # Texts that replace a cell's own bytes bring their quotes with them.
+    cdef bint is_quoted = cell.is_quoted and cell.kind != CELL_TEXT
+    if is_quoted:
         out[0] = c'"'
         out += 1
     memcpy(out, cell.texts + cell.ends[index], length)
+    out += length
+    if is_quoted:
+        out[0] = c'"'
+        out += 1
+    return out
+
+
+cdef inline Py_ssize_t text_bytes(const unsigned char *text, Py_ssize_t width) noexcept nogil:
+    """Length of text that is padded with NULs."""
+    while width > 0 and text[width - 1] == 0:
+        width -= 1
+    return width
+
+
+cdef inline unsigned char *put_plain(const Cell *cell, const unsigned char *text, unsigned char *out) noexcept nogil:
+    """Write text that needs no escapes; empty text is in quotes, because empty CSV means unknown."""
+    cdef Py_ssize_t length = text_bytes(text, cell.width)
+    if length == 0:
+        memcpy(out, b'""', 2)
+        return out + 2
+    if cell.is_quoted:
+        out[0] = c'"'
+        out += 1
+    memcpy(out, text, length)
     out += length
     if cell.is_quoted:
         out[0] = c'"'
@@ -75,13 +103,20 @@ cdef inline unsigned char *put_text(const Cell *cell, Py_ssize_t index, unsigned
 
 
 cdef inline unsigned char *put_cell(
-    const Cell *cell, const unsigned char *row, Py_ssize_t i, unsigned char *out, const unsigned char *null, Py_ssize_t null_bytes
+    const Cell *cell,
+    const unsigned char *row,
+    Py_ssize_t i,
+    unsigned char *out,
+    const unsigned char *null,
+    Py_ssize_t null_bytes,
 ) noexcept nogil:
     """Write the value of one cell, or what stands for unknown."""
     cdef int64_t number = 0
     cdef uint64_t natural = 0
     cdef bint is_null
-    if cell.kind == CELL_INDEX:
+    if cell.kind == CELL_TEXT and cell.indices == NULL:
+        return put_plain(cell, row + cell.at, out)
+    if cell.kind == CELL_INDEX or cell.kind == CELL_TEXT:
         number = cell.indices[i]
         is_null = number < 0
     elif cell.kind == CELL_SIGNED:
@@ -97,7 +132,7 @@ cdef inline unsigned char *put_cell(
         return out + put_signed(out, number)
     if cell.kind == CELL_UNSIGNED:
         return out + put_unsigned(out, natural)
-    if cell.kind == CELL_INDEX:
+    if cell.kind == CELL_INDEX or cell.kind == CELL_TEXT:
         return put_text(cell, number, out)
     if cell.kind == CELL_CODE:
         # The last text stands for codes without a name.

@@ -4,9 +4,9 @@ Theory of operation
 -------------------
 Rows are packed structs, outputs want columns or lines. `gather` transposes in tiles that stay in the L1 and L2
 caches, so that each row is fetched from memory once and not once per column. `AddressTexts` numbers the distinct
-addresses of a block in order of their first row (open addressing, at most half full) and formats each once; the order of first
-rows, not of hashes, makes the output the same on every machine. The hash is keyed with a random seed, because whoever
-sends the packets chooses the addresses. `RecordWriter` walks rows and appends each cell to a buffer.
+addresses of a block in order of their first row (open addressing, at most half full) and formats each once; the order
+of first rows, not of hashes, makes the output the same on every machine. The hash is keyed with a random seed, because
+whoever sends the packets chooses the addresses. `RecordWriter` walks rows and appends each cell to a buffer.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -14,7 +14,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from tcpsight.output._address cimport ADDRESS_TEXT_BYTES, Address, put_address, take
-from tcpsight.output._cells cimport CELL_CODE, CELL_INDEX, Cell, put_cell
+from tcpsight.output._cells cimport CELL_CODE, CELL_INDEX, CELL_TEXT, Cell, put_cell, text_bytes
 from tcpsight.output._digits cimport INTEGER_TEXT_BYTES, mix
 
 cdef enum:
@@ -205,14 +205,36 @@ cdef class AddressTexts:
         return memoryview(self._ends)[: 4 * (self.count + 1)].cast("i")
 
 
+def is_plain(
+    const unsigned char[::1] texts,  # IN, n times `width` bytes, padded with NULs
+    Py_ssize_t width,
+    const unsigned char[::1] special,  # IN, 256 flags: which bytes are not plain
+):
+    """Tell whether no text holds a special byte."""
+    cdef Py_ssize_t n = count_rows(texts, width), i, j, length
+    cdef const unsigned char *text
+    cdef unsigned char found = 0
+    if special.shape[0] != 256:
+        raise ValueError("256 flags")
+    if n == 0:
+        return True
+    with nogil:
+        for i in range(n):
+            text = &texts[0] + i * width
+            length = text_bytes(text, width)
+            for j in range(length):
+                found |= special[text[j]]
+    return found == 0
+
+
 cdef class RecordWriter:
     """Write rows as lines: every cell is preceded by its own text (separator or key).
 
     Parameters
     ----------
     cells : list of (kind, at, width, null, before, is_quoted)
-        Per column: a CELL_ number; where in the row it lies and how many bytes it has (signed, unsigned, boolean and code); the number that
-        stands for unknown, or None; the bytes before it; and whether its text (code and index) stands in quotes.
+        Per column: a CELL_ number; where in the row it lies and how many bytes it has (all but index); the number that
+        stands for unknown, or None; the bytes before it; and whether its text (code, index, text) stands in quotes.
     null : bytes
         What is written for unknown.
     end : bytes
@@ -227,7 +249,7 @@ cdef class RecordWriter:
 
     def __cinit__(self, list cells, bytes null, bytes end):
         cdef Py_ssize_t c
-        cdef const unsigned char[::1] view
+        cdef const unsigned char *bytes_before
         self.cell_count = len(cells)
         self.cells = <Cell *> calloc(len(cells) or 1, sizeof(Cell))
         if self.cells == NULL:
@@ -236,15 +258,15 @@ cdef class RecordWriter:
         self._befores = [before for _, _, _, _, before, _ in cells]
         self._out = bytearray()
         for c, (kind, at, width, unknown, before, is_quoted) in enumerate(cells):
-            if kind not in range(CELL_INDEX + 1) or (kind != CELL_INDEX and width not in (1, 2, 4, 8)) or at < 0:
+            if kind not in range(CELL_TEXT + 1) or (kind < CELL_INDEX and width not in (1, 2, 4, 8)) or at < 0 or width < 1:
                 raise ValueError("no such cell")
-            view = before
+            bytes_before = before
             self.cells[c].kind, self.cells[c].at, self.cells[c].width = kind, at, width
             self.cells[c].is_nullable = unknown is not None
             self.cells[c].null = unknown or 0
             self.cells[c].is_quoted = is_quoted
             self.cells[c].before_bytes = len(before)
-            self.cells[c].before = &view[0] if len(before) else NULL
+            self.cells[c].before = bytes_before
 
     def __dealloc__(self):
         free(self.cells)
@@ -253,7 +275,7 @@ cdef class RecordWriter:
         self,
         const unsigned char[::1] rows,  # IN, n packed rows
         Py_ssize_t row_bytes,
-        list sources,  # IN, per cell: None, or (texts, ends, indices), indices None for codes
+        list sources,  # IN, per cell: (texts, ends, indices), of codes (texts, ends, None), of others None
     ):
         """Take rows; give their lines as a memoryview that is valid until the next call."""
         cdef Py_ssize_t n = count_rows(rows, row_bytes), bound = n * len(self.end), c
@@ -278,6 +300,9 @@ cdef class RecordWriter:
             raise ValueError("a cell lies outside the row")
         if cell.kind < CELL_CODE:
             return n * max(<Py_ssize_t> INTEGER_TEXT_BYTES, fixed)
+        cell.indices = NULL
+        if cell.kind == CELL_TEXT and source is None:
+            return n * (cell.width + 2)
         texts, ends, indices = source
         cell.count = ends.shape[0] - 1
         if cell.count < 0 or (cell.kind == CELL_CODE and cell.count == 0):
@@ -287,7 +312,8 @@ cdef class RecordWriter:
             if length < 0 or ends[i] < 0 or ends[i + 1] > texts.shape[0]:
                 raise ValueError("a text lies outside the texts")
             longest = max(longest, length)
-        cell.texts = &texts[0] if texts.shape[0] else NULL
+        # A pointer even where there is nothing: copying nothing from nowhere is undefined.
+        cell.texts = &texts[0] if texts.shape[0] else b""
         cell.ends = &ends[0]
         if cell.kind == CELL_CODE:
             return n * (longest + fixed)

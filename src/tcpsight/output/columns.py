@@ -34,6 +34,8 @@ def shown_columns(table_type: type[Table], names: Sequence[str] | None = None) -
     shown = {c.name: c for c in table_type.columns if not c.internal}
     if names is None:
         return tuple(shown.values())
+    if len(names) == 0:
+        raise UsageError(f"no column chosen; the columns are {', '.join(shown)}")
     for position, name in enumerate(names):
         if name not in shown:
             raise UsageError(f"no column {name!r}; the columns are {', '.join(shown)}")

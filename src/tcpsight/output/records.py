@@ -2,10 +2,10 @@
 
 Integers stay integers. Unknown is empty in CSV and ``null`` in JSON; an empty text is ``""`` in both. Truth values are
 ``true`` and ``false``. CSV has a header line and ends lines with a line feed; texts are quoted where RFC 4180 §2 asks
-for it. Floats are the shortest decimal that reads back as the same number; JSON has no infinity, so it becomes ``null``.
+for it. Floats are the shortest decimal that reads back as the same number; JSON has no infinity, it becomes ``null``.
 
 A compiled kernel writes the lines straight from the packed rows. Only floats, free text and lists are made text in
-Python first, value by value.
+Python first, value by value; text without special characters is copied.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.output._kernel import RecordWriter
+from tcpsight.output._kernel import RecordWriter, is_plain
 from tcpsight.output.columns import AddressColumn, ColumnBlock, null_mask, packed, place, shown_columns
 from tcpsight.output.destination import Destination
 from tcpsight.tables import Column, Table
 
 # Kinds of cells; the kernel has the same numbers.
-_SIGNED, _UNSIGNED, _BOOLEAN, _CODE, _INDEX = range(5)
+_SIGNED, _UNSIGNED, _BOOLEAN, _CODE, _INDEX, _TEXT = range(6)
 
 Texts = tuple[Any, Any, Any]
 """Bytes of all texts; where each ends, after a 0; which text each row has (−1: unknown), or None for the row's code."""
@@ -32,7 +32,7 @@ Texts = tuple[Any, Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """How lines look: the bytes around values, and how text and lists are written."""
+    """How lines look: the bytes around values, how text and lists are written, and the bytes that need care in text."""
 
     before: Callable[[int, str], bytes]
     null: bytes
@@ -40,12 +40,18 @@ class Notation:
     quotes: bool
     text: Callable[[str], str]
     numbers: Callable[[list[Any]], str]
+    special: bytes
 
 
 def _csv_text(text: str) -> str:
     if text and not any(c in text for c in ',"\r\n'):
         return text
     return '"' + text.replace('"', '""') + '"'
+
+
+def _flags(special: bytes) -> bytes:
+    """Flag bytes that cannot be copied as they are; not ASCII may be not UTF-8."""
+    return bytes(byte in special or byte >= 127 for byte in range(256))
 
 
 CSV = Notation(
@@ -55,6 +61,7 @@ CSV = Notation(
     quotes=False,
     text=_csv_text,
     numbers=lambda numbers: " ".join(map(str, numbers)),
+    special=_flags(b',"\r\n'),
 )
 
 JSON = Notation(
@@ -64,6 +71,7 @@ JSON = Notation(
     quotes=True,
     text=lambda text: json.dumps(text, ensure_ascii=False),
     numbers=lambda numbers: json.dumps(numbers, separators=(",", ":")),
+    special=_flags(b'"\\' + bytes(range(32))),
 )
 
 
@@ -96,7 +104,7 @@ class RecordEncoder:
         self._addresses = {c.name: AddressColumn(table_type, c.name) for c in self._columns if c.is_address}
         self._codes = {c.name: _code_texts(c) for c in self._columns if c.names is not None}
         needs = [name for address in self._addresses.values() for name in address.needs]
-        needs += [c.name for c in self._columns if not c.is_address and _kind(c) == _INDEX]
+        needs += [c.name for c in self._columns if not c.is_address and _kind(c) in (_INDEX, _TEXT)]
         self._block = ColumnBlock(table_type, dict.fromkeys(needs))
         cells = [self._cell(table_type, position, c) for position, c in enumerate(self._columns)]
         self._writer = RecordWriter(cells, notation.null, notation.end)
@@ -120,7 +128,7 @@ class RecordEncoder:
 
     def _cell(self, table_type: type[Table], position: int, c: Column) -> tuple[int, int, int, int | None, bytes, bool]:
         kind = _kind(c)
-        is_quoted = self._notation.quotes and (c.is_address or kind == _CODE)
+        is_quoted = self._notation.quotes and (c.is_address or kind in (_CODE, _TEXT))
         before = self._notation.before(position, c.name)
         return kind, place(table_type, c.name), np.dtype(c.dtype).itemsize, c.null, before, is_quoted
 
@@ -131,7 +139,9 @@ class RecordEncoder:
         kind = _kind(c)
         if kind == _CODE:
             return self._codes[c.name]
-        return self._rendered(c, values[c.name], n) if kind == _INDEX else None
+        if kind == _TEXT and is_plain(values[c.name].view(np.uint8), values[c.name].itemsize, self._notation.special):
+            return None
+        return self._rendered(c, values[c.name], n) if kind in (_INDEX, _TEXT) else None
 
     def _rendered(self, c: Column, values: np.ndarray[Any, Any], n: int) -> Texts:
         indices = np.arange(n, dtype=np.int32)
@@ -151,6 +161,8 @@ class RecordEncoder:
 
 def _kind(c: Column) -> int:
     kind = np.dtype(c.dtype).kind
+    if kind == "S":
+        return _TEXT
     if c.is_address or c.width > 1 or kind not in "iu":
         return _INDEX
     if c.names is not None:

@@ -254,7 +254,11 @@ class _Page:
         if s["clients"]["largest"]:
             parts += [Text(""), self._clients(s)]
         if s["slowest_requests"]:
-            columns = [("response time", "response_time_ns"), ("asked", "request_bytes"), ("answered", "response_bytes")]
+            columns = [
+                ("response time", "response_time_ns"),
+                ("asked", "request_bytes"),
+                ("answered", "response_bytes"),
+            ]
             parts += [Text(""), self._requests("slowest requests", s["slowest_requests"], columns)]
         if s["unanswered_requests"]:
             columns = [("waited", "waited_ns"), ("asked", "request_bytes")]
@@ -309,7 +313,9 @@ def _listing(*names: str, left: int = 0) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
     for i, name in enumerate(names):
         is_left = i >= len(names) - left if left else i == 0
-        table.add_column(name, justify="left" if is_left else "right", overflow="fold", no_wrap=name != "capture filter")
+        table.add_column(
+            name, justify="left" if is_left else "right", overflow="fold", no_wrap=name != "capture filter"
+        )
     return table
 
 

@@ -33,15 +33,12 @@ class TextLayout:
 
     Parameters
     ----------
-    timezone : tzinfo, optional
-        Of instants; UTC by default.
     width : int, optional
         Characters per line; columns beyond it are left out. No limit by default.
     limit : int, optional
         Rows shown; the others are counted. No limit by default.
     """
 
-    timezone: tzinfo | None = None
     width: int | None = None
     limit: int | None = None
 
@@ -58,16 +55,24 @@ class TextEncoder:
     columns : sequence of str, optional
         Only these, in this order.
     layout : TextLayout
-        How.
+        Width and limit.
+    timezone : tzinfo
+        Of instants.
     """
 
     block_rows = 1000
     may_cut = True
 
     def __init__(
-        self, destination: Destination, table_type: type[Table], columns: Sequence[str] | None, layout: TextLayout
+        self,
+        destination: Destination,
+        table_type: type[Table],
+        columns: Sequence[str] | None,
+        layout: TextLayout,
+        timezone: tzinfo,
     ) -> None:
         self._destination = destination
+        self._timezone = timezone
         self._layout = layout
         self._columns = list(shown_columns(table_type, columns))
         self._addresses = {c.name: AddressColumn(table_type, c.name) for c in self._columns if c.is_address}
@@ -156,7 +161,7 @@ class TextEncoder:
             names = c.names
             return lambda code: names[code] if 0 <= code < len(names) else "?"
         if c.unit == "epoch ns":
-            return lambda value: units.instant(value, self._layout.timezone)
+            return lambda value: units.instant(value, self._timezone)
         if c.name.endswith("_fraction"):
             return units.fraction
         kind = np.dtype(c.dtype).kind

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 from tcpsight.errors import UsageError
 from tcpsight.output.blocks import BlockWriter
+from tcpsight.output.columns import shown_columns
 from tcpsight.output.destination import Destination
 from tcpsight.output.records import CSV, JSON, RecordEncoder
 from tcpsight.output.text import TextEncoder, TextLayout
@@ -56,6 +58,8 @@ class Writer:
 
     Attributes
     ----------
+    table_type : type of Table
+        What rows come.
     rows : int
         Rows taken so far.
 
@@ -66,6 +70,7 @@ class Writer:
     """
 
     def __init__(self, destination: Destination, table_type: type[Table], encoder: Encoder) -> None:
+        self.table_type = table_type
         self.rows = 0
         self._destination = destination
         self._encoder = encoder
@@ -120,6 +125,7 @@ def open_writer(
     format: str,
     *,
     columns: Sequence[str] | None = None,
+    timezone: str | tzinfo = UTC,
     layout: TextLayout | None = None,
 ) -> Writer:
     """Open an output for rows of one table.
@@ -134,21 +140,29 @@ def open_writer(
         One of `FORMATS`.
     columns : sequence of str, optional
         Only these columns, in this order.
+    timezone : str or tzinfo
+        Of instants in text: an IANA name, or a time zone object. The other formats ignore it.
     layout : TextLayout, optional
-        Time zone, width and limit of the format ``table``; the others ignore it.
+        Width and limit of text. The other formats ignore it.
 
     Raises
     ------
     UsageError
-        For an unknown format or column.
+        For an unknown format, column or time zone.
     TcpsightError
         If the destination cannot be opened.
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
+    zone = _timezone(timezone) if isinstance(timezone, str) else timezone
+    shown_columns(table_type, columns)
     opened = Destination(destination)
     try:
-        encoder = _encoder(opened, table_type, format, columns, layout or TextLayout())
+        encoder: Encoder
+        if format == "table":
+            encoder = TextEncoder(opened, table_type, columns, layout or TextLayout(), zone)
+        else:
+            encoder = _encoder(opened, table_type, format, columns)
         writer = Writer(opened, table_type, encoder)
         encoder.begin()
     except BaseException:
@@ -157,18 +171,21 @@ def open_writer(
     return writer
 
 
-def _encoder(
-    destination: Destination,
-    table_type: type[Table],
-    format: str,
-    columns: Sequence[str] | None,
-    layout: TextLayout,
-) -> Encoder:
-    """Make the encoder; Arrow, whose import costs a third of a second, only where it is needed."""
-    if format == "table":
-        return TextEncoder(destination, table_type, columns, layout)
+def _encoder(destination: Destination, table_type: type[Table], format: str, columns: Sequence[str] | None) -> Encoder:
+    """Make the encoder of a machine format; Arrow, whose import costs a third of a second, only where needed."""
     if format in ("csv", "jsonl"):
         return RecordEncoder(destination, table_type, columns, CSV if format == "csv" else JSON)
     from tcpsight.output.columnar import IpcEncoder, ParquetEncoder
 
     return (ParquetEncoder if format == "parquet" else IpcEncoder)(destination, table_type, columns)
+
+
+def _timezone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    import zoneinfo
+
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        raise UsageError(f"unknown time zone {name!r}; names are like Europe/Vienna or UTC") from None
