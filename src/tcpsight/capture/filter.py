@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import struct
 import sys
 from typing import Any
 
@@ -37,6 +38,12 @@ LINK_TYPE_SWAPPED_NULL = 65_281
 
 TRIAL_LINK_TYPES = (1, 101, 113)
 """Ethernet, raw IP, Linux cooked: an expression that compiles for none of them is a mistake."""
+
+REJECTS_ALL = "rejects all packets"
+"""libpcap's words for an expression that contradicts itself or the link type."""
+
+RETURN_NOTHING = struct.pack("=HBBI", 0x06, 0, 0, 0)
+"""The program that lets nothing through."""
 
 SURVEY_FRAMES = 100_000
 """Frames looked at for `FrameFilter.why_nothing_matched`."""
@@ -166,6 +173,7 @@ class FrameFilter:
         self.matched = 0
         self._library = _Libpcap()
         self._programs: dict[int, bytes] = {}
+        self._hopeless: list[int] = []
         self._block = Frames()
         self._survey = _Survey()
         self._try()
@@ -189,7 +197,10 @@ class FrameFilter:
         try:
             program = self._library.compile(self.expression, link_type)
         except UsageError as failure:
-            raise UsageError(f"{where}: {failure}") from None
+            if REJECTS_ALL not in str(failure):
+                raise UsageError(f"{where}: {failure}") from None
+            program = RETURN_NOTHING  # other link types of the capture may match
+            self._hopeless.append(link_type)
         wrong = _bpf.check(program)
         if wrong:
             raise UsageError(f"{where}: {_bpf.FINDINGS[wrong]}")
@@ -239,7 +250,11 @@ class FrameFilter:
 
     def why_nothing_matched(self) -> str:
         """Say what is likely to be wrong with the expression, for a warning where nothing was let through."""
-        return self._survey.explain(self.expression, self.examined)
+        why = self._survey.explain(self.expression, self.examined)
+        if self._hopeless:
+            numbers = ", ".join(map(str, self._hopeless))
+            return f"{why} (on frames of link type {numbers} it can match nothing at all, says libpcap)"
+        return why
 
 
 def _with_byte_orders(rows: np.ndarray[Any, Any], data: Any) -> np.ndarray[Any, Any]:

@@ -79,7 +79,7 @@ _SAYS_ARP = re.compile(rb"\b(?:ARP|arp)\b")
 
 def says_ip(text: bytes) -> bool:
     """Tell whether a line calls its frame IP."""
-    return _SAYS_IP.search(text, 0, 1024) is not None
+    return _SAYS_IP.search(text, 0, 1024) is not None and not says_arp(text)
 
 
 def says_arp(text: bytes) -> bool:
@@ -205,7 +205,7 @@ def _u32(number: int) -> bytes:
     return (number & 0xFFFFFFFF).to_bytes(4, "big")
 
 
-def hex_frame(data: bytearray, ends: tuple[Endpoint, Endpoint] | None, text: bytes) -> TextFrame | None:
+def hex_frame(data: bytearray, ends: tuple[Endpoint, Endpoint] | None, text: bytes, usual: int) -> TextFrame | None:
     """Make a frame of hex lines.
 
     Parameters
@@ -217,6 +217,8 @@ def hex_frame(data: bytearray, ends: tuple[Endpoint, Endpoint] | None, text: byt
         names are resolved there.
     text : bytes
         The text line, to tell what is not IP.
+    usual : int
+        Link type of the IP frame before it, which tells where the dump of one that is not IP begins.
 
     Returns
     -------
@@ -227,6 +229,8 @@ def hex_frame(data: bytearray, ends: tuple[Endpoint, Endpoint] | None, text: byt
     link_type, at = _link(data, ends)
     if ends is None and not says_ip(text):
         made = not_ip_frame(is_arp=says_arp(text))
+        if usual != LINK_TYPE_RAW and len(data) > ETHERNET_BYTES:
+            return TextFrame(usual, bytes(data), len(data))
         return TextFrame(made.link_type, made.data + bytes(data), made.wire_bytes + len(data))
     if at < 0 or (_TCP_WORDS.search(text) and _protocol(data, at) not in (PROTOCOL_TCP, None)):
         return None

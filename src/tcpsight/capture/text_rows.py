@@ -111,6 +111,7 @@ class TextRows:
         self._taken = 0
         self._unique = 0
         self._sequences = SequenceNumbers()
+        self._hex_link_type = LINK_TYPE_RAW
         self._ends: dict[bytes, tuple[Endpoint, Endpoint] | None] = {}
         self._templates: dict[bytes, _Template | None] = {}
         self._interfaces: dict[bytes, int] = {}
@@ -197,11 +198,14 @@ class TextRows:
         """
         statement = self._state(text, second)
         ends = self._find_ends(statement.pair) if statement.pair else None
-        frame = hex_frame(data, ends, text) if data else None
+        whole = text + b" " + second if second else text
+        frame = hex_frame(data, ends, whole, self._hex_link_type) if data else None
         if frame is None and ends is not None:
             return self._add_words(time_ns, statement, ends)
         if frame is None:
             frame = self._without_ends(statement, text)
+        elif ends is not None:
+            self._hex_link_type = frame.link_type
         if frame is None:
             return False
         self._add(time_ns, frame, statement.interface_id)

@@ -2,7 +2,7 @@
 
 Consecutive lines mostly share their second, so the last second is remembered. Local times that
 occur twice (clocks set back) are taken as the first of the two, unless that would go back in time by
-more than half an hour; local times that never occurred (clocks set forward) are taken as they would have
+more than a minute; local times that never occurred (clocks set forward) are taken as they would have
 been without the change. A time zone that the machine does not know is a `UsageError`.
 """
 
@@ -17,6 +17,9 @@ from tcpsight.errors import UsageError
 NS_PER_SECOND = 1_000_000_000
 NS_OF_DIGITS: tuple[int, ...] = tuple(10 ** (9 - digits) for digits in range(10))
 """What one unit of a fraction of so many digits is worth."""
+
+DISORDER_NS = 60 * NS_PER_SECOND
+"""Lines are not further out of order than this; a local time that goes back further is in its second hour."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -74,9 +77,9 @@ class TextClock:
         local = local.replace(tzinfo=self._zone)
         try:
             seconds = _since_epoch(local)
-            if seconds * NS_PER_SECOND < self._last_ns - 1800 * NS_PER_SECOND:
+            if seconds * NS_PER_SECOND < self._last_ns - DISORDER_NS:
                 later = _since_epoch(local.replace(fold=1))
-                if abs(later * NS_PER_SECOND - self._last_ns) <= 1800 * NS_PER_SECOND:
+                if later * NS_PER_SECOND <= self._last_ns + 3600 * NS_PER_SECOND:
                     seconds = later
         except OverflowError:
             return None
