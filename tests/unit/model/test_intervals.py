@@ -229,6 +229,18 @@ def test_without_a_known_end_the_series_ends_with_its_rows():
     assert series.finish().length_ns.tolist() == [10, 7]
 
 
+@pytest.mark.parametrize("last", [20, 23])
+def test_it_does_not_matter_when_the_end_becomes_known(last):
+    rows = []
+    for is_known in (True, False):
+        series = IntervalSeries(10, first_ns=0, last_ns=last if is_known else None)
+        fed = series.feed(answered([(3, 20), (last, last)]), never_answered([(4, last), (last, last)])).copy()
+        series.last_ns = last
+        rows.append(Intervals.concatenate([fed, series.finish()]))
+    assert rows[0].unanswered_backlog[-1] == 2
+    np.testing.assert_array_equal(rows[0].rows, rows[1].rows)
+
+
 def test_a_finished_series_gives_nothing_more():
     series = IntervalSeries(10, first_ns=0, last_ns=5)
     assert len(series.finish()) == 1
