@@ -258,7 +258,8 @@ cdef class RecordWriter:
         self._befores = [before for _, _, _, _, before, _ in cells]
         self._out = bytearray()
         for c, (kind, at, width, unknown, before, is_quoted) in enumerate(cells):
-            if kind not in range(CELL_TEXT + 1) or (kind < CELL_INDEX and width not in (1, 2, 4, 8)) or at < 0 or width < 1:
+            is_number = kind in range(CELL_INDEX)
+            if kind not in range(CELL_TEXT + 1) or (is_number and width not in (1, 2, 4, 8)) or at < 0 or width < 1:
                 raise ValueError("no such cell")
             bytes_before = before
             self.cells[c].kind, self.cells[c].at, self.cells[c].width = kind, at, width
@@ -313,7 +314,7 @@ cdef class RecordWriter:
                 raise ValueError("a text lies outside the texts")
             longest = max(longest, length)
         # A pointer even where there is nothing: copying nothing from nowhere is undefined.
-        cell.texts = &texts[0] if texts.shape[0] else b""
+        cell.texts = &texts[0] if texts.shape[0] else <const unsigned char *> cell
         cell.ends = &ends[0]
         if cell.kind == CELL_CODE:
             return n * (longest + fixed)
