@@ -41,7 +41,7 @@ class Decoder(Protocol):
         """Whether nothing more comes without more data."""
 
     @property
-    def unused_data(self) -> bytes:
+    def unused_data(self) -> bytes | None:
         """What follows the complete stream in the data already given."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
@@ -158,7 +158,7 @@ class DecompressedSource:
 
     def _next_stream(self) -> bool:
         """Begin the stream that follows, past padding with zeros; tell whether there is one."""
-        data = self._decoder.unused_data
+        data = self._decoder.unused_data or b""
         while not data.strip(b"\0"):
             data = self._read()
             if not data:

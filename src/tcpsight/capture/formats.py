@@ -145,4 +145,5 @@ def _describe(prefix: bytes, compression: Compression | None) -> str:
 
 def _is_printable(prefix: bytes) -> bool:
     control = sum(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in prefix)
-    return b"\0" not in prefix and control <= len(prefix) // 100
+    foreign = sum(byte >= 128 for byte in prefix)
+    return b"\0" not in prefix and control <= len(prefix) // 100 and foreign <= len(prefix) // 2

@@ -47,13 +47,14 @@ def ranked(inputs: Sequence[Input]) -> list[Input]:
     UsageError
         Two are the same file, by inode or by content.
     """
-    known: dict[object, Input] = {}
+    pipes = [each for each in inputs if each.file.path == "-"]
+    if len(pipes) > 1:
+        raise _same(*pipes[:2])
+    known: dict[tuple[int, int], Input] = {}
     for each in inputs:
         each.look()
-        key: object = each.identity or (each.file.path == "-" and "-") or id(each)
-        if key in known:
-            raise _same(known[key], each)
-        known[key] = each
+        if each.identity is not None and known.setdefault(each.identity, each) is not each:
+            raise _same(known[each.identity], each)
     order = sorted(inputs, key=_rank)
     # Only files that begin alike are read to their ends to tell them apart.
     for first, second in pairwise(order):

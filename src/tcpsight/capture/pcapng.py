@@ -35,6 +35,9 @@ BLOCK_LIMIT = FRAME_LIMIT + 65_536
 INTERFACE_LIMIT = 65_536
 """Interfaces of one file; more is damage or malice, and would fill the memory."""
 
+MICROSECONDS = 6
+"""The if_tsresol of an interface that states none."""
+
 SECTION, INTERFACE, STATISTICS = 0x0A0D0D0A, 1, 5
 OPTION_END, OPTION_NAME, OPTION_RESOLUTION, OPTION_OFFSET = 0, 2, 9, 14
 OPTION_INTERFACE_DROPS, OPTION_KERNEL_DROPS = 5, 7
@@ -124,16 +127,13 @@ class PcapngReader:
             raise self._error("an interface description is too short; the file is damaged here")
         link_type, _, snaplen = struct.unpack_from(self._endian + "HHI", body)
         found = CaptureInterface(self._file.index, link_type=link_type, snaplen=snaplen)
-        resolution, offset = 6, 0
-        for code, value in self._options(body[8:]):
-            if code == OPTION_NAME:
-                found.name = value.rstrip(b"\0").decode("utf-8", "replace")
-            elif code == OPTION_RESOLUTION and len(value) == 1:
-                resolution = value[0]
-            elif code == OPTION_OFFSET and len(value) == 8:
-                offset = struct.unpack(self._endian + "q", value)[0]
-        clock, factor, found.ticks_per_second = clock_of(resolution)
-        offset_ns = min(max(offset * 10**9, 1 - TIME_LIMIT_NS), TIME_LIMIT_NS - 1)
+        options = dict(self._options(body[8:]))
+        found.name = options.get(OPTION_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
+        resolution = options.get(OPTION_RESOLUTION, b"")
+        offset = options.get(OPTION_OFFSET, b"")
+        clock, factor, found.ticks_per_second = clock_of(resolution[0] if len(resolution) == 1 else MICROSECONDS)
+        seconds = struct.unpack(self._endian + "q", offset)[0] if len(offset) == 8 else 0
+        offset_ns = min(max(seconds * 10**9, 1 - TIME_LIMIT_NS), TIME_LIMIT_NS - 1)
         if index == len(self._known):
             self._known = np.concatenate([self._known, np.zeros_like(self._known)])
         self._known[index] = (link_type, snaplen, clock, factor, offset_ns, 0)

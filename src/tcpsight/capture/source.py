@@ -33,11 +33,12 @@ class RawSource:
         Device and inode of a regular file.
     """
 
-    __slots__ = ("_is_ours", "_stream", "bytes_read", "bytes_total", "identity", "path")
+    __slots__ = ("_early", "_is_ours", "_stream", "bytes_read", "bytes_total", "identity", "path")
 
     def __init__(self, path: str, stream: BinaryIO | io.RawIOBase, *, is_ours: bool) -> None:
         self.path = path
         self._stream = stream
+        self._early = b""
         self._is_ours = is_ours
         self.bytes_read = 0
         self.bytes_total: int | None = None
@@ -68,11 +69,20 @@ class RawSource:
         return count
 
     def _read_once(self, view: memoryview) -> int | None:
-        # `readinto1` gives what a buffered stream has; its `readinto` would wait until the view is full.
+        if isinstance(self._stream, io.BufferedReader):
+            # Asked for more than it holds, it may wait. So take what it holds, and pass it by from now on.
+            self._early = self._stream.read(len(self._stream.peek()))
+            self._stream = self._stream.raw
+        if self._early:
+            count = min(len(view), len(self._early))
+            view[:count] = self._early[:count]
+            self._early = self._early[count:]
+            return count
+        # `readinto1` gives what has arrived; another buffered stream's `readinto` would fill the view.
         read = getattr(self._stream, "readinto1", None) or getattr(self._stream, "readinto", None)
         if read is not None:
-            count: int | None = read(view)
-            return count
+            given: int | None = read(view)
+            return given
         data = self._stream.read(len(view))
         if data:
             view[: len(data)] = data

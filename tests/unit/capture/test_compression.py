@@ -1,0 +1,130 @@
+"""Compression is told by content; damage and cuts are told from the end."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import struct
+import tracemalloc
+
+import lz4.frame
+import pytest
+import zstandard
+
+from tcpsight.capture.decompression import MAGIC_BYTES, DecompressedSource, compression_of
+from tcpsight.capture.source import RawSource
+from tests.support.capture import Trickle, read_capture
+from tests.support.pcap import pcap_bytes
+
+CONTENT = pcap_bytes([(n, os.urandom(50) + bytes(50)) for n in range(2000)])
+COMPRESSORS = {
+    "gzip": gzip.compress,
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+    "lz4": lambda data: lz4.frame.compress(data, content_checksum=True),
+    "xz": lzma.compress,
+    "bzip2": bz2.compress,
+}
+EACH = pytest.mark.parametrize("name", COMPRESSORS)
+
+
+@EACH
+def test_compression_is_told_by_content(name):
+    outcome = read_capture(COMPRESSORS[name](CONTENT))
+    assert len(outcome.rows) == 2000
+    assert outcome.error is None
+    assert outcome.rows == read_capture(CONTENT).rows
+    assert outcome.capture is not None
+    assert (outcome.capture.files[0].compression, outcome.capture.files[0].format) == (name, "pcap")
+
+
+@EACH
+def test_streams_one_after_another_are_one_file(name):
+    compress = COMPRESSORS[name]
+    packed = compress(CONTENT[:70_000]) + compress(b"") + compress(CONTENT[70_000:])
+    assert len(read_capture(packed).rows) == 2000
+    assert len(read_capture(Trickle(packed, [1000, 1, 7])).rows) == 2000
+
+
+@pytest.mark.parametrize("name", ["gzip", "xz"])
+def test_padding_with_zeros_is_passed_over(name):
+    packed = COMPRESSORS[name](CONTENT)
+    outcome = read_capture(packed + bytes(100_000) + packed[:0])
+    assert len(outcome.rows) == 2000
+    assert outcome.error is None
+
+
+@EACH
+def test_what_follows_the_stream_is_not_ignored(name):
+    outcome = read_capture(COMPRESSORS[name](CONTENT) + b"something else, long enough to be a header")
+    assert len(outcome.rows) == 2000
+    assert f"the {name} data is damaged" in str(outcome.error)
+
+
+@EACH
+@pytest.mark.parametrize("missing", [1, 3, 5, 1000])
+def test_a_cut_stream_gives_the_frames_before_the_cut_and_an_error(name, missing):
+    outcome = read_capture(COMPRESSORS[name](CONTENT)[:-missing])
+    assert outcome.error is not None
+    assert f"the {name} data ends early; the file was cut short" in outcome.error.reason
+    assert outcome.rows == read_capture(CONTENT).rows[: len(outcome.rows)]
+    if missing <= 3 and name in ("gzip", "zstd"):
+        # Only the end mark was missing.
+        assert len(outcome.rows) == 2000
+
+
+@EACH
+def test_damage_in_the_middle_is_an_error(name):
+    packed = bytearray(COMPRESSORS[name](CONTENT))
+    packed[len(packed) // 2] ^= 0xFF
+    packed[len(packed) // 2 + 1] ^= 0xFF
+    assert read_capture(bytes(packed)).error is not None
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"write_checksum": False, "write_content_size": True},
+        {"write_checksum": True, "write_content_size": False},
+        {"level": 19},
+        {"level": 1, "threads": 2},
+    ],
+)
+def test_every_kind_of_zstd_frame_is_followed(parameters):
+    compressor = zstandard.ZstdCompressor(**parameters)
+    streamed = compressor.compressobj()
+    for packed in (compressor.compress(CONTENT), streamed.compress(CONTENT) + streamed.flush()):
+        assert len(read_capture(packed).rows) == 2000
+        assert read_capture(packed[:-1]).error is not None
+
+
+def test_skippable_zstd_frames_are_skipped():
+    skippable = struct.pack("<II", 0x184D2A53, 70_000) + os.urandom(70_000)
+    packed = COMPRESSORS["zstd"](CONTENT)
+    assert len(read_capture(skippable + packed + skippable).rows) == 2000
+    assert "ends early" in str(read_capture(packed + skippable[:-1]).error)
+
+
+@EACH
+def test_a_small_file_that_unpacks_to_a_large_one_does_not_fill_the_memory(name):
+    packed = COMPRESSORS[name](bytes(50_000_000))
+    compression = compression_of(packed[:MAGIC_BYTES])
+    assert compression is not None
+    source = DecompressedSource(RawSource("bomb", Trickle(packed, [1 << 20]), is_ours=False), compression)
+    view = memoryview(bytearray(256 * 1024))
+    tracemalloc.start()
+    total = 0
+    while count := source.readinto(view):
+        total += count
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert total == 50_000_000
+    assert peak < 16_000_000  # xz keeps a dictionary of 8 MiB
+
+
+@EACH
+def test_one_compression_inside_another_is_named(name):
+    outcome = read_capture(COMPRESSORS[name](gzip.compress(CONTENT)))
+    assert outcome.rows == []
+    assert f"is gzip inside {name}; unpack it once first" in str(outcome.error)

@@ -1,0 +1,197 @@
+"""What may be named as a source, and what is said of what is no capture."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import threading
+
+import pytest
+
+from tcpsight.capture import open_capture
+from tcpsight.errors import CaptureError, UsageError
+from tests.support.capture import Trickle, read_capture
+from tests.support.pcap import Frame, pcap_bytes, pcap_header, pcap_record
+
+CONTENT = pcap_bytes([(n, b"frame %d" % n) for n in range(10)])
+
+
+def refusal(source) -> str:
+    outcome = read_capture(source)
+    assert outcome.rows == []
+    assert outcome.error is not None
+    return outcome.error.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty; it is not a capture file"),
+        (gzip.compress(b""), "nothing inside gzip; it holds no frames"),
+        (b"<!DOCTYPE html><html></html>", "is an HTML page, not a capture"),
+        (b"\xef\xbb\xbf\n <html lang=en>", "is an HTML page, not a capture"),
+        (b"dear diary,\ntoday nothing happened\n" * 1000, "is text, but not the text of tcpdump"),
+        (b"PK\x03\x04and so on", "is a zip archive; unpack it first"),
+        (b"snoop\0\0\0\0\0\0\x02", "is a snoop capture; convert it with 'editcap -F pcap'"),
+        (b"\x02\x21\x4c\x18", "is lz4 data in the legacy format"),
+        (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", "is not a capture file (it begins with 01 02 03 04 05 06 07 08)"),
+        (b"\xd4\xc3\xb2", "is not a capture file (it begins with d4 c3 b2)"),
+        (b"\x1f\x8b", "the gzip data ends early"),
+        (b"\x1f\x8bnot gzip at all", "the gzip data is damaged"),
+    ],
+)
+def test_what_is_no_capture_is_said_in_one_line(content, reason):
+    found = refusal(content)
+    assert found.startswith(reason)
+    assert "\n" not in found
+
+
+def test_a_path_that_does_not_exist_is_an_error_before_any_byte(tmp_path):
+    with pytest.raises(CaptureError, match=r"absent\.pcap: cannot be opened: No such file or directory$") as raised:
+        open_capture([tmp_path / "absent.pcap"])
+    assert raised.value.offset == -1
+
+
+def test_a_directory_is_an_error(tmp_path):
+    with pytest.raises(CaptureError, match="is a directory, not a capture file$"):
+        open_capture([str(tmp_path)])
+
+
+def test_a_file_that_may_not_be_read_is_an_error(tmp_path, monkeypatch):
+    def refuse(path, *arguments):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("tcpsight.capture.source.io.FileIO", refuse)
+    with pytest.raises(CaptureError, match="cannot be opened: Permission denied$"):
+        open_capture([tmp_path / "secret.pcap"])
+
+
+def test_a_path_with_a_zero_byte_is_an_error():
+    with pytest.raises(CaptureError, match="cannot be opened"):
+        open_capture(["a\0b"])
+
+
+def test_a_stream_that_fails_gives_the_frames_before_and_an_error():
+    class Failing(Trickle):
+        def readinto(self, view):
+            count = super().readinto(view)
+            if count == 0:
+                raise OSError(5, "Input/output error")
+            return count
+
+    outcome = read_capture(Failing(CONTENT, [40]))
+    assert len(outcome.rows) == 10
+    assert "cannot be read: Input/output error" in str(outcome.error)
+
+
+def test_nothing_to_open_is_wrong_usage():
+    with pytest.raises(UsageError, match="no capture was named"):
+        open_capture([])
+
+
+def test_a_dash_is_standard_input():
+    outcome = read_capture("-", stdin=io.BytesIO(CONTENT))
+    assert len(outcome.rows) == 10
+    assert outcome.capture is not None
+    assert outcome.capture.files[0].path == "-"
+    assert outcome.capture.bytes_total is None
+
+
+def test_standard_input_twice_is_wrong_usage():
+    with pytest.raises(UsageError, match="- is named twice"):
+        open_capture(["-", "-"], stdin=io.BytesIO(CONTENT))
+
+
+def test_any_object_with_read_is_a_source():
+    class OnlyRead:
+        def __init__(self):
+            self.stream = io.BytesIO(CONTENT)
+
+        def read(self, size):
+            return self.stream.read(size)
+
+    assert len(read_capture(OnlyRead()).rows) == 10
+
+
+def test_an_open_file_is_left_open(tmp_path):
+    (tmp_path / "a.pcap").write_bytes(CONTENT)
+    with (tmp_path / "a.pcap").open("rb") as stream:
+        assert len(read_capture(stream).rows) == 10
+        assert not stream.closed
+
+
+def test_progress_is_counted_in_bytes_as_stored(tmp_path):
+    packed = gzip.compress(CONTENT)
+    (tmp_path / "a").write_bytes(packed)
+    with open_capture([tmp_path / "a"]) as capture:
+        assert capture.bytes_total == len(packed)
+        for _ in capture:
+            pass
+        assert capture.bytes_read == len(packed)
+        assert capture.files[0].bytes_total == len(packed)
+        assert capture.files[0].frames == 10
+
+
+def test_a_live_pipe_gives_each_frame_when_it_has_arrived():
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as stream, os.fdopen(writer, "wb", buffering=0) as pipe:
+        pipe.write(pcap_header())
+        with open_capture([stream]) as capture:
+            for n in range(3):
+                pipe.write(pcap_record(Frame(n * 1000, b"x" * n)))
+                assert next(capture).time_ns.tolist() == [n * 1000]
+            pipe.close()
+            assert list(capture) == []
+
+
+def test_a_pipe_that_somebody_made_non_blocking_is_waited_for():
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with os.fdopen(reader, "rb", buffering=0) as stream, os.fdopen(writer, "wb", buffering=0) as pipe:
+        later = threading.Timer(0.05, lambda: (pipe.write(CONTENT), pipe.close()))
+        later.start()
+        assert len(read_capture(stream).rows) == 10
+        later.join()
+
+
+def test_a_named_pipe_is_read(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(CONTENT,))
+    writer.start()
+    outcome = read_capture(path)
+    writer.join()
+    assert len(outcome.rows) == 10
+    assert outcome.capture is not None
+    assert outcome.capture.bytes_total is None
+
+
+def test_closing_early_closes_the_file(tmp_path):
+    (tmp_path / "a.pcap").write_bytes(CONTENT)
+    before = len(os.listdir("/proc/self/fd"))
+    with open_capture([tmp_path / "a.pcap"], batch_frames=1) as capture:
+        next(capture)
+        assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_text_of_tcpdump_is_told_by_content_inside_compression_too():
+    line = b"2023-11-14 22:13:20.000001 IP 10.0.0.1.5000 > 10.0.0.2.80: Flags [S], seq 1, win 100, length 0\n"
+    for content in (line, gzip.compress(line)):
+        outcome = read_capture(content)
+        assert outcome.capture is not None
+        assert outcome.capture.files[0].format == "tcpdump text"
+        assert [r.time_ns for r in outcome.rows] == [1_700_000_000_000_001_000]
+
+
+def test_text_that_trickles_in_is_recognised_by_its_first_line():
+    reader, writer = os.pipe()
+    line = b"2023-11-14 22:13:20.000001 IP 10.0.0.1.5000 > 10.0.0.2.80: Flags [S], seq 1, win 100, length 0\n"
+    with os.fdopen(reader, "rb") as stream, os.fdopen(writer, "wb", buffering=0) as pipe:
+        pipe.write(line)
+        # The pipe stays open: this would wait for ever if more were needed to recognise it.
+        with open_capture([stream]) as capture:
+            assert capture.files[0].format == "tcpdump text"
+            pipe.close()
+            assert len(next(capture)) == 1

@@ -1,0 +1,175 @@
+"""pcapng: sections, interfaces, clocks, packet blocks, drop counters, damage."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from math import floor
+
+import pytest
+
+from tcpsight.tables import REASONS
+from tests.support.capture import read_capture
+from tests.support.pcap import (
+    Frame,
+    Interface,
+    enhanced_packet,
+    interface_description,
+    interface_statistics,
+    obsolete_packet,
+    pcapng_block,
+    pcapng_bytes,
+    pcapng_option,
+    section_header,
+    simple_packet,
+)
+
+INSTANT = 1_700_000_000_123_456_789
+HEAD = section_header() + interface_description(Interface(ticks=9))
+
+
+def dropped(outcome, reason: str) -> int:
+    return int(outcome.capture.unseen.counts[REASONS.index(reason), 0])
+
+
+@pytest.mark.parametrize("endian", "<>")
+def test_both_byte_orders_are_read(endian):
+    outcome = read_capture(pcapng_bytes([(INSTANT, b"abcde"), Frame(INSTANT + 1, b"", 9)], endian=endian))
+    assert [(r.time_ns, r.wire_bytes, r.data) for r in outcome.rows] == [(INSTANT, 5, b"abcde"), (INSTANT + 1, 9, b"")]
+    assert outcome.capture is not None
+    assert outcome.capture.files[0].format == "pcapng"
+
+
+@pytest.mark.parametrize(
+    "ticks", [None, *range(20), 28, 29, 127, *(0x80 | n for n in (0, 1, 10, 20, 32, 33, 40, 63, 64, 127))]
+)
+@pytest.mark.parametrize("count", [0, 1, 999, 1_700_000_000_123_456, 2**63, 2**64 - 1])
+def test_every_resolution_is_exact_and_far_times_are_clamped(ticks, count):
+    resolution = 6 if ticks is None else ticks
+    per_second = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
+    content = section_header() + interface_description(Interface(ticks=ticks)) + enhanced_packet(Frame(0, b"x"), count)
+    outcome = read_capture(content)
+    assert outcome.rows[0].time_ns == min(floor(Fraction(count, per_second) * 10**9), 2**62)
+    assert outcome.capture is not None
+    assert outcome.capture.interfaces[0].ticks_per_second == per_second
+
+
+@pytest.mark.parametrize("offset", [-3600, 0, 1_700_000_000, -(2**63), 2**63 - 1])
+def test_a_time_offset_is_added_in_seconds(offset):
+    content = section_header() + interface_description(Interface(ticks=9, offset_seconds=offset))
+    found = read_capture(content + enhanced_packet(Frame(0, b"x"), 5)).rows[0].time_ns
+    limit = 2**62
+    assert found == 5 + max(1 - limit, min(offset * 10**9, limit - 1)) or found == limit
+
+
+def test_interfaces_have_their_own_link_type_and_clock():
+    both = [Interface(1, 6, name="eth0", snaplen=96), Interface(101, 9, name="tun0")]
+    frames = [Frame(1_000, b"a", interface=1), Frame(2_000, b"b", interface=0)]
+    outcome = read_capture(pcapng_bytes(frames, interfaces=both))
+    assert [(r.time_ns, r.interface_id, r.link_type) for r in outcome.rows] == [(1_000, 1, 101), (2_000, 0, 1)]
+    assert outcome.capture is not None
+    assert [(i.name, i.snaplen) for i in outcome.capture.interfaces] == [("eth0", 96), ("tun0", 0)]
+
+
+def test_a_new_section_numbers_its_interfaces_anew_and_may_change_the_byte_order():
+    first = pcapng_bytes([(1, b"a")], interfaces=[Interface(1, 9), Interface(2, 9)])
+    second = pcapng_bytes([(2, b"b")], endian=">", interfaces=[Interface(3, 9)])
+    outcome = read_capture(first + second + first)
+    assert [(r.interface_id, r.link_type) for r in outcome.rows] == [(0, 1), (2, 3), (3, 1)]
+    assert [r.frame_in_file for r in outcome.rows] == [1, 2, 3]
+
+
+def test_a_simple_packet_has_the_time_of_the_frame_before_and_the_first_interface():
+    simple = simple_packet(b"abcdef") + simple_packet(b"ab", wire_bytes=9)
+    outcome = read_capture(HEAD + enhanced_packet(Frame(0, b"x"), 77) + simple)
+    # Padding cannot be told from data where the frame was cut short of its wire length.
+    assert [(r.time_ns, r.wire_bytes, r.data) for r in outcome.rows[1:]] == [(77, 6, b"abcdef"), (77, 9, b"ab\0\0")]
+
+
+def test_a_simple_packet_is_cut_at_the_snaplen_of_its_interface():
+    content = section_header() + interface_description(Interface(snaplen=3)) + simple_packet(b"abc", wire_bytes=60)
+    assert read_capture(content).rows[0].data == b"abc"
+
+
+def test_the_obsolete_packet_block_is_read_and_its_drops_are_counted():
+    blocks = obsolete_packet(Frame(0, b"abc"), 55, drops=3) + obsolete_packet(Frame(0, b"d"), 56, drops=0xFFFF)
+    outcome = read_capture(HEAD + blocks)
+    assert [(r.time_ns, r.data) for r in outcome.rows] == [(55, b"abc"), (56, b"d")]
+    assert dropped(outcome, "kernel_drop") == 3
+
+
+def test_unknown_blocks_are_passed_over():
+    other = pcapng_block(0x0BAD, b"custom") + pcapng_block(4, b"names") + pcapng_block(0x80000001, b"")
+    assert len(read_capture(HEAD + other + enhanced_packet(Frame(0, b"x"), 1) + other).rows) == 1
+
+
+def test_the_last_drop_counters_of_an_interface_hold():
+    statistics = interface_statistics(interface_drops=2, kernel_drops=5) + interface_statistics(
+        interface_drops=3, kernel_drops=9
+    )
+    outcome = read_capture(HEAD + statistics)
+    assert dropped(outcome, "interface_drop") == 3
+    assert dropped(outcome, "kernel_drop") == 9
+    assert outcome.capture is not None
+    assert outcome.capture.interfaces[0].interface_drops == 3
+    assert outcome.capture.interfaces[0].kernel_drops == 9
+
+
+def test_drops_that_nobody_counted_are_unknown_and_not_zero():
+    outcome = read_capture(HEAD)
+    assert outcome.capture is not None
+    assert outcome.capture.interfaces[0].kernel_drops is None
+
+
+@pytest.mark.parametrize("endian", "<>")
+def test_drop_counts_of_packets_are_added_up_where_there_are_no_statistics(endian):
+    lost = pcapng_option(2, b"flag", endian=endian) + pcapng_option(4, struct.pack(endian + "Q", 4), endian=endian)
+    head = section_header(endian=endian) + interface_description(Interface(ticks=9), endian=endian)
+    packets = enhanced_packet(Frame(0, b"abc"), 1, endian=endian, options=lost) * 2
+    assert dropped(read_capture(head + packets), "kernel_drop") == 8
+    statistics = interface_statistics(endian=endian, kernel_drops=6)
+    assert dropped(read_capture(head + packets + statistics), "kernel_drop") == 6
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        (struct.pack("<II", 6, 0xFFFFFFF0) + bytes(20), "a block claims an absurd length"),
+        (struct.pack("<II", 6, 8) + bytes(20), "a block claims an absurd length"),
+        (struct.pack("<II", 6, 33) + bytes(40), "a block claims an absurd length"),
+        (struct.pack("<II", 77, 16) + bytes(8), "the two lengths of a block disagree"),
+        (enhanced_packet(Frame(0, b"x", interface=1), 0), "a frame names an interface that the file did not describe"),
+        (
+            pcapng_block(6, struct.pack("<IIIII", 0, 0, 0, 5, 5) + b"abcd"),
+            "a frame claims more bytes than its block holds",
+        ),
+        (pcapng_block(6, bytes(16)), "a block claims an absurd length"),
+        (pcapng_block(1, bytes(4)), "an interface description is too short"),
+        (pcapng_block(5, bytes(8)), "an interface statistics block is too short"),
+        (pcapng_block(0x0A0D0D0A, bytes(16)), "a section states no byte order"),
+        (section_header().replace(b"\x01\x00\x00\x00", b"\x07\x00\x00\x00"), "pcapng version 7 is not known"),
+        (section_header()[:-4] + bytes(4), "the two lengths of a section header disagree"),
+        (section_header()[:4] + b"\xff\xff\xff\x7f" + section_header()[8:], "a section header has an absurd length"),
+    ],
+)
+def test_a_damaged_block_ends_the_file_after_the_frames_before_it(block, reason):
+    before = HEAD + enhanced_packet(Frame(0, b"abc"), 1)
+    outcome = read_capture(before + block)
+    assert [r.data for r in outcome.rows] == [b"abc"]
+    assert outcome.error is not None
+    assert reason in outcome.error.reason
+    assert outcome.error.offset == len(before)
+
+
+def test_interfaces_are_limited_so_that_a_file_of_nothing_else_does_not_fill_the_memory():
+    outcome = read_capture(section_header() + interface_description(Interface()) * 65_537)
+    assert "more than 65536 interfaces" in str(outcome.error)
+
+
+def test_a_cut_block_is_named_with_its_place():
+    content = HEAD + enhanced_packet(Frame(0, b"abc"), 1)
+    outcome = read_capture(content + content[:20])
+    assert len(outcome.rows) == 1
+    assert outcome.error is not None
+    assert outcome.error.offset == len(content)
+    assert "ends inside a block after frame 1 (20 of 28 bytes)" in outcome.error.reason
