@@ -165,7 +165,7 @@ class PcapngTwin:
 def merge(files: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
     """Merge the frame times of files given in the order of their rank; give (file, index) of each frame."""
     heads = [0] * len(files)
-    order = []
+    order: list[tuple[int, int]] = []
     while True:
         left = [(files[f][heads[f]], f) for f in range(len(files)) if heads[f] < len(files[f])]
         if not left:

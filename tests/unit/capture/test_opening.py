@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,10 @@ from tests.support.capture import Trickle, read_capture
 from tests.support.pcap import Frame, pcap_bytes, pcap_header, pcap_record
 
 CONTENT = pcap_bytes([(n, b"frame %d" % n) for n in range(10)])
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def refusal(source) -> str:
@@ -54,7 +59,7 @@ def test_a_path_that_does_not_exist_is_an_error_before_any_byte(tmp_path):
 
 
 def test_a_directory_is_an_error(tmp_path):
-    with pytest.raises(CaptureError, match="is a directory, not a capture file$"):
+    with pytest.raises(CaptureError, match=r"is a directory, not a capture file$"):
         open_capture([str(tmp_path)])
 
 
@@ -63,7 +68,7 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr("tcpsight.capture.source.io.FileIO", refuse)
-    with pytest.raises(CaptureError, match="cannot be opened: Permission denied$"):
+    with pytest.raises(CaptureError, match=r"cannot be opened: Permission denied$"):
         open_capture([tmp_path / "secret.pcap"])
 
 
@@ -149,9 +154,10 @@ def test_a_pipe_that_somebody_made_non_blocking_is_waited_for():
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     with os.fdopen(reader, "rb", buffering=0) as stream, os.fdopen(writer, "wb", buffering=0) as pipe:
-        later = threading.Timer(0.05, lambda: (pipe.write(CONTENT), pipe.close()))
+        later = threading.Timer(0.05, pipe.write, [CONTENT])
         later.start()
-        assert len(read_capture(stream).rows) == 10
+        with open_capture([stream]) as capture:
+            assert len(next(capture)) == 10
         later.join()
 
 
@@ -169,11 +175,11 @@ def test_a_named_pipe_is_read(tmp_path):
 
 def test_closing_early_closes_the_file(tmp_path):
     (tmp_path / "a.pcap").write_bytes(CONTENT)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with open_capture([tmp_path / "a.pcap"], batch_frames=1) as capture:
         next(capture)
-        assert len(os.listdir("/proc/self/fd")) == before + 1
-    assert len(os.listdir("/proc/self/fd")) == before
+        assert open_files() == before + 1
+    assert open_files() == before
 
 
 def test_text_of_tcpdump_is_told_by_content_inside_compression_too():
