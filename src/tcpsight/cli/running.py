@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcpsight.cli import values
 from tcpsight.cli.options import Input, chosen_format
 from tcpsight.errors import CaptureError, TcpsightError
 from tcpsight.tables import REASON_TEXTS, REASONS, Table
@@ -44,8 +43,8 @@ class Output:
         # What a terminal cannot show in a line is left out, and said; a file or pipe gets every column.
         fits = self.output == "-" and sys.stdout.isatty() and columns is None
         width = shutil.get_terminal_size().columns if fits else None
-        layout = TextLayout(timezone=values.zone(timezone), width=width)
-        return open_writer(self.output, table_type, format, columns=columns, layout=layout)
+        layout = TextLayout(width=width)
+        return open_writer(self.output, table_type, format, columns=columns, timezone=timezone, layout=layout)
 
     def order(self, by_time: str) -> str | None:
         """Name the column to sort by; text is sorted by time unless the user says otherwise."""
@@ -67,22 +66,23 @@ def write_table(
                 for batch in watched(run, source):
                     writer.write(part(batch))
             else:
-                _write_sorted(run, source, writer, part, order)
+                for table in _sorted(watched(run, source), table_type, part, order):
+                    writer.write(table)
         return conclude(run)
 
 
-def _write_sorted(
-    run: Run, source: Input, writer: Writer, part: Callable[[Batch], Table], order: str
-) -> None:
+def _sorted(
+    batches: Iterator[Batch], table_type: type[Table], part: Callable[[Batch], Table], order: str
+) -> Iterator[Table]:
+    """Collect rows, on disk if there are many, and give them in order of a column."""
     from tcpsight.output.spill import SortedSpill
 
-    spill = SortedSpill(writer.table_type, (order.removeprefix("-"),), descending=order.startswith("-"))
-    for batch in watched(run, source):
+    spill = SortedSpill(table_type, (order.removeprefix("-"),), descending=order.startswith("-"))
+    for batch in batches:
         table = part(batch)
         if len(table):
             spill.add(table)
-    for table in spill.sorted():
-        writer.write(table)
+    yield from spill.sorted()
 
 
 @contextmanager
