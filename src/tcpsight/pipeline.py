@@ -238,8 +238,8 @@ def details(headers: Headers, tracked: Tracked) -> SegmentDetails:
     for name in ("file", "frame_in_file", "captured_payload_bytes"):
         table.rows[name] = headers.rows[name]
     has_timestamps = headers.options & OPTION_TIMESTAMPS != 0
-    table.timestamp_value[:] = np.where(has_timestamps, headers.timestamp_value, -1)
-    table.timestamp_echo[:] = np.where(has_timestamps, headers.timestamp_echo, -1)
+    table.timestamp_value[:] = np.where(has_timestamps, headers.timestamp_value.astype(np.int64), -1)
+    table.timestamp_echo[:] = np.where(has_timestamps, headers.timestamp_echo.astype(np.int64), -1)
     for i in np.flatnonzero((headers.sack_count > 0) & (segments.acked_offset != INT64_MIN)):
         table.sack[i] = _sack_text(headers, int(i), int(segments.acked_offset[i]))
     return table
