@@ -25,7 +25,6 @@ from tcpsight.tables import (
     OPTION_WINDOW_SCALE,
     REASONS,
     Frames,
-    UnseenCounter,
 )
 
 pytestmark = pytest.mark.peers
@@ -45,21 +44,24 @@ def tshark_rows(path):
     return {int(row["frame.number"]): row for row in reader}
 
 
+def reason_of(frames, i):
+    """Tell why frame `i` gives no row."""
+    decoding = Decoding()
+    decoding.feed(Frames(frames.rows[i : i + 1], data=frames.data))
+    return REASONS[decoding.unseen.table().reason[0]]
+
+
 def our_rows(path):
     """Give what became of each frame, by frame number: its row, or the reason why there is none."""
     fates = {}
     decoding = Decoding()
     try:
         for frames in open_capture([path]):
-            for i in range(len(frames)):
-                decoding.unseen = UnseenCounter()
-                one = Frames(frames.rows[i : i + 1], data=frames.data)
-                headers = decoding.feed(one)
-                number, link_type = int(one.frame_number[0]), int(one.link_type[0])
-                unseen = decoding.unseen.table().reason
-                fate = headers.copy().rows[0] if len(headers) else REASONS[unseen[0]]
-                if link_type in OUR_LINK_TYPES:
-                    fates[number] = fate
+            headers = decoding.feed(frames).copy()
+            rows = dict(zip(headers.frame_number.tolist(), headers.rows, strict=True))
+            for i, number in enumerate(frames.frame_number.tolist()):
+                if int(frames.link_type[i]) in OUR_LINK_TYPES:
+                    fates[number] = rows[number] if number in rows else reason_of(frames, i)
     except CaptureError:
         # What stands before the damage has been read, and is compared.
         pass
