@@ -203,8 +203,6 @@ cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64
         # Without sequence and acknowledgment numbers nothing that follows can be told to belong to it.
         give_previous(made, slot)
     begin_run(slot, DIRECTION_CLIENT, segment, first)
-    slot.begin[DIRECTION_SERVER] = INT64_MIN
-    slot.new_bytes[DIRECTION_SERVER] = 0
     slot.is_answered = False
     slot.is_overlapped = speaks_over(slot, segment)
 

@@ -144,6 +144,35 @@ def test_the_lost_beginning_of_a_response_belongs_to_it():
     assert requests.response_last_ns.tolist() == [20 * MS, 90 * MS]
 
 
+def test_a_segment_that_fills_a_hole_and_goes_on_moves_the_edge_to_its_end():
+    requests = pair("""
+        10    0 > 10
+        11   20 > 10
+        12    5 > 40             # new: 10 to 19 and 30 to 44
+        20    0 < 100
+        21    + > 10  ack=0      # begins at 45
+        22    + < 100 ack=45     # does not reach it
+        30    + < 100
+    """).requests
+    assert requests.request_bytes.tolist() == [45, 10]
+    assert requests.response_bytes.tolist() == [200, 100]
+
+
+def test_a_request_that_was_extended_while_a_response_went_on_is_overlapped():
+    requests = pair("""
+        10    0 > 100
+        20    0 < 100
+        21    + > 100
+        22    + < 100 ack=100
+        23    + > 100 ack=100    # had not received the last bytes
+        30    + < 100
+        31    + > 100            # the turn after that waited again
+        32    + < 100
+    """).requests
+    assert requests.is_overlapped.tolist() == [0, 1, 0]
+    assert requests.request_bytes.tolist() == [100, 200, 100]
+
+
 def test_a_hole_in_the_greeting_is_filled_there():
     paired = pair("""
         1     0 < 10
@@ -185,6 +214,10 @@ def final_after(script: str) -> list[int]:
 
 def test_a_row_is_final_when_the_next_request_is_answered():
     assert final_after("1 0 > 10\n 2 0 < 10\n 3 + > 10\n 4 + < 10\n 5 + > 1") == [4, 6]
+
+
+def test_a_row_without_acknowledgment_numbers_is_final_when_the_next_request_begins():
+    assert final_after("1 0 > 10 ack=?\n 2 0 < 10 ack=?\n 3 + > 10 ack=?\n 4 + < 10 ack=?") == [3, 5]
 
 
 def test_a_row_with_a_hole_waits_until_the_hole_is_filled():
