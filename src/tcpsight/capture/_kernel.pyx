@@ -2,6 +2,7 @@
 
 A walk is told where the unconsumed bytes of a buffer lie and fills rows until the buffer holds no whole
 record, the rows are full, or a record needs somebody else. It keeps only numbers; it knows no file.
+(Attributes are not changed in place, ``a = a + 1``: with overflow checks Cython refuses ``a += 1`` without the GIL.)
 """
 
 cimport cython
@@ -313,7 +314,7 @@ cdef class PcapngWalk:
                     break
                 row += 1
                 count += 1
-            self.position += length
+            self.position = self.position + length
         return count
 
     cdef inline int packet(
@@ -351,12 +352,12 @@ cdef class PcapngWalk:
             )
             if kind == BLOCK_OBSOLETE_PACKET:
                 if load16(at + 10, is_swapped) != 0xFFFF:
-                    known[_DROPS] += load16(at + 10, is_swapped)
+                    known[_DROPS] = known[_DROPS] + load16(at + 10, is_swapped)
             elif length - 32 > captured + 3:
-                known[_DROPS] += dropped_before(
+                known[_DROPS] = known[_DROPS] + dropped_before(
                     at + head + ((captured + 3) & ~3), at + length - 4, is_swapped
                 )
-        self.frames += 1
+        self.frames = self.frames + 1
         row.frame_number = self.frames
         row.time_ns = self.last_ns
         row.position = self.position + head

@@ -2,6 +2,7 @@
 
 The slot of a file is its rank, so that of two frames of the same time that of the lower slot comes first.
 A batch stays where its reader put it until all its rows are taken; merged rows and their bytes are copied.
+(Attributes are not changed in place, ``a = a + 1``: with overflow checks Cython refuses ``a += 1`` without the GIL.)
 """
 
 cimport cython
@@ -12,9 +13,9 @@ from libc.string cimport memcpy
 from tcpsight.tables cimport Frame
 
 cdef struct Head:
-    Frame *first
-    Frame *row
-    Frame *end
+    Frame *row  # the next one
+    Py_ssize_t taken
+    Py_ssize_t left
     const uint8_t *data
     const int64_t *interfaces  # number through all files of each of its interfaces, −1 while it has none
     int64_t known
@@ -74,18 +75,18 @@ cdef class Merger:
             raise ValueError("a batch has at least one row")
         self.held[slot] = (rows, data, interfaces)
         cdef Head *head = self.heads + slot
-        head.first = <Frame *>&rows[0]
-        head.row = head.first
-        head.end = head.row + rows.shape[0] // <Py_ssize_t>sizeof(Frame)
+        head.row = <Frame *>&rows[0]
+        head.taken = 0
+        head.left = rows.shape[0] // <Py_ssize_t>sizeof(Frame)
         head.data = &data[0] if data.shape[0] else NULL
         head.size = data.shape[0]
         head.interfaces = &interfaces[0]
         head.known = interfaces.shape[0]
-        for i in range(head.end - head.row):
+        for i in range(head.left):
             if head.row[i].position < 0 or head.row[i].position + head.row[i].captured_bytes > head.size:
                 raise ValueError("a frame lies outside its data")
         self.heap[self.size] = slot
-        self.size += 1
+        self.size = self.size + 1
         self.rise(self.size - 1)
         if self.exhausted == slot:
             self.exhausted = -1
@@ -110,15 +111,14 @@ cdef class Merger:
     @property
     def unnumbered(self):
         """The next frame's interface, by its number in its file, if it has no number yet; else −1."""
-        if self.size and not self.is_numbered(self.heads + self.heap[0]):
+        if self.size and not self.is_numbered(self.heads + self.heap[0], 0):
             return self.heads[self.heap[0]].row.interface_id
         return -1
 
     def run(self, int64_t until_ns):
         """Tell how many rows of the top file come before any other file's, and before `until_ns`."""
         cdef Head *head
-        cdef Frame *row
-        cdef Py_ssize_t second
+        cdef Py_ssize_t second, count = 0
         cdef int64_t last_ns = until_ns - 1
         if not self.size:
             return 0
@@ -127,12 +127,9 @@ cdef class Merger:
             second = self.second()
             if second >= 0:
                 last_ns = min(last_ns, self.heads[second].row.time_ns - (second < self.heap[0]))
-            row = head.row
-            while row < head.end and row.time_ns <= last_ns and row.interface_id < head.known and (
-                head.interfaces[row.interface_id] >= 0
-            ):
-                row += 1
-        return row - head.row
+            while count < head.left and head.row[count].time_ns <= last_ns and self.is_numbered(head, count):
+                count += 1
+        return count
 
     def take(self, Py_ssize_t count):
         """Number the next `count` rows of the top file where they are, move past them, and give where they begin."""
@@ -142,13 +139,12 @@ cdef class Merger:
         if not self.size:
             raise ValueError("there is no next frame")
         head = self.heads + self.heap[0]
-        if count < 0 or count > head.end - head.row:
+        if count < 0 or count > head.left:
             raise ValueError("the file has fewer rows")
-        start = head.row - head.first
+        start = head.taken
         with nogil:
             for i in range(count):
-                self.number(head, head.row)
-                head.row += 1
+                self.number(head)
             self.settle()
         self.release()
         return start
@@ -178,25 +174,30 @@ cdef class Merger:
         while self.size and self.exhausted < 0 and self.rows < most:
             head = self.heads + self.heap[0]
             row = head.row
-            if row.time_ns >= until_ns or not self.is_numbered(head) or row.captured_bytes > room - self.bytes:
+            if row.time_ns >= until_ns or not self.is_numbered(head, 0) or row.captured_bytes > room - self.bytes:
                 return
-            self.number(head, row)
+            self.number(head)
             rows[self.rows] = row[0]
             rows[self.rows].position = self.bytes
             if row.captured_bytes:
                 memcpy(data + self.bytes, head.data + row.position, row.captured_bytes)
-            self.rows += 1
-            self.bytes += row.captured_bytes
-            head.row += 1
+            self.rows = self.rows + 1
+            self.bytes = self.bytes + row.captured_bytes
             self.settle()
 
-    cdef inline bint is_numbered(self, Head *head) noexcept nogil:
-        return head.row.interface_id < head.known and head.interfaces[head.row.interface_id] >= 0
+    cdef inline bint is_numbered(self, Head *head, Py_ssize_t at) noexcept nogil:
+        """Tell whether the interface of the row that comes `at` rows later has its number."""
+        return head.row[at].interface_id < head.known and head.interfaces[head.row[at].interface_id] >= 0
 
-    cdef inline void number(self, Head *head, Frame *row) noexcept nogil:
-        self.frames += 1
+    cdef inline void number(self, Head *head) noexcept nogil:
+        """Number the next row, and move past it."""
+        cdef Frame *row = head.row
+        self.frames = self.frames + 1
         row.frame_number = self.frames
         row.interface_id = <unsigned int>head.interfaces[row.interface_id]
+        head.row = &row[1]
+        head.taken = head.taken + 1
+        head.left = head.left - 1
 
     cdef inline bint is_before(self, Py_ssize_t a, Py_ssize_t b) noexcept nogil:
         cdef int64_t a_ns = self.heads[a].row.time_ns, b_ns = self.heads[b].row.time_ns
@@ -235,8 +236,8 @@ cdef class Merger:
     cdef inline void settle(self) noexcept nogil:
         """Put the top file where it belongs after rows of it were taken."""
         cdef Py_ssize_t slot = self.heap[0]
-        if self.heads[slot].row == self.heads[slot].end:
+        if self.heads[slot].left == 0:
             self.exhausted = slot
-            self.size -= 1
+            self.size = self.size - 1
             self.heap[0] = self.heap[self.size]
         self.sink()
