@@ -115,7 +115,8 @@ def _arrow_type(column: Column) -> Any:
     if column.is_boolean:
         return pa.bool_()
     element = pa.from_numpy_dtype(dtype)
-    return element if column.width == 1 else pa.list_(element, column.width)
+    # The name that Parquet gives to elements of lists, so that a file has the same schema.
+    return element if column.width == 1 else pa.list_(pa.field("element", element, nullable=False), column.width)
 
 
 class ArrowConverter:
@@ -189,7 +190,7 @@ def _array(column: Column, values: np.ndarray[Any, Any], buffer: Any) -> Any:
 
     if column.width > 1:
         elements = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
-        return pa.FixedSizeListArray.from_arrays(elements, column.width)
+        return pa.FixedSizeListArray.from_arrays(elements, type=_arrow_type(column))
     if values.dtype.kind == "S":
         return _strings(values)
     mask = null_mask(column, values)
@@ -211,7 +212,13 @@ def _strings(values: np.ndarray[Any, Any]) -> Any:
     """Make text of NUL-padded bytes; what is not UTF-8 is replaced, because a string column must be."""
     import pyarrow as pa
 
-    binary = pa.array(values, pa.binary())
+    # Not by pyarrow, which ends a text at its first NUL and not at the last byte that is none.
+    lengths = np.strings.str_len(values)
+    ends = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(lengths, out=ends[1:])
+    padded = values.view(np.uint8).reshape(len(values), values.itemsize)
+    data = padded[np.arange(values.itemsize) < lengths[:, None]]
+    binary = pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(data)])
     try:
         return binary.cast(pa.string())
     except pa.ArrowInvalid:

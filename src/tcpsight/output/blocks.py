@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from tcpsight.tables import Table
 
+Rows = TypeVar("Rows", bound=Table)
 
-class BlockWriter:
+
+class BlockWriter(Generic[Rows]):
     """Hand over rows in blocks of exactly `block_rows`, however they arrive.
 
     Conversion costs much per call and little per row, and row groups of a file must not depend on how
@@ -27,7 +30,7 @@ class BlockWriter:
 
     __slots__ = ("_block", "_bytes", "_emit", "_filled", "_row_bytes", "_size", "_table_type")
 
-    def __init__(self, table_type: type[Table], block_rows: int, emit: Callable[[Table], None]) -> None:
+    def __init__(self, table_type: type[Rows], block_rows: int, emit: Callable[[Rows], None]) -> None:
         # Not zeroed: pages that no row ever reaches cost nothing.
         self._block = np.empty(block_rows, table_type.dtype)
         self._row_bytes = table_type.dtype.itemsize
@@ -38,7 +41,7 @@ class BlockWriter:
         self._size = block_rows
         self._filled = 0
 
-    def write(self, table: Table) -> None:
+    def write(self, table: Rows) -> None:
         """Take the next rows; they are copied."""
         rows = table.rows
         n = len(rows)

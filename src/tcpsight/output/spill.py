@@ -19,13 +19,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
 import numpy as np
 
 from tcpsight.errors import TcpsightError
 from tcpsight.output.columns import null_mask, shown_columns
 from tcpsight.tables import Column, Table
+
+Rows = TypeVar("Rows", bound=Table)
 
 Keys = list[np.ndarray[Any, Any]]
 """Arrays of equal length, the most significant first."""
@@ -36,7 +38,7 @@ _BLOCK_ROWS = 65_536
 _LEAST_PIECE_ROWS = 64
 
 
-class SortedSpill:
+class SortedSpill(Generic[Rows]):
     """Take rows in any order, give them sorted.
 
     Parameters
@@ -62,7 +64,7 @@ class SortedSpill:
 
     def __init__(
         self,
-        table_type: type[Table],
+        table_type: type[Rows],
         by: Sequence[str],
         *,
         descending: bool = False,
@@ -79,7 +81,7 @@ class SortedSpill:
         self._file: IO[bytes] | None = None
         self._ends: list[int] = []
 
-    def add(self, table: Table) -> None:
+    def add(self, table: Rows) -> None:
         """Take rows; they are copied."""
         taken = 0
         while taken < len(table):
@@ -91,7 +93,7 @@ class SortedSpill:
             self._filled += n
             taken += n
 
-    def sorted(self) -> Iterator[Table]:
+    def sorted(self) -> Iterator[Rows]:
         """Give all rows in order, in tables that are valid until the next; afterwards the spill is empty."""
         try:
             if self._file is None:
@@ -110,7 +112,7 @@ class SortedSpill:
         self._file, self._ends, self._filled = None, [], 0
         self._rows = np.empty(self._size, self._table_type.dtype)
 
-    def _from_memory(self) -> Iterator[Table]:
+    def _from_memory(self) -> Iterator[Rows]:
         rows = self._rows[: self._filled]
         order = np.lexsort(self._order.keys(rows)[::-1])
         for begin in range(0, len(rows), _BLOCK_ROWS):
@@ -131,7 +133,7 @@ class SortedSpill:
         self._ends.append((self._ends[-1] if self._ends else 0) + self._filled)
         self._filled = 0
 
-    def _merged(self, file: IO[bytes]) -> Iterator[Table]:
+    def _merged(self, file: IO[bytes]) -> Iterator[Rows]:
         # The pieces, their keys, and two copies of what is below the watermark are in memory at a time.
         piece_rows = max(self._size // (4 * len(self._ends)), _LEAST_PIECE_ROWS)
         pieces = np.empty((len(self._ends), piece_rows), self._table_type.dtype)

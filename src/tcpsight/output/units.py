@@ -93,6 +93,8 @@ def number(value: float | None) -> str:
     if _is_unknown(value):
         return UNKNOWN
     assert value is not None
+    if 1e15 <= abs(value) < math.inf:
+        return f"{value:.2e}".replace("-", "−")
     if math.isinf(value) or value == int(value) or abs(value) >= 999.5:
         return count(value)
     return ("−" if value < 0 else "") + three_digits(abs(value))
@@ -146,7 +148,9 @@ def _scaled(value: float | None, base: int, units: Sequence[str]) -> str:
         return f"∞ {units[0]}"
     scaled = value
     for position in range(len(units)):
-        text = str(int(scaled)) if position == 0 and scaled == int(scaled) else three_digits(scaled)
+        # From 1000 to 1023 four digits, and bytes are whole unless they are a mean.
+        is_whole = scaled >= 999.5 or (position == 0 and scaled == int(scaled))
+        text = f"{scaled:.0f}" if is_whole else three_digits(scaled)
         # Compared after rounding: 1023.9 KiB is 1.00 MiB.
         if float(text) < base or position == len(units) - 1:
             break
