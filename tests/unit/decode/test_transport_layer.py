@@ -131,7 +131,7 @@ def test_option_without_room_for_its_length_is_no_option():
     assert options_of(bytes.fromhex("02040218 01 01 01 08")) == {"options": OPTION_MSS, "mss_bytes": 0x218}
 
 
-@pytest.mark.parametrize(("kind", "length"), [(2, 3), (2, 6), (3, 4), (4, 3), (5, 2), (5, 9), (8, 9), (8, 12)])
+@pytest.mark.parametrize(("kind", "length"), [(2, 3), (2, 6), (3, 4), (4, 3), (5, 2), (5, 9), (5, 14), (8, 9), (8, 12)])
 def test_known_options_of_another_length_say_nothing_and_the_next_is_read(kind, length):
     odd = bytes([kind, length]) + bytes(length - 2)
     assert options_of(odd + b"\3\3\5") == {"options": OPTION_WINDOW_SCALE, "window_scale": 5}
