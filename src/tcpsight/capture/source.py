@@ -172,6 +172,8 @@ def open_source(source: Source, stdin: BinaryIO | None = None) -> RawSource:
     if not isinstance(source, str | os.PathLike):
         return RawSource(path, source, is_ours=False)
     if path == "-":
+        if stdin is None and sys.stdin is None:
+            raise CaptureError(path, -1, "standard input is closed")
         return RawSource(path, stdin if stdin is not None else sys.stdin.buffer, is_ours=False)
     try:
         if Path(path).is_dir():

@@ -103,6 +103,12 @@ def test_a_dash_is_standard_input():
     assert outcome.capture.bytes_total is None
 
 
+def test_closed_standard_input_is_an_error(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(CaptureError, match="-: standard input is closed"):
+        open_capture(["-"])
+
+
 def test_standard_input_twice_is_wrong_usage():
     with pytest.raises(UsageError, match="- is named twice"):
         open_capture(["-", "-"], stdin=io.BytesIO(CONTENT))
