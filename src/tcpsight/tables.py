@@ -275,6 +275,9 @@ class Frames(Table):
         super().__init__(rows, until_ns)
         self.data = data
 
+    def __getitem__(self, where: slice | np.ndarray[Any, Any]) -> Self:
+        return type(self)(self.rows[where], self.until_ns, self.data)
+
 
 class Headers(Table):
     """One row per TCP segment as it was on the wire: numbers still wrap, nobody is client yet."""

@@ -7,10 +7,10 @@ from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
 from tcpsight.connections._context cimport Context, Server, accept_candidate, advance_clock, deadline_of, note, timer_class
+from tcpsight.connections._duplicates cimport FOUND_AMBIGUOUS, FOUND_DUPLICATE, look_for_duplicate
 from tcpsight.connections._lifecycle cimport end_connection, expire, file_deadline, on_syn, open_connection, role_of
 from tcpsight.connections._rules cimport (
-    FOUND_AMBIGUOUS, FOUND_DUPLICATE, is_reset_valid, look_for_duplicate, take_acknowledgment, take_reset,
-    take_sequence, take_usual, take_window,
+    is_reset_valid, take_acknowledgment, take_reset, take_sequence, take_usual, take_window,
 )
 from tcpsight.connections._sequence cimport to_offset
 from tcpsight.connections._slots cimport find, header_hash, look_ahead, prefetch, release, reserve, same_address

@@ -222,14 +222,14 @@ cdef inline bint begins_anew(const State *c, int d, const Header *h, int64_t clo
     cdef const Stream *s = &c.streams[d]
     if s.flags & HAS_ISN and s.isn == h.sequence_number:
         return False
+    if not s.flags & HAS_ISN and s.flags & HAS_BASE and s.base == h.sequence_number + 1:
+        return False  # its own SYN, captured late
     if (c.streams[0].flags | c.streams[1].flags) & SAW_FIN or c.flags & (RESET_BY_CLIENT | RESET_BY_SERVER):
         return True
     if not s.flags & HAS_ISN and not c.flags & BEYOND_HANDSHAKE and not c.flags & SAW_SYN_ACK:
         return False  # simultaneous open: the other side's SYN
     if not c.flags & BEYOND_HANDSHAKE:
         return True
-    if not s.flags & HAS_ISN and s.flags & HAS_BASE and s.base == h.sequence_number + 1:
-        return False  # its own SYN, captured late
     return clock > c.active_ns and <uint64_t>clock - <uint64_t>c.active_ns > LONG_IDLE_S * NS_PER_S
 
 
@@ -278,6 +278,7 @@ cdef inline uint32_t open_pending(Context *x, uint32_t slot, const Header *h, in
 cdef inline bint is_answer_anew(const State *c, int d, const Header *h, int64_t clock) noexcept nogil:
     """Whether this SYN-ACK starts another connection (its SYN was not captured)."""
     cdef const Stream *s = &c.streams[d]
+    cdef const Stream *o = &c.streams[1 - d]
     if s.flags & HAS_ISN:
         if s.isn == h.sequence_number:
             return False
@@ -285,6 +286,8 @@ cdef inline bint is_answer_anew(const State *c, int d, const Header *h, int64_t 
         return False
     elif not c.flags & (SAW_SYN_ACK | BEYOND_HANDSHAKE):
         return False  # the answer to the SYN that opened it
+    if o.flags & HAS_ISN and h.acknowledgment_number == o.isn + 1:
+        return False  # a late answer to this connection's own SYN
     if (c.streams[0].flags & c.streams[1].flags) & SAW_FIN or c.flags & (RESET_BY_CLIENT | RESET_BY_SERVER):
         return True
     return clock > c.active_ns and <uint64_t>clock - <uint64_t>c.active_ns > LONG_IDLE_S * NS_PER_S
