@@ -9,7 +9,9 @@ from tcpsight.connections._state cimport MAX_HOLES, Hole, State, Stream
 cdef extern from * nogil:
     """
     #if defined(__GNUC__) || defined(__clang__)
-    #define TCPSIGHT_PREFETCH(p) __builtin_prefetch(p)
+    /* The empty statement is an effect: without one, GCC takes a function that only prefetches for useless
+       and drops its calls. */
+    #define TCPSIGHT_PREFETCH(p) do { __builtin_prefetch(p); __asm__ volatile (""); } while (0)
     #else
     #define TCPSIGHT_PREFETCH(p) ((void)(p))
     #endif
