@@ -347,4 +347,4 @@ cdef class RecordWriter:
                 memcpy(out, end, end_bytes)
                 out += end_bytes
                 row += row_bytes
-        return out - begin
+        return <Py_ssize_t> out - <Py_ssize_t> begin

@@ -33,7 +33,7 @@ Keys = list[np.ndarray[Any, Any]]
 """Arrays of equal length, the most significant first."""
 
 _TIES = ("connection_id", "request_index")
-_MEMORY_BYTES = 96 << 20
+_MEMORY_BYTES = 64 << 20
 _BLOCK_ROWS = 65_536
 _LEAST_PIECE_ROWS = 64
 
@@ -50,7 +50,7 @@ class SortedSpill(Generic[Rows]):
     descending : bool
         Largest first; unknown values and ties stay as they are in ascending order.
     memory_rows : int, optional
-        Rows kept in memory; by default as many as fit in 96 MiB.
+        Rows kept in memory; by default as many as fit in 64 MiB.
     directory : str, optional
         Where to spill; by default where the system keeps temporary files.
 

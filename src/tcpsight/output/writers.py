@@ -79,6 +79,8 @@ class Writer:
 
     def write(self, table: Table) -> None:
         """Take the next rows; they are copied or written before this returns."""
+        if not self._is_open:
+            raise ValueError("the writer is closed")
         self.rows += len(table)
         self._blocks.write(table)
 

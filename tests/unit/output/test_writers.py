@@ -253,6 +253,13 @@ def test_closing_twice_is_closing_once():
     assert out.getvalue() == once
 
 
+def test_a_closed_writer_takes_no_rows():
+    writer = open_writer(io.BytesIO(), Requests, "csv")
+    writer.close()
+    with pytest.raises(ValueError, match="closed"):
+        writer.write(requests(1))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
