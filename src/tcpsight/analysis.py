@@ -1,7 +1,11 @@
 """The library: open a capture, take its tables.
 
->>> capture = tcpsight.open("examples/mariadb-lock.pcap")
->>> capture.requests.to_polars()  # doctest: +SKIP
+>>> capture = open("examples/mariadb-lock.pcap", servers=[":3306"])
+>>> requests = capture.requests.to_polars()
+>>> requests.height, requests["response_time_ns"].max()
+(4706, 1500280404)
+>>> capture.intervals(1_000_000_000).to_numpy()["completions"].sum()
+np.int64(4706)
 """
 
 from __future__ import annotations
@@ -87,7 +91,8 @@ class Rows:
         """Give all rows as a Polars data frame (needs ``tcpsight[polars]``)."""
         from tcpsight.output.arrow import to_polars
 
-        return to_polars(self, self.table_type)
+        frame: polars.DataFrame = to_polars(self, self.table_type)
+        return frame
 
     def to_pandas(self) -> pandas.DataFrame:
         """Give all rows as a pandas data frame (needs ``tcpsight[pandas]``)."""
@@ -193,7 +198,7 @@ class Analysis:
             with self.run() as run:
                 for batch in run:
                     collection.feed(batch)
-                yield from collection.rows(run.pipeline.first_ns, run.pipeline.last_ns)
+                yield from collection.rows(run.pipeline.span)
                 _raise_if_broken(run)
 
         return Rows(IntervalCollection(interval_ns, by=by).table_type, read)

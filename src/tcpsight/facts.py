@@ -13,6 +13,7 @@ from tcpsight.tables import REASON_TEXTS, REASONS, STATES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tcpsight.analysis import Run
     from tcpsight.model.distribution import Distribution
     from tcpsight.model.services import Endpoint, Service
     from tcpsight.reporting import Report, ServiceReport
@@ -21,6 +22,9 @@ Facts = dict[str, Any]
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 LARGEST_CLIENTS = 5
+
+SEQUENCED = ("client_retransmissions", "server_retransmissions", "client_gap_bytes", "server_gap_bytes")
+"""What nobody can know of connections without sequence numbers."""
 
 
 def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
@@ -33,11 +37,17 @@ def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
     quantiles : sequence of float
         Which quantiles of the response time to tell.
     """
-    services = [_service(each, report, quantiles) for each in report.services]
+    omitted = report.omitted
     return {
         "capture": _capture(report),
-        "services": services,
-        "omitted_services": report.omitted_services,
+        "services": [_service(each, report, quantiles) for each in report.services],
+        "omitted": {
+            "services": omitted.services,
+            "requests": omitted.requests,
+            "unanswered": omitted.unanswered,
+            "connections": omitted.connections,
+            "failed_connections": omitted.failed_connections,
+        },
         "unseen": [
             {
                 "reason": REASONS[int(row["reason"])],
@@ -53,8 +63,8 @@ def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
 
 def _capture(report: Report) -> Facts:
     run = report.run
-    first_ns, last_ns = report.first_ns, report.last_ns
-    has_time = first_ns is not None and last_ns is not None
+    pipeline = run.pipeline
+    first_ns, last_ns = pipeline.first_ns, pipeline.last_ns
     return {
         "files": [
             {"path": f.path, "format": f.format, "compression": f.compression or None, "frames": f.frames}
@@ -69,13 +79,29 @@ def _capture(report: Report) -> Facts:
             }
             for i in run.capture.interfaces
         ],
-        "frames": run.pipeline.frames,
-        "segments": run.pipeline.segments,
+        "frames": pipeline.frames,
+        "segments": pipeline.segments,
         "start_ns": first_ns,
         "end_ns": last_ns,
-        "duration_ns": last_ns - first_ns if has_time and last_ns is not None and first_ns is not None else None,
-        "response_time": f"{run.pipeline.options.start} to {run.pipeline.options.end}",
-        "broken": str(run.pipeline.broken) if run.pipeline.broken else None,
+        "duration_ns": last_ns - first_ns if first_ns is not None and last_ns is not None else None,
+        "connections": sum(each.service.connections for each in report.services) + report.omitted.connections,
+        "selection": _selection(run),
+        "response_time": {"start": pipeline.options.start, "end": pipeline.options.end},
+        "broken": str(pipeline.broken) if pipeline.broken else None,
+    }
+
+
+def _selection(run: Run) -> Facts:
+    """Tell which part of the capture was asked for."""
+    selection = run.pipeline.options.selection
+    servers = [
+        endpoint_text(s.address, s.port or None, s.ip_version) if s.address else f":{s.port}" for s in selection.servers
+    ]
+    return {
+        "servers": servers,
+        "filter": run.frame_filter.expression if run.frame_filter else None,
+        "since_ns": selection.since_ns,
+        "until_ns": selection.until_ns,
     }
 
 
@@ -84,9 +110,11 @@ def address_text(address: bytes, ip_version: int) -> str:
     return str(ipaddress.ip_address(address[12:] if ip_version == 4 else address))
 
 
-def endpoint_text(address: bytes, port: int, ip_version: int) -> str:
-    """Write an endpoint: ``10.0.0.1:80``, ``[::1]:80``."""
+def endpoint_text(address: bytes, port: int | None, ip_version: int) -> str:
+    """Write an endpoint: ``10.0.0.1:80``, ``[::1]:80``; without a port the address alone."""
     text = address_text(address, ip_version)
+    if port is None:
+        return text
     return f"{text}:{port}" if ip_version == 4 else f"[{text}]:{port}"
 
 
@@ -125,6 +153,7 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
         "response_bytes": service.response_bytes,
         "throughput_per_s": service.requests * 1e9 / length_ns if length_ns else None,
         "concurrency": int(series.weighted_ns.sum()) / length_ns if length_ns else None,
+        "unanswered_concurrency": int(series.unanswered_weighted_ns.sum()) / length_ns if length_ns else None,
         "utilization_fraction": int(series.busy_ns.sum()) / length_ns if length_ns else None,
         "response_time": distribution_facts(service.response_times, quantiles),
         "histogram": [
@@ -142,28 +171,34 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
 
 def _series(series: Any) -> list[Facts]:
     names = ("start_ns", "length_ns", "arrivals", "completions", "throughput_per_s", "concurrency")
-    rest = ("utilization_fraction", "response_time_p99_ns", "unanswered_backlog")
+    rest = ("utilization_fraction", "response_time_p99_ns", "unanswered", "unanswered_backlog")
     columns = {name: series.rows[name].tolist() for name in names + rest}
     columns["response_time_p99_ns"] = [v if v >= 0 else None for v in columns["response_time_p99_ns"]]
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _connections(service: Service, quantiles: Sequence[float]) -> Facts:
+    totals: dict[str, int | None] = dict(service.totals)
+    if service.unsequenced_connections == service.connections:
+        totals |= dict.fromkeys(SEQUENCED)
     return {
         "count": service.connections,
         "states": {name: int(n) for name, n in zip(STATES, service.states, strict=True) if n},
+        "failed": service.failed_connections,
         "retried": service.retried_connections,
+        "joined": service.joined_connections,
+        "unsequenced": service.unsequenced_connections,
         "connect": distribution_facts(service.connect_times, quantiles),
         "server_handshake_rtt": distribution_facts(service.server_handshake_rtts, quantiles),
         "client_handshake_rtt": distribution_facts(service.client_handshake_rtts, quantiles),
-        **{("farewells" if name == "is_farewell" else name): total for name, total in service.totals.items()},
+        **{("farewells" if name == "is_farewell" else name): total for name, total in totals.items()},
     }
 
 
 def _clients(service: Service) -> Facts:
     ranked = sorted(
         ((key, client) for key, client in service.clients.items() if key is not None),
-        key=lambda item: (-item[1].response_time_sum_ns, -item[1].connections, item[0]),
+        key=lambda item: (-item[1].response_time_sum_ns, -item[1].unanswered, -item[1].connections, item[0]),
     )
     return {
         "count": len(ranked),
@@ -196,9 +231,10 @@ def _place(row: Any, server: Endpoint) -> Facts:
 
 
 def capture_filter(client: Endpoint, server: Endpoint) -> str:
-    """Write the BPF expression that matches one connection's frames and no other's."""
-    ends = [(address_text(a, v), port) for a, port, v in (client, server)]
-    return "tcp and " + " and ".join(f"host {host}" for host, _ in ends) + "".join(f" and port {p}" for _, p in ends)
+    """Write the BPF expression that matches the frames between two endpoints, in both directions."""
+    terms = [f"host {address_text(address, version)}" for address, _, version in (client, server)]
+    terms += [f"port {port}" for _, port, _ in (client, server)]
+    return " and ".join(dict.fromkeys(["tcp", *terms]))
 
 
 def _request(row: Any, server: Endpoint) -> Facts:

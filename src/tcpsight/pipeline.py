@@ -73,6 +73,10 @@ class Selection:
             wanted |= mask
         return wanted
 
+    def of_arrivals(self, rows: Requests) -> Mask:
+        """Tell which requests are wanted, shape (n,): those of the services that arrived in the wanted time."""
+        return self.of_services(rows) & self.of_time(rows.arrival_ns, rows.arrival_ns)
+
     def of_time(self, first_ns: np.ndarray[Any, Any], last_ns: np.ndarray[Any, Any]) -> Mask:
         """Tell which spans [first_ns, last_ns] overlap the wanted time, shape (n,)."""
         wanted = np.ones(len(first_ns), np.bool_)
@@ -81,6 +85,12 @@ class Selection:
         if self.until_ns is not None:
             wanted &= first_ns < self.until_ns
         return wanted
+
+    def span(self, first_ns: int, last_ns: int) -> tuple[int, int] | None:
+        """Give the part of [first_ns, last_ns] that lies in the wanted time; None if no part does."""
+        begin_ns = first_ns if self.since_ns is None else max(first_ns, self.since_ns)
+        end_ns = last_ns if self.until_ns is None else min(last_ns, self.until_ns)
+        return (begin_ns, end_ns) if begin_ns <= end_ns else None
 
     @property
     def is_everything(self) -> bool:
@@ -164,6 +174,13 @@ class Pipeline:
         self._pairing = RequestPairing(self.options.start, self.options.end)
 
     @property
+    def span(self) -> tuple[int, int] | None:
+        """First and last segment of the capture, cut to the wanted time; None where that is empty."""
+        if self.first_ns is None or self.last_ns is None:
+            return None
+        return self.options.selection.span(self.first_ns, self.last_ns)
+
+    @property
     def unseen(self) -> UnseenCounter:
         """What was not understood so far, by all rooms."""
         total = UnseenCounter()
@@ -199,10 +216,8 @@ class Pipeline:
     def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails) -> Batch:
         selection = self.options.selection
         requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
-        requests = requests[selection.of_services(requests) & selection.of_time(requests.arrival_ns, requests.arrival_ns)]
-        unanswered = unanswered[
-            selection.of_services(unanswered) & selection.of_time(unanswered.arrival_ns, unanswered.arrival_ns)
-        ]
+        requests = requests[selection.of_arrivals(requests)]
+        unanswered = unanswered[selection.of_arrivals(unanswered)]
         connections = connections[
             selection.of_services(connections) & selection.of_time(connections.start_ns, connections.end_ns)
         ]

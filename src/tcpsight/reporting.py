@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tcpsight.model import IntervalKey, KeyedIntervalSeries
-from tcpsight.model.auto_interval import step_at_least
 from tcpsight.model.services import Endpoint, Service, ServiceSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from tcpsight.analysis import Run
 
 BLOCK_ROWS = 65_536
-SERIES_COLUMNS = 60
-"""Slices of the series at most: a terminal's width. A multiple of nothing, a matter of looks."""
+SERIES_COLUMNS = 52
+"""Slices of the series at most, not counting those that are cut short: a line of a terminal less its labels."""
 
 
 @dataclass(slots=True)
@@ -44,6 +43,33 @@ class ServiceReport:
 
 
 @dataclass(slots=True)
+class Omitted:
+    """Services that a report leaves out, added up.
+
+    Attributes
+    ----------
+    services : int
+        How many, those beyond the ones that are told apart counted as one.
+    requests, unanswered, connections, failed_connections : int
+        Their sums; a connection failed when it was refused or never established.
+    """
+
+    services: int = 0
+    requests: int = 0
+    unanswered: int = 0
+    connections: int = 0
+    failed_connections: int = 0
+
+    def add(self, service: Service) -> None:
+        """Count one more."""
+        self.services += 1
+        self.requests += service.requests
+        self.unanswered += service.unanswered
+        self.connections += service.connections
+        self.failed_connections += service.failed_connections
+
+
+@dataclass(slots=True)
 class Report:
     """Everything a report says.
 
@@ -51,23 +77,19 @@ class Report:
     ----------
     services : list of ServiceReport
         The largest, most requests first.
-    omitted_services : int
-        How many more there were.
+    omitted : Omitted
+        What the services that are not in the list add up to.
     interval_ns : int
         Length of the slices of the series.
     unseen : Unseen
         What was not understood.
-    first_ns, last_ns : int or None
-        First and last segment; None if there was none.
     """
 
     run: Run
     services: list[ServiceReport]
-    omitted_services: int
+    omitted: Omitted
     interval_ns: int
     unseen: Unseen
-    first_ns: int | None
-    last_ns: int | None
 
 
 class ReportCollection:
@@ -106,14 +128,19 @@ class ReportCollection:
         """Give the facts, when the run has ended."""
         for blocks in (self._requests, self._unanswered, self._connections):
             blocks.flush()
-        first_ns, last_ns = run.pipeline.first_ns, run.pipeline.last_ns
-        services = [ServiceReport(endpoint, each) for endpoint, each in self.summary.largest(self._most_services)]
+        ranked = self.summary.largest(len(self.summary.services))
+        services = [ServiceReport(endpoint, each) for endpoint, each in ranked[: self._most_services]]
+        omitted = Omitted()
+        for _, service in ranked[self._most_services :]:
+            omitted.add(service)
+        if self.summary.other_services_seen:
+            omitted.add(self.summary.others)
         interval_ns = 1
-        if first_ns is not None and last_ns is not None:
-            interval_ns = step_at_least(max(1, (last_ns - first_ns) // SERIES_COLUMNS))
-            self._add_series(services, interval_ns, first_ns, last_ns)
-        omitted = len(self.summary.services) - len(services)
-        return Report(run, services, omitted, interval_ns, run.pipeline.unseen.table(), first_ns, last_ns)
+        span = run.pipeline.span
+        if span is not None:
+            interval_ns = series_interval_ns(span[1] - span[0])
+            self._add_series(services, interval_ns, *span)
+        return Report(run, services, omitted, interval_ns, run.pipeline.unseen.table())
 
     def _add_series(self, services: list[ServiceReport], interval_ns: int, first_ns: int, last_ns: int) -> None:
         keys = [IntervalKey(each.endpoint[0], each.endpoint[1]) for each in services]
@@ -124,7 +151,18 @@ class ReportCollection:
 
     def _blocks(self, series: KeyedIntervalSeries) -> Iterator[KeyedIntervals]:
         for unanswered in self._waiting_by_arrival.sorted():
-            yield from series.blocks(Requests(), unanswered)  # type: ignore[misc]
+            yield from series.blocks(Requests(), unanswered)
         for requests in self._by_arrival.sorted():
-            yield from series.blocks(requests)  # type: ignore[misc]
-        yield from series.last_blocks()  # type: ignore[misc]
+            yield from series.blocks(requests)
+        yield from series.last_blocks()
+
+
+def series_interval_ns(duration_ns: int) -> int:
+    """Give the shortest slice with one digit, or 2.5 of a power of ten, of which `SERIES_COLUMNS` are long enough."""
+    power = 10
+    while True:
+        for tenths in (10, 20, 25, 30, 40, 50, 60, 80):
+            step_ns = tenths * power // 10
+            if step_ns * SERIES_COLUMNS >= duration_ns:
+                return step_ns
+        power *= 10

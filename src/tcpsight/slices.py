@@ -71,18 +71,18 @@ class IntervalCollection:
         if len(batch.unanswered):
             self._unanswered.add(batch.unanswered)
 
-    def rows(self, first_ns: int | None, last_ns: int | None) -> Iterator[Intervals]:
-        """Give the series from the first to the last segment, block by block; none if there was no segment."""
-        if first_ns is None or last_ns is None:
+    def rows(self, span: tuple[int, int] | None) -> Iterator[Intervals]:
+        """Give the series over `span`, which is the pipeline's, block by block; none where that is None."""
+        if span is None:
             return
-        series = self._series(first_ns, last_ns)
+        series = self._series(*span)
         for unanswered in self._unanswered.sorted():
             yield from series.blocks(Requests(), unanswered)
         for requests in self._requests.sorted():
             yield from series.blocks(requests)
         yield from series.last_blocks()
 
-    def _series(self, first_ns: int, last_ns: int) -> IntervalSeries:
+    def _series(self, first_ns: int, last_ns: int) -> IntervalSeries | KeyedIntervalSeries:
         interval_ns = self._interval_ns
         if interval_ns is None:
             p99 = self._response_times.quantile(0.99) if self._response_times.count else -1

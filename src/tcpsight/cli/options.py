@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,23 +13,18 @@ from tcpsight.cli import values
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = Callable[..., Any]
+Decorator = Callable[[Function], Function]
 
 FORMATS = ("table", "csv", "jsonl", "parquet", "arrow")
-SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".arrow": "arrow", ".arrows": "arrow"}
-
-
-class Duration(click.ParamType):
-    """A duration with its unit."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Give nanoseconds."""
-        return value if isinstance(value, int) else values.duration_ns(value)
-
-
-DURATION = Duration()
+SUFFIXES = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +56,10 @@ class Input:
         start, end = values.start_end(self.start_end)
         options = Options(selection, start, end, Timeouts(*given))
         values.zone(self.timezone)
-        return Analysis(
-            self.sources, options, frame_filter=self.frame_filter, input_timezone=self.input_timezone
-        )
+        return Analysis(self.sources, options, frame_filter=self.frame_filter, input_timezone=self.input_timezone)
 
 
-_INPUT: list[Callable[[Function], Function]] = [
+_INPUT: list[Decorator] = [
     click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
     click.option("--server", "servers", multiple=True, metavar="[ADDRESS]:PORT",
                  help="Only this service, and take this side for the server. Repeatable."),
@@ -79,11 +72,11 @@ _INPUT: list[Callable[[Function], Function]] = [
                  help="Zone of times in text, and of --since and --until without an offset."),
     click.option("--input-timezone", default="UTC", show_default=True, metavar="ZONE",
                  help="Zone of times in tcpdump text."),
-    click.option("--timeout-handshake", type=DURATION, metavar="DURATION",
+    click.option("--timeout-handshake", type=values.duration_ns, metavar="DURATION",
                  help="A handshake without answer is given up after this.  [default: 130s]"),
-    click.option("--timeout-ended", type=DURATION, metavar="DURATION",
+    click.option("--timeout-ended", type=values.duration_ns, metavar="DURATION",
                  help="A closed connection is final after this.  [default: 60s]"),
-    click.option("--timeout-established", type=DURATION, metavar="DURATION",
+    click.option("--timeout-established", type=values.duration_ns, metavar="DURATION",
                  help="A silent connection is given up after this.  [default: 2h10min]"),
     click.option("--workers", type=click.IntRange(min=1), metavar="N",
                  help="At most so many workers. The analysis uses one; results never depend on it."),
@@ -92,7 +85,7 @@ _INPUT: list[Callable[[Function], Function]] = [
                  help="A bar on standard error.  [default: if it is a terminal]"),
 ]  # fmt: skip
 
-_OUTPUT: list[Callable[[Function], Function]] = [
+_OUTPUT: list[Decorator] = [
     click.option("--format", "format", type=click.Choice(FORMATS),
                  help="How rows are written.  [default: by the suffix of -o, else table]"),
     click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output."),
@@ -122,7 +115,7 @@ def input_options(function: Function) -> Function:
         source = Input(sources=values.expanded(sources), timeouts_ns=timeouts, **chosen)
         return function(source=source, **others)
 
-    return _decorated(command, _INPUT)  # type: ignore[return-value]
+    return _decorated(command, _INPUT)
 
 
 def output_options(function: Function) -> Function:
@@ -130,7 +123,7 @@ def output_options(function: Function) -> Function:
     return _decorated(function, _OUTPUT)
 
 
-def _decorated(function: Function, decorators: list[Callable[[Function], Function]]) -> Function:
+def _decorated(function: Function, decorators: list[Decorator]) -> Function:
     for decorate in reversed(decorators):
         function = decorate(function)
     return function

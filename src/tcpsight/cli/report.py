@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from tcpsight.facts import Facts
-    from tcpsight.output.report import Screen
+    from tcpsight.output.drawing import Screen
+
+
+NARROWEST = 80
+"""Fewer characters per line than this only make lines wrap."""
 
 
 def _quantiles(ctx: click.Context, param: click.Parameter, values: tuple[float, ...]) -> tuple[float, ...]:
@@ -27,12 +31,27 @@ def _quantiles(ctx: click.Context, param: click.Parameter, values: tuple[float, 
 
 @click.command("report")
 @input_options
-@click.option("--quantile", "quantiles", type=float, multiple=True, default=(0.5, 0.9, 0.95, 0.99), metavar="Q",
-              callback=_quantiles, help="Which quantiles of the response time. Repeatable.  [default: .5 .9 .95 .99]")
-@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
-              help="How many services.")
-@click.option("--format", "format", type=click.Choice(["text", "json"]), default="text", show_default=True,
-              help="A page, or the same facts for a program.")
+@click.option(
+    "--quantile",
+    "quantiles",
+    type=float,
+    multiple=True,
+    default=(0.5, 0.9, 0.95, 0.99),
+    metavar="Q",
+    callback=_quantiles,
+    help="Which quantiles of the response time. Repeatable.  [default: .5 .9 .95 .99]",
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="How many services."
+)
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="A page, or the same facts for a program.",
+)
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
 def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, output: str) -> int:
     """Tell what is wrong and how each service performs, in one page.
@@ -51,10 +70,11 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, 
         collection = ReportCollection(top)
         for batch in watched(run, source):
             collection.feed(batch.requests, batch.unanswered, batch.connections)
-        if run.pipeline.segments:
+        # Without a frame there is nothing to tell but the error.
+        if run.pipeline.frames:
             everything = facts(collection.report(run), quantiles)
             _write(everything, output, format, values.zone(source.timezone))
-        return conclude(run)
+        return conclude(run, shows_unseen=run.pipeline.frames > 0)
 
 
 def _write(facts: Facts, output: str, format: str, timezone: ZoneInfo) -> None:
@@ -74,7 +94,7 @@ def _write(facts: Facts, output: str, format: str, timezone: ZoneInfo) -> None:
 
 def _screen(output: str) -> Screen:
     """Find out what the page will be shown on."""
-    from tcpsight.output.report import Screen
+    from tcpsight.output.drawing import Screen
 
     if output != "-":
         return Screen()
@@ -82,7 +102,7 @@ def _screen(output: str) -> Screen:
     width = shutil.get_terminal_size((100, 24)).columns
     encoding = (sys.stdout.encoding or "ascii").lower()
     return Screen(
-        width=max(width, 60),
+        width=max(width, NARROWEST),
         has_color=is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
         has_unicode=encoding.startswith("utf"),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tcpsight.cli.options import Input, chosen_format
-from tcpsight.errors import CaptureError, TcpsightError
+from tcpsight.errors import CaptureError
 from tcpsight.tables import REASON_TEXTS, REASONS, Table
 
 if TYPE_CHECKING:
@@ -60,26 +60,38 @@ def write_table(
     from tcpsight.tables import SegmentDetails
 
     with source.analysis().run(with_segments=table_type is SegmentDetails) as run:
-        order = output.order(by_time)
-        with output.open(table_type, source.timezone) as writer:
-            if order is None:
-                for batch in watched(run, source):
-                    writer.write(part(batch))
-            else:
-                for table in _sorted(watched(run, source), table_type, part, order):
-                    writer.write(table)
-        return conclude(run)
+        tables = (part(batch) for batch in watched(run, source))
+        return write_rows(run, tables, output.open(table_type, source.timezone), output.order(by_time))
 
 
-def _sorted(
-    batches: Iterator[Batch], table_type: type[Table], part: Callable[[Batch], Table], order: str
-) -> Iterator[Table]:
+def write_rows(run: Run, tables: Iterator[Table], writer: Writer, order: str | None) -> int:
+    """Write tables, sorted if a column is named; give the exit status.
+
+    Parameters
+    ----------
+    run : Run
+        The pass that gives the tables.
+    tables : iterator of Table
+        Each is valid until the next.
+    writer : Writer
+        Where to; it is closed here. Without a segment it is given up, so that an old file stays.
+    order : str or None
+        A column to sort by, with ``-`` before it for descending.
+    """
+    with writer:
+        for table in tables if order is None else _sorted(tables, writer.table_type, order):
+            writer.write(table)
+        if run.pipeline.segments == 0:
+            return conclude(run)
+    return conclude(run)
+
+
+def _sorted(tables: Iterator[Table], table_type: type[Table], order: str) -> Iterator[Table]:
     """Collect rows, on disk if there are many, and give them in order of a column."""
     from tcpsight.output.spill import SortedSpill
 
     spill = SortedSpill(table_type, (order.removeprefix("-"),), descending=order.startswith("-"))
-    for batch in batches:
-        table = part(batch)
+    for table in tables:
         if len(table):
             spill.add(table)
     yield from spill.sorted()
@@ -109,19 +121,34 @@ def watched(run: Run, source: Input) -> Iterator[Batch]:
             yield batch
 
 
-def conclude(run: Run) -> int:
-    """Say on standard error what was not understood and why nothing came out; give the exit status."""
-    notes(run)
+def conclude(run: Run, *, shows_unseen: bool = False) -> int:
+    """Say on standard error what was not understood and why nothing came out; give the exit status.
+
+    Parameters
+    ----------
+    run : Run
+        A pass that has ended.
+    shows_unseen : bool
+        Whether the output has already said what was not understood.
+
+    Raises
+    ------
+    CaptureError
+        The capture broke off, or holds nothing to analyse.
+    """
+    if not shows_unseen:
+        notes(run)
     pipeline = run.pipeline
     if pipeline.broken is not None:
         raise pipeline.broken
+    paths = " ".join(f.path for f in run.capture.files)
+    if pipeline.frames == 0:
+        raise CaptureError(paths, -1, "the capture holds no frames")
     if run.frame_filter is not None and run.frame_filter.matched == 0:
         warn(run.frame_filter.why_nothing_matched())
     elif pipeline.segments == 0:
-        paths = " ".join(f.path for f in run.capture.files)
-        if pipeline.frames == 0:
-            raise CaptureError(paths, -1, "the capture holds no frames")
-        raise CaptureError(paths, -1, f"no TCP in any of its {pipeline.frames:,} frames")
+        which = f"{pipeline.frames:,} frames" if run.frame_filter is None else "frames that match --filter"
+        raise CaptureError(paths, -1, f"no TCP in any of its {which}")
     elif pipeline.selected == 0 and not pipeline.options.selection.is_everything:
         warn("nothing in the capture matches --server, --since and --until")
     return 0
@@ -139,6 +166,3 @@ def notes(run: Run) -> None:
 def warn(text: str) -> None:
     """Write a line to standard error."""
     click.echo(f"tcpsight: note: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)}", err=True)
-
-
-__all__ = ["Output", "TcpsightError", "conclude", "notes", "warn", "watched", "write_table"]

@@ -23,7 +23,12 @@ UNITS_NS = {
     "d": 86400 * 10**9,
 }
 
-STARTS = {"ts0": "request_first", "ts": "request_last", "request_first": "request_first", "request_last": "request_last"}
+STARTS = {
+    "ts0": "request_first",
+    "ts": "request_last",
+    "request_first": "request_first",
+    "request_last": "request_last",
+}
 ENDS = {
     "end": "response_first",
     "end1": "response_last",
@@ -52,6 +57,19 @@ def duration_ns(text: str) -> int:
     if total >= 2**62:
         raise click.BadParameter(f"{text!r} is longer than any capture")
     return total
+
+
+def positive_duration_ns(text: str) -> int:
+    """Read a duration that is longer than nothing."""
+    duration = duration_ns(text)
+    if duration <= 0:
+        raise click.BadParameter(f"{text!r} is no length: it must be longer than 0")
+    return duration
+
+
+def interval_ns(text: str) -> int | None:
+    """Read ``auto``, which is None, or the length of a slice."""
+    return None if text.strip().lower() == "auto" else positive_duration_ns(text)
 
 
 def zone(name: str) -> ZoneInfo:
@@ -102,7 +120,7 @@ def expanded(sources: tuple[str, ...]) -> list[str]:
                 f"{source!r}: remote captures are not opened directly; fetch it and pipe it in: … | tcpsight … -"
             )
         elif glob.has_magic(source) and not Path(source).exists():
-            found = sorted(glob.glob(source, recursive=True))
+            found = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - absolute or relative, as the user wrote it
             if not found:
                 raise click.UsageError(f"no file matches {source!r}")
             paths.extend(found)

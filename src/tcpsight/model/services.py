@@ -33,6 +33,27 @@ Endpoint = tuple[bytes, int, int]
 """Address (16 bytes), port, IP version."""
 
 
+SUMMED = (
+    "client_bytes",
+    "server_bytes",
+    "client_segments",
+    "server_segments",
+    "client_retransmissions",
+    "server_retransmissions",
+    "client_gap_bytes",
+    "server_gap_bytes",
+    "unsolicited_bytes",
+    "is_farewell",
+    "duplicates",
+    "ignored_resets",
+)
+"""Columns of Connections that are added up; unknown ones (−1) count as nothing."""
+
+
+FAILED_STATES = ("unanswered", "handshaking", "refused")
+"""States of connections over which nothing could be asked."""
+
+
 @dataclass(slots=True)
 class Client:
     """What one client did at one service.
@@ -60,12 +81,16 @@ class Service:
     ----------
     response_times, connect_times, server_handshake_rtts, client_handshake_rtts : Distribution
         Of answered requests, of completed handshakes.
-    request_bytes, response_bytes, overlapped, unanswered, farewells : int
-        Sums over requests and connections.
+    request_bytes, response_bytes, overlapped, unanswered : int
+        Sums over requests.
     states : ndarray of int64, shape (states,)
         Connections by end state, in the order of `STATES`.
     retried_connections : int
         Connections whose SYN had to be repeated.
+    joined_connections : int
+        Connections without a SYN: they began before the capture.
+    unsequenced_connections : int
+        Connections without sequence numbers, whose retransmissions and gaps are unknown.
     totals : dict of str to int
         Sums of Connections columns.
     clients : dict of (bytes, int) to Client
@@ -86,6 +111,8 @@ class Service:
     unanswered: int = 0
     states: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(len(STATES), np.int64))
     retried_connections: int = 0
+    joined_connections: int = 0
+    unsequenced_connections: int = 0
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMMED, 0))
     clients: dict[tuple[bytes, int] | None, Client] = field(default_factory=dict)
     slowest: Requests = field(default_factory=Requests)
@@ -97,26 +124,14 @@ class Service:
         return self.response_times.count
 
     @property
+    def failed_connections(self) -> int:
+        """Connections that were refused or never established."""
+        return sum(int(self.states[STATES.index(name)]) for name in FAILED_STATES)
+
+    @property
     def connections(self) -> int:
         """Connections, however they ended."""
         return int(self.states.sum())
-
-
-SUMMED = (
-    "client_bytes",
-    "server_bytes",
-    "client_segments",
-    "server_segments",
-    "client_retransmissions",
-    "server_retransmissions",
-    "client_gap_bytes",
-    "server_gap_bytes",
-    "unsolicited_bytes",
-    "is_farewell",
-    "duplicates",
-    "ignored_resets",
-)
-"""Columns of Connections that are added up; unknown ones (−1) count as nothing."""
 
 
 class ServiceSummary:
@@ -166,6 +181,8 @@ class ServiceSummary:
         for service, rows in self._grouped(connections):
             service.states += np.bincount(rows.state, minlength=len(STATES))
             service.retried_connections += int((rows.connect_attempts > 1).sum())
+            service.joined_connections += int((rows.connect_attempts == 0).sum())
+            service.unsequenced_connections += int((rows.is_sequenced == 0).sum())
             service.connect_times.add(rows.connect_ns)
             service.server_handshake_rtts.add(rows.server_handshake_rtt_ns)
             service.client_handshake_rtts.add(rows.client_handshake_rtt_ns)

@@ -1,37 +1,42 @@
 """A report as a page for a terminal, and as JSON: both are drawn from the same facts, and from nothing else.
 
 Bars and sparklines are drawn with block characters where the output can show them, and with ASCII where not.
-Everything that came from the capture is escaped before it reaches a terminal.
+Everything that came from the capture is escaped before it reaches a terminal. Nothing is cut off to fit: lists take
+two lines a row where one is too short, and a capture filter is never broken, so that it can be copied.
 """
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+import textwrap
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
+from itertools import groupby
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from tcpsight.output import units
+from tcpsight.output.drawing import Piece, Screen, beside, columns, plain, widest, wrapped
 
 Facts = dict[str, Any]
 
-BLOCKS = " ▁▂▃▄▅▆▇█"
-ASCII_BLOCKS = " .:-=+*#@"
-EIGHTHS = " ▏▎▍▌▋▊▉█"
+__all__ = ["Screen", "json_text", "page"]
+
 BAR_WIDTH = 24
 MOST_SLOW = 5
+LABEL_WIDTH = 15
+INDENT = "  "
+
+# Beside each other where both fit, with this between them.
+PICTURE_GAP = 4
+
+# Fewer empty steps of a histogram than this are shown one by one.
+LONG_RUN = 3
 
 # What a reader may want to act on, against what is merely so.
 GOOD_STATES = ("closed", "open")
 STATE_TEXTS = {
-    "unanswered": "unanswered (SYN only)",
+    "unanswered": "got no answer to their SYN",
     "handshaking": "stopped in the handshake",
     "refused": "refused",
     "closed": "closed",
@@ -42,28 +47,9 @@ STATE_TEXTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """What the page is shown on.
-
-    Attributes
-    ----------
-    width : int
-        Characters per line.
-    has_color : bool
-        Whether it understands colours.
-    has_unicode : bool
-        Whether it shows block characters and µ.
-    """
-
-    width: int = 100
-    has_color: bool = False
-    has_unicode: bool = True
-
-
 def json_text(facts: Facts) -> str:
-    """Write the facts as one JSON object."""
-    return json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Write the facts as one JSON object, in ASCII: names of files may hold anything."""
+    return json.dumps(facts, indent=2, allow_nan=False) + "\n"
 
 
 def page(facts: Facts, timezone: tzinfo | None = None, screen: Screen | None = None) -> str:
@@ -82,29 +68,26 @@ def page(facts: Facts, timezone: tzinfo | None = None, screen: Screen | None = N
 
 
 class _Page:
-    """One page under way."""
+    """One page under way: every method gives lines."""
 
     def __init__(self, facts: Facts, timezone: tzinfo | None, screen: Screen) -> None:
         self._facts = facts
         self._timezone = timezone
         self._screen = screen
-        self._start_ns = facts["capture"]["start_ns"]
+        self._paint = screen.paint
+        self._inner = screen.width - len(INDENT)
 
     def draw(self) -> str:
-        sink = io.StringIO()
-        console = Console(
-            file=sink, width=self._screen.width, force_terminal=self._screen.has_color, highlight=False, markup=False,
-            no_color=not self._screen.has_color, color_system="standard" if self._screen.has_color else None,
-            legacy_windows=False, emoji=False,
-        )  # fmt: skip
-        console.print(self._head())
-        for service in self._facts["services"]:
-            console.print()
-            console.print(self._service(service))
-        if self._facts["omitted_services"]:
-            console.print(f"\n{units.count(self._facts['omitted_services'])} smaller services are not shown (--top N)")
-        console.print(self._unseen())
-        text = "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
+        lines = self._head()
+        services = self._facts["services"]
+        if len(services) > 1:
+            lines += ["", *self._overview(services)]
+        for service in services:
+            lines += ["", self._paint(f"Service {_endpoint(service)}", "title")]
+            lines += [INDENT + line if line else "" for line in self._service(service)]
+        lines += self._omitted()
+        lines += ["", *self._unseen()]
+        text = "\n".join(line.rstrip() for line in lines) + "\n"
         return text if self._screen.has_unicode else plain(text)
 
     def _instant(self, ns: int) -> str:
@@ -112,215 +95,303 @@ class _Page:
 
     # --- the capture as a whole
 
-    def _head(self) -> RenderableType:
+    def _head(self) -> list[str]:
         capture = self._facts["capture"]
         files = capture["files"]
         name = units.printable(files[0]["path"]) if len(files) == 1 else f"{len(files)} files"
-        head = Text(name, "bold")
+        head = self._paint(name, "bold")
         if capture["start_ns"] is not None:
-            lasts = f"  {units.duration(capture['duration_ns'])} from {self._instant(capture['start_ns'])}"
-            head.append(lasts, "not bold")
+            head += f"  {units.duration(capture['duration_ns'])} from {self._instant(capture['start_ns'])}"
         formats = ", ".join(sorted({" ".join(filter(None, (f["format"], f["compression"]))) for f in files}))
-        connections = sum(s["connections"]["count"] for s in self._facts["services"])
-        counts = (
-            f"{units.count(capture['frames'])} frames ({units.printable(formats)}), "
-            f"{units.count(capture['segments'])} TCP segments, {units.count(connections)} connections"
-        )
-        lines: list[RenderableType] = [head, Text(counts)]
+        counts = [
+            f"{_counted(capture['frames'], 'frame')} ({units.printable(formats)})",
+            _counted(capture["segments"], "TCP segment"),
+            _counted(capture["connections"], "connection"),
+        ]
+        lines = [head, *wrapped([Piece(c) for c in counts], self._screen.width, self._screen)]
+        lines += self._selection(capture["selection"])
+        times = capture["response_time"]
+        if (times["start"], times["end"]) != ("request_last", "response_first"):
+            lines.append(f"Response time runs from {times['start']} to {times['end']}.")
         if capture["broken"]:
-            lines.append(Text(f"The capture breaks off: {units.printable(capture['broken'])}", "bold red"))
-        return Group(*lines)
+            lines.append(self._paint(f"The capture breaks off: {units.printable(capture['broken'])}", "red"))
+        return lines + self._nothing(capture)
 
-    def _unseen(self) -> RenderableType:
+    def _selection(self, chosen: Facts) -> list[str]:
+        parts = []
+        if chosen["filter"] is not None:
+            parts.append(f"frames that match '{units.printable(chosen['filter'])}'")
+        if chosen["servers"]:
+            parts.append(f"services {' '.join(chosen['servers'])}")
+        if chosen["since_ns"] is not None:
+            parts.append(f"from {self._instant(chosen['since_ns'])}")
+        if chosen["until_ns"] is not None:
+            parts.append(f"before {self._instant(chosen['until_ns'])}")
+        pieces = [Piece(part) for part in parts]
+        return wrapped([Piece(f"Only {parts[0]}"), *pieces[1:]], self._screen.width, self._screen) if parts else []
+
+    def _nothing(self, capture: Facts) -> list[str]:
+        if self._facts["services"]:
+            return []
+        if capture["segments"]:
+            return ["", self._paint("No connection matches what was asked for.", "yellow")]
+        which = "that matches the filter " if capture["selection"]["filter"] is not None else ""
+        return ["", self._paint(f"There is no TCP segment {which}in it.", "yellow")]
+
+    def _overview(self, services: Sequence[Facts]) -> list[str]:
+        names = [name for name in services[0]["response_time"] if _is_quantile(name)]
+        shown = [names[0], *names[-1:]] if len(names) > 1 else names
+        heading = ["service", "requests", "rate", *(n.removesuffix("_ns") for n in shown), "max", "never answered"]
+        rows = [[*heading, "connections", "failed"]]
+        for s in services:
+            times = s["response_time"]
+            rows.append(
+                [_endpoint(s), units.count(s["requests"]), units.rate(s["throughput_per_s"])]
+                + [units.duration(times[name]) for name in [*shown, "max_ns"]]
+                + [units.count(s["unanswered"]), units.count(s["connections"]["count"])]
+                + [units.count(s["connections"]["failed"])]
+            )
+        lines = columns(rows, "l" + "r" * (len(rows[0]) - 1))
+        return [self._paint(lines[0], "dim"), *lines[1:]]
+
+    def _omitted(self) -> list[str]:
+        omitted = self._facts["omitted"]
+        if not omitted["services"]:
+            return []
+        counts = [
+            _counted(omitted["requests"], "request"),
+            f"{units.count(omitted['unanswered'])} never answered",
+            _counted(omitted["connections"], "connection"),
+            f"{units.count(omitted['failed_connections'])} of them failed",
+        ]
+        more = "1 smaller service is" if omitted["services"] == 1 else f"{units.count(omitted['services'])} smaller are"
+        pieces = [Piece(f"{more} not shown (--top N): {counts[0]}"), *(Piece(c) for c in counts[1:])]
+        return ["", *wrapped(pieces, self._screen.width, self._screen)]
+
+    def _unseen(self) -> list[str]:
         rows = self._facts["unseen"]
         if not rows:
-            return Text("\nEvery frame was understood.")
-        table = _grid(3)
+            return ["Every frame was understood."]
+        lines = [self._paint("Not understood, or not counted as it stands", "bold")]
+        width = max(len(units.count(row["count"])) for row in rows)
         for row in rows:
-            size = f" ({units.count(row['bytes'])} B)" if row["bytes"] else ""
-            first = f"first at frame {row['first_frame']}" if row["first_frame"] else ""
-            table.add_row(units.count(row["count"]) + size, row["meaning"], first)
-        return Group(Text("\nNot understood, or not counted as it stands", "bold"), Padding(table, (0, 0, 0, 2)))
+            size = f" ({units.size(row['bytes'])})" if row["bytes"] else ""
+            first = f", first at frame {row['first_frame']}" if row["first_frame"] else ""
+            start = f"{INDENT}{units.count(row['count']):>{width}}  "
+            text = f"{row['meaning']}{size}{first}"
+            lines += textwrap.wrap(
+                text, self._screen.width, initial_indent=start, subsequent_indent=" " * len(start),
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+        return lines
 
     # --- one service
 
-    def _service(self, s: Facts) -> RenderableType:
-        address = s["server_address"]
-        name = f"{'[' + address + ']' if ':' in address else address}:{s['server_port']}"
-        parts: list[RenderableType] = [Text(f"Service {name}", "bold cyan"), self._figures(s)]
+    def _service(self, s: Facts) -> list[str]:
+        lines = self._row("requests", self._requests(s), separator=", ")
         if s["requests"]:
-            parts += [Text(""), self._pictures(s)]
-        parts += self._lists(s)
-        return Group(parts[0], Padding(Group(*parts[1:]), (0, 0, 0, 2)))
+            lines += self._row("response time", _spread(s["response_time"]), separator="   ")
+        if s["requests"] or s["unanswered"]:
+            lines += self._row("load", self._load(s), separator="; ")
+        lines += self._row("connections", self._connections(s["connections"]), separator=", ")
+        if s["connections"]["connect"]["count"]:
+            lines += self._row("set-up time", _spread(s["connections"]["connect"]), separator="   ")
+        lines += self._pictures(s)
+        lines += self._clients(s) if s["clients"]["largest"] else []
+        lines += self._slowest(s) + self._waiting(s)
+        return lines
 
-    def _figures(self, s: Facts) -> RenderableType:
-        table = _grid(2)
-        answered = f"{units.count(s['requests'])} answered"
-        if s["requests"]:
-            answered += (
-                f", {units.rate(s['throughput_per_s'])}; {units.size(s['request_bytes'])} asked,"
-                f" {units.size(s['response_bytes'])} answered"
-            )
-        requests = Text(answered)
+    def _row(self, label: str, pieces: Sequence[Piece], *, separator: str) -> list[str]:
+        lines = wrapped(pieces, self._inner - LABEL_WIDTH, self._screen, separator=separator)
+        head = self._paint(label, "dim") + " " * (LABEL_WIDTH - len(label))
+        return [head + lines[0], *(" " * LABEL_WIDTH + line for line in lines[1:])]
+
+    def _requests(self, s: Facts) -> list[Piece]:
+        rate = f" ({units.rate(s['throughput_per_s'])})" if s["requests"] else ""
+        pieces = [Piece(f"{units.count(s['requests'])} answered{rate}")]
         if s["unanswered"]:
-            requests.append(f"; {units.count(s['unanswered'])} never answered", "bold red")
-        if s["overlapped"]:
-            requests.append(f"; {units.count(s['overlapped'])} overlapped a response", "yellow")
-        table.add_row("requests", requests)
+            pieces.append(Piece(f"{units.count(s['unanswered'])} never answered", "red"))
         if s["requests"]:
-            table.add_row("response time", _spread(s["response_time"]))
-            concurrency, busy = units.number(s["concurrency"]), units.fraction(s["utilization_fraction"])
-            table.add_row("load", f"{concurrency} requests at a time on average; at least one {busy} of the time")
-        table.add_row("connections", self._connections(s["connections"]))
-        connect = s["connections"]["connect"]
-        if connect["count"]:
-            table.add_row("set-up", _spread(connect))
-        return table
+            pieces.append(Piece(f"{units.size(s['request_bytes'])} of requests"))
+            pieces.append(Piece(f"{units.size(s['response_bytes'])} of responses"))
+        if s["overlapped"]:
+            many = units.count(s["overlapped"])
+            pieces.append(Piece(f"{many} sent while a response was going on", "yellow"))
+            pieces.append(Piece("whose times are lower bounds", "yellow"))
+        return pieces
 
-    def _connections(self, c: Facts) -> Text:
-        text = Text(f"{units.count(c['count'])}: ")
-        for i, (state, n) in enumerate(c["states"].items()):
-            text.append(", " if i else "")
-            text.append(f"{units.count(n)} {STATE_TEXTS[state]}", None if state in GOOD_STATES else "yellow")
+    def _load(self, s: Facts) -> list[Piece]:
+        pieces = []
+        if s["requests"]:
+            pieces.append(Piece(f"{units.number(s['concurrency'])} requests at a time on average"))
+            busy = units.fraction(s["utilization_fraction"])
+            pieces.append(Piece(f"utilization {busy} (the time with at least one)"))
+        if s["unanswered"]:
+            waiting = units.number(s["unanswered_concurrency"])
+            pieces.append(Piece(f"{waiting} waiting for an answer that never came", "red"))
+        return pieces
+
+    def _connections(self, c: Facts) -> list[Piece]:
+        pieces = [
+            Piece(f"{units.count(n)} {STATE_TEXTS[state]}", None if state in GOOD_STATES else "yellow")
+            for state, n in c["states"].items()
+        ]
+        if len(pieces) != 1:
+            pieces.insert(0, Piece(f"{units.count(c['count'])} in all"))
         if c["retried"]:
-            text.append(f"; {units.count(c['retried'])} needed more than one SYN", "yellow")
+            pieces.append(Piece(f"{units.count(c['retried'])} needed more than one SYN", "yellow"))
+        if c["joined"]:
+            pieces.append(Piece(f"{units.count(c['joined'])} began before the capture"))
+        return pieces + self._quality(c)
+
+    def _quality(self, c: Facts) -> list[Piece]:
+        """Tell what was lost, on the way and in the capture."""
+        if c["client_retransmissions"] is None:
+            return (
+                [Piece("no sequence numbers: what was lost or sent again is unknown", "yellow")] if c["count"] else []
+            )
+        pieces = []
         again = c["client_retransmissions"] + c["server_retransmissions"]
         if again:
             sent = c["client_segments"] + c["server_segments"]
-            text.append(f"; {units.count(again)} segments sent again ({units.fraction(again / sent)})", "yellow")
-        return text
+            pieces.append(Piece(f"{_counted(again, 'segment')} sent again ({units.fraction(again / sent)})", "yellow"))
+        for side, other in (("client", "server"), ("server", "client")):
+            missing = c[f"{side}_gap_bytes"]
+            if not c[f"{side}_segments"] and c[f"{other}_segments"] and (missing or side == "client"):
+                pieces.append(Piece(f"nothing that the {side} sent was captured", "red"))
+            elif missing:
+                pieces.append(Piece(f"{units.size(missing)} that the {side} sent were not captured", "yellow"))
+        return pieces
 
     # --- pictures
 
-    def _pictures(self, s: Facts) -> RenderableType:
-        left, right = self._histogram(s["histogram"]), self._series(s)
-        if self._screen.width < 100:
-            return Group(left, Text(""), right)
-        both = Table.grid(padding=(0, 4))
-        both.add_row(left, right)
-        return both
+    def _pictures(self, s: Facts) -> list[str]:
+        histogram = self._histogram(s["histogram"]) if s["requests"] else []
+        series = self._series(s) if s["series"] and (s["requests"] or s["unanswered"]) else []
+        if not (histogram and series):
+            return ["", *histogram, *series] if histogram or series else []
+        if widest(histogram) + PICTURE_GAP + widest(series) <= self._inner:
+            return ["", *beside(histogram, series, PICTURE_GAP)]
+        return ["", *histogram, "", *series]
 
-    def _histogram(self, steps: Sequence[Facts]) -> RenderableType:
-        table = Table.grid(padding=(0, 1))
-        table.add_column(justify="right")
-        table.add_column(width=BAR_WIDTH)
-        table.add_column(justify="right")
+    def _histogram(self, steps: Sequence[Facts]) -> list[str]:
         most = max(step["count"] for step in steps)
-        for step in steps:
-            label = f"{units.duration(step['low_ns'])} – {units.duration(step['high_ns'])}"
-            table.add_row(label, Text(self._bar(step["count"], most), "cyan"), units.count(step["count"]))
-        return Group(Text("response time, requests", "bold"), table)
+        rows = []
+        for is_empty, run in groupby(steps, lambda step: not step["count"]):
+            group = list(run)
+            if is_empty and len(group) >= LONG_RUN:
+                rows.append(["…", "", ""])
+                continue
+            for step in group:
+                label = f"{_round(step['low_ns'])} – {_round(step['high_ns'])}"
+                bar = self._screen.bar(step["count"], most, BAR_WIDTH).ljust(BAR_WIDTH)
+                rows.append([label, bar, units.count(step["count"])])
+        lines = columns(rows, "rlr", gap=1)
+        begin = max(len(row[0]) for row in rows) + 1
+        bars = slice(begin, begin + BAR_WIDTH)
+        painted = [f"{line[:begin]}{self._paint(line[bars], 'cyan')}{line[bars.stop :]}" for line in lines]
+        return [self._paint("requests by response time", "bold"), *painted]
 
-    def _bar(self, value: int, most: int) -> str:
-        eighths = round(value * BAR_WIDTH * 8 / most) if most else 0
-        # What occurred at all must be seen.
-        eighths = max(eighths, 1) if value else 0
-        if not self._screen.has_unicode:
-            return "#" * -(-eighths // 8)
-        return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
-
-    def _series(self, s: Facts) -> RenderableType:
+    def _series(self, s: Facts) -> list[str]:
         series = s["series"]
-        table = Table.grid(padding=(0, 1))
-        table.add_column()
-        table.add_column(no_wrap=True)
-        table.add_column()
-        rows = [
-            ("throughput", [r["throughput_per_s"] for r in series], units.rate),
-            ("concurrency", [r["concurrency"] for r in series], units.number),
-            ("p99", [r["response_time_p99_ns"] or 0 for r in series], units.duration),
-        ]
-        if any(r["unanswered_backlog"] for r in series):
-            rows.append(("unanswered", [r["unanswered_backlog"] for r in series], units.count))
-        for name, values, unit in rows:
-            table.add_row(name, Text(self._sparkline(values), "cyan"), f"≤ {unit(max(values))}")
-        span = units.duration(self._facts["capture"]["duration_ns"])
+        rows: list[tuple[str, list[float], Callable[[float], str], str]] = []
+        if s["requests"]:
+            rows = [
+                ("throughput", [r["throughput_per_s"] for r in series], units.rate, "cyan"),
+                ("concurrency", [r["concurrency"] for r in series], units.number, "cyan"),
+                ("p99", [r["response_time_p99_ns"] or 0 for r in series], units.duration, "cyan"),
+            ]
+        if s["unanswered"]:
+            waiting = [max(r["unanswered"], r["unanswered_backlog"]) for r in series]
+            rows.append(("unanswered", waiting, units.count, "red"))
+        lines = [self._paint(f"over time, a column is {_round(s['interval_ns'])}", "bold")]
+        width = max(len(name) for name, *_ in rows)
+        for name, values, unit, style in rows:
+            picture = self._paint(self._screen.sparkline(values), style)
+            lines.append(f"{name:{width}} {picture} max {unit(max(values))}")
+        span = units.duration(sum(r["length_ns"] for r in series))
         axis = f"0{' ' * max(len(series) - 1 - len(span), 1)}{span}"
-        table.add_row("", Text(axis, "dim"), "")
-        return Group(Text(f"over time, a column is {units.duration(s['interval_ns'])}", "bold"), table)
-
-    def _sparkline(self, values: Sequence[float]) -> str:
-        blocks = BLOCKS if self._screen.has_unicode else ASCII_BLOCKS
-        most = max(values, default=0)
-        if most <= 0:
-            return blocks[0] * len(values)
-        # Rounded up, so that a blank means nothing at all.
-        return "".join(blocks[min(-int(-v * 8 // most), 8) if v > 0 else 0] for v in values)
+        return [*lines, " " * (width + 1) + self._paint(axis, "dim")]
 
     # --- lists
 
-    def _lists(self, s: Facts) -> list[RenderableType]:
-        parts: list[RenderableType] = []
-        if s["clients"]["largest"]:
-            parts += [Text(""), self._clients(s)]
-        if s["slowest_requests"]:
-            columns = [
-                ("response time", "response_time_ns"),
-                ("asked", "request_bytes"),
-                ("answered", "response_bytes"),
-            ]
-            parts += [Text(""), self._requests("slowest requests", s["slowest_requests"], columns)]
-        if s["unanswered_requests"]:
-            columns = [("waited", "waited_ns"), ("asked", "request_bytes")]
-            parts += [Text(""), self._requests("never answered", s["unanswered_requests"], columns)]
-        return parts
-
-    def _clients(self, s: Facts) -> RenderableType:
+    def _clients(self, s: Facts) -> list[str]:
         clients = s["clients"]
         total = sum(c["response_time_sum_ns"] for c in clients["largest"])
         everyone = round((s["response_time"]["mean_ns"] or 0) * s["response_time"]["count"])
-        table = _listing("client", "requests", "share of time", "mean", "max", "connections", "unanswered")
+        rows = [["client", "requests", "share of time", "mean", "max", "never answered", "connections"]]
         for c in clients["largest"]:
             share = c["response_time_sum_ns"] / everyone if everyone else None
-            table.add_row(
-                c["client_address"], units.count(c["requests"]), units.fraction(share),
-                units.duration(c["response_time_mean_ns"]), units.duration(c["response_time_max_ns"]),
-                units.count(c["connections"]), units.count(c["unanswered"]),
-            )  # fmt: skip
+            times = [units.duration(c[name]) for name in ("response_time_mean_ns", "response_time_max_ns")]
+            counts = [units.count(c[name]) for name in ("unanswered", "connections")]
+            rows.append([c["client_address"], units.count(c["requests"]), units.fraction(share), *times, *counts])
+        title = "clients, by the time they waited"
         more = clients["count"] - len(clients["largest"])
-        title = "clients, by time spent on them"
         if more > 0:
-            rest = f" and {units.count(more)} more" + ("" if clients["is_complete"] else " at least")
-            title += f" ({units.fraction(total / everyone if everyone else None)} of it;{rest})"
-        return Group(Text(title, "bold"), table)
+            least = "" if clients["is_complete"] else "at least "
+            share = units.fraction(total / everyone) if everyone else units.UNKNOWN
+            title += f": the first {len(rows) - 1} have {share} of it, {least}{units.count(more)} more the rest"
+        return ["", self._paint(title, "bold"), *self._listing(rows, "lrrrrrr")]
 
-    def _requests(self, title: str, rows: Sequence[Facts], columns: Sequence[tuple[str, str]]) -> RenderableType:
-        table = _listing(*(name for name, _ in columns), "arrived", "after", "frame", "capture filter", left=4)
-        for row in rows[:MOST_SLOW]:
-            cells = [(units.duration if key.endswith("_ns") else units.size)(row[key]) for _, key in columns]
-            after = units.duration(row["arrival_ns"] - self._start_ns)
-            table.add_row(*cells, self._instant(row["arrival_ns"]), after, str(row["connection_id"]), row["filter"])
-        return Group(Text(title, "bold"), table)
+    def _slowest(self, s: Facts) -> list[str]:
+        found = s["slowest_requests"][:MOST_SLOW]
+        rows = [["response time", "request", "response", *_PLACE]]
+        for r in found:
+            amounts = [units.size(r["request_bytes"]), units.size(r["response_bytes"])]
+            rows.append([units.duration(r["response_time_ns"]), *amounts, *self._place(r)])
+        return self._requests_listing("slowest requests", rows, [r["filter"] for r in found])
 
+    def _waiting(self, s: Facts) -> list[str]:
+        found = s["unanswered_requests"][:MOST_SLOW]
+        rows = [["waited", "request", *_PLACE]]
+        rows += [[units.duration(r["waited_ns"]), units.size(r["request_bytes"]), *self._place(r)] for r in found]
+        return self._requests_listing("requests never answered", rows, [r["filter"] for r in found])
 
-def _spread(d: Facts) -> str:
-    """Write a distribution in one line."""
-    names = [key for key in d if key.startswith("p") and key.endswith("_ns")]
-    parts = [f"{name.removesuffix('_ns')} {units.duration(d[name])}" for name in names]
-    parts += [f"max {units.duration(d['max_ns'])}", f"mean {units.duration(d['mean_ns'])}"]
-    return "   ".join(parts) + ("" if d["is_exact"] else "   (quantiles within 1 %)")
+    def _place(self, request: Facts) -> list[str]:
+        after = units.duration(request["arrival_ns"] - self._facts["capture"]["start_ns"])
+        return [self._instant(request["arrival_ns"]), after, str(request["connection_id"])]
 
-
-def _grid(columns: int) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for i in range(columns):
-        table.add_column(style="dim" if columns == 2 and i == 0 else None, no_wrap=i == 0)
-    return table
-
-
-def _listing(*names: str, left: int = 0) -> Table:
-    """Make a table with headings; numbers to the right, the first column or the last `left` ones to the left."""
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
-    for i, name in enumerate(names):
-        is_left = i >= len(names) - left if left else i == 0
-        table.add_column(
-            name, justify="left" if is_left else "right", overflow="fold", no_wrap=name != "capture filter"
+    def _requests_listing(self, title: str, rows: list[list[str]], filters: list[str]) -> list[str]:
+        if not filters:
+            return []
+        sides = "r" * (len(rows[0]) - len(_PLACE)) + "lrr"
+        wide = self._listing(
+            [[*row, f] for row, f in zip(rows, ["capture filter", *filters], strict=True)], sides + "l"
         )
-    return table
+        if widest(wide) <= self._inner:
+            return ["", self._paint(title, "bold"), *wide]
+        heading, *lines = self._listing(rows, sides)
+        pairs = [text for line, f in zip(lines, filters, strict=True) for text in (line, INDENT * 3 + f)]
+        return ["", self._paint(f"{title}, each with the capture filter of its connection", "bold"), heading, *pairs]
+
+    def _listing(self, rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+        heading, *lines = columns(rows, sides)
+        return [self._paint(heading, "dim"), *lines]
 
 
-def plain(text: str) -> str:
-    """Write text without characters beyond ASCII, for outputs that have none."""
-    for fancy, simple in (("µ", "u"), ("–", "-"), ("≤", "<="), ("−", "-"), ("…", "..."), ("\u202f", ","), ("∞", "inf")):
-        text = text.replace(fancy, simple)
-    return text.encode("ascii", "replace").decode()
+_PLACE = ("arrived", "after start", "connection")
+
+
+def _endpoint(service: Facts) -> str:
+    address, port = service["server_address"], service["server_port"]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{units.count(n)} {thing}{'' if n == 1 else 's'}"
+
+
+def _round(ns: int) -> str:
+    """Write a duration that is a round number without its zeros: ``5 µs``, not ``5.00 µs``."""
+    return re.sub(r"(\.\d*?)0+ ", lambda found: f"{found[1].rstrip('.')} ", units.duration(ns))
+
+
+def _is_quantile(name: str) -> bool:
+    return name.startswith("p") and name.endswith("_ns")
+
+
+def _spread(d: Facts) -> list[Piece]:
+    """Tell a distribution, each number apart."""
+    pieces = [Piece(f"{name.removesuffix('_ns')} {units.duration(d[name])}") for name in d if _is_quantile(name)]
+    pieces += [Piece(f"max {units.duration(d['max_ns'])}"), Piece(f"mean {units.duration(d['mean_ns'])}")]
+    return pieces if d["is_exact"] else [*pieces, Piece("(quantiles within 1 %)")]

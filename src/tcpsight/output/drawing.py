@@ -1,0 +1,137 @@
+"""Pictures made of characters: bars, sparklines, columns that line up, lines that wrap between facts.
+
+Widths are counted in characters before any colour is added; nothing is ever cut off, a line that has no room is
+longer than the screen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+ASCII_BLOCKS = " .:-=+*#@"
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+# SGR parameters (ECMA-48 §8.3.117).
+_COLOR = re.compile(r"\x1b\[[\d;]*m")
+STYLES = {"bold": "1", "dim": "2", "red": "1;31", "yellow": "33", "cyan": "36", "title": "1;36"}
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a page is shown on.
+
+    Attributes
+    ----------
+    width : int
+        Characters per line.
+    has_color : bool
+        Whether it understands colours.
+    has_unicode : bool
+        Whether it shows block characters and µ.
+    """
+
+    width: int = 100
+    has_color: bool = False
+    has_unicode: bool = True
+
+    def paint(self, text: str, style: str | None) -> str:
+        """Colour a text, if the screen can."""
+        return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if style and text and self.has_color else text
+
+    def bar(self, value: int, most: int, width: int) -> str:
+        """Draw a bar that is `width` long for `most`; what is not zero shows."""
+        eighths = round(value * width * 8 / most) if most else 0
+        eighths = max(eighths, 1) if value else 0
+        if not self.has_unicode:
+            return "#" * -(-eighths // 8)
+        return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+
+    def sparkline(self, values: Sequence[float]) -> str:
+        """Draw one character per value, the highest for the greatest; a blank means nothing at all."""
+        blocks = BLOCKS if self.has_unicode else ASCII_BLOCKS
+        most = max(values, default=0)
+        if most <= 0:
+            return blocks[0] * len(values)
+        return "".join(blocks[min(-int(-v * 8 // most), 8) if v > 0 else 0] for v in values)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a line that is never broken.
+
+    Attributes
+    ----------
+    text : str
+        What it says.
+    style : str or None
+        One of `STYLES`.
+    """
+
+    text: str
+    style: str | None = None
+
+
+def wrapped(pieces: Sequence[Piece], width: int, screen: Screen, *, separator: str = ", ") -> list[str]:
+    """Set pieces side by side, as many as fit into each line."""
+    lines: list[str] = []
+    used = 0
+    for i, piece in enumerate(pieces):
+        tail = separator.rstrip() if i < len(pieces) - 1 else ""
+        text = screen.paint(piece.text, piece.style) + tail
+        length = len(piece.text) + len(tail)
+        gap = len(separator) - len(separator.rstrip())
+        if lines and used + gap + length <= width:
+            lines[-1] += " " * gap + text
+            used += gap + length
+        else:
+            lines.append(text)
+            used = length
+    return lines
+
+
+def columns(rows: Sequence[Sequence[str]], sides: str, *, gap: int = 2) -> list[str]:
+    """Line up cells.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of str
+        The cells.
+    sides : str
+        For each column ``l`` (left) or ``r`` (right).
+    gap : int
+        Blanks between columns.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [c.rjust(w) if s == "r" else c.ljust(w) for c, w, s in zip(row, widths, sides, strict=True)]
+        lines.append((" " * gap).join(cells).rstrip())
+    return lines
+
+
+def beside(left: Sequence[str], right: Sequence[str], gap: int) -> list[str]:
+    """Put two blocks of lines side by side."""
+    width = widest(left) + gap
+    pairs = zip_longest(left, right, fillvalue="")
+    return [(one + " " * (width - _length(one)) + two).rstrip() for one, two in pairs]
+
+
+def widest(lines: Sequence[str]) -> int:
+    """Give how many characters the longest line shows."""
+    return max(map(_length, lines), default=0)
+
+
+def _length(line: str) -> int:
+    return len(_COLOR.sub("", line))
+
+
+def plain(text: str) -> str:
+    """Write text without characters beyond ASCII, for outputs that have none."""
+    fancy = {"µ": "u", "–": "-", "−": "-", "…": "...", "\u202f": ",", "∞": "inf", "→": "->"}
+    for character, simple in fancy.items():
+        text = text.replace(character, simple)
+    return text.encode("ascii", "replace").decode()
