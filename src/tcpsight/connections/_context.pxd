@@ -3,7 +3,9 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 from tcpsight.connections._slots cimport Slots
-from tcpsight.connections._state cimport BEYOND_HANDSHAKE, RESET_BY_CLIENT, RESET_BY_SERVER, SAW_FIN, State
+from tcpsight.connections._state cimport (
+    BEYOND_HANDSHAKE, PENDING_SYN, RESET_BY_CLIENT, RESET_BY_SERVER, SAW_FIN, State,
+)
 from tcpsight.tables cimport REASON_TIME_BACKWARDS, REASON_TIME_JUMP, Header
 
 cdef enum:
@@ -41,6 +43,7 @@ cdef struct Context:
     int64_t candidate_frame
     int64_t candidate_connection
     uint32_t candidate_slot
+    bint candidate_is_held  # its segment is a SYN whose connection is not known yet
     bint has_clock
     bint has_candidate
     bint failed
@@ -65,6 +68,11 @@ cdef inline void note(Context *x, int reason, int64_t frame_number, int64_t byte
         row[2] = frame_number
 
 
+cdef inline void note_again(Context *x, int reason, int64_t count) noexcept nogil:
+    """Count further occurrences; the first frame was noted."""
+    x.counts[3 * reason] += count
+
+
 cdef inline void *next_row(Context *x, Rows *rows, size_t size) noexcept nogil:
     """Room for one more row, zeroed; NULL and `failed` if memory is out."""
     cdef int64_t capacity
@@ -86,45 +94,61 @@ cdef inline void *next_row(Context *x, Rows *rows, size_t size) noexcept nogil:
 # --- time -------------------------------------------------------------------------------------------------------
 
 
+cdef inline bint is_jump_to(const Context *x, int64_t t) noexcept nogil:
+    return t > x.clock and <uint64_t>t - <uint64_t>x.clock > JUMP_S * NS_PER_S
+
+
 cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
     """Move capture time. True if this header's time is a jump that the next one has yet to confirm."""
     cdef int64_t t = h.time_ns
-    if not x.has_clock:
-        x.has_clock = True
-        x.clock = x.previous_ns = t
-        return False
     if t < x.previous_ns:
         note(x, REASON_TIME_BACKWARDS, h.frame_number, 0)
     x.previous_ns = t
-    if t > x.clock and <uint64_t>t - <uint64_t>x.clock > JUMP_S * NS_PER_S:
-        if not x.has_candidate or t < x.candidate_ns - <int64_t>(JUMP_S * NS_PER_S):
-            if x.has_candidate:
-                note(x, REASON_TIME_JUMP, x.candidate_frame, 0)
-            x.has_candidate = True
-            x.candidate_ns = t
-            x.candidate_frame = h.frame_number
-            x.candidate_connection = 0
-            return True
-        accept_candidate(x)
-    elif x.has_candidate:
-        note(x, REASON_TIME_JUMP, x.candidate_frame, 0)
-        x.has_candidate = False
+    if not x.has_clock:
+        x.has_clock = True
+        x.clock = t
+        return False
+    if x.has_candidate:
+        # Confirmed by a time that is not more than an hour before it.
+        if is_jump_to(x, t) and (t >= x.candidate_ns or x.candidate_ns - t <= <int64_t>(JUMP_S * NS_PER_S)):
+            accept_candidate(x)
+        else:
+            reject_candidate(x)
+    if is_jump_to(x, t):
+        x.has_candidate = True
+        x.candidate_ns = t
+        x.candidate_frame = h.frame_number
+        x.candidate_connection = 0
+        return True
     if t > x.clock:
         x.clock = t
     return False
+
+
+cdef inline void reject_candidate(Context *x) noexcept nogil:
+    note(x, REASON_TIME_JUMP, x.candidate_frame, 0)
+    x.has_candidate = False
 
 
 cdef inline void accept_candidate(Context *x) noexcept nogil:
     cdef State *c
     x.has_candidate = False
     x.clock = x.candidate_ns
-    if x.candidate_connection:
-        c = &x.slots.states[x.candidate_slot]
-        if c.connection_id == x.candidate_connection:
-            if x.candidate_ns > c.last_ns:
-                c.last_ns = x.candidate_ns
-            # Its time-out runs from the jump, whose row this segment is.
-            c.active_ns = x.candidate_ns
+    if not x.candidate_connection:
+        return
+    c = &x.slots.states[x.candidate_slot]
+    if c.connection_id == x.candidate_connection:
+        touch(c, x.candidate_ns, x.candidate_is_held)
+        # Its time-out runs from the jump, whose row this segment is.
+        c.active_ns = x.candidate_ns
+
+
+cdef inline void touch(State *c, int64_t time_ns, bint is_held) noexcept nogil:
+    """Note the time of a segment."""
+    if time_ns > c.last_ns:
+        c.last_ns = time_ns
+    if c.flags & PENDING_SYN and not is_held and time_ns > c.before_pending_ns:
+        c.before_pending_ns = time_ns
 
 
 cdef inline int timer_class(const State *c) noexcept nogil:

@@ -1,59 +1,81 @@
-# Frames captured twice: the same segment seen on two interfaces, or copied by a mirror port.
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from tcpsight.connections._state cimport RING, Stream
-from tcpsight.tables cimport OPTION_TIMESTAMPS, Header
+# Frames captured twice: on another interface (``-i any``, a bond), or from a mirror port that shows both ways.
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from tcpsight.connections._sequence cimport PLAUSIBLE, to_offset
+from tcpsight.connections._state cimport HAS_BASE, PROBE_PENDING, RING, Stream
+from tcpsight.tables cimport FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, Header
 
 cdef enum:
-    # What a segment turned out to be besides its kind.
     FOUND_NOTHING = 0
     FOUND_DUPLICATE = 1
     FOUND_AMBIGUOUS = 2
 
 cdef enum:
-    # A copy of a frame on the same interface arrives within this time (DESIGN: capture duplicate).
+    # A copy on the same interface arrives within this time. The fastest retransmissions take longer: Linux waits
+    # for at least 200 ms, a tail loss probe for two round trips.
     DUPLICATE_NS = 1000000
 
 
 cdef inline uint32_t fingerprint(const Header *h) noexcept nogil:
-    """A hash of everything in the header that a capture duplicate repeats; the TTL may differ.
+    """A hash, never 0, of everything in the header that a capture duplicate repeats; the TTL may differ.
 
     Cheap on purpose: only segments that bring nothing new are ever compared, each with the last few of its stream.
     """
-    cdef uint32_t x = h.sequence_number * 0x9E3779B1u + h.acknowledgment_number * 0x85EBCA77u
-    x ^= (<uint32_t>h.ip_id << 16) | h.checksum
-    x ^= h.options_hash + <uint32_t>h.payload_bytes * 0xC2B2AE3Du
-    return (x ^ (x >> 15)) + ((<uint32_t>h.flags << 16) | h.window) * 0x27D4EB2Fu
+    cdef uint64_t a = (<uint64_t>h.sequence_number << 32) | h.acknowledgment_number
+    cdef uint64_t b = (
+        (<uint64_t>h.ip_id << 48) | (<uint64_t>h.checksum << 32) | (<uint64_t>h.flags << 16) | h.window
+    )
+    cdef uint64_t c = (<uint64_t>h.options_hash << 32) | <uint32_t>h.payload_bytes
+    a = a * 0x9E3779B97F4A7C15ull + b * 0xD6E8FEB86659FD93ull + c * 0x94D049BB133111EBull
+    return <uint32_t>(a >> 32) | 1
 
 
 cdef inline void remember(Stream *s, const Header *h, uint32_t mark) noexcept nogil:
     """Keep what a later copy of this segment would be recognised by."""
     s.ring_print[s.ring_at] = mark
-    s.ring_time[s.ring_at] = <uint32_t>(<uint64_t>h.time_ns & 0xFFFFFFFFu)
+    s.ring_time[s.ring_at] = <uint32_t>(<uint64_t>h.time_ns & 0xFFFFFFFFull)
+    s.ring_era[s.ring_at] = <uint8_t>((<uint64_t>h.time_ns >> 32) & 0xFF)
     s.ring_interface[s.ring_at] = <uint8_t>(h.interface_id & 0xFF)
     s.ring_at = (s.ring_at + 1) & (RING - 1)
 
 
-cdef inline int look_for_duplicate(Stream *s, const Header *h, bint may_repeat) noexcept nogil:
-    """Remember this segment, and tell whether it was captured already.
+cdef inline bint may_repeat(const Stream *s, const Header *h) noexcept nogil:
+    """Whether this could be a copy of a segment seen before: false for the next bytes of the stream, the usual case."""
+    cdef int64_t ahead
+    if h.payload_bytes == 0 or h.flags & (FLAG_RST | FLAG_SYN) or not s.flags & HAS_BASE or s.flags & PROBE_PENDING:
+        return True
+    ahead = to_offset(s, h.sequence_number) - s.next_offset
+    return ahead < 0 or ahead > PLAUSIBLE
 
-    `may_repeat` is false for a segment whose first byte is new: it can't be a copy of anything.
-    """
-    cdef uint32_t now = <uint32_t>(<uint64_t>h.time_ns & 0xFFFFFFFFu)
-    cdef uint32_t mark = fingerprint(h)
+
+cdef inline bint is_close(const Stream *s, int i, int64_t time_ns) noexcept nogil:
+    """Whether the remembered segment i was captured within DUPLICATE_NS of this time (modulo 2**40 ns, 18 minutes)."""
+    cdef uint64_t then = (<uint64_t>s.ring_era[i] << 32) | s.ring_time[i]
+    cdef uint64_t apart = (<uint64_t>time_ns - then) & 0xFFFFFFFFFFull
+    return apart <= DUPLICATE_NS or 0x10000000000ull - apart <= DUPLICATE_NS
+
+
+cdef inline int find_repeated(const Stream *s, const Header *h, uint32_t mark) noexcept nogil:
     cdef int i, found = FOUND_NOTHING
-    if may_repeat:
-        for i in range(RING):
-            if s.ring_print[i] != mark or s.segments <= i:
-                continue
-            if s.ring_interface[i] != <uint8_t>(h.interface_id & 0xFF):
-                found = FOUND_DUPLICATE
-            elif now - s.ring_time[i] <= DUPLICATE_NS or s.ring_time[i] - now <= DUPLICATE_NS:
-                # Without an IP ID or timestamps a copy looks like the same segment sent again.
-                if h.ip_id != 0 or h.options & OPTION_TIMESTAMPS:
-                    found = FOUND_DUPLICATE
-                else:
-                    found = FOUND_AMBIGUOUS
-            break
-    if found != FOUND_DUPLICATE:
-        remember(s, h, mark)
+    for i in range(RING):
+        if s.ring_print[i] != mark:
+            continue
+        if s.ring_interface[i] != <uint8_t>(h.interface_id & 0xFF):
+            return FOUND_DUPLICATE
+        if is_close(s, i, h.time_ns):
+            # Without an IP ID or timestamps a copy looks like the same segment sent again.
+            if h.ip_id != 0 or h.options & OPTION_TIMESTAMPS:
+                return FOUND_DUPLICATE
+            found = FOUND_AMBIGUOUS
+    return found
+
+
+cdef inline int look_for_duplicate(Stream *s, const Header *h) noexcept nogil:
+    """Tell whether this segment was captured already; remember it if not."""
+    cdef uint32_t mark = fingerprint(h)
+    cdef int found = FOUND_NOTHING
+    if may_repeat(s, h):
+        found = find_repeated(s, h, mark)
+        if found == FOUND_DUPLICATE:
+            return found
+    remember(s, h, mark)
     return found

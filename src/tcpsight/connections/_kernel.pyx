@@ -1,22 +1,29 @@
 # cython: language_level=3
-"""The loop over segments: find the connection, open and end connections, apply the rules of `_rules`.
+"""The loop over segments: find the connection, open and end connections, apply the rules.
 
-What fails can fail only before the loop (`reserve`) or while rows are handed out (`failed`).
+What fails can fail only before the loop (`reserve_…`) or while rows are handed out (`failed`).
 """
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
-from tcpsight.connections._context cimport Context, Server, accept_candidate, advance_clock, deadline_of, note, timer_class
+from tcpsight.connections._context cimport (
+    Context, Server, accept_candidate, advance_clock, deadline_of, note, reject_candidate, timer_class, touch,
+)
 from tcpsight.connections._duplicates cimport FOUND_AMBIGUOUS, FOUND_DUPLICATE, look_for_duplicate
-from tcpsight.connections._lifecycle cimport end_connection, expire, file_deadline, on_syn, open_connection, role_of
+from tcpsight.connections._handshake cimport acknowledges_syn, awaits_answer, is_reset_valid, take_reset
+from tcpsight.connections._lifecycle cimport end_connection, expire, file_deadline, open_connection, role_of
+from tcpsight.connections._reuse cimport HOLD, IGNORE, OPEN_ANOTHER, hold_syn, on_syn
 from tcpsight.connections._rules cimport (
-    is_reset_valid, take_acknowledgment, take_reset, take_sequence, take_usual, take_window,
+    GAVE_UP_HOLE, NOT_BELIEVED, take_acknowledgment, take_sequence, take_usual, take_window,
 )
 from tcpsight.connections._sequence cimport to_offset
-from tcpsight.connections._slots cimport find, header_hash, look_ahead, prefetch, release, reserve, same_address
-from tcpsight.connections._state cimport (
-    APPROXIMATE, BEYOND_HANDSHAKE, HAS_BASE, UNSEQUENCED, State, Stream,
+from tcpsight.connections._slots cimport (
+    direction_of, find, header_hash, look_ahead, prefetch, release, reserve_holes, reserve_slots,
 )
+from tcpsight.connections._state cimport (
+    APPROXIMATE, BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, NO_OPENER, SETTLED, UNSEQUENCED, State, Stream,
+)
+from tcpsight.connections._timers cimport reserve_timers
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_NEW, OPTION_UNSEQUENCED, REASON_AMBIGUOUS_DUPLICATE,
     REASON_CAPTURE_DUPLICATE, REASON_HOLE_OVERFLOW, REASON_RESET_OUTSIDE_WINDOW, REASON_SEGMENT_OUTSIDE_WINDOW,
@@ -27,71 +34,6 @@ cdef enum:
     LOOK_AHEAD = 32         # headers whose state is fetched together
 
 
-cdef inline void take_unsequenced(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
-    """Text that shows lengths only: bytes are taken to come in order, once."""
-    cdef Stream *s = &c.streams[d]
-    c.flags |= UNSEQUENCED | BEYOND_HANDSHAKE
-    s.segments += 1
-    g.offset = s.next_offset
-    g.new_bytes = h.payload_bytes
-    g.window_bytes = -1
-    s.next_offset += h.payload_bytes
-    note(x, REASON_UNSEQUENCED, h.frame_number, 0)
-
-
-cdef inline bint may_repeat(const Stream *s, const Header *h) noexcept nogil:
-    """Whether this could be a copy of a segment seen before: false for the next bytes of the stream, the usual case."""
-    if h.payload_bytes == 0 or not s.flags & HAS_BASE:
-        return True
-    return to_offset(s, h.sequence_number) < s.next_offset
-
-
-cdef void take_segment(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
-    """Apply one segment to its connection."""
-    cdef Stream *s = &c.streams[d]
-    cdef int found, result
-    found = look_for_duplicate(s, h, may_repeat(s, h))
-    if found == FOUND_DUPLICATE:
-        g.kind = KIND_DUPLICATE
-        g.window_bytes = -1
-        if s.flags & HAS_BASE:
-            g.offset = to_offset(s, h.sequence_number)
-        c.duplicates += 1
-        note(x, REASON_CAPTURE_DUPLICATE, h.frame_number, 0)
-        return
-    if found == FOUND_AMBIGUOUS:
-        note(x, REASON_AMBIGUOUS_DUPLICATE, h.frame_number, 0)
-    s.segments += 1
-    if h.flags & FLAG_RST:
-        take_rst(x, c, d, h, g)
-        return
-    result = take_sequence(&x.slots, c, d, h, g)
-    if result & 2:
-        note(x, REASON_SEGMENT_OUTSIDE_WINDOW, h.frame_number, 0)
-        if g.offset == INT64_MIN:
-            g.window_bytes = -1
-            return
-    if h.flags & FLAG_ACK:
-        result |= take_acknowledgment(&x.slots, c, d, h, g)
-    take_window(c, d, h, g)
-    if not h.flags & FLAG_SYN:
-        c.flags |= BEYOND_HANDSHAKE
-    if result & 1:
-        c.flags |= APPROXIMATE
-        note(x, REASON_HOLE_OVERFLOW, h.frame_number, 0)
-
-
-cdef inline void take_rst(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
-    g.window_bytes = -1
-    if not is_reset_valid(c, d, h):
-        c.ignored_resets += 1
-        note(x, REASON_RESET_OUTSIDE_WINDOW, h.frame_number, 0)
-        return
-    take_reset(c, d)
-    if c.streams[d].flags & HAS_BASE:
-        g.offset = to_offset(&c.streams[d], h.sequence_number)
-
-
 cdef inline void begin_row(Segment *g, const Header *h) noexcept nogil:
     g.frame_number = h.frame_number
     g.time_ns = h.time_ns
@@ -100,61 +42,143 @@ cdef inline void begin_row(Segment *g, const Header *h) noexcept nogil:
     g.payload_bytes = h.payload_bytes
     g.new_bytes = 0
     g.new_at = 0
+    g.window_bytes = -1
     g.flags = h.flags
     g.kind = KIND_NEW
+
+
+cdef inline void take_unsequenced(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+    """Text that shows lengths only: bytes are taken to come in order, once."""
+    cdef Stream *s = &c.streams[d]
+    c.flags |= UNSEQUENCED | BEYOND_HANDSHAKE
+    s.segments += 1
+    g.offset = s.next_offset
+    g.new_bytes = h.payload_bytes
+    s.next_offset += h.payload_bytes
+    note(x, REASON_UNSEQUENCED, h.frame_number, 0)
+
+
+cdef inline void take_duplicate(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+    cdef Stream *s = &c.streams[d]
+    g.kind = KIND_DUPLICATE
+    if s.flags & HAS_BASE:
+        g.offset = to_offset(s, h.sequence_number)
+    c.duplicates += 1
+    note(x, REASON_CAPTURE_DUPLICATE, h.frame_number, 0)
+
+
+cdef inline void take_rst(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+    if not is_reset_valid(c, d, h):
+        c.ignored_resets += 1
+        note(x, REASON_RESET_OUTSIDE_WINDOW, h.frame_number, 0)
+        return
+    take_reset(c, d, awaits_answer(c, d))
+    if c.streams[d].flags & HAS_BASE:
+        g.offset = to_offset(&c.streams[d], h.sequence_number)
+
+
+cdef inline void take_segment(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+    """Apply one segment, no copy, to its connection."""
+    cdef int result = NOT_BELIEVED
+    if h.flags & FLAG_RST:
+        take_rst(x, c, d, h, g)
+        return
+    # An answer to something else than the SYN: an old connection's challenge ACK (RFC 9293 §3.10.7.4), a late SYN-ACK.
+    if not awaits_answer(c, d) or acknowledges_syn(c, d, h) or h.flags & (FLAG_SYN | FLAG_ACK) == FLAG_SYN:
+        result = take_sequence(&x.slots, c, d, h, g)
+    if result & NOT_BELIEVED:
+        note(x, REASON_SEGMENT_OUTSIDE_WINDOW, h.frame_number, 0)
+        if g.offset == INT64_MIN:
+            return
+    if h.flags & FLAG_ACK:
+        result |= take_acknowledgment(&x.slots, c, d, h, g)
+    take_window(c, d, h, g)
+    if not h.flags & FLAG_SYN:
+        c.flags |= BEYOND_HANDSHAKE
+        if c.flags & COMPLETE or c.opener == NO_OPENER:
+            c.flags |= SETTLED
+    if result & GAVE_UP_HOLE:
+        c.flags |= APPROXIMATE
+        note(x, REASON_HOLE_OVERFLOW, h.frame_number, 0)
+
+
+cdef inline int64_t choose(
+    Context *x, const Header *h, uint32_t hash, int32_t position, int *d, int *verdict
+) noexcept nogil:
+    """The slot that this header belongs to, opened if need be, and its direction.
+
+    `verdict` becomes HOLD or IGNORE where the header is no part of what that slot knows.
+    """
+    cdef bint from_client
+    cdef uint8_t role
+    cdef int64_t chosen, slot = find(&x.slots, h, hash, d)
+    if slot >= 0 and h.flags & (FLAG_SYN | FLAG_RST) == FLAG_SYN and not h.options & OPTION_UNSEQUENCED:
+        chosen = on_syn(x, slot, d[0], h, position)
+        if chosen == HOLD or chosen == IGNORE:
+            verdict[0] = <int>chosen
+            return slot
+        slot = chosen
+    elif slot >= 0:
+        return slot
+    if slot == OPEN_ANOTHER:
+        role = role_of(x, h, &from_client)
+        slot = open_connection(x, h, hash, position, from_client, role)
+    d[0] = direction_of(&x.slots.states[slot], h)
+    return slot
+
+
+cdef inline void apply(Context *x, State *c, int d, const Header *h, Segment *g, int verdict) noexcept nogil:
+    cdef int found
+    if h.options & OPTION_UNSEQUENCED or c.flags & UNSEQUENCED:
+        take_unsequenced(x, c, d, h, g)
+        return
+    if take_usual(c, d, h, g):
+        return
+    found = look_for_duplicate(&c.streams[d], h)
+    if found == FOUND_DUPLICATE:
+        take_duplicate(x, c, d, h, g)
+        return
+    if found == FOUND_AMBIGUOUS:
+        note(x, REASON_AMBIGUOUS_DUPLICATE, h.frame_number, 0)
+    c.streams[d].segments += 1
+    if verdict == HOLD:
+        hold_syn(x, c, d, h, g)
+    elif verdict == IGNORE:
+        note(x, REASON_SEGMENT_OUTSIDE_WINDOW, h.frame_number, 0)
+    else:
+        take_segment(x, c, d, h, g)
 
 
 cdef void track(Context *x, const Header *h, uint32_t hash, Segment *g, int32_t position) noexcept nogil:
     """Everything that one header causes."""
     cdef bint is_jump = advance_clock(x, h)
-    cdef bint from_client, unsequenced = (h.options & OPTION_UNSEQUENCED) != 0
-    cdef bint is_syn = h.flags & (FLAG_SYN | FLAG_RST) == FLAG_SYN and not unsequenced
-    cdef int d = 0
-    cdef int64_t slot, found
-    cdef uint8_t role
+    cdef int d = 0, verdict = 0
+    cdef uint32_t slot
     cdef State *c
     if x.slots.timer_count and x.slots.timers[0].deadline < x.clock:
         expire(x, position)
-    slot = found = find(&x.slots, h, hash, &d)
-    if slot >= 0 and is_syn:
-        slot = on_syn(x, slot, d, h, position)
-        if slot >= 0:
-            d = 0 if same_sender(&x.slots.states[slot], h) else 1
-    if slot == -1:
-        role = role_of(x, h, &from_client)
-        slot = open_connection(x, h, hash, position, from_client, role)
-        d = 0 if from_client else 1
+    slot = <uint32_t>choose(x, h, hash, position, &d, &verdict)
+    c = &x.slots.states[slot]
     begin_row(g, h)
-    if slot == -2:
-        slot = found
-        c = &x.slots.states[slot]
-        c.streams[d].segments += 1
-        g.window_bytes = -1
-        note(x, REASON_SEGMENT_OUTSIDE_WINDOW, h.frame_number, 0)
-    else:
-        c = &x.slots.states[slot]
-        if unsequenced:
-            take_unsequenced(x, c, d, h, g)
-        elif not take_usual(c, d, h, g):
-            take_segment(x, c, d, h, g)
+    apply(x, c, d, h, g, verdict)
     g.connection_id = c.connection_id
-    g.slot = <uint32_t>slot
+    g.slot = slot
     g.direction = <uint8_t>d
-    settle(x, c, <uint32_t>slot, h.time_ns, is_jump)
+    if g.kind != KIND_DUPLICATE:
+        settle(x, c, slot, h.time_ns, is_jump, verdict == HOLD)
 
 
-cdef inline bint same_sender(const State *c, const Header *h) noexcept nogil:
-    return h.source_port == c.client_port and same_address(h.source_address, c.client_address)
-
-
-cdef inline void settle(Context *x, State *c, uint32_t slot, int64_t time_ns, bint is_jump) noexcept nogil:
+cdef inline void settle(
+    Context *x, State *c, uint32_t slot, int64_t time_ns, bint is_jump, bint is_held
+) noexcept nogil:
     """Times and time-outs after a segment."""
     c.active_ns = x.clock
     if is_jump:
         x.candidate_slot = slot
         x.candidate_connection = c.connection_id
-    elif time_ns > c.last_ns:
-        c.last_ns = time_ns
+        x.candidate_is_held = is_held
+    else:
+        touch(c, time_ns, is_held)
     if c.filed_class != timer_class(c) and c.filed_deadline > deadline_of(x, c):
         file_deadline(x, c, slot)
 
@@ -183,6 +207,7 @@ cdef class Tracker:
         cdef int i
         memset(&self.x, 0, sizeof(Context))
         self.x.slots.hole_free = -1
+        self.x.previous_ns = INT64_MIN
         self.x.slots.seed = seed
         for i in range(3):
             self.x.timeouts[i] = timeouts[i]
@@ -218,20 +243,36 @@ cdef class Tracker:
         cdef int64_t limit = INT64_MIN if until_ns is None else until_ns
         if headers.shape[0] != n * <int64_t>sizeof(Header) or segments.shape[0] < n * <int64_t>sizeof(Segment):
             raise ValueError("row buffers do not fit")
-        if counts.shape[0] != REASONS or counts.shape[1] != 3:
-            raise ValueError("counts do not fit")
-        if reserve(&self.x.slots, n):
+        self._bind(counts)
+        # A segment opens at most one connection, needs at most two hole blocks, and files at most four deadlines.
+        if (
+            reserve_slots(&self.x.slots, n)
+            or reserve_holes(&self.x.slots, 2 * n)
+            or reserve_timers(&self.x.slots, 4 * n)
+        ):
             raise MemoryError("no memory for more open connections")
-        self.x.counts = &counts[0, 0]
-        self.x.boundaries.count = self.x.connections.count = 0
         with nogil:
             if n:
                 self._loop(<const Header *>&headers[0], <Segment *>&segments[0], n)
-            if limit != INT64_MIN and (not self.x.has_clock or limit > self.x.clock):
-                self.x.has_clock = True
-                self.x.clock = limit
-                expire(&self.x, <int32_t>n)
+            if limit != INT64_MIN:
+                self._advance(limit, <int32_t>n)
         return self._rows()
+
+    cdef _bind(self, int64_t[:, ::1] counts):
+        if counts.shape[0] != REASONS or counts.shape[1] != 3:
+            raise ValueError("counts do not fit")
+        self.x.counts = &counts[0, 0]
+        self.x.boundaries.count = self.x.connections.count = 0
+
+    cdef void _advance(self, int64_t until_ns, int32_t position) noexcept nogil:
+        """Capture time is known to have come this far."""
+        cdef Context *x = &self.x
+        if x.has_candidate and until_ns >= x.candidate_ns:
+            accept_candidate(x)
+        if not x.has_clock or until_ns > x.clock:
+            x.has_clock = True
+            x.clock = until_ns
+        expire(x, position)
 
     cdef void _loop(self, const Header *headers, Segment *segments, int64_t n) noexcept nogil:
         cdef uint32_t hashes[LOOK_AHEAD]
@@ -253,10 +294,9 @@ cdef class Tracker:
         cdef int64_t *order
         cdef int64_t k = 0, i
         cdef uint32_t slot
-        self.x.counts = &counts[0, 0]
-        self.x.boundaries.count = self.x.connections.count = 0
+        self._bind(counts)
         if self.x.has_candidate:
-            accept_candidate(&self.x)
+            reject_candidate(&self.x)
         order = <int64_t *>malloc(2 * sizeof(int64_t) * (<int64_t>self.x.slots.open_count + 1))
         if order == NULL:
             raise MemoryError

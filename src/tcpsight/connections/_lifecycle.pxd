@@ -1,22 +1,21 @@
-# How connections open, end, time out, and make room for another between the same endpoints.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, INT64_MIN
+# How connections open, end and time out.
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 from tcpsight.connections._context cimport (
-    ENDED, EPHEMERAL_PORT, LONG_IDLE_S, NS_PER_S, Context, deadline_of, next_row, note, timer_class,
+    ENDED, EPHEMERAL_PORT, Context, deadline_of, next_row, note, note_again, timer_class,
 )
-from tcpsight.connections._sequence cimport missing_bytes, set_base
-from tcpsight.connections._slots cimport (
-    give_slot, holes_of, insert, pop_timer, push_timer, same_address, state_hash, take_slot,
-)
+from tcpsight.connections._sequence cimport missing_bytes
+from tcpsight.connections._slots cimport give_slot, holes_of, insert, same_address, take_slot
 from tcpsight.connections._state cimport (
-    APPROXIMATE, BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, PENDING_SYN, REFUSED, RESET_BY_CLIENT,
-    RESET_BY_SERVER, SAW_FIN, SAW_SYN_ACK, SCALE_KNOWN, UNSEQUENCED, State, Stream,
+    APPROXIMATE, BEYOND_HANDSHAKE, HAS_ISN, NO_OPENER, PENDING_SYN, REFUSED, RESET_BY_CLIENT, RESET_BY_SERVER, SAW_FIN,
+    SAW_SYN_ACK, UNSEQUENCED, Hole, State, Stream,
 )
+from tcpsight.connections._timers cimport pop_timer, push_timer
 from tcpsight.tables cimport (
-    BOUNDARY_ENDED, BOUNDARY_OPENED, FLAG_ACK, FLAG_SYN, OPTION_CUT, OPTION_TIMESTAMPS, OPTION_UNSEQUENCED,
-    OPTION_WINDOW_SCALE, REASON_CAPTURE_GAP, ROLE_FIRST, ROLE_OPTION, ROLE_PORT, ROLE_SYN, ROLE_SYN_ACK,
-    STATE_CLIENT_RESET, STATE_CLOSED, STATE_HALF_CLOSED, STATE_HANDSHAKING, STATE_OPEN, STATE_REFUSED,
-    STATE_SERVER_RESET, STATE_UNANSWERED, Boundary, Connection, Header,
+    BOUNDARY_ENDED, BOUNDARY_OPENED, FLAG_ACK, FLAG_SYN, OPTION_UNSEQUENCED, REASON_CAPTURE_GAP,
+    REASON_SEGMENT_OUTSIDE_WINDOW, ROLE_FIRST, ROLE_OPTION, ROLE_PORT, ROLE_SYN, ROLE_SYN_ACK, STATE_CLIENT_RESET,
+    STATE_CLOSED, STATE_HALF_CLOSED, STATE_HANDSHAKING, STATE_OPEN, STATE_REFUSED, STATE_SERVER_RESET,
+    STATE_UNANSWERED, Boundary, Connection, Header,
 )
 
 cdef inline bint is_server(const Context *x, const uint8_t *address, uint16_t port, uint8_t ip_version) noexcept nogil:
@@ -80,7 +79,6 @@ cdef inline uint32_t open_connection(
 ) noexcept nogil:
     cdef uint32_t slot = take_slot(&x.slots)
     cdef State *c = &x.slots.states[slot]
-    cdef Boundary *b
     cdef int d
     if from_client:
         memcpy(c.client_address, h.source_address, 16)
@@ -95,7 +93,8 @@ cdef inline uint32_t open_connection(
     c.connection_id = h.frame_number
     c.start_ns = c.last_ns = h.time_ns
     c.active_ns = x.clock
-    c.connect_ns = c.server_rtt_ns = c.client_rtt_ns = -1
+    c.connect_ns = c.rtt_ns[0] = c.rtt_ns[1] = -1
+    c.opener = NO_OPENER
     for d in range(2):
         c.streams[d].acked = INT64_MIN
         c.streams[d].hole_block = -1
@@ -105,10 +104,24 @@ cdef inline uint32_t open_connection(
     return slot
 
 
-cdef inline uint8_t state_of(const State *c) noexcept nogil:
-    cdef bint client_fin = (c.streams[0].flags & SAW_FIN) != 0
-    cdef bint server_fin = (c.streams[1].flags & SAW_FIN) != 0
-    if client_fin and server_fin:
+# --- the end ----------------------------------------------------------------------------------------------------
+
+
+cdef inline bint is_fin_inferred(Context *x, State *c, int d) noexcept nogil:
+    """Whether side d's FIN was acknowledged but not captured.
+
+    One acknowledged number at the very end of its stream is missing, and its peer closed: that was the FIN.
+    """
+    cdef Stream *s = &c.streams[d]
+    cdef const Hole *last
+    if s.flags & SAW_FIN or not c.streams[1 - d].flags & SAW_FIN or s.hole_count == 0 or s.acked < s.next_offset:
+        return False
+    last = holes_of(&x.slots, s) + s.hole_count - 1
+    return last.end == s.next_offset and last.start == s.next_offset - 1
+
+
+cdef inline uint8_t state_of(const State *c, bint both_closed) noexcept nogil:
+    if both_closed:
         return STATE_CLOSED
     if c.flags & REFUSED:
         return STATE_REFUSED
@@ -116,7 +129,7 @@ cdef inline uint8_t state_of(const State *c) noexcept nogil:
         return STATE_CLIENT_RESET
     if c.flags & RESET_BY_SERVER:
         return STATE_SERVER_RESET
-    if client_fin or server_fin:
+    if (c.streams[0].flags | c.streams[1].flags) & SAW_FIN:
         return STATE_HALF_CLOSED
     if not c.flags & BEYOND_HANDSHAKE:
         return STATE_HANDSHAKING if c.flags & SAW_SYN_ACK else STATE_UNANSWERED
@@ -157,25 +170,15 @@ cdef inline void fill_streams(Context *x, State *c, Connection *r) noexcept nogi
     r.server_gap_bytes = gap_bytes(x, c, server)
 
 
-cdef inline void end_connection(Context *x, uint32_t slot, int32_t position, int64_t at_ns) noexcept nogil:
-    """Give the connection's row and the slot back. `at_ns` is when it was given up, if it did not end itself."""
-    cdef State *c = &x.slots.states[slot]
-    cdef Connection *r = <Connection *>next_row(x, &x.connections, sizeof(Connection))
-    cdef Boundary *b = <Boundary *>next_row(x, &x.boundaries, sizeof(Boundary))
-    if r == NULL or b == NULL:
-        return
-    b.connection_id = r.connection_id = c.connection_id
-    b.time_ns = c.last_ns if timer_class(c) == ENDED else max(at_ns, c.last_ns)
-    b.slot = slot
-    b.position = position
-    b.boundary = BOUNDARY_ENDED
+cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed) noexcept nogil:
+    r.connection_id = c.connection_id
     memcpy(r.client_address, c.client_address, 16)
     memcpy(r.server_address, c.server_address, 16)
     r.client_port = c.client_port
     r.server_port = c.server_port
     r.ip_version = c.ip_version
     r.role_source = c.role_source
-    r.state = state_of(c)
+    r.state = state_of(c, both_closed)
     r.is_sequenced = not c.flags & UNSEQUENCED
     r.is_approximate = (c.flags & APPROXIMATE) != 0
     r.start_ns = c.start_ns
@@ -183,11 +186,48 @@ cdef inline void end_connection(Context *x, uint32_t slot, int32_t position, int
     r.duration_ns = c.last_ns - c.start_ns
     r.connect_attempts = c.connect_attempts
     r.connect_ns = c.connect_ns
-    r.server_handshake_rtt_ns = c.server_rtt_ns
-    r.client_handshake_rtt_ns = c.client_rtt_ns
+    r.server_handshake_rtt_ns = c.rtt_ns[1]
+    r.client_handshake_rtt_ns = c.rtt_ns[0]
     r.duplicates = c.duplicates
     r.ignored_resets = c.ignored_resets
     fill_streams(x, c, r)
+
+
+cdef inline bint conclude(Context *x, State *c) noexcept nogil:
+    """Judge what only the end can tell. True if both sides closed their streams."""
+    cdef int d
+    if c.flags & PENDING_SYN:
+        drop_pending(x, c)
+    for d in range(2):
+        if is_fin_inferred(x, c, d):
+            c.streams[d].hole_count -= 1
+            c.streams[d].next_offset -= 1
+            c.streams[d].flags |= SAW_FIN
+    return (c.streams[0].flags & c.streams[1].flags & SAW_FIN) != 0
+
+
+cdef inline void drop_pending(Context *x, State *c) noexcept nogil:
+    """The held SYN was never answered: it was not understood."""
+    c.flags &= ~PENDING_SYN
+    note(x, REASON_SEGMENT_OUTSIDE_WINDOW, c.pending_frame, 0)
+    note_again(x, REASON_SEGMENT_OUTSIDE_WINDOW, c.pending_count - 1)
+
+
+cdef inline void end_connection(Context *x, uint32_t slot, int32_t position, int64_t at_ns) noexcept nogil:
+    """Give the connection's row and the slot back. `at_ns` is when it was given up, if it did not end itself."""
+    cdef State *c = &x.slots.states[slot]
+    cdef Connection *r = <Connection *>next_row(x, &x.connections, sizeof(Connection))
+    cdef Boundary *b = <Boundary *>next_row(x, &x.boundaries, sizeof(Boundary))
+    cdef bint both_closed
+    if r == NULL or b == NULL:
+        return
+    both_closed = conclude(x, c)
+    b.connection_id = c.connection_id
+    b.time_ns = c.last_ns if timer_class(c) == ENDED else max(at_ns, c.last_ns)
+    b.slot = slot
+    b.position = position
+    b.boundary = BOUNDARY_ENDED
+    fill_row(x, c, r, both_closed)
     give_slot(&x.slots, slot)
 
 
@@ -212,113 +252,3 @@ cdef inline void expire(Context *x, int32_t position) noexcept nogil:
             push_timer(&x.slots, due, connection_id, slot)
         else:
             end_connection(x, slot, position, due)
-
-
-# --- reused ports -----------------------------------------------------------------------------------------------
-
-
-cdef inline bint begins_anew(const State *c, int d, const Header *h, int64_t clock) noexcept nogil:
-    """Whether this SYN (no ACK) starts another connection between the same endpoints at once."""
-    cdef const Stream *s = &c.streams[d]
-    if s.flags & HAS_ISN and s.isn == h.sequence_number:
-        return False
-    if not s.flags & HAS_ISN and s.flags & HAS_BASE and s.base == h.sequence_number + 1:
-        return False  # its own SYN, captured late
-    if (c.streams[0].flags | c.streams[1].flags) & SAW_FIN or c.flags & (RESET_BY_CLIENT | RESET_BY_SERVER):
-        return True
-    if not s.flags & HAS_ISN and not c.flags & BEYOND_HANDSHAKE and not c.flags & SAW_SYN_ACK:
-        return False  # simultaneous open: the other side's SYN
-    if not c.flags & BEYOND_HANDSHAKE:
-        return True
-    return clock > c.active_ns and <uint64_t>clock - <uint64_t>c.active_ns > LONG_IDLE_S * NS_PER_S
-
-
-cdef inline void keep_pending(State *c, int d, const Header *h) noexcept nogil:
-    """Remember a SYN that may start another connection, if it is answered."""
-    if c.flags & PENDING_SYN and c.pending_isn == h.sequence_number and c.pending_direction == d:
-        return
-    c.flags |= PENDING_SYN
-    c.pending_direction = <uint8_t>d
-    c.pending_frame = h.frame_number
-    c.pending_ns = h.time_ns
-    c.pending_isn = h.sequence_number
-    c.pending_value = h.timestamp_value
-    c.pending_options = h.options
-    c.pending_scale = h.window_scale
-
-
-cdef inline uint32_t open_pending(Context *x, uint32_t slot, const Header *h, int32_t position) noexcept nogil:
-    """The pending SYN was answered: the old connection is over, the new one began with that SYN."""
-    cdef State old = x.slots.states[slot]
-    cdef Header syn = h[0]
-    cdef State *c
-    cdef Stream *s
-    syn.frame_number = old.pending_frame
-    syn.time_ns = old.pending_ns
-    end_connection(x, slot, position, x.clock)
-    slot = open_connection(x, &syn, state_hash(&old, x.slots.seed), position, False, ROLE_SYN)
-    c = &x.slots.states[slot]
-    s = &c.streams[0]
-    s.isn = old.pending_isn
-    s.flags |= HAS_ISN
-    set_base(s, s.isn + 1)
-    s.segments = 1
-    if old.pending_options & OPTION_WINDOW_SCALE:
-        s.scale = old.pending_scale
-        s.flags |= HAS_SCALE | SCALE_KNOWN
-    elif not old.pending_options & OPTION_CUT:
-        s.flags |= SCALE_KNOWN
-    c.connect_attempts = 1
-    c.syn_first_ns = c.syn_last_ns = old.pending_ns
-    c.syn_first_value = c.syn_last_value = old.pending_value
-    c.syn_has_value = (old.pending_options & OPTION_TIMESTAMPS) != 0
-    return slot
-
-
-cdef inline bint is_answer_anew(const State *c, int d, const Header *h, int64_t clock) noexcept nogil:
-    """Whether this SYN-ACK starts another connection (its SYN was not captured)."""
-    cdef const Stream *s = &c.streams[d]
-    cdef const Stream *o = &c.streams[1 - d]
-    if s.flags & HAS_ISN:
-        if s.isn == h.sequence_number:
-            return False
-    elif s.flags & HAS_BASE and s.base == h.sequence_number + 1:
-        return False
-    elif not c.flags & (SAW_SYN_ACK | BEYOND_HANDSHAKE):
-        return False  # the answer to the SYN that opened it
-    if o.flags & HAS_ISN and h.acknowledgment_number == o.isn + 1:
-        return False  # a late answer to this connection's own SYN
-    if (c.streams[0].flags & c.streams[1].flags) & SAW_FIN or c.flags & (RESET_BY_CLIENT | RESET_BY_SERVER):
-        return True
-    return clock > c.active_ns and <uint64_t>clock - <uint64_t>c.active_ns > LONG_IDLE_S * NS_PER_S
-
-
-cdef inline int64_t on_syn(Context *x, int64_t slot, int d, const Header *h, int32_t position) noexcept nogil:
-    """Decide whose SYN or SYN-ACK this is: the slot to go on with, -1 to open a connection, -2 to ignore its number."""
-    cdef State *c = &x.slots.states[slot]
-    cdef Stream *s = &c.streams[d]
-    if h.flags & FLAG_ACK:
-        if (
-            c.flags & PENDING_SYN and c.pending_direction == 1 - d
-            and h.acknowledgment_number == c.pending_isn + 1
-        ):
-            return open_pending(x, <uint32_t>slot, h, position)
-        if is_answer_anew(c, d, h, x.clock):
-            end_connection(x, <uint32_t>slot, position, x.clock)
-            return -1
-        if s.flags & HAS_ISN and s.isn != h.sequence_number:
-            if c.flags & (BEYOND_HANDSHAKE | COMPLETE):
-                return -2
-            # The handshake is not over and the server chose again: the last word counts.
-            s.isn = h.sequence_number
-            set_base(s, s.isn + 1)
-        return slot
-    if begins_anew(c, d, h, x.clock):
-        end_connection(x, <uint32_t>slot, position, x.clock)
-        return -1
-    if s.flags & HAS_ISN and s.isn == h.sequence_number:
-        return slot
-    if not c.flags & BEYOND_HANDSHAKE or (not s.flags & HAS_ISN and s.flags & HAS_BASE and s.base == h.sequence_number + 1):
-        return slot
-    keep_pending(c, d, h)
-    return -2

@@ -15,6 +15,10 @@ cdef inline int64_t to_offset(const Stream *s, uint32_t sequence_number) noexcep
     return s.next_offset + <int64_t><int32_t>(sequence_number - expected)
 
 
+cdef inline bint is_plausible(const Stream *s, int64_t offset) noexcept nogil:
+    return s.next_offset - PLAUSIBLE <= offset <= s.next_offset + PLAUSIBLE
+
+
 cdef inline void set_base(Stream *s, uint32_t sequence_number) noexcept nogil:
     s.base = sequence_number
     s.next_offset = 0
@@ -42,10 +46,31 @@ cdef inline int add_hole(Stream *s, Hole *holes, int64_t start, int64_t end) noe
     return overflow
 
 
+cdef inline bint split_hole(Stream *s, Hole *holes, int i, int64_t left, int64_t right) noexcept nogil:
+    """Take [left, right) out of the middle of hole i. True if the smaller rest was given up, for want of room."""
+    cdef Hole *hole = &holes[i]
+    if s.hole_count < MAX_HOLES:
+        memmove(hole + 1, hole, (s.hole_count - i) * sizeof(Hole))
+        s.hole_count += 1
+        hole[0].end = left
+        hole[1].start = right
+        return False
+    if left - hole.start < hole.end - right:
+        s.evicted_bytes += left - hole.start
+        hole.start = right
+    else:
+        s.evicted_bytes += hole.end - right
+        hole.end = left
+    return True
+
+
 cdef inline int64_t fill_holes(
-    Stream *s, Hole *holes, int64_t start, int64_t end, int64_t *first
+    Stream *s, Hole *holes, int64_t start, int64_t end, int64_t *first, int *overflow
 ) noexcept nogil:
-    """Take [start, end) out of the holes; give how many bytes of it were missing, and where the first of them lies."""
+    """Take [start, end) out of the holes; give how many bytes of it were missing.
+
+    `first` receives where the first of them lies; `overflow`, 1 if part of a hole was given up.
+    """
     cdef int i = 0
     cdef int64_t filled = 0, left, right
     while i < s.hole_count:
@@ -65,21 +90,11 @@ cdef inline int64_t fill_holes(
             holes[i].start = right
         elif right == holes[i].end:
             holes[i].end = left
-        elif s.hole_count < MAX_HOLES:
-            # Filled in the middle: one hole becomes two.
-            memmove(holes + i + 1, holes + i, (s.hole_count - i) * sizeof(Hole))
-            s.hole_count += 1
-            holes[i].end = left
-            holes[i + 1].start = right
-            i += 1
         else:
-            # No room for the second half: the smaller rest is given up.
-            if left - holes[i].start < holes[i].end - right:
-                s.evicted_bytes += left - holes[i].start
-                holes[i].start = right
-            else:
-                s.evicted_bytes += holes[i].end - right
-                holes[i].end = left
+            # [start, end) lies inside this hole: no other one is touched.
+            if split_hole(s, holes, i, left, right):
+                overflow[0] = 1
+            break
         i += 1
     return filled
 

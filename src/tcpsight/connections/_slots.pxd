@@ -1,5 +1,5 @@
-# Where open connections live: slots that are recycled, a hash table to find them, a heap of deadlines.
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+# Where open connections live: slots that are recycled, a hash table to find them, blocks of holes.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
@@ -223,45 +223,6 @@ cdef inline Hole *holes_of(Slots *s, Stream *stream) noexcept nogil:
     return s.holes + <int64_t>block * MAX_HOLES
 
 
-cdef inline bint earlier(const Timer *a, const Timer *b) noexcept nogil:
-    return a.deadline < b.deadline or (a.deadline == b.deadline and a.connection_id < b.connection_id)
-
-
-cdef inline void push_timer(Slots *s, int64_t deadline, int64_t connection_id, uint32_t slot) noexcept nogil:
-    cdef int64_t i = s.timer_count, parent
-    cdef Timer t
-    t.deadline = deadline
-    t.connection_id = connection_id
-    t.slot = slot
-    t.padding = 0
-    s.timer_count += 1
-    while i > 0:
-        parent = (i - 1) >> 1
-        if not earlier(&t, &s.timers[parent]):
-            break
-        s.timers[i] = s.timers[parent]
-        i = parent
-    s.timers[i] = t
-
-
-cdef inline void pop_timer(Slots *s) noexcept nogil:
-    cdef int64_t i = 0, child
-    cdef Timer t
-    s.timer_count -= 1
-    t = s.timers[s.timer_count]
-    while True:
-        child = 2 * i + 1
-        if child >= s.timer_count:
-            break
-        if child + 1 < s.timer_count and earlier(&s.timers[child + 1], &s.timers[child]):
-            child += 1
-        if not earlier(&s.timers[child], &t):
-            break
-        s.timers[i] = s.timers[child]
-        i = child
-    s.timers[i] = t
-
-
 cdef inline int grow_table(Slots *s, uint64_t places) noexcept nogil:
     cdef Entry *fresh
     cdef Entry *old = s.entries
@@ -305,36 +266,30 @@ cdef inline uint64_t doubled(uint64_t capacity, uint64_t need) noexcept nogil:
     return capacity
 
 
-cdef inline int reserve(Slots *s, int64_t rows) noexcept nogil:
-    """Make room for whatever `rows` segments can need, so that nothing inside the loop can fail.
-
-    A segment opens at most one connection, needs at most two hole blocks, and files at most four deadlines.
-    """
+cdef inline int reserve_slots(Slots *s, int64_t rows) noexcept nogil:
     cdef uint64_t need = <uint64_t>s.open_count + rows
-    cdef void *fresh
     if need > 0x7FFFFFFF:
         return -1
     if need > s.capacity and grow_states(s, doubled(s.capacity, need)):
         return -1
     if s.entries == NULL or need * 2 > <uint64_t>s.mask + 1:
-        if grow_table(s, doubled(8192, need * 2)):
-            return -1
-    if s.timer_count + 4 * rows > s.timer_capacity:
-        need = doubled(s.timer_capacity, s.timer_count + 4 * rows)
-        fresh = realloc(s.timers, need * sizeof(Timer))
-        if fresh == NULL:
-            return -1
-        s.timers = <Timer *>fresh
-        s.timer_capacity = need
-    if s.hole_used + 2 * rows > s.hole_capacity:
-        need = doubled(s.hole_capacity, s.hole_used + 2 * rows)
-        if need * MAX_HOLES > 0x7FFFFFFF:
-            return -1
-        fresh = realloc(s.holes, need * MAX_HOLES * sizeof(Hole))
-        if fresh == NULL:
-            return -1
-        s.holes = <Hole *>fresh
-        s.hole_capacity = <int32_t>need
+        return grow_table(s, doubled(8192, need * 2))
+    return 0
+
+
+cdef inline int reserve_holes(Slots *s, int64_t blocks) noexcept nogil:
+    cdef uint64_t need
+    cdef void *fresh
+    if s.hole_used + blocks <= s.hole_capacity:
+        return 0
+    need = doubled(s.hole_capacity, s.hole_used + blocks)
+    if need * MAX_HOLES > 0x7FFFFFFF:
+        return -1
+    fresh = realloc(s.holes, need * MAX_HOLES * sizeof(Hole))
+    if fresh == NULL:
+        return -1
+    s.holes = <Hole *>fresh
+    s.hole_capacity = <int32_t>need
     return 0
 
 

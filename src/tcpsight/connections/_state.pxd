@@ -14,7 +14,7 @@ cdef enum:
     HAS_ISN = 2             # its SYN was seen
     SAW_FIN = 4
     SYN_ACKED = 8           # the peer acknowledged its SYN
-    PROBE_PENDING = 16      # one byte beyond `next_offset` was sent into a closed window
+    PROBE_PENDING = 16      # the byte at `next_offset` was sent into a closed window: not yet part of the stream
     SCALE_KNOWN = 32        # its SYN told whether it offers window scaling
     HAS_SCALE = 64          # and it does
     SAW_WINDOW = 128
@@ -22,15 +22,22 @@ cdef enum:
 
 cdef enum:
     # Bits of State.flags.
-    SAW_SYN_ACK = 1
-    COMPLETE = 2            # three-way handshake seen to its end
+    SAW_SYN_ACK = 1         # from the side that did not send the first SYN
+    COMPLETE = 2            # handshake seen to its end
     REFUSED = 4
     RESET_BY_CLIENT = 8
     RESET_BY_SERVER = 16
     APPROXIMATE = 32
     UNSEQUENCED = 64
     PENDING_SYN = 128       # a SYN with another ISN came while it was in use
-    BEYOND_HANDSHAKE = 256  # anything but SYNs and SYN-ACKs was seen
+    BEYOND_HANDSHAKE = 256  # anything but SYNs, SYN-ACKs and RSTs was seen
+    SYN_AGAIN = 512         # the SYN was repeated after a SYN-ACK
+    SIMULTANEOUS = 1024     # both sides sent a SYN without ACK
+    SETTLED = 2048          # no more of a handshake is to come: it is complete, or lies before the capture
+
+cdef enum:
+    # State.opener while neither SYN nor SYN-ACK was seen.
+    NO_OPENER = 2
 
 cdef struct Hole:
     int64_t start
@@ -51,10 +58,10 @@ cdef struct Stream:
     uint8_t ring_at
     uint8_t padding[3]
     uint8_t ring_interface[RING]
-    int64_t spare
+    uint8_t ring_era[RING]  # bits 32 to 39 of the time
     # second line
-    uint32_t ring_print[RING]
-    uint32_t ring_time[RING]
+    uint32_t ring_print[RING]   # 0: empty
+    uint32_t ring_time[RING]    # bits 0 to 31 of the time
     # cold
     int64_t retransmissions
     int64_t retransmitted_bytes
@@ -81,16 +88,17 @@ cdef struct State:
     int64_t next_free       # while the slot is free: the next free slot + 1
     int64_t connect_attempts
     int64_t connect_ns
-    int64_t server_rtt_ns
-    int64_t client_rtt_ns
+    int64_t rtt_ns[2]       # handshake round trip to each side
     int64_t syn_first_ns
     int64_t syn_last_ns
     int64_t syn_ack_first_ns
     int64_t syn_ack_last_ns
     int64_t duplicates
     int64_t ignored_resets
-    int64_t pending_frame
+    int64_t pending_frame   # what is known of a SYN that is held: see PENDING_SYN
     int64_t pending_ns
+    int64_t pending_last_ns     # its last repetition
+    int64_t before_pending_ns   # highest time of the segments that certainly belong here
     uint32_t syn_first_value
     uint32_t syn_last_value
     uint32_t syn_ack_first_value
@@ -98,12 +106,18 @@ cdef struct State:
     uint32_t syn_acks
     uint32_t pending_isn
     uint32_t pending_value
-    uint8_t syn_has_value
-    uint8_t syn_ack_has_value
+    uint32_t pending_last_value
+    uint32_t pending_count
+    int32_t pending_payload
+    uint32_t pending_payload_again  # payload of its repetitions
+    uint16_t pending_window
+    uint16_t pending_flags
     uint8_t pending_options
     uint8_t pending_scale
     uint8_t pending_direction
+    uint8_t syn_has_value
+    uint8_t syn_ack_has_value
     uint8_t role_source
-    uint8_t padding[2]
-    int64_t spare[4]
+    uint8_t opener          # direction of the first SYN
+    uint8_t padding
     Stream streams[2]

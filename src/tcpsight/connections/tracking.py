@@ -4,24 +4,33 @@ Theory of operation
 -------------------
 Every TCP header is looked up by its two endpoints. The first one of a connection opens it and decides, once and for
 all, who is the client; `connection_id` is the number of that frame. From then on each direction is a stream: sequence
-numbers, which wrap, are unwrapped against the stream's end so far, into 64-bit offsets where the first payload byte is 0 and
-the SYN is −1. What lies beyond the end is new; what lies below it is a retransmission unless it fills a hole (bytes
-passed over, of which 16 per direction are kept).
+numbers, which wrap, are unwrapped against the stream's end so far, into 64-bit offsets where the first payload byte is
+0 and the SYN is −1. What lies beyond the end is new; what lies below it is a retransmission unless it fills a hole
+(bytes passed over, of which 16 per direction are kept).
 
 A connection ends when the capture ends, when a time-out passes (all in capture time: a handshake that stops half-way
-130 s, after both FINs or a RST 60 s, established 2 h 10 min), or when its endpoints are used again: a SYN with another ISN
-after FIN, RST or 60 s of silence, or earlier if the peer answers it. Deadlines are kept in a heap and looked at only
-when they come up, so an active connection costs nothing. Slots of ended connections are recycled: memory follows the number
-of open connections.
+130 s, after both FINs or a RST 60 s, established 2 h 10 min), or when its endpoints are used again: a SYN with another
+ISN after FIN, RST or 60 s of silence, or earlier if the peer answers it; until then such a SYN is held. Deadlines are
+kept in a heap and looked at only when they come up, so an active connection costs nothing. Slots of ended connections
+are recycled: memory follows the number of open connections.
 
-The clock is the highest time seen, and moves forward by more than an hour only when a second frame confirms it.
+The clock is the highest time seen. A jump forward of more than an hour is believed when the next frame's time is not
+more than an hour before it, or when it is known from elsewhere that time has come so far (`until_ns`).
+
+The kernel is made of small parts, each with its rules: `_handshake` (SYNs, their answers, whose RST is believed),
+`_rules` (acknowledgments, payload, FIN, windows), `_duplicates`, `_lifecycle` (roles, time-outs, the row), `_reuse`,
+and below them `_sequence`, `_timers`, `_slots`, `_context`, `_state`.
 
 What it cannot see
 ------------------
 * Whether bytes that fill a hole were late or lost and sent again: both are ``out_of_order`` here.
-* A FIN that was not captured: its stream seems to go on.
+* A FIN that was not captured, unless the peer acknowledged it and closed too: otherwise its stream seems to go on.
 * Where offset 0 is when the capture starts mid-stream: it is the first byte seen, or the first acknowledged.
+* Bytes before that: sent again, or late, they are retransmissions.
 * Window scaling when either SYN is missing: the window is then unknown, except where it is zero.
+* Which segments belong to which of two connections between the same endpoints, where neither SYN of the later one nor
+  its answer was captured.
+* That a capture's first frame is stamped far in the future: until time catches up, nothing expires.
 * For text without sequence numbers, anything but lengths in their order.
 """
 

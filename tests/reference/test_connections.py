@@ -1,0 +1,135 @@
+"""The kernel says what its slow twin says: of each segment, boundary and connection, and of what it did not believe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcpsight.connections import Server, Timeouts
+from tcpsight.tables import Boundaries, Connections, Headers, Segments, Table
+from tests.reference.connections import Twin
+from tests.reference.connections_strategies import (
+    SECOND,
+    batches,
+    endpoint_servers,
+    random_moves,
+    rows_of,
+    timeouts,
+)
+from tests.support.headers import Followed, Row, follow, headers_of, words
+
+FILLED_LATER = {"community_id", "requests", "unanswered", "is_farewell", "unsolicited_bytes"}
+
+
+def numbered(rows: Iterable[Row], first_frame: int) -> list[Row]:
+    return [row | {"frame_number": first_frame + i} for i, row in enumerate(rows)]
+
+
+def as_headers(rows: list[Row], first_frame: int, until_ns: int | None) -> Headers:
+    """Give rows the form of a table."""
+    arrays = ("source_address", "destination_address")
+    table = headers_of(
+        ({k: np.frombuffer(v, np.uint8) if k in arrays else v for k, v in row.items()} for row in rows), first_frame
+    )
+    table.until_ns = until_ns
+    return table
+
+
+def plain(kind: type[Table], table: Table, like: list[Row]) -> list[Row]:
+    """Give a table the form of the twin's rows: the columns that those have, in words."""
+    columns = {}
+    for name in like[0] if like else []:
+        column = next(c for c in kind.columns if c.name == name)
+        columns[name] = [bytes(v) for v in table.rows[name]] if column.is_address else words(kind, table, name)
+    if not like:
+        return [{} for _ in table.rows]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def check_slots(followed: Followed) -> None:
+    """A slot belongs to one connection from its opening to its end."""
+    turns = followed.boundaries.rows.tolist()
+    names = followed.boundaries.rows.dtype.names
+    at: dict[int, list[Row]] = {}
+    for turn in turns:
+        row = dict(zip(names, turn, strict=True))
+        at.setdefault(row["position"], []).append(row)
+    owners: dict[int, int] = {}
+    for position in range(len(followed.segments) + 1):
+        for turn in at.get(position, []):
+            if turn["boundary"] == 0:
+                assert turn["slot"] not in owners
+                owners[turn["slot"]] = turn["connection_id"]
+            else:
+                assert owners.pop(turn["slot"]) == turn["connection_id"]
+        if position < len(followed.segments):
+            segment = followed.segments.rows[position]
+            assert owners[int(segment["slot"])] == segment["connection_id"]
+    assert not owners
+
+
+def check(given_batches: list[tuple[list[Row], int | None]], servers: list[Server], given_timeouts: Timeouts) -> None:
+    twin = Twin(servers, given_timeouts)
+    tables = []
+    frame = 1
+    for rows, until_ns in given_batches:
+        twin.feed(numbered(rows, frame), until_ns)
+        tables.append(as_headers(rows, frame, until_ns))
+        frame += len(rows)
+    twin.finish()
+    followed = follow(tables, servers=servers, timeouts=given_timeouts)
+    assert plain(Segments, followed.segments, twin.segments) == twin.segments
+    opened = [b for b in twin.boundaries if b["boundary"] == "opened"]
+    ended = [b for b in twin.boundaries if b["boundary"] == "ended"]
+    kinds = followed.boundaries.boundary
+    assert plain(Boundaries, followed.boundaries[kinds == 0], opened) == opened
+    assert plain(Boundaries, followed.boundaries[kinds == 1], ended) == ended
+    everything = [{name: b[name] for name in ("connection_id", "position", "boundary")} for b in twin.boundaries]
+    assert plain(Boundaries, followed.boundaries, everything) == everything
+    assert plain(Connections, followed.connections, twin.connections) == twin.connections
+    assert followed.unseen == twin.unseen
+    check_slots(followed)
+
+
+def test_the_twin_has_every_column():
+    twin = Twin()
+    row: Row = {c.name: 0 for c in Headers.columns}
+    twin.feed([row | {"flags": 2, "source_address": b"a", "destination_address": b"b"}])
+    twin.finish()
+    assert {c.name for c in Connections.columns} - FILLED_LATER == twin.connections[0].keys()
+    assert {c.name for c in Segments.columns} - {"slot"} == twin.segments[0].keys()
+    assert {c.name for c in Boundaries.columns} - {"slot"} == twin.boundaries[0].keys()
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_kernel_equals_twin_in_long_traffic(seed: int):
+    rows = rows_of(random_moves(seed, 600))
+    check([(rows, None)], [], Timeouts(5 * SECOND, SECOND, 20 * SECOND) if seed % 4 == 0 else Timeouts())
+
+
+@settings(max_examples=300, deadline=None)
+@given(batches(), endpoint_servers, timeouts)
+def test_kernel_equals_twin(given_batches: Any, servers: list[Server], given_timeouts: Timeouts):
+    check(given_batches, servers, given_timeouts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_kernel_equals_twin_where_holes_overflow(data: st.DataObject):
+    """Bytes arrive in any order from far apart, so that more holes open than are kept."""
+    offsets = data.draw(st.lists(st.integers(0, 60), max_size=80))
+    # Twenty-one holes of two bytes before anything fills one.
+    order = [*range(0, 63, 3), *offsets]
+    lengths = [1] * 21 + data.draw(st.lists(st.integers(1, 12), min_size=len(offsets), max_size=len(offsets)))
+    rows = []
+    for i, (offset, length) in enumerate(zip(order, lengths, strict=True)):
+        row: Row = {c.name: 0 for c in Headers.columns if c.name not in ("sack", "padding")}
+        row |= {"time_ns": 10**10 + i * 10**7, "ip_id": i + 1, "flags": 8, "ip_version": 4, "payload_bytes": length}
+        row |= {"source_address": bytes(16), "destination_address": bytes(15) + b"9", "sequence_number": offset}
+        rows.append(row | {"source_port": 40000, "destination_port": 80})
+    check([(rows, None)], [], Timeouts())
