@@ -179,8 +179,11 @@ cdef inline void settle(
         x.candidate_is_held = is_held
     else:
         touch(c, time_ns, is_held)
-    if c.filed_class != timer_class(c) and c.filed_deadline > deadline_of(x, c):
-        file_deadline(x, c, slot)
+    if c.filed_class != timer_class(c):
+        # A later deadline can wait until the filed one comes up.
+        c.filed_class = <uint8_t>timer_class(c)
+        if c.filed_deadline > deadline_of(x, c):
+            file_deadline(x, c, slot)
 
 
 cdef int compare_ids(const void *a, const void *b) noexcept nogil:

@@ -77,7 +77,7 @@ cdef struct State:
     uint16_t client_port
     uint16_t server_port
     uint8_t ip_version
-    uint8_t filed_class     # which time-out the filed deadline came from
+    uint8_t filed_class     # the time-out class that the filed deadline was last compared with
     uint16_t flags
     int64_t connection_id   # 0 while the slot is free
     int64_t active_ns       # capture clock at its last segment
