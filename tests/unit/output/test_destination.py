@@ -217,3 +217,16 @@ def test_the_position_is_the_number_of_bytes_written():
     destination = Destination(io.BytesIO())
     destination.write(memoryview(b"12345678").cast("I"))
     assert destination.tell() == 8
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "jsonl"])
+def test_text_formats_start_without_arrow(format):
+    code = f"""
+import sys
+from tcpsight.output.writers import open_writer
+from tcpsight.tables import Unseen
+with open_writer("/dev/null", Unseen, {format!r}) as writer:
+    writer.write(Unseen.allocate(10))
+assert "pyarrow" not in sys.modules
+"""
+    assert run(code).wait(30) == 0
