@@ -6,9 +6,11 @@ checks and, where the compiler can, with the undefined behaviour sanitizer.
 ``TCPSIGHT_ROOMS=decode,requests`` builds the kernels of these rooms only.
 """
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -31,6 +33,7 @@ DIRECTIVES = {
     "nonecheck": CHECKED,
     "overflowcheck": CHECKED,
     "embedsignature": True,
+    "show_performance_hints": False,
 }
 # Generic x86-64: CPU flags made no measurable difference, and a wheel must run anywhere.
 FAST_FLAGS = ["-O3", "-g0"]
@@ -69,9 +72,20 @@ class BuildKernels(build_ext):
         super().build_extensions()
 
 
+def is_current(path: Path) -> bool:
+    """Tell whether the kernel built in place is newer than everything it may be made of."""
+    built = path.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
+    sources = [path, Path("setup.py"), *SOURCE.glob("tcpsight/**/*.pxd")]
+    return built.exists() and built.stat().st_mtime > max(source.stat().st_mtime for source in sources)
+
+
 def kernels() -> list[Extension]:
     """Give one extension for each ``.pyx`` under ``src/tcpsight``, or under the chosen rooms."""
     places = [f"tcpsight/{room}/**/*.pyx" for room in ROOMS] or ["tcpsight/**/*.pyx"]
+    paths = sorted(path for place in places for path in SOURCE.glob(place))
+    if "--inplace" in sys.argv:
+        # Cython would rebuild them all when Cython itself is newer, as it is after `pip install -e`.
+        paths = [path for path in paths if not is_current(path)]
     return [
         Extension(
             ".".join(path.relative_to(SOURCE).with_suffix("").parts),
@@ -79,7 +93,7 @@ def kernels() -> list[Extension]:
             define_macros=[("TCPSIGHT_CHECKED", "1" if CHECKED else "0")],
             extra_compile_args=CHECKED_FLAGS if CHECKED else FAST_FLAGS,
         )
-        for path in sorted(path for place in places for path in SOURCE.glob(place))
+        for path in paths
     ]
 
 
@@ -89,6 +103,8 @@ setup(
         include_path=[str(SOURCE)],
         build_dir="build/checked/c" if CHECKED else "build/c",
         compiler_directives=DIRECTIVES,
+        # Other ways to start a process would run this file again.
+        nthreads=(os.cpu_count() or 1) if multiprocessing.get_start_method() == "fork" else 0,
     ),
     cmdclass={"build_ext": BuildKernels},
 )
