@@ -6,7 +6,7 @@ from tcpsight.connections._state cimport HAS_BASE, MAX_HOLES, Hole, Stream
 cdef enum:
     # A segment or acknowledgment farther than this from its stream is not believed. RFC 7323 §2.3 limits
     # windows to 2**30 bytes, so nothing valid lies farther ahead; behind, it tells old from new.
-    PLAUSIBLE = 1 << 30
+    PLAUSIBLE = 1_073_741_824
 
 
 cdef inline int64_t to_offset(const Stream *s, uint32_t sequence_number) noexcept nogil:

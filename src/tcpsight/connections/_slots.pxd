@@ -30,7 +30,7 @@ cdef extern from * nogil:
     void ask_for_huge_pages "TCPSIGHT_HUGE" (void *p, size_t n)
 
 cdef enum:
-    HUGE_PAGE = 1 << 21
+    HUGE_PAGE = 2_097_152  # 2 MiB; a plain number, or Cython cannot check overflows
 
 cdef struct Entry:
     uint32_t hash

@@ -33,7 +33,7 @@ def refusal(source) -> str:
     ("content", "reason"),
     [
         (b"", "is empty; it is not a capture file"),
-        (gzip.compress(b""), "nothing inside gzip; it holds no frames"),
+        (gzip.compress(b"", mtime=0), "nothing inside gzip; it holds no frames"),
         (b"<!DOCTYPE html><html></html>", "is an HTML page, not a capture"),
         (b"\xef\xbb\xbf\n <html lang=en>", "is an HTML page, not a capture"),
         (b"dear diary,\ntoday nothing happened\n" * 1000, "is text, but not the text of tcpdump"),
