@@ -1,0 +1,122 @@
+"""Frames captured twice are recognised, and excluded from everything but their own count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.headers import Followed, track
+
+HANDSHAKE = """
+    0   > S  seq=1000
+    10  < SA seq=5000
+    20  > A
+    30  > PA 100
+    40  < A
+"""
+
+
+def copied(line: str, before: str = HANDSHAKE) -> Followed:
+    return track(before + line)
+
+
+def is_copy(followed: Followed) -> Any:
+    return followed.of_segments("kind")[-1] == "duplicate"
+
+
+def test_a_copy_on_another_interface_is_a_duplicate():
+    assert is_copy(copied("50 > PA 10 \n 50.2 > copy if=1"))
+    assert is_copy(copied("50 > PA 10 \n 90 > copy if=1"))
+
+
+def test_a_copy_within_a_millisecond_is_a_duplicate():
+    assert is_copy(copied("50 > PA 10 \n 51 > copy"))
+    assert not is_copy(copied("50 > PA 10 \n 51.000001 > copy"))
+    assert is_copy(copied("50 > PA 10 \n 49 > copy"))
+    assert not is_copy(copied("50 > PA 10 \n 48.999999 > copy"))
+
+
+def test_time_to_live_may_differ():
+    assert is_copy(copied("50 > PA 10 ttl=64 \n 50.1 > copy if=1 ttl=63"))
+
+
+@pytest.mark.parametrize("what", ["id=9999", "win=999", "sum=7", "ts=1/2", "acked=1"])
+def test_whatever_else_differs_makes_it_no_copy(what: str):
+    followed = copied(f"50 > PA 10 off=100 id=500 \n 50.1 > PA 10 off=100 id=500 {what} if=1")
+    assert not is_copy(followed)
+
+
+def test_another_length_makes_it_no_copy():
+    assert not is_copy(copied("50 > PA 10 off=100 id=500 \n 50.1 > PA 11 off=100 id=500 if=1"))
+
+
+def test_a_segment_sent_again_at_once_is_no_copy():
+    # Another IP ID: the sender made another packet.
+    followed = copied("50 > PA 10 \n 50.1 > PA 10 seq=-10")
+    assert followed.of_segments("kind")[-1] == "retransmission"
+
+
+def test_pure_acks_and_syns_and_resets_have_copies_too():
+    for script in ("0 > S seq=1 \n 0.1 > copy", "0 > A seq=1 ack=1 \n 0.1 > copy", "0 > R 5 seq=1 \n 0.1 > copy"):
+        assert track(script).one("duplicates", "client_segments") == (1, 1)
+
+
+def test_a_duplicate_acknowledgment_is_no_copy():
+    assert not is_copy(copied("50 < A \n 50.1 < A"))
+
+
+def test_copies_are_excluded_from_every_other_count():
+    followed = copied("50 > FA 10 \n 50.1 > copy if=1")
+    assert followed.one("duplicates", "client_segments", "client_bytes") == (1, 4, 110)
+    assert followed.one("client_retransmissions", "client_retransmitted_bytes", "end_ns") == (0, 0, 50_000_000)
+    last = {name: followed.of_segments(name)[-1] for name in ("offset", "acked_offset", "new_bytes", "window_bytes")}
+    assert last == {"offset": 100, "acked_offset": None, "new_bytes": 0, "window_bytes": None}
+    assert followed.unseen == {"capture_duplicate": [1, 0, 7]}
+
+
+def test_each_segment_may_be_captured_twice():
+    lines = [line.strip() for line in HANDSHAKE.strip().splitlines()]
+    script = "\n".join(f"{line} \n {line.split()[0]}.1 {line.split()[1]} copy if=1" for line in lines)
+    followed = track(script)
+    assert followed.one("duplicates", "connect_attempts", "state") == (5, 1, "open")
+    assert followed.one("server_handshake_rtt_ns", "client_handshake_rtt_ns") == (10_000_000, 10_000_000)
+
+
+def test_a_copy_is_recognised_among_the_last_eight_of_its_direction():
+    def with_between(n: int) -> Followed:
+        between = "\n".join(f"50.{i + 1:03d} > PA 10" for i in range(n))
+        return copied(f"50 > PA 10 id=7 \n {between} \n 50.5 > PA 10 off=100 id=7 if=1")
+
+    assert is_copy(with_between(7))
+    assert not is_copy(with_between(8))
+
+
+def test_a_segment_sent_again_later_and_captured_twice_has_one_copy():
+    script = "50 > A id=0 ts=5/5 \n 150 > copy \n 150.5 > copy"
+    assert copied(script).of_segments("kind")[-3:] == ["new", "new", "duplicate"]
+
+
+def test_without_identification_or_timestamps_a_copy_is_ambiguous():
+    opened = "0 > S seq=1000 v6 \n 1 > PA 10 seq=1001 ack=1 v6 \n"
+    followed = track(opened + "1.5 > copy")
+    assert followed.of_segments("kind")[-1] == "retransmission"
+    assert followed.unseen == {"ambiguous_duplicate": [1, 0, 3]}
+    # IPv4 with ID 0 (atomic datagrams, RFC 6864) tells no more.
+    assert copied("50 > PA 10 id=0 \n 50.5 > copy").unseen == {"ambiguous_duplicate": [1, 0, 7]}
+
+
+def test_timestamps_or_another_interface_resolve_the_doubt():
+    opened = "0 > S seq=1000 v6 \n 1 > PA 10 seq=1001 ack=1 v6 {} \n"
+    assert is_copy(track(opened.format("ts=1/1") + "1.5 > copy"))
+    assert is_copy(track(opened.format("") + "1.5 > copy if=1"))
+
+
+def test_a_copy_of_a_probe_is_a_copy():
+    assert is_copy(copied("50 < A win=0 \n 60 > A 1 off=100 \n 60.1 > copy"))
+
+
+def test_the_clock_of_copies_is_exact_over_seconds():
+    # 2^32 ns later is not "within a millisecond".
+    later = 50 + 2**32 / 1e6
+    assert not is_copy(copied(f"50 > A id=5 \n {later:.6f} > copy"))
