@@ -45,7 +45,9 @@ def parse_server(text: str) -> Server:
 
 def _split(text: str) -> tuple[str, str]:
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or not host or (rest and not rest.startswith(":")):
+            raise UsageError(f"{text!r} is no server: write [ADDRESS]:PORT")
         return host, rest.removeprefix(":")
     if text.count(":") > 1:
         return text, ""

@@ -81,9 +81,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads of a linear algebra library that nothing here uses cost more than the import itself.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        status = tcpsight_command.main(arguments, prog_name="tcpsight", standalone_mode=False)
+        status = _invoke(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
-        return status if isinstance(status, int) else 0
+        return status
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "tcpsight"
         return _fail(f"{error.format_message().rstrip('.')} (see '{where} --help')")
@@ -98,6 +98,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except MemoryError as error:
         return _fail(f"out of memory: {error}" if str(error) else "out of memory")
+
+
+def _invoke(arguments: list[str]) -> int:
+    if "_TCPSIGHT_COMPLETE" in os.environ:
+        tcpsight_command.main(arguments, prog_name="tcpsight")
+    try:
+        # Not by click's own main, which ends a closed pipe with status 1.
+        with tcpsight_command.make_context("tcpsight", list(arguments)) as context:
+            status = tcpsight_command.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    return status if isinstance(status, int) else 0
 
 
 def _fail(message: str) -> int:

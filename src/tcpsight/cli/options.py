@@ -51,11 +51,14 @@ class Input:
 
         since = values.instant_ns(self.since, self.timezone) if self.since else None
         until = values.instant_ns(self.until, self.timezone) if self.until else None
+        if since is not None and until is not None and until <= since:
+            raise click.UsageError(f"--until {self.until} is not after --since {self.since}")
         selection = Selection(tuple(parse_server(text) for text in self.servers), since, until)
         given = (own if own is not None else usual for own, usual in zip(self.timeouts_ns, Timeouts(), strict=True))
         start, end = values.start_end(self.start_end)
         options = Options(selection, start, end, Timeouts(*given))
-        values.zone(self.timezone)
+        for zone in (self.timezone, self.input_timezone):
+            values.zone(zone)
         return Analysis(self.sources, options, frame_filter=self.frame_filter, input_timezone=self.input_timezone)
 
 

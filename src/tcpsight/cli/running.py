@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tcpsight.pipeline import Batch
 
 
+LINE_FORMATS = ("csv", "jsonl")
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """Where rows go, and how: the options of `output_options`."""
@@ -61,10 +64,15 @@ def write_table(
 
     with source.analysis().run(with_segments=table_type is SegmentDetails) as run:
         tables = (part(batch) for batch in watched(run, source))
-        return write_rows(run, tables, output.open(table_type, source.timezone), output.order(by_time))
+        # Somebody may wait for the rows of a pipe. Lines are the same wherever they are flushed, the others are not.
+        is_followed = run.capture.bytes_total is None and chosen_format(output.format, output.output) in LINE_FORMATS
+        writer = output.open(table_type, source.timezone)
+        return write_rows(run, tables, writer, output.order(by_time), is_followed=is_followed)
 
 
-def write_rows(run: Run, tables: Iterator[Table], writer: Writer, order: str | None) -> int:
+def write_rows(
+    run: Run, tables: Iterator[Table], writer: Writer, order: str | None, *, is_followed: bool = False
+) -> int:
     """Write tables, sorted if a column is named; give the exit status.
 
     Parameters
@@ -77,10 +85,14 @@ def write_rows(run: Run, tables: Iterator[Table], writer: Writer, order: str | N
         Where to; it is closed here. Without a segment it is given up, so that an old file stays.
     order : str or None
         A column to sort by, with ``-`` before it for descending.
+    is_followed : bool
+        Whether rows are written as soon as they are final.
     """
     with writer:
         for table in tables if order is None else _sorted(tables, writer.table_type, order):
             writer.write(table)
+            if is_followed:
+                writer.flush()
         if run.pipeline.segments == 0:
             return conclude(run)
     return conclude(run)

@@ -1,0 +1,224 @@
+"""Where the answer goes: standard output, files that appear whole or not at all, devices, pipes that close early."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cli.running import COMMAND, FORMATS, TABLES, assert_one_line, environment, process
+from tests.support.pcap import pcap_bytes, pcap_header
+from tests.support.traffic import MS, START_NS, Talk, answered, capture
+
+LEFT_BEHIND = ".tcpsight-*"
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough rows that no format fits into the buffer of a pipe."""
+    talks = [
+        Talk(answered(*[1] * 40, after_ms=1), client_port=1024 + i, start_ns=START_NS + i * MS) for i in range(250)
+    ]
+    path = tmp_path_factory.mktemp("large") / "large.pcap"
+    path.write_bytes(pcap_bytes(capture(talks), nanoseconds=True))
+    return path
+
+
+def test_every_format_holds_the_same_rows(here, pcap):
+    text = here("requests", pcap, "--format", "table").text
+    csv = here("requests", pcap, "--format", "csv")
+    lines = here("requests", pcap, "--format", "jsonl").text.splitlines()
+    parquet = pq.read_table(io.BytesIO(here("requests", pcap, "--format", "parquet").out))
+    arrow = pa.ipc.open_stream(here("requests", pcap, "--format", "arrow").out).read_all()
+    assert len(text.splitlines()) == 7
+    times = [int(value) for value in csv.column("response_time_ns")]
+    assert sorted(times) == [n * MS for n in (1, 2, 3, 4, 5, 50)]
+    assert [json.loads(line)["response_time_ns"] for line in lines] == times
+    assert parquet["response_time_ns"].to_pylist() == times
+    assert arrow["response_time_ns"].to_pylist() == times
+    assert parquet.to_pylist() == arrow.to_pylist() == [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("command", ["report", *TABLES])
+def test_nothing_but_the_answer_is_on_standard_output(here, pcap, tmp_path, command):
+    format = "json" if command == "report" else "csv"
+    plain = here(command, pcap, "--format", format)
+    noisy = here(command, pcap, "--format", format, "--progress")
+    target = tmp_path / "answer"
+    to_file = here(command, pcap, "--format", format, "-o", target)
+    assert plain.out == noisy.out == target.read_bytes()
+    assert to_file.out == b""
+    assert b"note" not in plain.out
+
+
+def test_notes_are_on_standard_error(here, pcap):
+    done = here("intervals", pcap, "--format", "csv")
+    assert done.err.startswith("tcpsight: note: interval ")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "arrow"])
+def test_the_suffix_of_the_file_chooses_the_format(here, pcap, tmp_path, suffix):
+    target = tmp_path / f"out.{suffix}"
+    assert here("requests", pcap, "-o", target).status == 0
+    assert target.read_bytes() == here("requests", pcap, "--format", suffix).out
+
+
+@pytest.mark.parametrize("command", TABLES)
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_reader_who_has_seen_enough_ends_it_quietly(large, command, format):
+    if command == "intervals":
+        options = ["--interval", "10us"]
+    else:
+        options = []
+    run = subprocess.Popen(
+        [*COMMAND, command, str(large), "--format", format, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert run.stdout is not None
+    assert run.stderr is not None
+    assert run.stdout.read(10)
+    run.stdout.close()
+    err = run.stderr.read().decode()
+    assert run.wait(60) == 0
+    assert all(line.startswith("tcpsight: note:") for line in err.splitlines()), err
+
+
+def test_a_report_to_a_closed_pipe_ends_quietly(large):
+    reading, writing = os.pipe()
+    os.close(reading)
+    run = subprocess.run(
+        [*COMMAND, "report", str(large)], stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60
+    )
+    os.close(writing)
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_head_takes_the_first_line(large):
+    line = " ".join([*COMMAND, "requests", str(large), "--format", "csv"])
+    done = subprocess.run(
+        ["bash", "-c", f"{line} | head -1; echo ${{PIPESTATUS[0]}}"], capture_output=True, check=False, timeout=60
+    )
+    assert done.stderr == b""
+    head, status = done.stdout.decode().splitlines()
+    assert head.startswith("connection_id,")
+    assert status == "0"
+
+
+@pytest.mark.parametrize("command", ["report", *TABLES])
+def test_a_full_disk_is_one_line(pcap, command):
+    done = process(command, pcap, "-o", "/dev/full")
+    assert done.status == 2
+    assert_one_line(done.err, "/dev/full", "No space left on device")
+
+
+@pytest.mark.parametrize("command", ["report", *TABLES])
+def test_a_full_disk_behind_standard_output_is_one_line(pcap, command):
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run(
+            [*COMMAND, command, str(pcap)], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert run.returncode == 2
+    assert_one_line(run.stderr.decode(), "standard output", "No space left on device")
+
+
+@pytest.mark.parametrize("command", ["report", *TABLES])
+def test_devices_and_pipes_are_written_straight(here, pcap, tmp_path, command):
+    assert here(command, pcap, "-o", "/dev/null").status == 0
+    assert Path("/dev/null").is_char_device()
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(fifo.read_bytes()))
+    reader.start()
+    assert here(command, pcap, "-o", fifo).status == 0
+    reader.join(30)
+    assert fifo.is_fifo()
+    target = tmp_path / "file"
+    assert here(command, pcap, "-o", target).status == 0
+    assert read == [target.read_bytes()]
+
+
+@pytest.mark.parametrize("command", ["report", *TABLES])
+def test_a_run_that_fails_leaves_the_old_file_and_nothing_else(here, tmp_path, command):
+    target, empty = tmp_path / "answer.csv", tmp_path / "empty.pcap"
+    target.write_text("old\n")
+    empty.write_bytes(pcap_header())
+    assert here(command, empty, "-o", target).status == 2
+    assert here(command, tmp_path / "missing.pcap", "-o", target).status == 2
+    assert target.read_text() == "old\n"
+    assert not list(tmp_path.glob(LEFT_BEHIND))
+
+
+def test_a_wrong_column_leaves_the_old_file(here, pcap, tmp_path):
+    target = tmp_path / "answer.csv"
+    target.write_text("old\n")
+    assert here("requests", pcap, "-o", target, "--sort", "nonsense").status == 2
+    assert here("requests", pcap, "-o", target, "--columns", "nonsense").status == 2
+    assert target.read_text() == "old\n"
+    assert not list(tmp_path.glob(LEFT_BEHIND))
+
+
+def test_a_folder_that_is_not_there_is_one_line(here, pcap, tmp_path):
+    done = here("requests", pcap, "-o", tmp_path / "missing" / "out.csv")
+    assert done.status == 2
+    assert_one_line(done.err, "No such file or directory")
+
+
+@pytest.mark.parametrize("command", ["report", "requests", "intervals"])
+def test_an_interrupted_run_says_so_and_leaves_nothing_behind(tmp_path, command):
+    target = tmp_path / "answer.parquet"
+    target.write_text("old\n")
+    options = [] if command == "report" else ["--format", "parquet"]
+    run = subprocess.Popen(
+        [*COMMAND, command, "-", "-o", str(target), *options], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert run.stdin is not None
+    assert run.stderr is not None
+    run.stdin.write(pcap_bytes(capture([Talk(answered(1, 2, 3))])))
+    run.stdin.flush()
+    # It waits for the rest of the pipe; a table has opened its file by then.
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if command == "report" or list(tmp_path.glob(LEFT_BEHIND)):
+            break
+        time.sleep(0.02)
+    time.sleep(0.5 if command == "report" else 0.1)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(30) == 130
+    assert run.stderr.read().decode().splitlines()[-1] == "tcpsight: interrupted"
+    run.stdin.close()
+    assert target.read_text() == "old\n"
+    assert not list(tmp_path.glob(LEFT_BEHIND))
+
+
+def test_rows_reach_a_pipe_while_the_capture_still_grows():
+    run = subprocess.Popen(
+        [*COMMAND, "segments", "-", "--format", "csv"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert run.stdin is not None
+    assert run.stdout is not None
+    talk = Talk(answered(1, 2, 3))
+    run.stdin.write(pcap_bytes(talk.frames()))
+    run.stdin.flush()
+    # These come out though the input has not ended.
+    assert run.stdout.readline().startswith(b"frame_number,")
+    assert run.stdout.readline().startswith(b"1,")
+    run.stdin.close()
+    rest = run.stdout.read()
+    assert run.wait(60) == 0
+    assert rest.count(b"\n") == len(talk.frames()) - 1
+
+
+def test_text_is_ascii_where_the_terminal_is(pcap):
+    done = process("report", pcap, env=environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C"))
+    assert done.status == 0
+    assert done.out.isascii()
+    assert b"ms" in done.out
