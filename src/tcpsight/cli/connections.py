@@ -13,7 +13,7 @@ from tcpsight.cli.options import Input, input_options, output_options
 @input_options
 @output_options
 def command(source: Input, **output: Any) -> int:
-    """Every connection, one row each: set-up, bytes, retransmissions, how it ended.
+    """Every connection, one row each: set-up, bytes, retransmissions, end.
 
     \b
     tcpsight connections capture.pcap

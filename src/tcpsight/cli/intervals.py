@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 )
 @output_options  # fmt: skip
 def command(source: Input, interval_ns: int | None, max_stall_ns: int, by: By | None, **output: Any) -> int:
-    """Throughput, concurrency, utilization and response times, one row per slice of time.
+    """Throughput, concurrency and response times, one row per slice of time.
 
     \b
     tcpsight intervals capture.pcap
