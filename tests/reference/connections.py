@@ -657,6 +657,7 @@ def take_syn(c: Connection, d: int, h: Row) -> None:
     if h["flags"] & ACK:
         side.syn_had_ack = True
         if d != c.opener:
+            c.asked_again = False
             if not c.saw_syn_ack:
                 c.saw_syn_ack = True
                 if c.refused:
@@ -763,7 +764,13 @@ def take_fin(side: Side, row: Row, stop: int) -> bool:
             side.control_retransmissions += 1
         return True
     if stop < side.end:
-        return False
+        if not side.missing or side.missing[-1][1] != side.end or stop != side.end - 1:
+            return False
+        # The number passed over last was its own.
+        start, _ = side.missing.pop()
+        side.end = stop
+        if start < stop:
+            side.missing.append((start, stop))
     side.fin = stop
     if row["kind"] == "retransmission":
         row["kind"] = "new"

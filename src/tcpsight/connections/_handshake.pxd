@@ -107,6 +107,7 @@ cdef inline void take_syn(State *c, int d, const Header *h) noexcept nogil:
 cdef inline void take_syn_ack(State *c, int d, const Header *h, bint has_value) noexcept nogil:
     cdef int64_t times[2]
     cdef uint32_t values[2]
+    c.flags &= ~SYN_AGAIN
     if not c.flags & SAW_SYN_ACK:
         c.flags |= SAW_SYN_ACK
         if c.flags & REFUSED:

@@ -9,7 +9,7 @@ from tcpsight.connections._sequence cimport (
 from tcpsight.connections._slots cimport Slots, holes_of
 from tcpsight.connections._state cimport (
     COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, NO_OPENER, PROBE_PENDING, SAW_FIN, SAW_SYN_ACK, SAW_WINDOW, SCALE_KNOWN,
-    SETTLED, SYN_ACKED, SYN_HAD_ACK, State, Stream,
+    SETTLED, SYN_ACKED, SYN_HAD_ACK, Hole, State, Stream,
 )
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
@@ -135,10 +135,23 @@ cdef inline int take_bare(Slots *slots, State *c, int d, const Header *h, Segmen
     return 0
 
 
-cdef inline bint take_fin(State *c, int d, const Header *h, Segment *g, int64_t offset) noexcept nogil:
-    """Note where the stream ends. False if that place can't be its end."""
-    cdef Stream *s = &c.streams[d]
-    cdef int64_t end = offset + h.payload_bytes
+cdef inline bint was_passed_over(Slots *slots, Stream *s, int64_t end) noexcept nogil:
+    """Whether the last number that was passed over was that of this FIN; then it is no missing byte."""
+    cdef Hole *last
+    if end != s.next_offset - 1 or s.hole_count == 0:
+        return False
+    last = holes_of(slots, s) + s.hole_count - 1
+    if last.end != s.next_offset or last.start > end:
+        return False
+    last.end = end
+    if last.start == end:
+        s.hole_count -= 1
+    s.next_offset = end
+    return True
+
+
+cdef inline bint take_fin(Slots *slots, Stream *s, Segment *g, int64_t end) noexcept nogil:
+    """Note that the stream ends at `end`. False if it can't."""
     if s.flags & SAW_FIN:
         if end != s.fin_offset:
             return False
@@ -146,7 +159,7 @@ cdef inline bint take_fin(State *c, int d, const Header *h, Segment *g, int64_t 
             g.kind = KIND_RETRANSMISSION
             s.control_retransmissions += 1
         return True
-    if end < s.next_offset:
+    if end < s.next_offset and not was_passed_over(slots, s, end):
         return False
     s.flags |= SAW_FIN
     s.fin_offset = end
@@ -203,7 +216,7 @@ cdef inline int take_sequence(Slots *slots, State *c, int d, const Header *h, Se
     if is_repeated_syn and g.new_bytes == 0:
         g.kind = KIND_RETRANSMISSION
         s.control_retransmissions += 1
-    if h.flags & FLAG_FIN and not take_fin(c, d, h, g, offset):
+    if h.flags & FLAG_FIN and not take_fin(slots, s, g, offset + h.payload_bytes):
         result |= NOT_BELIEVED
     if g.kind == KIND_RETRANSMISSION:
         s.retransmissions += 1

@@ -31,7 +31,7 @@ cdef enum:
     UNSEQUENCED = 64
     PENDING_SYN = 128       # a SYN with another ISN came while it was in use
     BEYOND_HANDSHAKE = 256  # anything but SYNs, SYN-ACKs and RSTs was seen
-    SYN_AGAIN = 512         # the SYN was repeated after a SYN-ACK
+    SYN_AGAIN = 512         # the SYN was repeated since the last SYN-ACK
     SIMULTANEOUS = 1024     # both sides sent a SYN without ACK
     SETTLED = 2048          # no more of a handshake is to come: it is complete, or lies before the capture
 

@@ -104,6 +104,19 @@ def test_another_servers_answer_is_ignored_when_the_client_did_not_ask_again():
     assert followed.unseen == {"segment_outside_window": [1, 0, 3]}
 
 
+def test_each_change_of_the_servers_number_needs_another_question():
+    followed = track("""
+        0     > S  seq=1000
+        1     < SA seq=5000
+        1000  > S  seq=1000
+        1001  < SA seq=90000
+        1500  < SA seq=5000      # the first server again, unasked
+        1600  > A  ack=90001
+    """)
+    assert followed.one("server_isn") == 90000
+    assert followed.unseen == {"segment_outside_window": [1, 0, 5]}
+
+
 def test_a_simultaneous_open_is_one_connection():
     followed = track("""
         0   > S  seq=1000

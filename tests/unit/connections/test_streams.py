@@ -201,6 +201,16 @@ def test_a_fin_inside_the_stream_is_not_believed():
     assert followed.unseen == {"segment_outside_window": [1, 0, 5]}
 
 
+def test_a_fin_captured_after_what_follows_it_is_no_missing_byte():
+    followed = track(HANDSHAKE + "30 > FA \n 40 < A off=1 \n 40.1 < FA off=0 \n 50 < FA off=0")
+    assert followed.one("state", "server_bytes", "server_gap_bytes") == ("closed", 0, 0)
+    assert followed.of_segments("kind")[-2:] == ["new", "retransmission"]
+    late = track(HANDSHAKE + "30 > FA \n 40 < A off=11 \n 40.1 < FA 5 off=5")
+    assert late.one("state", "server_bytes", "server_gap_bytes") == ("closed", 10, 5)
+    bare = track(HANDSHAKE + "30 > FA \n 40 < A off=11 \n 40.1 < FA off=10")
+    assert bare.one("state", "server_bytes", "server_gap_bytes") == ("closed", 10, 10)
+
+
 @pytest.mark.parametrize("length", [0, 1])
 def test_a_keep_alive_repeats_the_last_acknowledged_byte(length: int):
     # RFC 9293 §3.8.4
