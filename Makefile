@@ -8,7 +8,7 @@ KERNEL_TESTS = $(wildcard tests/unit tests/reference tests/properties)
 CHECKED = build/checked
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout test check format checked bench wheel clean
+.PHONY: help build layout reference test check format checked bench wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,14 +19,18 @@ build: ## Compile the kernels in place, those that changed (ROOMS=decode,request
 layout: ## Write src/tcpsight/tables.pxd from tables.py
 	$(PYTHON) tools/layout.py
 
+reference: ## Write docs/reference/ from tables.py and the commands
+	$(PYTHON) tools/reference.py
+
 test: build ## Run the tests (PYTEST_ARGS='-x tests/unit' to choose)
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-check: ## Lint, format check, types, import contracts, layout of tables.pxd
+check: ## Lint, format check, types, import contracts, generated files
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) tools/layout.py --check
+	$(PYTHON) tools/reference.py --check
 	$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 
 format: ## Format the code, mend what ruff can mend
