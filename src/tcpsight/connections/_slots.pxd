@@ -149,7 +149,9 @@ cdef inline void look_ahead(const Slots *s, uint32_t hash) noexcept nogil:
             prefetch(c)
             c = <const char *>&s.states[s.entries[place].slot - 1].streams[0]
             prefetch(c)
+            prefetch(c + 64)
             prefetch(c + sizeof(Stream))
+            prefetch(c + sizeof(Stream) + 64)
             return
         place = (place + 1) & s.mask
 
