@@ -37,7 +37,8 @@ def parse_server(text: str) -> Server:
             raise UsageError(f"{text!r} is no server: write ADDRESS:PORT, :PORT, or [IPV6]:PORT")
         return Server(None, port, 0)
     try:
-        address = ipaddress.ip_address(host)
+        # A zone (fe80::1%eth0) names an interface of this machine, not of the captured one.
+        address = ipaddress.ip_address(host if "%" not in host else "")
     except ValueError:
         raise UsageError(f"{text!r} is no server: {host!r} is no IP address (names are not looked up)") from None
     return Server(packed_address(address), port, address.version)

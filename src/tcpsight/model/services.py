@@ -88,7 +88,7 @@ class Service:
     retried_connections : int
         Connections whose SYN had to be repeated.
     joined_connections : int
-        Connections without a SYN: they began before the capture.
+        Connections with sequence numbers and without a SYN: they began before the capture.
     unsequenced_connections : int
         Connections without sequence numbers, whose retransmissions and gaps are unknown.
     totals : dict of str to int
@@ -181,7 +181,7 @@ class ServiceSummary:
         for service, rows in self._grouped(connections):
             service.states += np.bincount(rows.state, minlength=len(STATES))
             service.retried_connections += int((rows.connect_attempts > 1).sum())
-            service.joined_connections += int((rows.connect_attempts == 0).sum())
+            service.joined_connections += int(((rows.connect_attempts == 0) & (rows.is_sequenced != 0)).sum())
             service.unsequenced_connections += int((rows.is_sequenced == 0).sum())
             service.connect_times.add(rows.connect_ns)
             service.server_handshake_rtts.add(rows.server_handshake_rtt_ns)

@@ -8,30 +8,26 @@ two lines a row where one is too short, and a capture filter is never broken, so
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
-from itertools import groupby
+from functools import partial
 from typing import Any
 
 from tcpsight.output import units
 from tcpsight.output.drawing import Piece, Screen, beside, columns, plain, widest, wrapped
+from tcpsight.output.pictures import histogram_lines, series_lines
 
 Facts = dict[str, Any]
 
 __all__ = ["Screen", "json_text", "page"]
 
-BAR_WIDTH = 24
 MOST_SLOW = 5
 LABEL_WIDTH = 15
 INDENT = "  "
 
 # Beside each other where both fit, with this between them.
 PICTURE_GAP = 4
-
-# Fewer empty steps of a histogram than this are shown one by one.
-LONG_RUN = 3
 
 # What a reader may want to act on, against what is merely so.
 GOOD_STATES = ("closed", "open")
@@ -114,7 +110,8 @@ class _Page:
         if (times["start"], times["end"]) != ("request_last", "response_first"):
             lines.append(f"Response time runs from {times['start']} to {times['end']}.")
         if capture["broken"]:
-            lines.append(self._paint(f"The capture breaks off: {units.printable(capture['broken'])}", "red"))
+            why = f"The capture breaks off: {units.printable(capture['broken'])}"
+            lines += [self._paint(line, "red") for line in self._wrapped(why, "", "")]
         return lines + self._nothing(capture)
 
     def _selection(self, chosen: Facts) -> list[str]:
@@ -139,20 +136,24 @@ class _Page:
         return ["", self._paint(f"There is no TCP segment {which}in it.", "yellow")]
 
     def _overview(self, services: Sequence[Facts]) -> list[str]:
-        names = [name for name in services[0]["response_time"] if _is_quantile(name)]
-        shown = [names[0], *names[-1:]] if len(names) > 1 else names
-        heading = ["service", "requests", "rate", *(n.removesuffix("_ns") for n in shown), "max", "never answered"]
-        rows = [[*heading, "connections", "failed"]]
-        for s in services:
-            times = s["response_time"]
-            rows.append(
-                [_endpoint(s), units.count(s["requests"]), units.rate(s["throughput_per_s"])]
-                + [units.duration(times[name]) for name in [*shown, "max_ns"]]
-                + [units.count(s["unanswered"]), units.count(s["connections"]["count"])]
-                + [units.count(s["connections"]["failed"])]
-            )
-        lines = columns(rows, "l" + "r" * (len(rows[0]) - 1))
-        return [self._paint(lines[0], "dim"), *lines[1:]]
+        quantiles = [name for name in services[0]["response_time"] if _is_quantile(name)]
+        shown: dict[str, Callable[[Facts], str]] = {
+            "service": _endpoint,
+            "requests": lambda s: units.count(s["requests"]),
+            "rate": lambda s: units.rate(s["throughput_per_s"]),
+            **{_short(name): partial(_time, name=name) for name in (quantiles[0], quantiles[-1], "max_ns")},
+            "unanswered": lambda s: units.count(s["unanswered"]),
+            "connections": lambda s: units.count(s["connections"]["count"]),
+            "failed": lambda s: units.count(s["connections"]["failed"]),
+        }
+        # What has no room is told below, service by service.
+        for dispensable in (None, "rate", _short(quantiles[0])):
+            shown.pop(dispensable or "", None)
+            rows = [list(shown), *([write(s) for write in shown.values()] for s in services)]
+            lines = self._listing(rows, "l" + "r" * (len(shown) - 1))
+            if widest(lines) <= self._screen.width:
+                break
+        return lines
 
     def _omitted(self) -> list[str]:
         omitted = self._facts["omitted"]
@@ -164,8 +165,11 @@ class _Page:
             _counted(omitted["connections"], "connection"),
             f"{units.count(omitted['failed_connections'])} of them failed",
         ]
-        more = "1 smaller service is" if omitted["services"] == 1 else f"{units.count(omitted['services'])} smaller are"
-        pieces = [Piece(f"{more} not shown (--top N): {counts[0]}"), *(Piece(c) for c in counts[1:])]
+        more = _counted(omitted["services"], "smaller service")
+        pieces = [
+            Piece(f"{more} {'is' if omitted['services'] == 1 else 'are'} not shown (--top N): {counts[0]}"),
+            *(Piece(c) for c in counts[1:]),
+        ]
         return ["", *wrapped(pieces, self._screen.width, self._screen)]
 
     def _unseen(self) -> list[str]:
@@ -179,11 +183,14 @@ class _Page:
             first = f", first at frame {row['first_frame']}" if row["first_frame"] else ""
             start = f"{INDENT}{units.count(row['count']):>{width}}  "
             text = f"{row['meaning']}{size}{first}"
-            lines += textwrap.wrap(
-                text, self._screen.width, initial_indent=start, subsequent_indent=" " * len(start),
-                break_long_words=False, break_on_hyphens=False,
-            )  # fmt: skip
+            lines += self._wrapped(text, start, " " * len(start))
         return lines
+
+    def _wrapped(self, text: str, first: str, others: str) -> list[str]:
+        return textwrap.wrap(
+            text, self._screen.width, initial_indent=first, subsequent_indent=others, break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
 
     # --- one service
 
@@ -266,52 +273,13 @@ class _Page:
     # --- pictures
 
     def _pictures(self, s: Facts) -> list[str]:
-        histogram = self._histogram(s["histogram"]) if s["requests"] else []
-        series = self._series(s) if s["series"] and (s["requests"] or s["unanswered"]) else []
+        histogram = histogram_lines(s["histogram"], self._screen) if s["requests"] else []
+        series = series_lines(s, self._screen) if s["series"] and (s["requests"] or s["unanswered"]) else []
         if not (histogram and series):
             return ["", *histogram, *series] if histogram or series else []
         if widest(histogram) + PICTURE_GAP + widest(series) <= self._inner:
             return ["", *beside(histogram, series, PICTURE_GAP)]
         return ["", *histogram, "", *series]
-
-    def _histogram(self, steps: Sequence[Facts]) -> list[str]:
-        most = max(step["count"] for step in steps)
-        rows = []
-        for is_empty, run in groupby(steps, lambda step: not step["count"]):
-            group = list(run)
-            if is_empty and len(group) >= LONG_RUN:
-                rows.append(["…", "", ""])
-                continue
-            for step in group:
-                label = f"{_round(step['low_ns'])} – {_round(step['high_ns'])}"
-                bar = self._screen.bar(step["count"], most, BAR_WIDTH).ljust(BAR_WIDTH)
-                rows.append([label, bar, units.count(step["count"])])
-        lines = columns(rows, "rlr", gap=1)
-        begin = max(len(row[0]) for row in rows) + 1
-        bars = slice(begin, begin + BAR_WIDTH)
-        painted = [f"{line[:begin]}{self._paint(line[bars], 'cyan')}{line[bars.stop :]}" for line in lines]
-        return [self._paint("requests by response time", "bold"), *painted]
-
-    def _series(self, s: Facts) -> list[str]:
-        series = s["series"]
-        rows: list[tuple[str, list[float], Callable[[float], str], str]] = []
-        if s["requests"]:
-            rows = [
-                ("throughput", [r["throughput_per_s"] for r in series], units.rate, "cyan"),
-                ("concurrency", [r["concurrency"] for r in series], units.number, "cyan"),
-                ("p99", [r["response_time_p99_ns"] or 0 for r in series], units.duration, "cyan"),
-            ]
-        if s["unanswered"]:
-            waiting = [max(r["unanswered"], r["unanswered_backlog"]) for r in series]
-            rows.append(("unanswered", waiting, units.count, "red"))
-        lines = [self._paint(f"over time, a column is {_round(s['interval_ns'])}", "bold")]
-        width = max(len(name) for name, *_ in rows)
-        for name, values, unit, style in rows:
-            picture = self._paint(self._screen.sparkline(values), style)
-            lines.append(f"{name:{width}} {picture} max {unit(max(values))}")
-        span = units.duration(sum(r["length_ns"] for r in series))
-        axis = f"0{' ' * max(len(series) - 1 - len(span), 1)}{span}"
-        return [*lines, " " * (width + 1) + self._paint(axis, "dim")]
 
     # --- lists
 
@@ -319,23 +287,22 @@ class _Page:
         clients = s["clients"]
         total = sum(c["response_time_sum_ns"] for c in clients["largest"])
         everyone = round((s["response_time"]["mean_ns"] or 0) * s["response_time"]["count"])
-        rows = [["client", "requests", "share of time", "mean", "max", "never answered", "connections"]]
+        rows = [["client", "requests", "share of time", "mean", "max", "unanswered", "connections"]]
         for c in clients["largest"]:
             share = c["response_time_sum_ns"] / everyone if everyone else None
             times = [units.duration(c[name]) for name in ("response_time_mean_ns", "response_time_max_ns")]
             counts = [units.count(c[name]) for name in ("unanswered", "connections")]
             rows.append([c["client_address"], units.count(c["requests"]), units.fraction(share), *times, *counts])
         title = "clients, by the time they waited"
-        more = clients["count"] - len(clients["largest"])
-        if more > 0:
+        if clients["count"] > len(clients["largest"]):
             least = "" if clients["is_complete"] else "at least "
             share = units.fraction(total / everyone) if everyone else units.UNKNOWN
-            title += f": the first {len(rows) - 1} have {share} of it, {least}{units.count(more)} more the rest"
+            title += f": these {len(rows) - 1} of {least}{units.count(clients['count'])} have {share}"
         return ["", self._paint(title, "bold"), *self._listing(rows, "lrrrrrr")]
 
     def _slowest(self, s: Facts) -> list[str]:
         found = s["slowest_requests"][:MOST_SLOW]
-        rows = [["response time", "request", "response", *_PLACE]]
+        rows = [["took", "request", "response", *_PLACE]]
         for r in found:
             amounts = [units.size(r["request_bytes"]), units.size(r["response_bytes"])]
             rows.append([units.duration(r["response_time_ns"]), *amounts, *self._place(r)])
@@ -349,7 +316,7 @@ class _Page:
 
     def _place(self, request: Facts) -> list[str]:
         after = units.duration(request["arrival_ns"] - self._facts["capture"]["start_ns"])
-        return [self._instant(request["arrival_ns"]), after, str(request["connection_id"])]
+        return [units.instant(request["arrival_ns"], self._timezone, digits=3), after, str(request["connection_id"])]
 
     def _requests_listing(self, title: str, rows: list[list[str]], filters: list[str]) -> list[str]:
         if not filters:
@@ -369,7 +336,7 @@ class _Page:
         return [self._paint(heading, "dim"), *lines]
 
 
-_PLACE = ("arrived", "after start", "connection")
+_PLACE = ("arrived", "after", "connection")
 
 
 def _endpoint(service: Facts) -> str:
@@ -381,9 +348,12 @@ def _counted(n: int, thing: str) -> str:
     return f"{units.count(n)} {thing}{'' if n == 1 else 's'}"
 
 
-def _round(ns: int) -> str:
-    """Write a duration that is a round number without its zeros: ``5 µs``, not ``5.00 µs``."""
-    return re.sub(r"(\.\d*?)0+ ", lambda found: f"{found[1].rstrip('.')} ", units.duration(ns))
+def _time(service: Facts, name: str) -> str:
+    return units.duration(service["response_time"][name])
+
+
+def _short(name: str) -> str:
+    return name.removesuffix("_ns")
 
 
 def _is_quantile(name: str) -> bool:
@@ -392,6 +362,6 @@ def _is_quantile(name: str) -> bool:
 
 def _spread(d: Facts) -> list[Piece]:
     """Tell a distribution, each number apart."""
-    pieces = [Piece(f"{name.removesuffix('_ns')} {units.duration(d[name])}") for name in d if _is_quantile(name)]
+    pieces = [Piece(f"{_short(name)} {units.duration(d[name])}") for name in d if _is_quantile(name)]
     pieces += [Piece(f"max {units.duration(d['max_ns'])}"), Piece(f"mean {units.duration(d['mean_ns'])}")]
     return pieces if d["is_exact"] else [*pieces, Piece("(quantiles within 1 %)")]

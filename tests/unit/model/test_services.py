@@ -126,7 +126,9 @@ def check(service: Any, mine: dict[str, list[Any]]) -> None:
     failed = [STATES.index(name) for name in ("unanswered", "handshaking", "refused")]
     assert service.failed_connections == sum(row["state"] in failed for row in connections)
     assert service.retried_connections == sum(row["connect_attempts"] > 1 for row in connections)
-    assert service.joined_connections == sum(row["connect_attempts"] == 0 for row in connections)
+    assert service.joined_connections == sum(
+        row["connect_attempts"] == 0 and row["is_sequenced"] for row in connections
+    )
     assert service.unsequenced_connections == sum(not row["is_sequenced"] for row in connections)
     for name, distribution in (
         ("connect_ns", service.connect_times),
@@ -179,7 +181,9 @@ def test_clients_beyond_the_limit_are_added_up(monkeypatch):
     monkeypatch.setattr(services, "MOST_CLIENTS", 2)
     found = summary(some_requests([1] * 5, [1, 2, 3, 1, 4]), Unanswered(), Connections(), [])
     (service,) = found.services.values()
-    counts = Counter({key and int.from_bytes(key[0], "big"): client.requests for key, client in service.clients.items()})
+    counts = Counter(
+        {key and int.from_bytes(key[0], "big"): client.requests for key, client in service.clients.items()}
+    )
     assert counts == {1: 2, 2: 1, None: 2}
 
 

@@ -1,0 +1,66 @@
+"""The pictures of a report: how response times are distributed, and how a service went over time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+from tcpsight.output import units
+from tcpsight.output.drawing import Screen, columns
+
+Facts = dict[str, Any]
+
+BAR_WIDTH = 24
+
+# Fewer empty steps of a histogram than this are shown one by one.
+LONG_RUN = 3
+
+
+def histogram_lines(steps: Sequence[Facts], screen: Screen) -> list[str]:
+    """Draw how many values lie in each step; long runs of empty steps are one line."""
+    most = max(step["count"] for step in steps)
+    rows = []
+    for is_empty, run in groupby(steps, lambda step: not step["count"]):
+        group = list(run)
+        if is_empty and len(group) >= LONG_RUN:
+            rows.append(["…", "", ""])
+            continue
+        for step in group:
+            label = f"{_round(step['low_ns'])} – {_round(step['high_ns'])}"
+            bar = screen.bar(step["count"], most, BAR_WIDTH).ljust(BAR_WIDTH)
+            rows.append([label, bar, units.count(step["count"])])
+    lines = columns(rows, "rlr", gap=1)
+    begin = max(len(row[0]) for row in rows) + 1
+    bars = slice(begin, begin + BAR_WIDTH)
+    painted = [f"{line[:begin]}{screen.paint(line[bars], 'cyan')}{line[bars.stop :]}" for line in lines]
+    return [screen.paint("requests by response time", "bold"), *painted]
+
+
+def series_lines(s: Facts, screen: Screen) -> list[str]:
+    """Draw how a service went over time, one line per quantity."""
+    series = s["series"]
+    rows: list[tuple[str, list[float], Callable[[float], str], str]] = []
+    if s["requests"]:
+        rows = [
+            ("throughput", [r["throughput_per_s"] for r in series], units.rate, "cyan"),
+            ("concurrency", [r["concurrency"] for r in series], units.number, "cyan"),
+            ("p99", [r["response_time_p99_ns"] or 0 for r in series], units.duration, "cyan"),
+        ]
+    if s["unanswered"]:
+        waiting = [max(r["unanswered"], r["unanswered_backlog"]) for r in series]
+        rows.append(("unanswered", waiting, units.count, "red"))
+    lines = [screen.paint(f"over time, a column is {_round(s['interval_ns'])}", "bold")]
+    width = max(len(name) for name, *_ in rows)
+    for name, values, unit, style in rows:
+        picture = screen.paint(screen.sparkline(values), style)
+        lines.append(f"{name:{width}} {picture} max {unit(max(values))}")
+    span = units.duration(sum(r["length_ns"] for r in series))
+    axis = f"0{' ' * max(len(series) - 1 - len(span), 1)}{span}"
+    return [*lines, " " * (width + 1) + screen.paint(axis, "dim")]
+
+
+def _round(ns: int) -> str:
+    """Write a duration that is a round number without its zeros: ``5 µs``, not ``5.00 µs``."""
+    return re.sub(r"(\.\d*?)0+ ", lambda found: f"{found[1].rstrip('.')} ", units.duration(ns))
