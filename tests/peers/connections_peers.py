@@ -74,7 +74,7 @@ def tshark_talks(rows: Iterable[dict[str, str]], frames: set[int]) -> list[Talk]
         stream = int(row["tcp.stream"])
         talk = talks.setdefault(stream, Talk(stream))
         talk.frames.append(number)
-        source = (row["ip.src"] or row["ipv6.src"], int(row["tcp.srcport"]))
+        source = (normal(row["ip.src"] or row["ipv6.src"]), int(row["tcp.srcport"]))
         half = talk.halves[source]
         half.segments += 1
         marks = ("retransmission", "fast_retransmission", "spurious_retransmission")

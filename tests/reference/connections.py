@@ -41,6 +41,8 @@ class Side:
     """One direction of a connection."""
 
     base: int | None = None
+    # Whether only the peer's acknowledgments tell the base.
+    base_by_ack: bool = False
     isn: int | None = None
     end: int = 0
     acked: int | None = None
@@ -681,6 +683,11 @@ def take_sequence(c: Connection, d: int, h: Row, row: Row) -> tuple[bool, bool]:
     if is_syn:
         take_syn(c, d, h)
     number = (h["sequence_number"] + is_syn) % 2**32
+    if side.base_by_ack:
+        side.base_by_ack = False
+        if not side.is_plausible(side.offset(number)):
+            # Its own number is better evidence.
+            side.base, side.acked, side.missing, side.given_up = None, None, [], 0
     if side.base is None:
         side.base, side.end = number, 0
     offset, ahead = side.offset(number), (number - side.base) % 2**32
@@ -781,7 +788,7 @@ def take_acknowledgment(c: Connection, d: int, h: Row, row: Row) -> bool:
     """Note what the peer received; tell whether a hole was given up."""
     peer, gave_up = c.sides[1 - d], False
     if peer.base is None:
-        peer.base, peer.end = h["acknowledgment_number"], 0
+        peer.base, peer.end, peer.base_by_ack = h["acknowledgment_number"], 0, True
     acked = peer.offset(h["acknowledgment_number"])
     if not peer.is_plausible(acked):
         return False

@@ -1,4 +1,5 @@
 # What a batch needs at hand: the slots, the clock, the rows that come out; and how time moves.
+cimport cython
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
@@ -94,8 +95,14 @@ cdef inline void *next_row(Context *x, Rows *rows, size_t size) noexcept nogil:
 # --- time -------------------------------------------------------------------------------------------------------
 
 
+@cython.overflowcheck(False)  # modular on purpose
+cdef inline bint is_later_by(int64_t t, int64_t then, uint64_t nanoseconds) noexcept nogil:
+    """Whether t lies more than so long after then; any two times will do."""
+    return t > then and <uint64_t>t - <uint64_t>then > nanoseconds
+
+
 cdef inline bint is_jump_to(const Context *x, int64_t t) noexcept nogil:
-    return t > x.clock and <uint64_t>t - <uint64_t>x.clock > JUMP_S * NS_PER_S
+    return is_later_by(t, x.clock, JUMP_S * NS_PER_S)
 
 
 cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
@@ -110,7 +117,7 @@ cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
         return False
     if x.has_candidate:
         # Confirmed by a time that is not more than an hour before it.
-        if is_jump_to(x, t) and (t >= x.candidate_ns or x.candidate_ns - t <= <int64_t>(JUMP_S * NS_PER_S)):
+        if is_jump_to(x, t) and not is_later_by(x.candidate_ns, t, JUMP_S * NS_PER_S):
             accept_candidate(x)
         else:
             reject_candidate(x)

@@ -1,4 +1,5 @@
 # Frames captured twice: on another interface (``-i any``, a bond), or from a mirror port that shows both ways.
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from tcpsight.connections._sequence cimport PLAUSIBLE, to_offset
 from tcpsight.connections._state cimport HAS_BASE, PROBE_PENDING, RING, Stream
@@ -15,6 +16,7 @@ cdef enum:
     DUPLICATE_NS = 1000000
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline uint32_t fingerprint(const Header *h) noexcept nogil:
     """A hash, never 0, of everything in the header that a capture duplicate repeats; the TTL may differ.
 
@@ -47,6 +49,7 @@ cdef inline bint may_repeat(const Stream *s, const Header *h) noexcept nogil:
     return ahead < 0 or ahead > PLAUSIBLE
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline bint is_close(const Stream *s, int i, int64_t time_ns) noexcept nogil:
     """Whether the remembered segment i was captured within DUPLICATE_NS of this time (modulo 2**40 ns, 18 minutes)."""
     cdef uint64_t then = (<uint64_t>s.ring_era[i] << 32) | s.ring_time[i]

@@ -2,8 +2,9 @@
 #
 # The side that sends the first SYN is the opener, the other one the answerer. The opener is the client, unless
 # the user said otherwise (``--server``).
-from libc.stdint cimport INT64_MIN, int64_t, uint32_t
-from tcpsight.connections._sequence cimport PLAUSIBLE, set_base, to_offset
+cimport cython
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t
+from tcpsight.connections._sequence cimport PLAUSIBLE, forget_base, set_base, to_offset
 from tcpsight.connections._state cimport (
     BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, NO_OPENER, REFUSED, RESET_BY_CLIENT, RESET_BY_SERVER,
     SAW_SYN_ACK, SAW_WINDOW, SCALE_KNOWN, SETTLED, SIMULTANEOUS, SYN_ACKED, SYN_AGAIN, SYN_HAD_ACK, State, Stream,
@@ -14,8 +15,10 @@ from tcpsight.tables cimport (
 
 
 cdef inline int64_t elapsed(int64_t start, int64_t end) noexcept nogil:
-    """A duration; times that go backwards give 0, not a negative one."""
-    return end - start if end > start else 0
+    """A duration; times that go backwards give 0, those that are too far apart the longest one there is."""
+    if end <= start:
+        return 0
+    return INT64_MAX if start < 0 and end > INT64_MAX + start else end - start
 
 
 cdef inline int64_t resolved_rtt(
@@ -55,6 +58,7 @@ cdef inline bint acknowledges_syn(const State *c, int d, const Header *h) noexce
     return 0 <= to_offset(o, h.acknowledgment_number) <= o.next_offset
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline void learn_isn(Stream *s, const Header *h) noexcept nogil:
     """What the first SYN of a direction tells."""
     s.isn = h.sequence_number
@@ -70,11 +74,8 @@ cdef inline void learn_isn(Stream *s, const Header *h) noexcept nogil:
 
 cdef inline void forget_isn(Stream *s) noexcept nogil:
     """The side chose its number again: the stream begins anew."""
+    forget_base(s)
     s.flags = 0
-    s.next_offset = 0
-    s.acked = INT64_MIN
-    s.hole_count = 0
-    s.evicted_bytes = 0
 
 
 cdef inline void take_syn(State *c, int d, const Header *h) noexcept nogil:

@@ -4,6 +4,7 @@ from libc.string cimport memcpy
 from tcpsight.connections._context cimport (
     ENDED, EPHEMERAL_PORT, Context, deadline_of, next_row, note, note_again, timer_class,
 )
+from tcpsight.connections._handshake cimport elapsed
 from tcpsight.connections._sequence cimport missing_bytes
 from tcpsight.connections._slots cimport give_slot, holes_of, insert, same_address, take_slot
 from tcpsight.connections._state cimport (
@@ -183,7 +184,7 @@ cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed)
     r.is_approximate = (c.flags & APPROXIMATE) != 0
     r.start_ns = c.start_ns
     r.end_ns = c.last_ns
-    r.duration_ns = c.last_ns - c.start_ns
+    r.duration_ns = elapsed(c.start_ns, c.last_ns)
     r.connect_attempts = c.connect_attempts
     r.connect_ns = c.connect_ns
     r.server_handshake_rtt_ns = c.rtt_ns[1]

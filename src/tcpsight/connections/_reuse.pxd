@@ -1,8 +1,9 @@
 # Endpoints that are used again. A SYN with another ISN begins another connection at once after FIN, RST or a long
 # silence; on a connection in use it is held until the peer's SYN-ACK tells that it was meant.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+cimport cython
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
-from tcpsight.connections._context cimport LONG_IDLE_S, NS_PER_S, Context
+from tcpsight.connections._context cimport LONG_IDLE_S, NS_PER_S, Context, is_later_by
 from tcpsight.connections._handshake cimport forget_isn
 from tcpsight.connections._lifecycle cimport drop_pending, end_connection, open_connection, role_of
 from tcpsight.connections._rules cimport take_sequence, take_window
@@ -23,7 +24,7 @@ cdef enum:
 
 
 cdef inline bint is_idle(const State *c, int64_t clock) noexcept nogil:
-    return clock > c.active_ns and <uint64_t>clock - <uint64_t>c.active_ns > LONG_IDLE_S * NS_PER_S
+    return is_later_by(clock, c.active_ns, LONG_IDLE_S * NS_PER_S)
 
 
 cdef inline bint is_over(const State *c, bint both_sides) noexcept nogil:
@@ -35,6 +36,7 @@ cdef inline bint is_over(const State *c, bint both_sides) noexcept nogil:
     return (client and server) if both_sides else (client or server)
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline bint is_own_syn(const Stream *s, const Header *h) noexcept nogil:
     """Whether this SYN fits what is known of its stream: repeated, or captured late."""
     if s.flags & HAS_ISN:
@@ -166,6 +168,7 @@ cdef inline void copy_ring(Stream *s, const Stream *from_stream) noexcept nogil:
     memcpy(s.ring_time, from_stream.ring_time, sizeof(s.ring_time))
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline bint answers_pending(const State *c, int d, const Header *h) noexcept nogil:
     """Whether this SYN-ACK acknowledges the held SYN, or data on it (RFC 7413)."""
     if not c.flags & PENDING_SYN or c.pending_direction != 1 - d:
@@ -173,6 +176,7 @@ cdef inline bint answers_pending(const State *c, int d, const Header *h) noexcep
     return <uint32_t>(h.acknowledgment_number - c.pending_isn - 1) <= <uint32_t>c.pending_payload
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline bint acknowledges_isn(const Stream *o, const Header *h) noexcept nogil:
     """Whether this SYN-ACK answers, if late, the SYN that opened the connection."""
     return (o.flags & HAS_ISN) != 0 and h.acknowledgment_number == o.isn + 1

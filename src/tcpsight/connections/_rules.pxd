@@ -1,14 +1,15 @@
 # The rules of one connection: what a segment does to the state of the stream it extends and of the stream it
 # acknowledges. Nothing here knows of other connections, tables or clocks.
+cimport cython
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 from tcpsight.connections._duplicates cimport fingerprint, remember
 from tcpsight.connections._handshake cimport complete_handshake, completes_handshake, take_syn
 from tcpsight.connections._sequence cimport (
-    PLAUSIBLE, add_hole, fill_holes, is_plausible, set_base, to_offset,
+    PLAUSIBLE, add_hole, fill_holes, forget_base, is_plausible, set_base, to_offset,
 )
 from tcpsight.connections._slots cimport Slots, holes_of
 from tcpsight.connections._state cimport (
-    COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, NO_OPENER, PROBE_PENDING, SAW_FIN, SAW_SYN_ACK, SAW_WINDOW, SCALE_KNOWN,
+    BASE_BY_ACK, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, NO_OPENER, PROBE_PENDING, SAW_FIN, SAW_SYN_ACK, SAW_WINDOW, SCALE_KNOWN,
     SETTLED, SYN_ACKED, SYN_HAD_ACK, Hole, State, Stream,
 )
 from tcpsight.tables cimport (
@@ -52,6 +53,7 @@ cdef inline int take_acknowledgment(Slots *slots, State *c, int d, const Header 
     if not o.flags & HAS_BASE:
         # Mid-stream: whatever was acknowledged before the capture began lies below offset 0.
         set_base(o, h.acknowledgment_number)
+        o.flags |= BASE_BY_ACK
     acked = to_offset(o, h.acknowledgment_number)
     if not is_plausible(o, acked):
         return 0
@@ -169,6 +171,7 @@ cdef inline bint take_fin(Slots *slots, Stream *s, Segment *g, int64_t end) noex
     return True
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline int64_t place(const State *c, int d, const Header *h, uint32_t sequence_number) noexcept nogil:
     """The offset of a segment's first payload byte; INT64_MIN if it can't be true."""
     cdef const Stream *s = &c.streams[d]
@@ -183,6 +186,14 @@ cdef inline int64_t place(const State *c, int d, const Header *h, uint32_t seque
     return offset if is_plausible(s, offset) else INT64_MIN
 
 
+cdef inline void check_base(Stream *s, uint32_t sequence_number) noexcept nogil:
+    """At a side's first own segment: its number is better evidence of where it is than what its peer acknowledged."""
+    s.flags &= ~BASE_BY_ACK
+    if not is_plausible(s, to_offset(s, sequence_number)):
+        forget_base(s)
+
+
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline int take_sequence(Slots *slots, State *c, int d, const Header *h, Segment *g) noexcept nogil:
     """Everything that a segment's own sequence number tells."""
     cdef Stream *s = &c.streams[d]
@@ -198,6 +209,8 @@ cdef inline int take_sequence(Slots *slots, State *c, int d, const Header *h, Se
     if is_syn:
         take_syn(c, d, h)
         sequence_number += 1
+    if s.flags & BASE_BY_ACK:
+        check_base(s, sequence_number)
     if not s.flags & HAS_BASE:
         set_base(s, sequence_number)
     offset = place(c, d, h, sequence_number)
@@ -247,6 +260,7 @@ cdef inline void take_window(State *c, int d, const Header *h, Segment *g) noexc
 # --- the short way ----------------------------------------------------------------------------------------------
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline bint take_usual(State *c, int d, const Header *h, Segment *g) noexcept nogil:
     """Take the usual segment of an established connection in few steps; False if it needs the full rules.
 
@@ -262,6 +276,7 @@ cdef inline bint take_usual(State *c, int d, const Header *h, Segment *g) noexce
         or h.flags & (FLAG_ACK | FLAG_SYN | FLAG_FIN | FLAG_RST) != FLAG_ACK
         or not s.flags & o.flags & HAS_BASE
         or (s.flags | o.flags) & (PROBE_PENDING | SAW_FIN)
+        or s.flags & BASE_BY_ACK
         or h.sequence_number != s.base + <uint32_t>(<uint64_t>s.next_offset & 0xFFFFFFFFu)
     ):
         return False

@@ -1,5 +1,6 @@
 # Sequence numbers end here: modulo 2**32 in, 64-bit stream offsets out, and the holes between them.
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+cimport cython
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memmove
 from tcpsight.connections._state cimport HAS_BASE, MAX_HOLES, Hole, Stream
 
@@ -9,6 +10,7 @@ cdef enum:
     PLAUSIBLE = 1_073_741_824
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline int64_t to_offset(const Stream *s, uint32_t sequence_number) noexcept nogil:
     """Unwrap: the offset nearest to the stream's end that has this sequence number."""
     cdef uint32_t expected = s.base + <uint32_t>(<uint64_t>s.next_offset & 0xFFFFFFFFu)
@@ -23,6 +25,15 @@ cdef inline void set_base(Stream *s, uint32_t sequence_number) noexcept nogil:
     s.base = sequence_number
     s.next_offset = 0
     s.flags |= HAS_BASE
+
+
+cdef inline void forget_base(Stream *s) noexcept nogil:
+    """Begin the stream anew: what was known of it was wrong."""
+    s.flags &= ~HAS_BASE
+    s.next_offset = 0
+    s.acked = INT64_MIN
+    s.hole_count = 0
+    s.evicted_bytes = 0
 
 
 cdef inline int drop_oldest(Stream *s, Hole *holes) noexcept nogil:

@@ -1,4 +1,5 @@
 # Where open connections live: slots that are recycled, a hash table to find them, blocks of holes.
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
@@ -60,6 +61,7 @@ cdef struct Slots:
     int32_t hole_free       # first free block, -1: none; a free block's first start names the next
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline uint64_t endpoint_hash(const uint8_t *address, uint16_t port, uint64_t seed) noexcept nogil:
     # Multiply and fold: every bit of address, port and seed reaches the upper half.
     cdef uint64_t high, low
@@ -70,6 +72,7 @@ cdef inline uint64_t endpoint_hash(const uint8_t *address, uint16_t port, uint64
     return low ^ (low >> 29)
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline uint32_t pair_hash(uint64_t a, uint64_t b, uint8_t ip_version) noexcept nogil:
     return <uint32_t>(((a + b + ip_version) * 0xBF58476D1CE4E5B9ull) >> 32)
 
@@ -164,6 +167,7 @@ cdef inline void insert(Slots *s, uint32_t hash, uint32_t slot) noexcept nogil:
     s.entries[place].slot = slot + 1
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline void remove(Slots *s, uint32_t hash, uint32_t slot) noexcept nogil:
     """Take an entry out and close the gap, so that no tombstones pile up."""
     cdef uint32_t place = hash & s.mask

@@ -19,6 +19,7 @@ cdef enum:
     HAS_SCALE = 64          # and it does
     SAW_WINDOW = 128
     SYN_HAD_ACK = 256       # its SYN carried ACK
+    BASE_BY_ACK = 512       # `base` is known from the peer's acknowledgments only
 
 cdef enum:
     # Bits of State.flags.

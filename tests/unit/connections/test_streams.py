@@ -77,6 +77,18 @@ def test_a_capture_that_starts_midstream_begins_at_the_first_byte_seen():
     assert followed.one("client_bytes", "server_bytes", "client_isn", "server_isn") == (100, 50, None, None)
 
 
+def test_a_sides_own_number_outweighs_what_its_peer_acknowledged():
+    followed = track("""
+        0   > PA 100 seq=777 ack=3000000000     # damaged
+        10  < PA 50  seq=8888 ack=877
+        20  > A      seq=877 ack=8938
+    """)
+    assert followed.of_segments("offset") == [0, 0, 100]
+    assert followed.of_segments("acked_offset") == [0, 100, 50]
+    assert followed.one("server_bytes", "server_gap_bytes") == (50, 0)
+    assert followed.unseen == {}
+
+
 def test_bytes_before_a_midstream_start_are_retransmissions():
     followed = track("""
         0   > PA 100 seq=777 ack=8888

@@ -186,6 +186,14 @@ def test_times_that_go_backwards_are_counted_and_make_no_negative_duration():
     assert followed.unseen == {"time_backwards": [3, 0, 2]}
 
 
+def test_times_at_both_ends_of_the_scale_give_the_longest_duration_there_is():
+    table = headers("0 > S seq=1000 \n 1 < SA seq=5000 \n 2 > A \n 3 > A")
+    table.time_ns[:] = [-(2**63), 2**63 - 2, 2**63 - 1, 2**63 - 1]
+    followed = follow([table], timeouts=Timeouts(2**62, 2**62, 2**62))
+    assert max(followed.named("duration_ns")) <= 2**63 - 1
+    assert min(followed.named("duration_ns")) >= 0
+
+
 # --- slots ------------------------------------------------------------------------------------------------------
 
 
