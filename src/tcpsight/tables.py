@@ -269,9 +269,7 @@ class Frames(Table):
     link_type = column("uint16", "", "LINKTYPE_ number of the frame's first header")
     file = column("uint16", "", "index of the file in the order given")
 
-    def __init__(
-        self, rows: np.ndarray[Any, Any] | None = None, until_ns: int | None = None, data: Any = b""
-    ) -> None:
+    def __init__(self, rows: np.ndarray[Any, Any] | None = None, until_ns: int | None = None, data: Any = b"") -> None:
         super().__init__(rows, until_ns)
         self.data = data
 
@@ -323,7 +321,10 @@ class Segments(Table):
     connection_id = column("int64", "", "the frame that opened its connection")
     offset = column("int64", "B", "stream offset of the first payload byte; null if unknown", null=INT64_MIN)
     acked_offset = column(
-        "int64", "B", "stream offset in the other direction up to which it acknowledges; null if unknown", null=INT64_MIN
+        "int64",
+        "B",
+        "stream offset in the other direction up to which it acknowledges; null if unknown",
+        null=INT64_MIN,
     )
     slot = column("uint32", "", "recycled index of the connection's state, the same in every room", internal=True)
     payload_bytes = column("int32", "B", "TCP payload length, SYN and FIN excluded")
@@ -407,8 +408,12 @@ class Connections(Table):
     server_control_retransmissions = column("int64", "", "of those, repeated SYN-ACKs and FINs", null=-1)
     client_retransmitted_bytes = column("int64", "B", "payload bytes the client sent again", null=-1)
     server_retransmitted_bytes = column("int64", "B", "payload bytes the server sent again", null=-1)
-    client_gap_bytes = column("int64", "B", "client's stream bytes acknowledged or passed over, never captured", null=-1)
-    server_gap_bytes = column("int64", "B", "server's stream bytes acknowledged or passed over, never captured", null=-1)
+    client_gap_bytes = column(
+        "int64", "B", "client's stream bytes acknowledged or passed over, never captured", null=-1
+    )
+    server_gap_bytes = column(
+        "int64", "B", "server's stream bytes acknowledged or passed over, never captured", null=-1
+    )
     duplicates = column("int64", "", "segments captured twice, excluded from every other count")
     ignored_resets = column("int64", "", "RSTs outside the receive window")
     requests = column("int64", "", "answered requests")
@@ -445,7 +450,9 @@ class Unanswered(Requests):
     `end_ns` is when it stopped waiting: the end of its connection or of the capture.
     """
 
-    end_ns = column("int64", "epoch ns", "last segment of its connection, or end of the capture where it was still open")
+    end_ns = column(
+        "int64", "epoch ns", "last segment of its connection, or end of the capture where it was still open"
+    )
 
 
 class RequestCounts(Table):
@@ -483,7 +490,9 @@ class Intervals(Table):
     response_time_p95_ns = column("int64", "ns", "their 95th percentile, nearest rank", null=-1)
     response_time_p99_ns = column("int64", "ns", "their 99th percentile, nearest rank", null=-1)
     response_time_max_ns = column("int64", "ns", "their maximum", null=-1)
-    response_time_dispersion_ns = column("float64", "ns", "their population variance / mean (index of dispersion)", null=-1)
+    response_time_dispersion_ns = column(
+        "float64", "ns", "their population variance / mean (index of dispersion)", null=-1
+    )
     late = column("int64", "", "live only: completions that came after their slice had been printed")
 
 
