@@ -125,7 +125,8 @@ class Analysis:
 
     Notes
     -----
-    Every table is made by a pass of its own, which reads the files again; a pipe can be read once.
+    Every table is made by a pass of its own, which reads the files again, open ones from where they stood; a pipe can
+    be read once.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Analysis:
         input_timezone: str = "UTC",
     ) -> None:
         self.sources = list(sources)
+        self._positions = [_position(source) for source in sources]
         self.options = options or Options()
         self._frame_filter = frame_filter
         self._input_timezone = input_timezone
@@ -158,6 +160,9 @@ class Analysis:
         options = self.options
         if with_segments:
             options = Options(options.selection, options.start, options.end, options.timeouts, with_segments=True)
+        for source, position in zip(self.sources, self._positions, strict=True):
+            if position is not None:
+                source.seek(position)  # type: ignore[union-attr]
         with open_capture(self.sources, input_timezone=self._input_timezone) as capture:
             yield Run(capture, Pipeline(capture, options, frame_filter), frame_filter)
 
@@ -222,6 +227,13 @@ class Analysis:
                 _raise_if_broken(run)
 
         return Rows(table_type, read)
+
+
+def _position(source: Source) -> int | None:
+    """Tell where an open file stands; None for a path and for what cannot go back."""
+    if isinstance(source, str | os.PathLike) or not source.seekable():
+        return None
+    return source.tell()
 
 
 def _raise_if_broken(run: Run) -> None:
