@@ -1,6 +1,8 @@
 # Bare `make` prints what there is.
 PYTHON ?= python3
 PYTEST_ARGS ?= -n auto --dist loadfile
+# Not by file: a worker that the sanitizer ends must be replaced.
+CHECKED_ARGS ?= -n auto
 BENCH_ARGS ?=
 ROOMS ?=
 
@@ -39,8 +41,10 @@ format: ## Format the code, mend what ruff can mend
 
 checked: ## Run the kernels' tests with bounds, overflow and undefined behaviour checks compiled in
 	TCPSIGHT_CHECKED=1 $(PYTHON) setup.py -q build --build-base $(CHECKED) --build-lib $(CHECKED)/lib
-	TCPSIGHT_CHECKED=1 PYTHONPATH=$(CHECKED)/lib UBSAN_OPTIONS=print_stacktrace=1 \
-		$(PYTHON) -m pytest $(PYTEST_ARGS) $(KERNEL_TESTS)
+	rm -f $(CHECKED)/sanitizer.*
+	TCPSIGHT_CHECKED=1 PYTHONPATH=$(CHECKED)/lib \
+		UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/$(CHECKED)/sanitizer \
+		$(PYTHON) -m pytest $(CHECKED_ARGS) $(KERNEL_TESTS) || { cat $(CHECKED)/sanitizer.* 2>/dev/null; exit 1; }
 
 bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)
