@@ -130,8 +130,8 @@ def test_by_gives_a_series_for_each_key(here, pcap):
     found = {(row["server_address"], row["server_port"]): row["arrivals"] for row in services if row["arrivals"] != "0"}
     assert found == {("10.0.0.9", "3306"): "5", ("10.0.0.9", "80"): "1"}
     clients = here("intervals", pcap, *options, "client").rows()
-    found = {row["client_address"]: row["arrivals"] for row in clients if row["arrivals"] != "0"}
-    assert found == {"10.0.0.1": "4", "10.0.0.2": "2"}
+    by_client = {row["client_address"]: row["arrivals"] for row in clients if row["arrivals"] != "0"}
+    assert by_client == {"10.0.0.1": "4", "10.0.0.2": "2"}
     assert len(here("intervals", pcap, *options, "server").rows()) == 2
 
 
@@ -211,3 +211,17 @@ def test_top_limits_services_and_the_rest_is_added_up(here, pcap):
 def test_workers_and_engine_change_nothing(here, pcap):
     expected = here("requests", pcap, "--format", "csv").out
     assert here("requests", pcap, "--format", "csv", "--workers", "4", "--engine", "local").out == expected
+
+
+@pytest.mark.parametrize("command", ["report", *TABLES])
+@pytest.mark.parametrize("instant", ["0001-01-01", "9999-12-31T23:59:59-14:00", "9999999999999999999"])
+def test_instants_beyond_every_capture_select_all_or_nothing(here, pcap, command, instant):
+    # The zone moves the instant out of the calendar.
+    everything = here(command, pcap)
+    for option in ("--since", "--until"):
+        done = here(command, pcap, option, instant, "--timezone", "Asia/Tokyo")
+        assert done.status == 0
+        is_all = (option == "--since") == instant.startswith("0001")
+        assert ("nothing in the capture matches" in done.err) != is_all
+        if is_all and command == "connections":
+            assert len(done.out.splitlines()) == len(everything.out.splitlines())

@@ -55,7 +55,7 @@ def test_the_report_agrees_with_the_tables(here, path: Path):
     assert service["throughput_per_s"] == pytest.approx(len(times) * 1e9 / (end - start))
     assert service["concurrency"] == pytest.approx(sum(times) / (end - start))
     assert sum(slice_["completions"] for slice_ in service["series"]) == len(times)
-    by_client = Counter()
+    by_client: Counter[str] = Counter()
     for row in requests:
         by_client[row["client_address"]] += int(row["response_time_ns"])
     largest = [(c["client_address"], c["response_time_sum_ns"]) for c in service["clients"]["largest"]]

@@ -36,6 +36,9 @@ ENDS = {
     "response_last": "response_last",
 }
 
+LATEST_NS = 2**62
+"""The year 2116: times of captures are clamped to it, and to its opposite, so that differences never overflow."""
+
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zµ]*)")
 _EPOCH = re.compile(r"(\d+)(?:\.(\d{1,9}))?")
 _FRACTION = re.compile(r"(?<=\d)[.,](\d{1,9})\d*")
@@ -46,7 +49,8 @@ def duration_ns(text: str) -> int:
     total, end = 0, 0
     cleaned = text.strip().lower()
     for part in _DURATION.finditer(cleaned):
-        if part.start() != end or part[2] not in UNITS_NS:
+        is_bare = not part[2] and part[0].strip() != cleaned
+        if part.start() != end or part[2] not in UNITS_NS or is_bare:
             break
         whole, _, fraction = part[1].partition(".")
         unit = UNITS_NS[part[2]]
@@ -54,7 +58,7 @@ def duration_ns(text: str) -> int:
         end = part.end() + (len(cleaned[part.end() :]) - len(cleaned[part.end() :].lstrip()))
     if not cleaned or end != len(cleaned):
         raise click.BadParameter(f"{text!r} is no duration; write 200ms, 1.5s, 10min or 2h")
-    if total >= 2**62:
+    if total >= LATEST_NS:
         raise click.BadParameter(f"{text!r} is longer than any capture")
     return total
 
@@ -81,7 +85,14 @@ def zone(name: str) -> ZoneInfo:
 
 
 def instant_ns(text: str, timezone: str) -> int:
-    """Read an instant: ISO 8601 (in `timezone` unless it names an offset) or seconds since the epoch."""
+    """Read an instant: ISO 8601 (in `timezone` unless it names an offset) or seconds since the epoch.
+
+    What lies beyond the times that a capture can hold is the first or the last of them.
+    """
+    return min(max(_instant_ns(text, timezone), -LATEST_NS), LATEST_NS)
+
+
+def _instant_ns(text: str, timezone: str) -> int:
     epoch = _EPOCH.fullmatch(text.strip())
     if epoch:
         return int(epoch[1]) * 10**9 + int((epoch[2] or "").ljust(9, "0"))

@@ -1,0 +1,207 @@
+"""The library: tables for NumPy, Arrow, Polars and pandas, and what happens when a capture is not whole."""
+
+from __future__ import annotations
+
+import doctest
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas
+import polars
+import pyarrow as pa
+import pytest
+
+import tcpsight
+from tcpsight import analysis
+from tcpsight.errors import CaptureError, UsageError
+from tcpsight.tables import Connections, Intervals, KeyedIntervals, Requests, SegmentDetails, Table, Unanswered, Unseen
+from tests.conftest import ROOT
+from tests.support.capture import Trickle
+from tests.support.pcap import Frame, pcap_bytes
+from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture, udp_frame
+
+TALKS = [
+    Talk(answered(5, 1, 3)),
+    Talk([*answered(50), Exchange(MS, None)], server_port=80, client_port=50_000, is_closed=False),
+]
+FRAMES = capture(TALKS)
+TIMES = sorted(ms * MS for ms in (5, 1, 3, 50))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "talks.pcap"
+    path.write_bytes(pcap_bytes([*FRAMES, Frame(FRAMES[-1].time_ns, udp_frame().data)], nanoseconds=True))
+    return path
+
+
+def test_every_form_of_a_table_holds_the_same_rows(path):
+    rows = tcpsight.open(path).requests
+    records = rows.to_numpy()
+    arrow, frame, pandas_frame = rows.to_arrow(), rows.to_polars(), rows.to_pandas()
+    assert isinstance(records, np.ndarray)
+    assert isinstance(arrow, pa.Table)
+    assert isinstance(frame, polars.DataFrame)
+    assert isinstance(pandas_frame, pandas.DataFrame)
+    assert sorted(records["response_time_ns"].tolist()) == TIMES
+    for found in (arrow["response_time_ns"].to_pylist(), frame["response_time_ns"].to_list()):
+        assert found == records["response_time_ns"].tolist()
+    assert pandas_frame["response_time_ns"].tolist() == records["response_time_ns"].tolist()
+    assert arrow.column_names == frame.columns == list(pandas_frame.columns)
+    assert set(frame["server_address"]) == {"10.0.0.9"}
+
+
+def test_a_table_is_an_arrow_stream_for_whoever_asks(path):
+    rows = tcpsight.open(path).connections
+    assert pa.table(rows) == rows.to_arrow()
+    assert pa.RecordBatchReader.from_stream(rows).read_all() == rows.to_arrow()
+    assert polars.DataFrame(rows).equals(rows.to_polars())
+
+
+def test_unknown_is_null(path):
+    waiting = tcpsight.open(path).unanswered
+    assert waiting.to_arrow()["response_time_ns"].to_pylist() == [None]
+    assert waiting.to_polars()["completion_ns"].to_list() == [None]
+    assert waiting.to_pandas()["response_time_ns"].isna().all()
+    assert waiting.to_numpy()["response_time_ns"].tolist() == [-1]
+
+
+def test_every_table_has_its_type(path):
+    opened = tcpsight.open(path)
+    for rows, table_type in (
+        (opened.requests, Requests),
+        (opened.unanswered, Unanswered),
+        (opened.connections, Connections),
+        (opened.segments, SegmentDetails),
+        (opened.intervals(), Intervals),
+        (opened.intervals(10 * MS, by="client"), KeyedIntervals),
+    ):
+        assert rows.table_type is table_type
+        assert rows.to_numpy().dtype == table_type.dtype
+        assert all(isinstance(block, table_type) for block in rows)
+        assert repr(rows) == f"<{table_type.__name__} of a capture, not read yet>"
+    assert len(opened.segments.to_numpy()) == len(FRAMES)
+
+
+def test_an_empty_table_still_has_its_columns(path):
+    rows = tcpsight.open(path, servers=[":9"]).requests
+    assert len(rows.to_numpy()) == 0
+    assert rows.to_arrow().num_rows == 0
+    assert "response_time_ns" in rows.to_polars().columns
+    assert "response_time_ns" in rows.to_pandas().columns
+
+
+def test_options_are_those_of_the_command(path):
+    def times(rows: tcpsight.Rows) -> list[int]:
+        return sorted(rows.to_numpy()["response_time_ns"].tolist())
+
+    assert times(tcpsight.open(path, servers=[":80"]).requests) == [50 * MS]
+    assert times(tcpsight.open(str(path), frame_filter="port 3306").requests) == TIMES[:3]
+    assert times(tcpsight.open(path, start_end=("request_first", "response_last")).requests) == TIMES
+    series = tcpsight.open(path).intervals(10 * MS).to_numpy()
+    assert series["arrivals"].sum() == 4
+    assert series["unanswered"].sum() == 1
+    assert (series["length_ns"][1:-1] == 10 * MS).all()
+
+
+def test_several_files_are_one_capture(path, tmp_path):
+    parts = [tmp_path / "1.pcap", tmp_path / "2.pcap"]
+    for part, frames in zip(parts, (FRAMES[:8], FRAMES[8:]), strict=True):
+        part.write_bytes(pcap_bytes(frames, nanoseconds=True))
+    assert tcpsight.open(*parts[::-1]).requests.to_arrow() == tcpsight.open(path).requests.to_arrow()
+
+
+def test_tables_can_be_read_again_also_from_an_open_file(path):
+    for opened in (tcpsight.open(path), tcpsight.open(io.BytesIO(path.read_bytes()))):
+        assert opened.requests.to_arrow() == opened.requests.to_arrow()
+        assert len(opened.connections.to_numpy()) == 2
+    with path.open("rb") as file:
+        opened = tcpsight.open(file)
+        assert opened.requests.to_arrow() == opened.requests.to_arrow()
+
+
+def test_a_pipe_can_be_read_once(path):
+    opened = tcpsight.open(io.BufferedReader(Trickle(path.read_bytes(), (7, 100))))
+    assert sorted(opened.requests.to_numpy()["response_time_ns"].tolist()) == TIMES
+    with pytest.raises(CaptureError):
+        opened.requests.to_numpy()
+
+
+def test_what_was_not_understood_is_counted(path):
+    unseen = tcpsight.open(path).unseen
+    assert isinstance(unseen, Unseen)
+    assert unseen.count.tolist() == [1]
+    assert unseen.first_frame.tolist() == [len(FRAMES) + 1]
+
+
+def test_a_broken_capture_gives_its_rows_and_then_raises(tmp_path):
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap_bytes(FRAMES, nanoseconds=True)[:-10])
+    opened = tcpsight.open(path)
+    blocks, error = until_broken(opened.requests)
+    found = [time for block in blocks for time in block.rows["response_time_ns"].tolist()]
+    assert sorted(found) == TIMES
+    assert error.path == str(path)
+    assert error.offset > 0
+    assert "\n" not in str(error)
+    blocks, error = until_broken(opened.intervals())
+    assert sum(int(block.rows["arrivals"].sum()) for block in blocks) == len(found)
+    with pytest.raises(CaptureError):
+        opened.requests.to_arrow()
+    with pytest.raises(CaptureError):
+        _ = opened.unseen
+
+
+def until_broken(rows: tcpsight.Rows) -> tuple[list[Table], CaptureError]:
+    """Give the blocks before the error, and the error."""
+    blocks: list[Table] = []
+    try:
+        blocks.extend(block.copy() for block in rows)
+    except CaptureError as error:
+        return blocks, error
+    raise AssertionError("nothing was raised")
+
+
+def test_mistakes_are_told_as_errors_of_tcpsight(path, tmp_path):
+    with pytest.raises(UsageError, match="no capture was named"):
+        tcpsight.open()
+    with pytest.raises(UsageError, match="no server"):
+        tcpsight.open(path, servers=["nonsense:port"])
+    with pytest.raises(CaptureError, match="No such file"):
+        tcpsight.open(tmp_path / "missing.pcap").requests.to_numpy()
+    with pytest.raises(UsageError):
+        tcpsight.open(path, start_end=("request_last", "never")).requests.to_numpy()
+    with pytest.raises(UsageError):
+        tcpsight.open(path, frame_filter="port port").requests.to_numpy()
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = tcpsight.nonsense
+    assert issubclass(CaptureError, tcpsight.TcpsightError)
+
+
+def test_docstring_examples_run(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = doctest.testmod(analysis)
+    assert result.attempted >= 3
+    assert result.failed == 0
+
+
+def test_the_example_of_the_readme_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    examples = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert examples
+    for example in examples:
+        names: dict[str, object] = {}
+        exec(compile(example, "README.md", "exec"), names)
+        assert isinstance(names["slow"], polars.DataFrame)
+        assert len(names["slow"]) == 9
+
+
+def test_public_names_are_there():
+    for name in tcpsight.__all__:
+        assert getattr(tcpsight, name) is not None
+
+
+def test_times_are_selected_from_the_start(path):
+    assert tcpsight.open(path).segments.to_numpy()["time_ns"][0] == START_NS
