@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import io
 import json
 import os
 import signal
 import subprocess
+import termios
 import threading
 import time
 from pathlib import Path
@@ -172,6 +175,14 @@ def test_a_folder_that_is_not_there_is_one_line(here, pcap, tmp_path):
     assert_one_line(done.err, "No such file or directory")
 
 
+def wait_until_read(pipe):
+    """Wait until the command has taken what is in its input: then it has opened its output and waits for more."""
+    unread = array.array("i", [1])
+    while unread[0]:
+        time.sleep(0.01)
+        fcntl.ioctl(pipe, termios.FIONREAD, unread)
+
+
 @pytest.mark.parametrize("command", ["report", "requests", "intervals"])
 def test_an_interrupted_run_says_so_and_leaves_nothing_behind(tmp_path, command):
     target = tmp_path / "answer.parquet"
@@ -184,19 +195,26 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_behind(tmp_path, command)
     assert run.stderr is not None
     run.stdin.write(pcap_bytes(capture([Talk(answered(1, 2, 3))])))
     run.stdin.flush()
-    # It waits for the rest of the pipe; a table has opened its file by then.
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if command == "report" or list(tmp_path.glob(LEFT_BEHIND)):
-            break
-        time.sleep(0.02)
-    time.sleep(0.5 if command == "report" else 0.1)
+    wait_until_read(run.stdin)
     run.send_signal(signal.SIGINT)
     assert run.wait(30) == 130
     assert run.stderr.read().decode().splitlines()[-1] == "tcpsight: interrupted"
     run.stdin.close()
     assert target.read_text() == "old\n"
     assert not list(tmp_path.glob(LEFT_BEHIND))
+
+
+def test_a_terminated_run_leaves_nothing_behind(tmp_path):
+    target = tmp_path / "answer.csv"
+    run = subprocess.Popen([*COMMAND, "requests", "-", "-o", str(target)], stdin=subprocess.PIPE)
+    assert run.stdin is not None
+    run.stdin.write(pcap_bytes(capture([Talk(answered(1, 2, 3))])))
+    run.stdin.flush()
+    wait_until_read(run.stdin)
+    run.terminate()
+    assert run.wait(30) == 143
+    run.stdin.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_reach_a_pipe_while_the_capture_still_grows():

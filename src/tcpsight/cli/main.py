@@ -5,7 +5,9 @@ Exit status: 0 fine, 1 a finding the user asked to fail on, 2 wrong usage or unr
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -118,8 +120,16 @@ def _fail(message: str) -> int:
     return 2
 
 
+def _terminated(signal_number: int, frame: object) -> None:
+    # An exception, so that temporary files are removed on the way out; 128 + 15 as shells say it.
+    raise SystemExit(128 + signal_number)
+
+
 def run() -> None:
     """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, _terminated)
+    # Batches leave no cycles behind; looking for some every 700 objects costs two percent of a run.
+    gc.set_threshold(100_000)
     sys.exit(main())
 
 
