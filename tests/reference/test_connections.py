@@ -122,10 +122,10 @@ def test_kernel_equals_twin(given_batches: Any, servers: list[Server], given_tim
 @given(st.data())
 def test_kernel_equals_twin_where_holes_overflow(data: st.DataObject):
     """Bytes arrive in any order from far apart, so that more holes open than are kept."""
-    offsets = data.draw(st.lists(st.integers(0, 60), max_size=80))
-    # Twenty-one holes of two bytes before anything fills one.
-    order = [*range(0, 63, 3), *offsets]
-    lengths = [1] * 21 + data.draw(st.lists(st.integers(1, 12), min_size=len(offsets), max_size=len(offsets)))
+    offsets = data.draw(st.lists(st.integers(0, 130), max_size=80))
+    # Twenty-one holes of five bytes before anything fills one.
+    order = [*range(0, 126, 6), *offsets]
+    lengths = [1] * 21 + data.draw(st.lists(st.integers(1, 15), min_size=len(offsets), max_size=len(offsets)))
     rows = []
     for i, (offset, length) in enumerate(zip(order, lengths, strict=True)):
         row: Row = {c.name: 0 for c in Headers.columns if c.name not in ("sack", "padding")}

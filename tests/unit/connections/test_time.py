@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from tcpsight.connections import ConnectionTracking, Timeouts
+from tcpsight.tables import STATES, Headers
 from tests.support.headers import follow, headers, headers_of, rows_of, track
 
 SECOND = 1_000_000_000
@@ -231,3 +235,52 @@ def test_many_connections_keep_their_own_state():
     assert len(followed.connections) == n
     assert set(followed.connections.client_bytes.tolist()) == {100}
     assert followed.connections.client_port.tolist() == [1024 + i for i in range(n)]
+
+
+def syns(ports: Any, milliseconds: Any, flags: int = 2) -> Headers:
+    """Make one header for each client port, at these times."""
+    table = headers_of([rows_of("0 > S seq=1000")[0]]).rows.repeat(len(ports))
+    table["source_port"] = ports
+    table["time_ns"] = np.asarray(milliseconds, np.int64) * 1_000_000
+    table["flags"] = flags
+    table["sequence_number"] += flags != 2
+    return Headers(table)
+
+
+def numbered(*tables: Headers) -> Headers:
+    whole = Headers.concatenate(list(tables))
+    whole.frame_number[:] = np.arange(1, len(whole) + 1)
+    return whole
+
+
+def test_connections_are_found_after_others_have_ended():
+    # Tens of thousands in one table, so that many share their place in it; every other one ends.
+    ports = np.arange(1000, 31000)
+    leaving, staying = ports[::2], ports[1::2]
+    rows = numbered(syns(ports, 0), syns(leaving, 1, flags=4), syns([1], 60_002), syns(staying, 60_003))
+    followed = follow([rows[i : i + 500] for i in range(0, len(rows), 500)], hash_seed=7, finish=False)
+    assert followed.connections.client_port.tolist() == leaving.tolist()
+    assert followed.open_connections == len(staying) + 1
+    assert set(followed.segments.kind[-len(staying) :].tolist()) == {1}
+
+
+def test_deadlines_keep_their_order_when_stale_ones_are_dropped():
+    random = np.random.default_rng(5)
+    ports = np.arange(10_000, 12_000)
+    resets = random.permutation(ports)[:1000]
+    # A flood on one pair of endpoints leaves a stale deadline with each SYN.
+    flood = syns([1] * 20_000, 20_000)
+    flood.sequence_number[:] = np.arange(len(flood))
+    opening = syns(ports, np.sort(random.integers(0, 10_000, len(ports))))
+    closing = syns(resets, np.sort(random.integers(10_000, 20_000, len(resets))), flags=4)
+    rows = numbered(opening, closing, flood, syns([2, 3], [500_000, 500_001]))
+    followed = follow([rows[i : i + 10] for i in range(0, len(rows), 10)], finish=False)
+    ended = followed.boundaries[followed.boundaries.boundary == 1].rows[-2001:]
+    by_id = dict(zip(followed.connections.connection_id.tolist(), followed.connections.rows, strict=True))
+    deadlines = []
+    for row in ended:
+        connection = by_id[int(row["connection_id"])]
+        seconds = 60 if STATES[connection["state"]] == "client_reset" else 130
+        deadlines.append((int(connection["end_ns"]) + seconds * SECOND, int(row["connection_id"])))
+    assert deadlines == sorted(deadlines)
+    assert len({connection for _, connection in deadlines}) == 2001
