@@ -56,7 +56,9 @@ def test_slow_answers_agree_with_client_and_server_within_5_percent(case: str) -
     assert m.wire == pytest.approx(m.server, rel=0.05)
 
 
-def test_fast_answers_lie_between_the_server_s_and_the_client_s_figure(record_property: Callable[[str, object], None]) -> None:
+def test_fast_answers_lie_between_the_server_s_and_the_client_s_figure(
+    record_property: Callable[[str, object], None],
+) -> None:
     m = medians("mariadb_fast")
     record_property("client_minus_wire_ns", m.client - m.wire)
     record_property("wire_minus_server_ns", m.wire - m.server)
