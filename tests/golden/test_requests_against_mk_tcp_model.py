@@ -58,7 +58,7 @@ def test_response_times_known_by_construction_come_out_exactly(fixtures_dir: Pat
 
 
 def test_text_without_its_empty_lines_gives_the_same_requests_as_the_pcap(fixtures_dir: Path) -> None:
-    """Text has no sequence numbers: only the retransmitted request differs, where text can't know better."""
+    """From its first segment on: text can't tell a request that was sent again, yet its first copy is the same."""
     text = new_rows(fixtures_dir / "synthetic" / "reqresp-3306.tcpdump-nonzero.txt", "request_first", "response_first")
     pcap = new_rows(fixtures_dir / "synthetic" / "reqresp-3306.pcap", "request_first", "response_first")
     assert text == pcap
