@@ -248,3 +248,10 @@ def test_the_report_counts_what_is_not_tcp(here, tmp_path):
     done = here("report", path)
     assert "There is no TCP segment in it." in done.text
     assert "IP packets that are not TCP" in done.text
+
+
+@pytest.mark.parametrize("command", ["report", *TABLES])
+def test_a_filter_that_is_no_text_is_one_line(pcap, command):
+    done = process(command, pcap, "--filter", "\udcff")
+    assert done.status == 2
+    assert_one_line(done.err, "--filter", "UTF-8")

@@ -168,6 +168,10 @@ class FrameFilter:
     def __init__(self, expression: str) -> None:
         if "\0" in expression:
             raise UsageError("--filter: the expression contains a NUL character")
+        try:
+            expression.encode()
+        except UnicodeEncodeError:  # bytes of a command line that are no UTF-8 arrive as surrogates
+            raise UsageError(f"--filter {expression!r}: the expression is not UTF-8") from None
         self.expression = expression
         self.examined = 0
         self.matched = 0

@@ -103,7 +103,13 @@ def test_bytes_that_were_not_captured_do_not_match():
 
 @pytest.mark.parametrize(
     ("expression", "message"),
-    [("tcp and", "syntax error"), ("port 99999", "99999"), ("hello world", "syntax error"), ("tcp\0", "NUL")],
+    [
+        ("tcp and", "syntax error"),
+        ("port 99999", "99999"),
+        ("hello world", "syntax error"),
+        ("tcp\0", "NUL"),
+        ("\udcff", "UTF-8"),
+    ],
 )
 def test_a_mistake_is_told_in_the_words_of_libpcap(expression, message):
     with pytest.raises(UsageError, match=message):
