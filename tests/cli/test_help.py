@@ -10,7 +10,7 @@ import pytest
 
 import tcpsight
 from tcpsight.cli.main import COMMANDS
-from tests.cli.running import TABLES, process
+from tests.cli.running import TABLES, assert_one_line, process
 
 HEAVY = ("numpy", "pyarrow", "pandas", "polars", "scipy", "rich")
 NEVER = {"pandas", "polars", "scipy", "matplotlib", "textual"}
@@ -80,7 +80,15 @@ def test_the_module_is_the_command():
     assert process("--version").text.startswith("tcpsight, version")
 
 
-def test_without_a_command_it_says_what_there_is(here):
+def test_without_a_command_it_is_the_help(here):
     done = here()
-    assert "report" in done.text + done.err
-    assert "Traceback" not in done.err
+    assert (done.status, done.err) == (0, "")
+    assert done.text == here("--help").text
+    assert len(done.text.splitlines()) > 10
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_without_a_source_is_one_line(here, name):
+    done = here(name)
+    assert (done.status, done.text) == (2, "")
+    assert_one_line(done.err, "SOURCE", f"tcpsight {name} --help")

@@ -107,7 +107,7 @@ def _invoke(arguments: list[str]) -> int:
         tcpsight_command.main(arguments, prog_name="tcpsight")
     try:
         # Not by click's own main, which ends a closed pipe with status 1.
-        with tcpsight_command.make_context("tcpsight", list(arguments)) as context:
+        with tcpsight_command.make_context("tcpsight", list(arguments) or ["--help"]) as context:
             status = tcpsight_command.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
