@@ -175,6 +175,44 @@ def test_a_folder_that_is_not_there_is_one_line(here, pcap, tmp_path):
     assert_one_line(done.err, "No such file or directory")
 
 
+@pytest.mark.parametrize("command", ["report", *TABLES])
+@pytest.mark.parametrize("meant", ["itself", "symbolic link", "hard link", "one of several"])
+def test_a_capture_is_never_written_over(here, pcap, tmp_path, command, meant):
+    content, output, sources = pcap.read_bytes(), tmp_path / "link.csv", [pcap]
+    if meant == "symbolic link":
+        output.symlink_to(pcap)
+    elif meant == "hard link":
+        output.hardlink_to(pcap)
+    else:
+        output = pcap
+    if meant == "one of several":
+        sources = [tmp_path / "missing.pcap", pcap]
+    done = here(command, *sources, "-o", output)
+    assert (done.status, done.out) == (2, b"")
+    assert_one_line(done.err, str(output), str(pcap), "is the input")
+    assert pcap.read_bytes() == content
+    assert not list(tmp_path.glob(LEFT_BEHIND))
+
+
+@pytest.mark.parametrize("command", ["report", *TABLES])
+def test_a_capture_that_is_redirected_is_never_written_over(pcap, command):
+    content = pcap.read_bytes()
+    with pcap.open("rb") as reading, pcap.open("ab") as writing:
+        into = subprocess.run(
+            [*COMMAND, command, "-", "-o", str(pcap)], stdin=reading, capture_output=True, check=False
+        )
+        onto = subprocess.run([*COMMAND, command, str(pcap)], stdout=writing, stderr=subprocess.PIPE, check=False)
+    for run in (into, onto):
+        assert run.returncode == 2
+        assert_one_line(run.stderr.decode(), "is the input")
+    assert pcap.read_bytes() == content
+
+
+def test_a_device_may_be_input_and_output(here):
+    done = here("requests", "/dev/null", "-o", "/dev/null")
+    assert_one_line(done.err, "empty")
+
+
 def wait_until_read(pipe):
     """Wait until the command has taken what is in its input: then it has opened its output and waits for more."""
     unread = array.array("i", [1])

@@ -98,7 +98,10 @@ _OUTPUT: list[Decorator] = [
 
 
 def input_options(function: Function) -> Function:
-    """Give a command the options of `Input`; it receives them as one argument `source`."""
+    """Give a command the options of `Input`; it receives them as one argument `source`.
+
+    The command has an option ``--output`` too, which may be none of the files that are read.
+    """
     from functools import wraps
 
     @wraps(function)
@@ -116,6 +119,7 @@ def input_options(function: Function) -> Function:
         others.pop("engine")
         timeouts = (timeout_handshake, timeout_ended, timeout_established)
         source = Input(sources=values.expanded(sources), timeouts_ns=timeouts, **chosen)
+        values.refuse_output_over_input(others["output"], source.sources)
         return function(source=source, **others)
 
     return _decorated(command, _INPUT)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
+import stat
+import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -138,3 +142,29 @@ def expanded(sources: tuple[str, ...]) -> list[str]:
         else:
             paths.append(source)
     return paths
+
+
+def refuse_output_over_input(output: str, sources: list[str]) -> None:
+    """Refuse to write over a capture that is read, by whatever names, links or redirections it is meant twice.
+
+    Raises
+    ------
+    click.UsageError
+        The output is the same regular file as one of the sources.
+    """
+    written = _identity(output, sys.stdout)
+    for source in sources if written is not None else ():
+        if _identity(source, sys.stdin) == written:
+            raise click.UsageError(f"the output {output!r} is the input {source!r}: the capture would be lost")
+
+
+def _identity(path: str, standard: TextIO | None) -> tuple[int, int] | None:
+    """Give device and inode of a regular file; `standard` is what ``-`` means. None for anything else."""
+    try:
+        if path == "-":
+            status = os.fstat(standard.fileno()) if standard is not None else None
+        else:
+            status = Path(path).stat()
+    except (OSError, ValueError):
+        return None  # what cannot be opened is told where it is opened
+    return (status.st_dev, status.st_ino) if status is not None and stat.S_ISREG(status.st_mode) else None
