@@ -30,8 +30,9 @@ class Everything(Table):
     share_fraction = column("float64", "", "unknown if NaN")
     is_set = column("uint8", "bool", "a truth value")
     state = column("uint8", "", "an enumeration", names=("open", "closed", "half_closed"))
+    known_state = column("uint8", "", "an enumeration with unknowns", null=255, names=("open", "closed"))
     client_address = column("uint8", "address", "an address", width=16)
-    server_address = column("uint8", "address", "another", width=16)
+    server_address = column("uint8", "address", "another, or none", null=0, width=16)
     ip_version = column("uint8", "", "4 or 6", internal=True)
     edges = column("uint32", "", "several numbers", width=3)
     padding = column("uint8", "", "", width=5, internal=True)
@@ -41,6 +42,7 @@ class Lone(Table):
     """A table whose address has no version beside it."""
 
     address = column("uint8", "address", "an address", width=16)
+    peer = column("uint8", "address", "an address, or none", null=0, width=16)
     count = column("int64", "", "a number")
 
 
@@ -57,6 +59,8 @@ def cell(c: Column, row: np.void) -> Any:
     """Give the value that an output shows, None for unknown."""
     value = row[c.name]
     if c.is_address:
+        if c.null is not None and not value.any():
+            return None
         version = int(row["ip_version"]) if "ip_version" in (row.dtype.names or ()) else None
         return address_text(value.tobytes(), version)
     if c.width > 1:

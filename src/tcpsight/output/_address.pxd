@@ -25,6 +25,12 @@ cdef inline bint is_mapped(const unsigned char *bytes) noexcept nogil:
     return bytes[10] == 0xFF and bytes[11] == 0xFF
 
 
+cdef inline bint is_zero(const unsigned char *bytes) noexcept nogil:
+    cdef uint64_t halves[2]
+    memcpy(halves, bytes, 16)
+    return (halves[0] | halves[1]) == 0
+
+
 cdef inline int64_t put_four(const unsigned char *bytes, unsigned char *out) noexcept nogil:
     cdef int64_t n = 0
     cdef int i

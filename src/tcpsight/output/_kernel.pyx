@@ -13,7 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from tcpsight.output._address cimport ADDRESS_TEXT_BYTES, Address, put_address, take
+from tcpsight.output._address cimport ADDRESS_TEXT_BYTES, Address, is_zero, put_address, take
 from tcpsight.output._cells cimport CELL_CODE, CELL_INDEX, CELL_TEXT, Cell, put_cell, text_bytes
 from tcpsight.output._digits cimport INTEGER_TEXT_BYTES, mix
 
@@ -110,7 +110,7 @@ cdef class AddressTexts:
     Attributes
     ----------
     indices : int32_t[::1], shape (n,)
-        For each row, which distinct address it has.
+        For each row, which distinct address it has; −1 where there is none.
     texts : unsigned char[::1]
         The texts of the distinct addresses, one after the other.
     ends : int32_t[::1], shape (distinct + 1,)
@@ -120,16 +120,20 @@ cdef class AddressTexts:
     cdef uint64_t seed_high, seed_low
     cdef object _indices, _texts, _ends, _slots, _known
     cdef Py_ssize_t rows, count, used
+    cdef bint is_nullable
 
     def __init__(self, seed):
         self.seed_high, self.seed_low = seed
         self.rows = self.count = self.used = 0
+        self.is_nullable = False
         self._indices = self._texts = self._ends = self._slots = self._known = bytearray()
 
     def find(
         self,
         const unsigned char[::1] addresses,  # IN, n times 16 bytes
         const unsigned char[::1] versions,  # IN, n times 4 or 6; None if the addresses tell (::ffff: means IPv4)
+        *,
+        bint is_nullable = False,  # IN, whether 16 zero bytes mean that there is no address
     ):
         """Take a block of addresses; give the number of distinct ones."""
         cdef Py_ssize_t n = count_rows(addresses, 16), capacity = 16
@@ -143,6 +147,7 @@ cdef class AddressTexts:
         if len(self._ends) < 4 * (n + 1):
             self._ends = bytearray(4 * (n + 1))
         self.rows, self.count, self.used = n, 0, 0
+        self.is_nullable = is_nullable
         if n:
             self._number(addresses, versions, capacity)
         return self.count
@@ -164,10 +169,14 @@ cdef class AddressTexts:
         cdef Py_ssize_t i, n = self.rows
         cdef int32_t count = 0, found, last = -1
         cdef int64_t used = 0
+        cdef bint is_nullable = self.is_nullable
         with nogil:
             memset(slots, 0, 4 * capacity)
             ends[0] = 0
             for i in range(n):
+                if is_nullable and is_zero(bytes + 16 * i):
+                    indices[i] = -1
+                    continue
                 take(bytes + 16 * i, version[i] if version != NULL else 0, &address)
                 # Neighbouring rows often share an address: the server's nearly always.
                 if last >= 0 and memcmp(&known[last], &address, sizeof(Address)) == 0:

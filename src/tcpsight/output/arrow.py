@@ -181,7 +181,9 @@ class ArrowConverter:
         found = self._addresses[column.name].find(values)
         indices, ends, texts = (pa.py_buffer(part) for part in (found.indices, found.ends, found.texts))
         dictionary = pa.Array.from_buffers(pa.string(), len(found.ends) - 1, [None, ends, texts])
-        array = pa.Array.from_buffers(pa.int32(), len(found.indices), [None, indices])
+        known = np.frombuffer(found.indices, np.int32) >= 0
+        validity = None if known.all() else _bitmap(known)
+        array = pa.Array.from_buffers(pa.int32(), len(known), [validity, indices])
         return pa.DictionaryArray.from_arrays(array, dictionary, safe=False)
 
 

@@ -115,7 +115,8 @@ class AddressColumn:
     table_type : type of Table
         The table.
     name : str
-        Its address column. Without a column `ip_version` in the table the address itself tells.
+        Its address column. Without a column `ip_version` in the table the address itself tells. Where the column has
+        a null, 16 zero bytes are no address.
 
     Attributes
     ----------
@@ -126,10 +127,12 @@ class AddressColumn:
     def __init__(self, table_type: type[Table], name: str) -> None:
         self._name = name
         self._has_version = "ip_version" in (table_type.dtype.names or ())
+        self._is_nullable = any(c.name == name and c.null is not None for c in table_type.columns)
         self._texts = AddressTexts(_SEED)
         self.needs = (name, "ip_version") if self._has_version else (name,)
 
     def find(self, values: Mapping[str, np.ndarray[Any, Any]]) -> AddressTexts:
         """Take gathered columns; give the addresses, valid until the next call."""
-        self._texts.find(values[self._name], values["ip_version"] if self._has_version else None)
+        versions = values["ip_version"] if self._has_version else None
+        self._texts.find(values[self._name], versions, is_nullable=self._is_nullable)
         return self._texts

@@ -164,7 +164,11 @@ class _Order:
     def _column_keys(self, c: Column, rows: np.ndarray[Any, Any]) -> Keys:
         values = np.ascontiguousarray(rows[c.name])
         if c.is_address:
-            return self._directed(_address_keys(values, rows["ip_version"] if self._has_version else None))
+            keys = _address_keys(values, rows["ip_version"] if self._has_version else None)
+            if c.null is None:
+                return self._directed(keys)
+            missing: np.ndarray[Any, Any] = (values == 0).all(axis=1)
+            return [missing, *self._directed([np.where(missing, np.zeros(1, key.dtype), key) for key in keys])]
         if c.width > 1:
             return self._directed([np.ascontiguousarray(values[:, i]) for i in range(c.width)])
         if values.dtype.kind == "S":

@@ -146,6 +146,8 @@ class TextEncoder:
             found = self._addresses[c.name].find(values)
             text, ends = bytes(found.texts).decode("ascii"), found.ends.tolist()
             addresses = [text[begin:end] for begin, end in pairwise(ends)]
+            # The last one stands for none, whose index is −1.
+            addresses.append(units.UNKNOWN)
             return [addresses[index] for index in found.indices.tolist()]
         if c.width > 1:
             return [" ".join(map(str, row)) for row in column.reshape(-1, c.width).tolist()]

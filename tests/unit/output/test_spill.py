@@ -90,7 +90,7 @@ def _shown_order(name, value):
     if name == "name":
         return value.encode().replace("\ufffd".encode(), b"\xff")
     # Codes without a name come after the named ones.
-    return (value == "?", value) if name == "state" else value
+    return (value == "?", value) if name.endswith("state") else value
 
 
 def test_addresses_without_a_version_are_sorted():

@@ -118,6 +118,16 @@ def test_enumerations_are_shown_by_name():
     assert text(table, ["state"]).split() == ["state", "closed", "?"]
 
 
+def test_unknown_addresses_and_enumerations_are_a_dash():
+    table = Everything.allocate(2)
+    table.known_state[:] = [1, 255]
+    table.server_address[1, 15] = 1
+    assert text(table, ["known_state", "server_address"]).splitlines()[1:] == [
+        "closed       –",
+        "–            ::1",
+    ]
+
+
 def test_several_numbers_in_a_column_are_separated_by_blanks():
     table = Everything.allocate(1)
     table.edges[:] = np.array([[1, 2, 3]])

@@ -15,7 +15,7 @@ import pytest
 from tcpsight.errors import TcpsightError, UsageError
 from tcpsight.output.arrow import arrow_schema
 from tcpsight.output.writers import FORMATS, open_writer
-from tcpsight.tables import Connections, Intervals, Requests
+from tcpsight.tables import Connections, Intervals, KeyedIntervals, Requests
 from tests.reference.output import Everything, fill, records
 
 MACHINE_FORMATS = [format for format in FORMATS if format != "table"]
@@ -75,11 +75,33 @@ def test_arrow_stream_is_the_rows(table):
     assert polars.read_ipc_stream(io.BytesIO(data), use_pyarrow=False).to_dicts() == records(table)
 
 
+@pytest.mark.parametrize("format", MACHINE_FORMATS)
+def test_what_is_no_part_of_a_key_is_unknown_in_every_format(format):
+    table = KeyedIntervals.allocate(2)
+    table.client_address[0, 10:] = [255, 255, 10, 0, 0, 1]
+    data = written(table, format, columns=["server_address", "client_address"])
+    expected = {
+        "csv": b"server_address,client_address\n,10.0.0.1\n,\n",
+        "jsonl": b'{"server_address":null,"client_address":"10.0.0.1"}\n'
+        b'{"server_address":null,"client_address":null}\n',
+    }
+    if format in expected:
+        assert data == expected[format]
+        return
+    read = pyarrow.parquet.read_table if format == "parquet" else lambda file: pa.ipc.open_stream(file).read_all()
+    assert read(io.BytesIO(data)).to_pydict() == {
+        "server_address": [None, None], "client_address": ["10.0.0.1", None]
+    }  # fmt: skip
+
+
 def test_csv_read_by_pyarrow_is_the_rows(table):
     chosen = [c.name for c in Everything.columns if not c.internal and c.name != "edges"]
     schema = arrow_schema(Everything, chosen)
     convert = pyarrow.csv.ConvertOptions(
-        column_types={field.name: field.type for field in schema}, strings_can_be_null=False, null_values=[""]
+        column_types={field.name: field.type for field in schema},
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        null_values=[""],
     )
     read = pyarrow.csv.read_csv(io.BytesIO(written(table, "csv", columns=chosen)), convert_options=convert)
     assert read.to_pylist() == [{name: record[name] for name in chosen} for record in records(table)]
@@ -123,7 +145,7 @@ def test_wide_tables_and_floats_come_back(format, table_type):
         assert [json.loads(line) for line in data.splitlines()] == records(table)
     else:
         schema = arrow_schema(table_type)
-        convert = pyarrow.csv.ConvertOptions(column_types={f.name: f.type for f in schema})
+        convert = pyarrow.csv.ConvertOptions(column_types={f.name: f.type for f in schema}, strings_can_be_null=True)
         assert pyarrow.csv.read_csv(io.BytesIO(data), convert_options=convert).to_pylist() == records(table)
 
 
