@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tcpsight.cli.running import INTERRUPTED
 from tests.cli.running import COMMAND, FORMATS, TABLES, assert_one_line, environment, process
 from tests.support.pcap import pcap_bytes, pcap_header
 from tests.support.traffic import MS, START_NS, Talk, answered, capture
@@ -235,11 +237,56 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_behind(tmp_path, command)
     run.stdin.flush()
     wait_until_read(run.stdin)
     run.send_signal(signal.SIGINT)
+    assert run.stderr.readline().decode() == f"{INTERRUPTED}\n"
+    assert run.poll() is None
+    run.send_signal(signal.SIGINT)
     assert run.wait(30) == 130
     assert run.stderr.read().decode().splitlines()[-1] == "tcpsight: interrupted"
     run.stdin.close()
     assert target.read_text() == "old\n"
     assert not list(tmp_path.glob(LEFT_BEHIND))
+
+
+CAPTURING = """
+import signal, sys
+held = open(sys.argv[1], "rb").read()
+early = int(sys.argv[2])
+def end(*_):
+    sys.stdout.buffer.write(held[early:])
+    sys.stdout.flush()
+    sys.exit(0)
+signal.signal(signal.SIGINT, end)
+sys.stdout.buffer.write(held[:early])
+sys.stdout.flush()
+print("written", file=sys.stderr, flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("command", ["report", *TABLES])
+@pytest.mark.parametrize("early", [4, 700])
+def test_an_interrupt_of_the_whole_pipeline_ends_the_capture_and_gives_its_answer(here, pcap, command, early):
+    """Whether or not the one that captures has written a frame before: it holds back what fits into its buffer."""
+    format = "json" if command == "report" else "csv"
+    reading, writing = os.pipe()
+    arguments = [sys.executable, "-c", CAPTURING, str(pcap), str(early)]
+    writer = subprocess.Popen(arguments, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert writer.stderr is not None
+    run = subprocess.Popen(
+        [*COMMAND, command, "-", "--format", format], stdin=reading, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert writer.stderr.readline() == b"written\n"
+    wait_until_read(reading)
+    for each in (run, writer):
+        each.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=30)
+    os.close(reading)
+    assert (writer.wait(30), run.returncode) == (0, 0)
+    assert err.decode().splitlines()[0] == INTERRUPTED
+    assert err.decode().count("interrupted") == 1
+    expected = here(command, pcap, "--format", format).out
+    assert out == (expected.replace(os.fsencode(pcap), b"-") if command == "report" else expected)
 
 
 def test_a_terminated_run_leaves_nothing_behind(tmp_path):

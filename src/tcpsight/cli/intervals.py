@@ -50,16 +50,16 @@ def command(source: Input, interval_ns: int | None, max_stall_ns: int, by: By | 
     tcpsight intervals capture.pcap --interval 1s --by service
     tcpsight intervals capture.pcap --interval 100ms --format csv -o intervals.csv
     """
-    from tcpsight.cli.running import Output, warn, watched, write_rows
+    from tcpsight.cli.running import Output, reading, warn, write_rows
     from tcpsight.slices import IntervalCollection
 
     options = Output(**output)
-    with source.analysis().run() as run:
+    with reading(source) as (run, batches):
         collection = IntervalCollection(interval_ns, max_stall_ns=max_stall_ns, by=by)
         writer = options.open(collection.table_type, source.timezone)
 
         def tables() -> Iterator[Table]:
-            for batch in watched(run, source):
+            for batch in batches:
                 collection.feed(batch)
             yield from collection.rows(run.pipeline.span)
             if collection.chosen is not None:

@@ -62,13 +62,13 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, 
     tcpdump -s 128 -w - tcp port 6379 | tcpsight report -
     """
     from tcpsight.cli import values
-    from tcpsight.cli.running import conclude, watched
+    from tcpsight.cli.running import conclude, reading
     from tcpsight.facts import facts
     from tcpsight.reporting import ReportCollection
 
-    with source.analysis().run() as run:
+    with reading(source) as (run, batches):
         collection = ReportCollection(top)
-        for batch in watched(run, source):
+        for batch in batches:
             collection.feed(batch.requests, batch.unanswered, batch.connections)
         # Without a frame there is nothing to tell but the error.
         if run.pipeline.frames:

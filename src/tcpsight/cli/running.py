@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 
 
 LINE_FORMATS = ("csv", "jsonl")
+
+INTERRUPTED = "tcpsight: interrupted: reading what is left in the pipe; again to give up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,8 @@ def write_table(
     """Write one table of a capture; give the exit status."""
     from tcpsight.tables import SegmentDetails
 
-    with source.analysis().run(with_segments=table_type is SegmentDetails) as run:
-        tables = (part(batch) for batch in watched(run, source))
+    with reading(source, with_segments=table_type is SegmentDetails) as (run, batches):
+        tables = (part(batch) for batch in batches)
         # Somebody may wait for the rows of a pipe. Lines are the same wherever they are flushed, the others are not.
         is_followed = run.capture.bytes_total is None and chosen_format(output.format, output.output) in LINE_FORMATS
         writer = output.open(table_type, source.timezone)
@@ -124,13 +131,59 @@ def _bar(run: Run, progress: bool | None) -> Iterator[Callable[[], None]]:
         yield lambda: bar.update(task, completed=run.capture.bytes_read)
 
 
-def watched(run: Run, source: Input) -> Iterator[Batch]:
-    """Give the batches of a run while a bar shows how far it has come."""
-    with _bar(run, source.progress) as update:
+@contextmanager
+def reading(source: Input, *, with_segments: bool = False) -> Iterator[tuple[Run, Iterator[Batch]]]:
+    """Open a capture; give the run and its batches, while a bar shows how far it has come.
+
+    From before the capture is opened until its last batch an interrupt ends a pipe's writer, not the reading.
+    """
+    with ExitStack() as patience:
+        patience.enter_context(_patience(source.sources))
+        with source.analysis().run(with_segments=with_segments) as run:
+            yield run, _watched(run, source.progress, patience)
+
+
+def _watched(run: Run, progress: bool | None, patience: ExitStack) -> Iterator[Batch]:
+    with patience, _bar(run, progress) as update:
         for count, batch in enumerate(run):
             if count % 64 == 0:
                 update()
             yield batch
+
+
+@contextmanager
+def _patience(sources: list[str]) -> Iterator[None]:
+    """Let the first interrupt pass while a pipe is read.
+
+    Ctrl-C reaches every program of a pipeline. The one that captures ends by it, after writing what it still holds;
+    so the pipe ends by itself, and the answer is what the user waits for.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or usual is not signal.default_int_handler or not any(map(_is_pipe, sources)):
+        yield
+        return
+
+    def read_on(signal_number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, usual)
+        # Past the buffers of Python: the interrupt may have come in the middle of a line.
+        with suppress(OSError):
+            os.write(2, f"{INTERRUPTED}\n".encode())
+
+    signal.signal(signal.SIGINT, read_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _is_pipe(source: str) -> bool:
+    """Tell whether somebody else writes a source, so that it ends when they do: not so a terminal."""
+    try:
+        status = os.fstat(sys.stdin.fileno()) if source == "-" else Path(source).stat()
+    except (OSError, ValueError, AttributeError):
+        return False  # what cannot be opened is told where it is opened
+    return stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
 
 
 def conclude(run: Run, *, shows_unseen: bool = False) -> int:
