@@ -184,6 +184,7 @@ def _connections(service: Service, quantiles: Sequence[float]) -> Facts:
     return {
         "count": service.connections,
         "states": {name: int(n) for name, n in zip(STATES, service.states, strict=True) if n},
+        "stateless": service.stateless_connections,
         "failed": service.failed_connections,
         "retried": service.retried_connections,
         "joined": service.joined_connections,

@@ -116,7 +116,8 @@ def test_what_nobody_can_know_is_none():
     ]
     (service,) = facts_of("".join(f"{line}\n" for line in lines).encode())["services"]
     connections = service["connections"]
-    assert connections["unsequenced"] == connections["count"] == 1
+    assert connections["unsequenced"] == connections["stateless"] == connections["count"] == 1
+    assert (connections["states"], connections["failed"], connections["joined"]) == ({}, 0, 0)
     assert connections["client_retransmissions"] is None
     assert connections["server_gap_bytes"] is None
 

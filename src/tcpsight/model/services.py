@@ -85,6 +85,8 @@ class Service:
         Sums over requests.
     states : ndarray of int64, shape (states,)
         Connections by end state, in the order of `STATES`.
+    stateless_connections : int
+        Connections whose state is unknown; they are in no number of `states`.
     retried_connections : int
         Connections whose SYN had to be repeated.
     joined_connections : int
@@ -110,6 +112,7 @@ class Service:
     overlapped: int = 0
     unanswered: int = 0
     states: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(len(STATES), np.int64))
+    stateless_connections: int = 0
     retried_connections: int = 0
     joined_connections: int = 0
     unsequenced_connections: int = 0
@@ -131,7 +134,7 @@ class Service:
     @property
     def connections(self) -> int:
         """Connections, however they ended."""
-        return int(self.states.sum())
+        return int(self.states.sum()) + self.stateless_connections
 
 
 class ServiceSummary:
@@ -179,7 +182,9 @@ class ServiceSummary:
     def feed_connections(self, connections: Connections) -> None:
         """Take connections that ended."""
         for service, rows in self._grouped(connections):
-            service.states += np.bincount(rows.state, minlength=len(STATES))
+            states = np.bincount(rows.state, minlength=len(STATES))
+            service.states += states[: len(STATES)]
+            service.stateless_connections += int(states[len(STATES) :].sum())
             service.retried_connections += int((rows.connect_attempts > 1).sum())
             service.joined_connections += int(((rows.connect_attempts == 0) & (rows.is_sequenced != 0)).sum())
             service.unsequenced_connections += int((rows.is_sequenced == 0).sum())

@@ -243,6 +243,8 @@ class _Page:
             Piece(f"{units.count(n)} {STATE_TEXTS[state]}", None if state in GOOD_STATES else "yellow")
             for state, n in c["states"].items()
         ]
+        if c["stateless"]:
+            pieces.append(Piece(f"{units.count(c['stateless'])} whose beginning and end are not in the text"))
         if len(pieces) != 1:
             pieces.insert(0, Piece(f"{units.count(c['count'])} in all"))
         if c["retried"]:

@@ -19,6 +19,7 @@ ADDRESSES = [bytes(10) + b"\xff\xff\x0a\x00\x00" + bytes([n]) for n in range(4)]
 # The same 16 bytes mean another endpoint under another version.
 ENDPOINTS = st.tuples(st.sampled_from(ADDRESSES[:2]), st.sampled_from([80, 3306]), st.sampled_from([4, 6]))
 CLIENTS = st.sampled_from(ADDRESSES)
+UNKNOWN_STATE = 255
 SMALL = st.integers(0, 50)
 
 REQUEST = st.fixed_dictionaries(
@@ -36,7 +37,7 @@ CONNECTION = st.fixed_dictionaries(
     {
         "service": ENDPOINTS,
         "client_address": CLIENTS,
-        "state": st.integers(0, len(STATES) - 1),
+        "state": st.sampled_from([*range(len(STATES)), UNKNOWN_STATE]),
         "connect_attempts": st.integers(0, 3),
         "is_sequenced": st.booleans(),
         "connect_ns": st.integers(-1, 30),
@@ -123,6 +124,7 @@ def check(service: Any, mine: dict[str, list[Any]]) -> None:
 
     assert service.connections == len(connections)
     assert service.states.tolist() == [sum(row["state"] == i for row in connections) for i in range(len(STATES))]
+    assert service.stateless_connections == sum(row["state"] == UNKNOWN_STATE for row in connections)
     failed = [STATES.index(name) for name in ("unanswered", "handshaking", "refused")]
     assert service.failed_connections == sum(row["state"] in failed for row in connections)
     assert service.retried_connections == sum(row["connect_attempts"] > 1 for row in connections)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tcpsight.output.drawing import Screen, beside, columns
-from tcpsight.output.report import json_text, page
+from tcpsight.output.report import STATE_TEXTS, json_text, page
 from tests.support.pcap import Frame, pcap_bytes
 from tests.support.reports import facts_of, report_facts
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture, udp_frame
@@ -146,6 +146,16 @@ def test_several_services_begin_with_an_overview():
 
 def test_text_without_sequence_numbers_is_said_on_the_page():
     assert "no sequence numbers: what was lost or sent again is unknown" in drawn("text")
+
+
+def test_of_text_without_flags_nothing_is_said_about_the_ends_of_connections():
+    text = drawn("text")
+    assert "1 whose beginning and end are not in the text" in text
+    for words in (*STATE_TEXTS.values(), "began before the capture"):
+        assert words not in text
+    facts = CASES["no-requests"]()
+    facts["services"][0]["connections"] |= {"count": 5, "stateless": 2}
+    assert "5 in all, 3 closed, 2 whose beginning and end are not in the text" in page(facts)
 
 
 def test_a_capture_of_one_direction_is_said_on_the_page():
