@@ -77,6 +77,10 @@ class Selection:
         """Tell which requests are wanted, shape (n,): those of the services that arrived in the wanted time."""
         return self.of_services(rows) & self.of_time(rows.arrival_ns, rows.arrival_ns)
 
+    def of_residents(self, rows: Requests, last_ns: np.ndarray[Any, Any]) -> Mask:
+        """Tell which requests of the services were there in the wanted time, shape (n,): from arrival to `last_ns`."""
+        return self.of_services(rows) & self.of_time(rows.arrival_ns, np.maximum(rows.arrival_ns, last_ns))
+
     def of_time(self, first_ns: np.ndarray[Any, Any], last_ns: np.ndarray[Any, Any]) -> Mask:
         """Tell which spans [first_ns, last_ns] overlap the wanted time, shape (n,)."""
         wanted = np.ones(len(first_ns), np.bool_)
@@ -122,12 +126,25 @@ class Options:
 
 
 class Batch(NamedTuple):
-    """Rows that became final; each table is valid until the next batch."""
+    """Rows that became final; each table is valid until the next batch.
+
+    Attributes
+    ----------
+    requests, unanswered : Requests, Unanswered
+        Those that arrived in the wanted time.
+    connections, segments : Connections, SegmentDetails
+        Those that overlap it, those that lie in it.
+    residents, waiting : Requests, Unanswered
+        Answered and unanswered requests that were there at some instant of it, even if they arrived before: what
+        its slices are made of.
+    """
 
     requests: Requests
     unanswered: Unanswered
     connections: Connections
     segments: SegmentDetails
+    residents: Requests
+    waiting: Unanswered
 
 
 class Pipeline:
@@ -210,19 +227,24 @@ class Pipeline:
         segments = details(headers, tracked) if self.options.with_segments else SegmentDetails()
         if self.options.selection.is_everything:
             self.selected += len(connections)
-            return Batch(paired.requests, paired.unanswered, connections, segments)
+            return Batch(paired.requests, paired.unanswered, connections, segments, paired.requests, paired.unanswered)
         return self._selected(paired, tracked, segments)
 
     def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails) -> Batch:
         selection = self.options.selection
         requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
-        requests = requests[selection.of_arrivals(requests)]
-        unanswered = unanswered[selection.of_arrivals(unanswered)]
         connections = connections[
             selection.of_services(connections) & selection.of_time(connections.start_ns, connections.end_ns)
         ]
         self.selected += len(connections)
-        return Batch(requests, unanswered, connections, self._selected_segments(segments, tracked))
+        return Batch(
+            requests[selection.of_arrivals(requests)],
+            unanswered[selection.of_arrivals(unanswered)],
+            connections,
+            self._selected_segments(segments, tracked),
+            requests[selection.of_residents(requests, requests.completion_ns)],
+            unanswered[selection.of_residents(unanswered, unanswered.end_ns)],
+        )
 
     def _selected_segments(self, segments: SegmentDetails, tracked: Tracked) -> SegmentDetails:
         if not self.options.with_segments:

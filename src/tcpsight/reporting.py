@@ -17,6 +17,7 @@ from tcpsight.tables import Connections, KeyedIntervals, Requests, Unanswered, U
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
+    from tcpsight.pipeline import Batch
 
 BLOCK_ROWS = 65_536
 SERIES_COLUMNS = 52
@@ -106,23 +107,17 @@ class ReportCollection:
         self._most_services = most_services
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
         self._waiting_by_arrival = SortedSpill(Unanswered, ("arrival_ns",))
-        self._requests = BlockWriter(Requests, BLOCK_ROWS, self._take_requests)
-        self._unanswered = BlockWriter(Unanswered, BLOCK_ROWS, self._take_unanswered)
+        self._requests = BlockWriter(Requests, BLOCK_ROWS, self.summary.feed_requests)
+        self._unanswered = BlockWriter(Unanswered, BLOCK_ROWS, self.summary.feed_unanswered)
         self._connections = BlockWriter(Connections, BLOCK_ROWS, self.summary.feed_connections)
 
-    def _take_requests(self, requests: Requests) -> None:
-        self.summary.feed_requests(requests)
-        self._by_arrival.add(requests)
-
-    def _take_unanswered(self, unanswered: Unanswered) -> None:
-        self.summary.feed_unanswered(unanswered)
-        self._waiting_by_arrival.add(unanswered)
-
-    def feed(self, requests: Requests, unanswered: Unanswered, connections: Connections) -> None:
-        """Take what became final."""
-        self._requests.write(requests)
-        self._unanswered.write(unanswered)
-        self._connections.write(connections)
+    def feed(self, batch: Batch) -> None:
+        """Take what became final: sums are over what arrived, the series over what was there."""
+        self._requests.write(batch.requests)
+        self._unanswered.write(batch.unanswered)
+        self._connections.write(batch.connections)
+        self._by_arrival.add(batch.residents)
+        self._waiting_by_arrival.add(batch.waiting)
 
     def report(self, run: Run) -> Report:
         """Give the facts, when the run has ended."""

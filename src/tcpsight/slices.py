@@ -2,6 +2,10 @@
 
 Requests become final out of order and the automatic interval needs all response times, so requests are
 collected first, sorted by arrival (spilling to disk beyond a million), and swept then.
+
+A part of the capture is cut into slices with everybody who was there: a request that arrived before it, and waits
+still, is a resident from its first instant, or a stall would look like an idle server. The automatic interval is
+chosen from those that arrived in it.
 """
 
 from __future__ import annotations
@@ -64,12 +68,13 @@ class IntervalCollection:
     def feed(self, batch: Batch) -> None:
         """Take what became final."""
         if len(batch.requests):
-            self._requests.add(batch.requests)
             self._response_times.add(batch.requests.response_time_ns)
+        if len(batch.residents):
+            self._requests.add(batch.residents)
             if self._counter is not None:
-                self._counter.feed(batch.requests)
-        if len(batch.unanswered):
-            self._unanswered.add(batch.unanswered)
+                self._counter.feed(batch.residents)
+        if len(batch.waiting):
+            self._unanswered.add(batch.waiting)
 
     def rows(self, span: tuple[int, int] | None) -> Iterator[Intervals]:
         """Give the series over `span`, which is the pipeline's, block by block; none where that is None."""

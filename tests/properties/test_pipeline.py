@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tcpsight.capture import open_capture
 from tcpsight.output.writers import open_writer
-from tcpsight.pipeline import Options, Pipeline
+from tcpsight.pipeline import Options, Pipeline, Selection
 from tcpsight.slices import IntervalCollection
 from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered
 from tests.support.pcap import Frame, pcap_bytes
@@ -185,6 +185,27 @@ def lines_without_places(table: Table) -> list[bytes]:
     with open_writer(sink, type(table), "csv", columns=names) as writer:
         writer.write(table)
     return sink.getvalue().splitlines()[1:]
+
+
+@settings(deadline=None, max_examples=40)
+@given(captures(), st.integers(0, 20), st.integers(1, 20))
+def test_the_slices_of_a_part_are_slices_of_the_whole(frames, begin, slices):
+    # But the last, which holds the events of the part's final instant too.
+    edge_ns = START_NS + begin * 2 * MS
+    until_ns = edge_ns + slices * 2 * MS
+    whole = intervals_of(frames, Selection())
+    part = intervals_of(frames, Selection(since_ns=edge_ns, until_ns=until_ns))[:-1]
+    wanted = whole[(whole.start_ns >= edge_ns) & (whole.start_ns < until_ns)][: len(part)]
+    assert written(part, "csv") == written(wanted, "csv")
+
+
+def intervals_of(frames: list[Frame], selection: Selection) -> Table:
+    collection = IntervalCollection(2 * MS)
+    with open_capture([io.BytesIO(content(frames))]) as opened:
+        pipeline = Pipeline(opened, Options(selection))
+        for batch in pipeline:
+            collection.feed(batch)
+        return collection.table_type.concatenate([b.copy() for b in collection.rows(pipeline.span)])
 
 
 @settings(deadline=None, max_examples=10)

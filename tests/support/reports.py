@@ -37,5 +37,5 @@ def facts_of(
     with Analysis([stream], options, frame_filter=frame_filter).run() as run:
         collection = ReportCollection(top)
         for batch in run:
-            collection.feed(batch.requests, batch.unanswered, batch.connections)
+            collection.feed(batch)
         return facts(collection.report(run))

@@ -29,7 +29,7 @@ def run(frames: list[Frame], options: Options | None = None, *, cut: int = 0, **
     content = pcap_bytes(frames, nanoseconds=True)
     with open_capture([io.BytesIO(content[: len(content) - cut])], **reading) as opened:
         pipeline = Pipeline(opened, options)
-        batches = [tuple(table.copy() for table in batch) for batch in pipeline]
+        batches = [tuple(table.copy() for table in batch[:4]) for batch in pipeline]
     tables = [type(parts[0]).concatenate(list(parts)) for parts in zip(*batches, strict=True)]
     return pipeline, *tables
 
@@ -118,6 +118,19 @@ def test_time_selects_requests_by_arrival_and_connections_by_overlap():
     assert len(run(frames, Options(Selection(until_ns=START_NS)))[3]) == 0
     assert len(run(frames, Options(Selection(since_ns=frames[-1].time_ns)))[3]) == 1
     assert len(run(frames, Options(Selection(since_ns=frames[-1].time_ns + 1)))[3]) == 0
+
+
+@pytest.mark.parametrize(("since", "until", "there"), [(12, 17, 1), (17, 30, 1), (18, 30, 0), (0, 12, 0), (0, 13, 1)])
+def test_time_selects_residents_by_overlap(since, until, there):
+    # One request that is answered and one that is not, each from 12 ms on: until 17 ms, and until the end at 40 ms.
+    talks = [Talk(answered(5)), Talk([Exchange(10 * MS, None)], client_port=41_000, is_closed=False)]
+    frames = [*capture(talks), udp_frame(START_NS + 40 * MS)]
+    options = Options(Selection(since_ns=START_NS + since * MS, until_ns=START_NS + until * MS))
+    with open_capture([io.BytesIO(pcap_bytes(frames, nanoseconds=True))]) as opened:
+        batches = [(len(batch.residents), len(batch.waiting)) for batch in Pipeline(opened, options)]
+    residents, waiting = map(sum, zip(*batches, strict=True))
+    assert residents == there
+    assert waiting == (until > 12)
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 
 from tcpsight.analysis import Analysis
+from tcpsight.pipeline import Options, Selection
 from tcpsight.reporting import SERIES_COLUMNS, Report, ReportCollection, series_interval_ns
 from tests.support.pcap import pcap_bytes
 from tests.support.traffic import MS, START_NS, Talk, answered, capture
 
 
-def collect(tmp_path, talks, most_services=10) -> Report:
+def collect(tmp_path, talks, most_services=10, options=None) -> Report:
     path = tmp_path / "talks.pcap"
     path.write_bytes(pcap_bytes(capture(talks), nanoseconds=True))
-    with Analysis([path]).run() as run:
+    with Analysis([path], options).run() as run:
         collection = ReportCollection(most_services)
         for batch in run:
-            collection.feed(batch.requests, batch.unanswered, batch.connections)
+            collection.feed(batch)
         return collection.report(run)
 
 
@@ -27,6 +28,16 @@ def test_each_service_has_its_own_series(tmp_path):
     assert [int(each.series.completions.sum()) for each in report.services] == [12, 11, 10]
     assert [each.service.requests for each in report.services] == [12, 11, 10]
     assert report.omitted.services == 0
+
+
+def test_sums_are_of_arrivals_and_the_series_is_of_whoever_was_there(tmp_path):
+    talks = [Talk(answered(1000)), Talk(answered(*[1] * 20, after_ms=20), client_port=41_000)]
+    selection = Selection(since_ns=START_NS + 100 * MS, until_ns=START_NS + 300 * MS)
+    (only,) = collect(tmp_path, talks, options=Options(selection)).services
+    assert only.service.requests == int(only.series.arrivals.sum()) == only.service.response_times.count
+    assert only.service.response_times.max == MS
+    assert int(only.series.busy_ns.sum()) == 200 * MS
+    assert int(only.series.backlog[-1]) == 1
 
 
 def test_services_that_are_left_out_are_added_up(tmp_path):

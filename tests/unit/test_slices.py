@@ -77,6 +77,27 @@ def test_the_series_is_cut_to_the_wanted_time(tmp_path):
     assert int(rows.arrivals.sum()) == 20
 
 
+@pytest.mark.parametrize("by", [None, "service"])
+def test_a_stall_is_no_idle_server_even_if_its_requests_arrived_before(tmp_path, by):
+    talks = [
+        Talk(answered(2000), client_port=40_000),
+        Talk([Exchange(10 * MS, None)], client_port=40_001, start_ns=START_NS + MS, is_closed=False),
+        Talk(answered(1), client_port=40_002, start_ns=START_NS + MS),
+        Talk(answered(1), client_port=40_003, start_ns=START_NS + 1500 * MS),
+    ]
+    selection = Selection(since_ns=START_NS + 200 * MS, until_ns=START_NS + 400 * MS)
+    _, rows = collect(tmp_path, talks, 100 * MS, options=Options(selection), by=by)
+    if by:
+        # The service has rows of its own, before those of all others.
+        assert rows.is_other.tolist() == [False, True] * 2
+        rows = rows[::2]
+    assert rows.arrivals.tolist() == rows.completions.tolist() == rows.unanswered.tolist() == [0, 0]
+    assert rows.backlog.tolist() == rows.unanswered_backlog.tolist() == [1, 1]
+    assert rows.concurrency.tolist() == rows.utilization_fraction.tolist() == [1, 1]
+    assert rows.unanswered_weighted_ns.tolist() == [100 * MS] * 2
+    assert rows.response_time_p99_ns.tolist() == [-1, -1]
+
+
 def test_nothing_gives_no_rows():
     assert list(IntervalCollection().rows(None)) == []
     assert IntervalCollection().table_type is Intervals

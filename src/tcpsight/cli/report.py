@@ -69,7 +69,7 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, 
     with reading(source) as (run, batches):
         collection = ReportCollection(top)
         for batch in batches:
-            collection.feed(batch.requests, batch.unanswered, batch.connections)
+            collection.feed(batch)
         # Without a frame there is nothing to tell but the error.
         if run.pipeline.frames:
             everything = facts(collection.report(run), quantiles)
