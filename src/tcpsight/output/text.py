@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -164,6 +165,9 @@ class TextEncoder:
             return lambda code: names[code] if 0 <= code < len(names) else "?"
         if c.unit == "epoch ns":
             return lambda value: units.instant(value, self._timezone)
+        if c.name.endswith("offset"):
+            # Places in a stream, where the SYN is at −1, not amounts.
+            return str
         if c.name.endswith("_fraction"):
             return units.fraction
         kind = np.dtype(c.dtype).kind
@@ -172,12 +176,22 @@ class TextEncoder:
         return _BY_UNIT.get(c.unit) or (units.number if kind == "f" else str)
 
 
+FLAG_LETTERS = "FSRPAUEWe"
+"""Of FIN = 1 … AE = 256, the letters tcpdump has for them but for the ACK."""
+
+
+@lru_cache(512)
+def _flags_text(value: int) -> str:
+    return "".join(letter for bit, letter in enumerate(FLAG_LETTERS) if value >> bit & 1) or "none"
+
+
 _BY_UNIT: dict[str, Callable[[Any], str]] = {
     "ns": units.duration,
     "B": units.size,
     "1/s": units.rate,
     "bit/s": units.bit_rate,
     "bool": lambda value: "yes" if value else "no",
+    "flags": _flags_text,
 }
 
 
@@ -192,4 +206,4 @@ def _heading(c: Column) -> str:
 
 
 def _is_text(c: Column) -> bool:
-    return c.is_address or c.names is not None or c.unit == "epoch ns" or np.dtype(c.dtype).kind == "S"
+    return c.is_address or c.names is not None or c.unit in ("epoch ns", "flags") or np.dtype(c.dtype).kind == "S"

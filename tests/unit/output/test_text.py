@@ -7,7 +7,7 @@ import numpy as np
 from tcpsight.output.text import TextLayout
 from tcpsight.output.units import NARROW_SPACE
 from tcpsight.output.writers import open_writer
-from tcpsight.tables import Connections, Intervals, Requests, Table, Unseen, column
+from tcpsight.tables import INT64_MIN, Connections, Intervals, Requests, Segments, Table, Unseen, column
 from tests.reference.output import Everything, fill
 
 COLUMNS = ["connection_id", "client_address", "arrival_ns", "response_bytes", "response_time_ns", "is_overlapped"]
@@ -126,6 +126,29 @@ def test_unknown_addresses_and_enumerations_are_a_dash():
         "closed       –",
         "–            ::1",
     ]
+
+
+def test_flags_are_letters_in_text_and_numbers_elsewhere():
+    class Flagged(Table):
+        flags = column("uint16", "flags", "TCP flags")
+
+    table = Flagged.allocate(9)
+    table.flags[:] = [0x02, 0x12, 0x18, 0x11, 0x04, 0x1FF, 0, 0x10, 0x100]
+    letters = ["S", "SA", "PA", "FA", "R", "FSRPAUEWe", "none", "A", "e"]
+    assert text(table, ["flags"]).split() == ["flags", *letters]
+    out = io.BytesIO()
+    with open_writer(out, Flagged, "csv") as writer:
+        writer.write(table)
+    assert out.getvalue().split()[1:4] == [b"2", b"18", b"24"]
+
+
+def test_offsets_are_places_and_not_amounts():
+    table = Segments.allocate(3)
+    table.offset[:] = [-1, 0, 123_456]
+    table.acked_offset[:] = [INT64_MIN, 0, -1]
+    assert text(table, ["offset", "acked_offset"]).split() == [
+        "offset", "acked_offset", "-1", "–", "0", "0", "123456", "-1",
+    ]  # fmt: skip
 
 
 def test_several_numbers_in_a_column_are_separated_by_blanks():
