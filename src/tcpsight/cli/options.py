@@ -25,6 +25,7 @@ SUFFIXES = {
     ".arrow": "arrow",
     ".arrows": "arrow",
 }
+TEXT_SUFFIXES = ("", ".txt", ".text", ".log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +138,35 @@ def _decorated(function: Function, decorators: list[Decorator]) -> Function:
 
 
 def chosen_format(format: str | None, output: str) -> str:
-    """Tell the format: as asked, else by the file's suffix, else text."""
+    """Tell the format: as asked, else by the file's suffix, else text.
+
+    Raises
+    ------
+    click.UsageError
+        If the suffix is that of something else.
+    """
     if format is not None:
         return format
     from pathlib import PurePath
 
-    return SUFFIXES.get(PurePath(output).suffix.lower(), "table")
+    suffix = PurePath(output).suffix.lower()
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix]
+    if suffix in TEXT_SUFFIXES or _is_device(output):
+        return "table"
+    hint = "name the file .jsonl" if suffix == ".json" else f"name the file {', '.join(SUFFIXES)} or .txt"
+    raise click.UsageError(f"-o {output}: {suffix} is no format of rows; {hint}, or add --format {'|'.join(FORMATS)}")
+
+
+def _is_device(output: str) -> bool:
+    """Tell whether a name says nothing about the content: a device or a pipe."""
+    import stat
+    from pathlib import Path
+
+    if output.startswith("/dev/"):
+        return True
+    try:
+        mode = Path(output).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
