@@ -76,12 +76,12 @@ REASON_TEXTS = {
     "interface_drop": "frames that the interface says it dropped",
     "capture_duplicate": "segments captured twice; counted once",
     "ambiguous_duplicate": "segments that may be captured twice or sent twice; counted as sent twice",
-    "capture_gap": "stream bytes acknowledged or passed over but never captured",
+    "capture_gap": "holes in streams: bytes acknowledged or passed over but never captured",
     "unsequenced": "segments from text without sequence numbers; losses and retransmissions are invisible in them",
     "time_backwards": "frames stamped earlier than the frame before them",
     "time_jump": "frames stamped more than an hour ahead, not confirmed by the next frame",
     "reset_outside_window": "RSTs outside the receive window; ignored",
-    "segment_outside_window": "segments more than a gigabyte away from their stream; ignored",
+    "segment_outside_window": "segments whose numbers cannot belong to their stream, and SYNs that came to nothing; ignored",
     "hole_overflow": "holes beyond the 16 that are kept per direction; counts of that connection are approximate",
 }
 """What each reason means, for people."""
@@ -305,7 +305,7 @@ class Headers(Table):
     padding = column("uint8", "", "", width=3, internal=True)
     timestamp_value = column("uint32", "", "TSval (RFC 7323)")
     timestamp_echo = column("uint32", "", "TSecr (RFC 7323)")
-    interface_id = column("uint32", "", "index of the capture interface")
+    interface_id = column("uint32", "", "tells interfaces apart: the capture's, or the devices behind `any`")
     options_hash = column("uint32", "", "hash of the raw option bytes, to recognise capture duplicates", internal=True)
     sack = column("uint32", "", "left and right edges of the SACK blocks, modulo 2³²", width=2 * MAX_SACK_BLOCKS)
 
@@ -331,7 +331,7 @@ class Segments(Table):
     new_bytes = column("int32", "B", "payload bytes not captured before in this direction")
     new_at = column("int32", "B", "where the first new byte lies, counted from `offset`", internal=True)
     window_bytes = column("int32", "B", "receive window offered, scaled; null if the scale is unknown", null=-1)
-    flags = column("uint16", "", "TCP flags, FIN = 1 … AE = 256")
+    flags = column("uint16", "flags", "TCP flags, FIN = 1 … AE = 256")
     direction = column("uint8", "", "who sent it", names=DIRECTIONS)
     kind = column(
         "uint8",
@@ -350,7 +350,7 @@ class SegmentDetails(Segments):
     captured_payload_bytes = column("int32", "B", "how many of its payload bytes the capture holds")
     timestamp_value = column("int64", "", "TSval of the timestamps option", null=-1)
     timestamp_echo = column("int64", "", "TSecr of the timestamps option", null=-1)
-    sack = column("S96", "", "SACK blocks as stream offsets of the other direction: left-right, separated by blanks")
+    sack = column("S128", "", "SACK blocks as stream offsets of the other direction: left-right, separated by blanks")
 
 
 class Boundaries(Table):
@@ -386,7 +386,7 @@ class Connections(Table):
     server_port = column("uint16", "", "server's port")
     ip_version = column("uint8", "", "4 or 6")
     role_source = column("uint8", "", "how the roles were known, decided at the first segment", names=ROLE_SOURCES)
-    state = column("uint8", "", "how far it came", names=STATES)
+    state = column("uint8", "", "how far it came; null where the text shows no flags", names=STATES, null=255)
     is_sequenced = column("uint8", "bool", "whether sequence numbers were there to count by")
     is_approximate = column("uint8", "bool", "whether more holes occurred than are kept, so that counts may be off")
     start_ns = column("int64", "epoch ns", "first segment")

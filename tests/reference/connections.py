@@ -23,6 +23,7 @@ GIGABYTE = 2**30
 HOLES_KEPT = 16
 REMEMBERED = 8
 COPY_WITHIN_NS = 1_000_000
+COPY_ELSEWHERE_WITHIN_NS = 100_000_000
 # What a copy of a frame repeats.
 REPEATED = (
     "sequence_number",
@@ -210,13 +211,21 @@ class Twin:
             if self.is_jump(t) and t >= self.candidate[0] - HOUR:
                 self.believe()
             else:
-                self.note("time_jump", self.candidate[1])
-                self.candidate = None
+                self.reject()
         if self.is_jump(t):
             self.candidate = (t, h["frame_number"], None, False)
             return True
         self.clock = t if self.clock is None else max(self.clock, t)
         return False
+
+    def reject(self) -> None:
+        assert self.candidate
+        assert self.clock is not None
+        t, frame, c, _ = self.candidate
+        self.note("time_jump", frame)
+        self.candidate = None
+        if c is not None and c in self.open.values() and c.start_ns == t:
+            c.start_ns = c.last_ns = self.clock
 
     def believe(self) -> None:
         assert self.candidate
@@ -253,8 +262,7 @@ class Twin:
 
     def finish(self) -> None:
         if self.candidate:
-            self.note("time_jump", self.candidate[1])
-            self.candidate = None
+            self.reject()
         for c in sorted(self.open.values(), key=lambda c: c.id):
             assert self.clock is not None
             self.end(c, self.clock)
@@ -522,7 +530,7 @@ class Twin:
             "connection_id": c.id,
             "ip_version": c.ip_version,
             "role_source": c.role_source,
-            "state": state_of(c),
+            "state": None if c.unsequenced else state_of(c),
             "is_sequenced": not c.unsequenced,
             "is_approximate": c.approximate,
             "start_ns": c.start_ns,
@@ -613,7 +621,7 @@ def find_copy(side: Side, h: Row) -> str:
     for other_mark, other_ns, other_interface in side.remembered:
         if mark != other_mark:
             continue
-        if interface != other_interface:
+        if interface != other_interface and abs(time_ns - other_ns) <= COPY_ELSEWHERE_WITHIN_NS:
             return "duplicate"
         if abs(time_ns - other_ns) <= COPY_WITHIN_NS:
             if h["ip_id"] or h["options"] & TIMESTAMPS:

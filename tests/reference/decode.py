@@ -78,6 +78,9 @@ def decode(frames: Frames) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
             continue
         for name in ("frame_number", "time_ns", "frame_in_file", "interface_id", "file"):
             row[name] = int(frame[name])
+        if int(frame["link_type"]) == 276:
+            device = int.from_bytes(data[start + 4 : start + 8], "big")
+            row["interface_id"] = (row["interface_id"] + (device << 8)) % 2**32
         rows.append(row)
     return rows, unseen.counts
 

@@ -196,9 +196,8 @@ class Followed:
 def words(kind: type, table: Any, column: str) -> list[Any]:
     about: Column = next(c for c in kind.columns if c.name == column)  # type: ignore[attr-defined]
     values = table.rows[column].tolist()
-    if about.names:
-        return [about.names[v] for v in values]
-    return [None if about.null is not None and v == about.null else v for v in values]
+    known = [None if about.null is not None and v == about.null else v for v in values]
+    return [about.names[v] if v is not None else None for v in known] if about.names else known
 
 
 def counts_of(unseen: UnseenCounter) -> dict[str, list[int]]:

@@ -133,8 +133,15 @@ cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
 
 
 cdef inline void reject_candidate(Context *x) noexcept nogil:
+    cdef State *c
     note(x, REASON_TIME_JUMP, x.candidate_frame, 0)
     x.has_candidate = False
+    if not x.candidate_connection:
+        return
+    c = &x.slots.states[x.candidate_slot]
+    if c.connection_id == x.candidate_connection and c.start_ns == x.candidate_ns:
+        # It opened a connection: that began when the clock says, not in a future that did not come.
+        c.start_ns = c.last_ns = x.clock
 
 
 cdef inline void accept_candidate(Context *x) noexcept nogil:

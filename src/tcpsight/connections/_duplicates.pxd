@@ -14,6 +14,9 @@ cdef enum:
     # A copy on the same interface arrives within this time. The fastest retransmissions take longer: Linux waits
     # for at least 200 ms, a tail loss probe for two round trips.
     DUPLICATE_NS = 1000000
+    # On another interface its clock may run apart, but files that follow each other have interfaces of their own,
+    # and in the next one the same header is a segment that was sent again.
+    DUPLICATE_ELSEWHERE_NS = 100000000
 
 
 @cython.overflowcheck(False)  # modular on purpose
@@ -31,12 +34,18 @@ cdef inline uint32_t fingerprint(const Header *h) noexcept nogil:
     return <uint32_t>(a >> 32) | 1
 
 
+cdef inline uint8_t interface_mark(const Header *h) noexcept nogil:
+    """Eight bits that tell interfaces apart: those of one capture, or the devices behind ``any``."""
+    cdef uint32_t x = h.interface_id ^ (h.interface_id >> 16)
+    return <uint8_t>((x ^ (x >> 8)) & 0xFF)
+
+
 cdef inline void remember(Stream *s, const Header *h, uint32_t mark) noexcept nogil:
     """Keep what a later copy of this segment would be recognised by."""
     s.ring_print[s.ring_at] = mark
     s.ring_time[s.ring_at] = <uint32_t>(<uint64_t>h.time_ns & 0xFFFFFFFFull)
     s.ring_era[s.ring_at] = <uint8_t>((<uint64_t>h.time_ns >> 32) & 0xFF)
-    s.ring_interface[s.ring_at] = <uint8_t>(h.interface_id & 0xFF)
+    s.ring_interface[s.ring_at] = interface_mark(h)
     s.ring_at = (s.ring_at + 1) & (RING - 1)
 
 
@@ -50,11 +59,11 @@ cdef inline bint may_repeat(const Stream *s, const Header *h) noexcept nogil:
 
 
 @cython.overflowcheck(False)  # modular on purpose
-cdef inline bint is_close(const Stream *s, int i, int64_t time_ns) noexcept nogil:
-    """Whether the remembered segment i was captured within DUPLICATE_NS of this time (modulo 2**40 ns, 18 minutes)."""
+cdef inline bint is_close(const Stream *s, int i, int64_t time_ns, uint64_t within_ns) noexcept nogil:
+    """Whether the remembered segment i was captured within so long of this time (modulo 2**40 ns, 18 minutes)."""
     cdef uint64_t then = (<uint64_t>s.ring_era[i] << 32) | s.ring_time[i]
     cdef uint64_t apart = (<uint64_t>time_ns - then) & 0xFFFFFFFFFFull
-    return apart <= DUPLICATE_NS or 0x10000000000ull - apart <= DUPLICATE_NS
+    return apart <= within_ns or 0x10000000000ull - apart <= within_ns
 
 
 cdef inline int find_repeated(const Stream *s, const Header *h, uint32_t mark) noexcept nogil:
@@ -62,9 +71,9 @@ cdef inline int find_repeated(const Stream *s, const Header *h, uint32_t mark) n
     for i in range(RING):
         if s.ring_print[i] != mark:
             continue
-        if s.ring_interface[i] != <uint8_t>(h.interface_id & 0xFF):
+        if s.ring_interface[i] != interface_mark(h) and is_close(s, i, h.time_ns, DUPLICATE_ELSEWHERE_NS):
             return FOUND_DUPLICATE
-        if is_close(s, i, h.time_ns):
+        if is_close(s, i, h.time_ns, DUPLICATE_NS):
             # Without an IP ID or timestamps a copy looks like the same segment sent again.
             if h.ip_id != 0 or h.options & OPTION_TIMESTAMPS:
                 return FOUND_DUPLICATE

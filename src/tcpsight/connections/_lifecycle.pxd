@@ -19,6 +19,10 @@ from tcpsight.tables cimport (
     STATE_UNANSWERED, Boundary, Connection, Header,
 )
 
+cdef enum:
+    STATE_UNKNOWN = 255     # the null of Connections.state
+
+
 cdef inline bint is_server(const Context *x, const uint8_t *address, uint16_t port, uint8_t ip_version) noexcept nogil:
     cdef int i
     for i in range(x.server_count):
@@ -179,7 +183,7 @@ cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed)
     r.server_port = c.server_port
     r.ip_version = c.ip_version
     r.role_source = c.role_source
-    r.state = state_of(c, both_closed)
+    r.state = STATE_UNKNOWN if c.flags & UNSEQUENCED else state_of(c, both_closed)
     r.is_sequenced = not c.flags & UNSEQUENCED
     r.is_approximate = (c.flags & APPROXIMATE) != 0
     r.start_ns = c.start_ns

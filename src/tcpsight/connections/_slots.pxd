@@ -30,6 +30,16 @@ cdef extern from * nogil:
     """
     void ask_for_huge_pages "TCPSIGHT_HUGE" (void *p, size_t n)
 
+cdef extern from * nogil:
+    """
+    static inline unsigned long long tcpsight_fold(unsigned long long a, unsigned long long b)
+    {
+        unsigned __int128 product = (unsigned __int128) a * b;
+        return (unsigned long long) product ^ (unsigned long long) (product >> 64);
+    }
+    """
+    uint64_t fold "tcpsight_fold" (uint64_t a, uint64_t b)
+
 cdef enum:
     HUGE_PAGE = 2_097_152  # 2 MiB; a plain number, or Cython cannot check overflows
 
@@ -63,13 +73,12 @@ cdef struct Slots:
 
 @cython.overflowcheck(False)  # modular on purpose
 cdef inline uint64_t endpoint_hash(const uint8_t *address, uint16_t port, uint64_t seed) noexcept nogil:
-    # Multiply and fold: every bit of address, port and seed reaches the upper half.
+    # Both factors are secret, so that nobody can prepare endpoints that collide.
     cdef uint64_t high, low
     memcpy(&high, address, 8)
     memcpy(&low, address + 8, 8)
-    low = (low ^ seed) + port * 0xD6E8FEB86659FD93ull + high * 0x94D049BB133111EBull
-    low = (low ^ (low >> 32)) * 0x9E3779B97F4A7C15ull
-    return low ^ (low >> 29)
+    low = fold(low ^ seed, high ^ (seed * 0x9E3779B97F4A7C15ull) ^ 0xD6E8FEB86659FD93ull)
+    return fold(low ^ port, (seed ^ 0x94D049BB133111EBull) | 1)
 
 
 @cython.overflowcheck(False)  # modular on purpose

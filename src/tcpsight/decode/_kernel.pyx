@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t
 
-from tcpsight.decode._link cimport is_tag, read_link, read_tag
+from tcpsight.decode._link cimport LINK_LINUX_SLL2, is_tag, read_link, read_tag
 from tcpsight.decode._network cimport read_ipv4, read_ipv6
 from tcpsight.decode._transport cimport read_tcp
 from tcpsight.decode._wire cimport (
@@ -12,6 +12,7 @@ from tcpsight.decode._wire cimport (
     PROTOCOL_IPV6,
     Cursor,
     Packet,
+    load32,
 )
 from tcpsight.tables cimport (
     LINK_TYPE_TEXT_LENGTHS,
@@ -68,6 +69,9 @@ cdef inline int decode_frame(const Frame *frame, const uint8_t *data, Header *he
     header.time_ns = frame.time_ns
     header.frame_in_file = frame.frame_in_file
     header.interface_id = frame.interface_id
+    if frame.link_type == LINK_LINUX_SLL2:
+        # Captured on `any`: the header tells the device.
+        header.interface_id = (frame.interface_id + (load32(cursor.bytes + 4) << 8)) & 0xFFFFFFFFu
     header.file = frame.file
     if frame.link_type == LINK_TYPE_TEXT_LENGTHS:
         header.options |= OPTION_UNSEQUENCED

@@ -120,3 +120,14 @@ def test_the_clock_of_copies_is_exact_over_seconds():
     # 2^32 ns later is not "within a millisecond".
     later = 50 + 2**32 / 1e6
     assert not is_copy(copied(f"50 > A id=5 \n {later:.6f} > copy"))
+
+
+def test_the_same_header_in_the_next_file_much_later_was_sent_again():
+    # Files that follow each other have interfaces of their own.
+    followed = track(HANDSHAKE + "30 > PA 10 id=0 \n 1030 > copy if=1")
+    assert followed.one("duplicates", "client_retransmissions") == (0, 1)
+
+
+def test_the_devices_behind_any_are_interfaces():
+    followed = track(HANDSHAKE + "30 > PA 10 if=768 \n 32 > copy if=1024")
+    assert followed.one("duplicates", "client_retransmissions") == (1, 0)

@@ -289,7 +289,7 @@ def test_segments_without_sequence_numbers_are_taken_to_come_in_order():
     assert followed.of_segments("offset") == [0, 0, 100, 100]
     assert followed.of_segments("acked_offset") == [None] * 4
     assert followed.of_segments("new_bytes") == [100, 200, 0, 50]
-    assert followed.one("is_sequenced", "state", "client_bytes", "server_bytes") == (0, "open", 150, 200)
+    assert followed.one("is_sequenced", "state", "client_bytes", "server_bytes") == (0, None, 150, 200)
     nulls = [f"{who}_{what}" for who in ("client", "server") for what in ("retransmissions", "gap_bytes", "isn")]
     assert followed.one(*nulls) == (None,) * 6
     assert followed.unseen == {"unsequenced": [4, 0, 1]}

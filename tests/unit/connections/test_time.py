@@ -176,6 +176,13 @@ def test_an_unconfirmed_jump_at_the_end_of_the_capture_does_not_count():
     assert followed.unseen == {"time_jump": [1, 0, 4]}
 
 
+def test_a_connection_opened_in_a_future_that_did_not_come_began_when_the_clock_says():
+    followed = track(f"0 > S seq=1 port=1 \n {10 * HOUR_MS} > S seq=9 port=2 \n 30 < SA seq=7 port=2 \n 40 > A port=2")
+    starts = {int(c["client_port"]): (int(c["start_ns"]), int(c["end_ns"])) for c in followed.connections}
+    assert starts[2] == (0, 40_000_000)
+    assert followed.unseen == {"time_jump": [1, 0, 2], "time_backwards": [1, 0, 3]}
+
+
 def test_silence_confirms_a_jump():
     batches = [headers(HANDSHAKE + f"{10 * HOUR_MS} > PA 10"), headers("")]
     batches[1].until_ns = 10 * HOUR_MS * 1_000_000
