@@ -84,6 +84,8 @@ class Report:
         Length of the slices of the series.
     unseen : Unseen
         What was not understood.
+    outside : int
+        How many requests, answered or not, no slice of the series has among its arrivals.
     """
 
     run: Run
@@ -91,6 +93,7 @@ class Report:
     omitted: Omitted
     interval_ns: int
     unseen: Unseen
+    outside: int
 
 
 class ReportCollection:
@@ -130,19 +133,21 @@ class ReportCollection:
             omitted.add(service)
         if self.summary.other_services_seen:
             omitted.add(self.summary.others)
-        interval_ns = 1
+        interval_ns, outside = 1, 0
         span = run.pipeline.span
         if span is not None:
             interval_ns = series_interval_ns(span[1] - span[0])
-            self._add_series(services, interval_ns, *span)
-        return Report(run, services, omitted, interval_ns, run.pipeline.unseen.table())
+            outside = self._add_series(services, interval_ns, *span)
+        return Report(run, services, omitted, interval_ns, run.pipeline.unseen.table(), outside)
 
-    def _add_series(self, services: list[ServiceReport], interval_ns: int, first_ns: int, last_ns: int) -> None:
+    def _add_series(self, services: list[ServiceReport], interval_ns: int, first_ns: int, last_ns: int) -> int:
+        """Give every service its series; tell how many requests arrived in no slice."""
         keys = [IntervalKey(each.endpoint[0], each.endpoint[1]) for each in services]
         series = KeyedIntervalSeries("service", keys, interval_ns, first_ns=first_ns, last_ns=last_ns)
         rows = KeyedIntervals.concatenate([block.copy() for block in self._blocks(series)])
         for i, each in enumerate(services):
             each.series = rows[i :: len(keys) + 1]
+        return series.outside
 
     def _blocks(self, series: KeyedIntervalSeries) -> Iterator[KeyedIntervals]:
         for unanswered in self._waiting_by_arrival.sorted():

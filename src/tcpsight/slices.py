@@ -46,12 +46,15 @@ class IntervalCollection:
     ----------
     chosen : ChosenInterval or None
         How long the slices are, and why; None until `rows` has begun, or where the caller set it.
+    outside : int
+        How many requests, answered or not, no slice has among its arrivals; known when `rows` has ended.
     """
 
     def __init__(
         self, interval_ns: int | None = None, *, max_stall_ns: int = MAX_STALL_NS, by: By | None = None
     ) -> None:
         self.chosen: ChosenInterval | None = None
+        self.outside = 0
         self._interval_ns = interval_ns
         self._max_stall_ns = max_stall_ns
         self._by = by
@@ -86,6 +89,7 @@ class IntervalCollection:
         for requests in self._requests.sorted():
             yield from series.blocks(requests)
         yield from series.last_blocks()
+        self.outside = series.outside
 
     def _series(self, first_ns: int, last_ns: int) -> IntervalSeries | KeyedIntervalSeries:
         interval_ns = self._interval_ns

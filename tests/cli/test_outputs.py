@@ -21,7 +21,7 @@ import pytest
 
 from tcpsight.cli.running import INTERRUPTED
 from tests.cli.running import COMMAND, FORMATS, TABLES, assert_one_line, environment, process
-from tests.support.pcap import pcap_bytes, pcap_header
+from tests.support.pcap import Frame, pcap_bytes, pcap_header
 from tests.support.traffic import MS, START_NS, Talk, answered, capture
 
 LEFT_BEHIND = ".tcpsight-*"
@@ -68,6 +68,18 @@ def test_nothing_but_the_answer_is_on_standard_output(here, pcap, tmp_path, comm
 def test_notes_are_on_standard_error(here, pcap):
     done = here("intervals", pcap, "--format", "csv")
     assert done.err.startswith("tcpsight: note: interval ")
+
+
+@pytest.mark.parametrize("command", ["report", "intervals"])
+def test_requests_that_no_slice_has_are_told(here, tmp_path, command):
+    frames = Talk(answered(5, 5, 5)).frames()
+    # The first request, by the clock, came before its connection.
+    frames[3] = Frame(START_NS - 10 * MS, frames[3].data)
+    path = tmp_path / "backwards.pcap"
+    path.write_bytes(pcap_bytes(frames))
+    words = "note: requests that arrived in no slice: 1"
+    assert words in here(command, path).err
+    assert words not in here(command, path, "--since", str(START_NS // 10**9)).err
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "arrow"])

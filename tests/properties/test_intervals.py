@@ -81,6 +81,14 @@ def test_the_kernel_equals_its_slow_twin(capture):
         assert {name: value for name, value in row.items() if not is_same(value, wanted_row[name])} == {}
 
 
+@given(captures())
+def test_every_request_arrives_in_one_slice_or_is_counted_outside(capture):
+    series = series_of(capture)
+    blocks = [series.feed(answered(capture.requests), never_answered(capture.unanswered)).copy(), series.finish()]
+    inside = sum(int(block.arrivals.sum()) + int(block.unanswered.sum()) for block in blocks)
+    assert inside + series.outside == len(capture.requests) + len(capture.unanswered)
+
+
 @given(captures(), st.data())
 def test_cutting_into_batches_changes_no_row(capture, data):
     is_end_known = data.draw(st.booleans())

@@ -50,7 +50,7 @@ def command(source: Input, interval_ns: int | None, max_stall_ns: int, by: By | 
     tcpsight intervals capture.pcap --interval 1s --by service
     tcpsight intervals capture.pcap --interval 100ms --format csv -o intervals.csv
     """
-    from tcpsight.cli.running import Output, reading, warn, write_rows
+    from tcpsight.cli.running import Output, reading, warn, warn_of_outside, write_rows
     from tcpsight.slices import IntervalCollection
 
     options = Output(**output)
@@ -64,5 +64,6 @@ def command(source: Input, interval_ns: int | None, max_stall_ns: int, by: By | 
             yield from collection.rows(run.pipeline.span)
             if collection.chosen is not None:
                 warn(f"interval {collection.chosen.reason}")
+            warn_of_outside(run, collection.outside)
 
         return write_rows(run, tables(), writer, options.sort)

@@ -62,7 +62,7 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, 
     tcpdump -s 128 -w - tcp port 6379 | tcpsight report -
     """
     from tcpsight.cli import values
-    from tcpsight.cli.running import conclude, reading
+    from tcpsight.cli.running import conclude, reading, warn_of_outside
     from tcpsight.facts import facts
     from tcpsight.reporting import ReportCollection
 
@@ -72,8 +72,9 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, 
             collection.feed(batch)
         # Without a frame there is nothing to tell but the error.
         if run.pipeline.frames:
-            everything = facts(collection.report(run), quantiles)
-            _write(everything, output, format, values.zone(source.timezone))
+            report = collection.report(run)
+            warn_of_outside(run, report.outside)
+            _write(facts(report, quantiles), output, format, values.zone(source.timezone))
         return conclude(run, shows_unseen=run.pipeline.frames > 0)
 
 

@@ -228,6 +228,16 @@ def notes(run: Run) -> None:
         warn(f"{reason}: {int(row['count']):,}{size}{first}: {REASON_TEXTS[reason]}")
 
 
+def warn_of_outside(run: Run, outside: int) -> None:
+    """Tell of requests that no slice has among its arrivals, unless the user cut the time."""
+    selection = run.pipeline.options.selection
+    if outside and selection.since_ns is None and selection.until_ns is None:
+        warn(
+            f"requests that arrived in no slice: {outside:,}: "
+            "by times that go backwards they came before the first segment or after the last"
+        )
+
+
 def warn(text: str) -> None:
     """Write a line to standard error."""
     click.echo(f"tcpsight: note: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)}", err=True)
