@@ -418,7 +418,9 @@ class Connections(Table):
     ignored_resets = column("int64", "", "RSTs outside the receive window")
     requests = column("int64", "", "answered requests")
     unanswered = column("int64", "", "1 if the last request was never answered")
-    is_farewell = column("uint8", "bool", "whether the last client data was followed only by the client's FIN")
+    is_farewell = column(
+        "uint8", "bool", "whether the last client data was followed at once, and only, by the client's FIN"
+    )
     unsolicited_bytes = column("int64", "B", "server bytes before any request (greetings)")
 
 
@@ -462,7 +464,9 @@ class RequestCounts(Table):
     requests = column("int64", "", "answered requests")
     unanswered = column("int64", "", "1 if the last request was never answered")
     unsolicited_bytes = column("int64", "B", "server bytes before any request")
-    is_farewell = column("uint8", "bool", "whether the last client data was followed only by the client's FIN")
+    is_farewell = column(
+        "uint8", "bool", "whether the last client data was followed at once, and only, by the client's FIN"
+    )
 
 
 class Intervals(Table):

@@ -12,6 +12,8 @@ from tcpsight.tables import BOUNDARIES, DIRECTIONS, FLAG_FIN, FLAG_RST, INT64_MI
 
 Row = dict[str, Any]
 
+FAREWELL_NS = 300_000_000
+
 
 class Turn:
     def __init__(self, index: int, request_begin: int | None) -> None:
@@ -23,6 +25,7 @@ class Turn:
         self.response: list[tuple[int, int]] = []
         self.is_overlapped = False
         self.is_final = False
+        self.ending = ""
 
 
 class Conversation:
@@ -32,7 +35,6 @@ class Conversation:
         self.client_edge: int | None = None
         self.server_edge: int | None = None
         self.unsolicited_bytes = 0
-        self.endings: list[str] = []
 
 
 class Twin:
@@ -70,11 +72,12 @@ class Twin:
             else:
                 self.server_bytes(talk, s, first, acked)
                 talk.client_edge, talk.server_edge = further(talk.client_edge, acked), further(talk.server_edge, end)
-        if KINDS[s["kind"]] != "duplicate":
-            if s["flags"] & FLAG_RST and s["offset"] != INT64_MIN:
-                talk.endings.append("rst")
-            if s["flags"] & FLAG_FIN and DIRECTIONS[s["direction"]] == "client":
-                talk.endings.append("client fin")
+        is_believed = KINDS[s["kind"]] != "duplicate" and s["offset"] != INT64_MIN
+        if is_believed and s["flags"] & (FLAG_FIN | FLAG_RST) and talk.turns and not talk.turns[-1].ending:
+            now = talk.turns[-1]
+            said = max(t for t, _ in now.request)
+            is_goodbye = DIRECTIONS[s["direction"]] == "client" and not s["flags"] & FLAG_RST
+            now.ending = "farewell" if is_goodbye and s["time_ns"] - said <= FAREWELL_NS else "other"
 
     def client_bytes(self, talk: Conversation, s: Row, first: int | None, acked: int | None) -> None:
         piece = (s["time_ns"], s["new_bytes"])
@@ -190,7 +193,7 @@ class Twin:
         waiting = [t for t in talk.turns if not t.response]
         for turn in answered:
             self.give(talk, turn)
-        is_farewell = bool(waiting) and "client fin" in talk.endings and talk.endings[0] == "client fin"
+        is_farewell = bool(waiting) and waiting[-1].ending == "farewell"
         if waiting and not is_farewell:
             row = self.row(talk, waiting[0])
             self.unanswered.append(row | {"end_ns": max(end_ns, row["arrival_ns"])})

@@ -49,6 +49,11 @@ cdef enum:
     BLOCK = 64
 
 cdef enum:
+    # A client that says goodbye closes at once; this much allows for a FIN that had to be sent twice (RFC 6298 asks
+    # for 1 s at least, Linux waits for 200 ms). One that closes later has waited for an answer.
+    FAREWELL_NS = 300000000
+
+cdef enum:
     # What `pair_batch` found wrong in its input.
     FINE = 0
     BAD_POSITION = 1
@@ -81,12 +86,22 @@ cdef inline void take_segment(Made *made, Slot *slot, const Segment *segment) no
         take_bytes(made, slot, segment, first)
         slot.edge[side] = larger(slot.edge[side], end)
         slot.edge[1 - side] = larger(slot.edge[1 - side], segment.acked_offset)
-    if segment.flags & (FLAG_FIN | FLAG_RST) and segment.kind != KIND_DUPLICATE:
-        # A RST that its receiver would not have believed has no offset.
-        if segment.flags & FLAG_RST and segment.offset != INT64_MIN and not slot.saw_client_fin:
-            slot.saw_early_reset = True
-        if segment.flags & FLAG_FIN and side == DIRECTION_CLIENT:
-            slot.saw_client_fin = True
+    if segment.flags & (FLAG_FIN | FLAG_RST) and segment.kind != KIND_DUPLICATE and segment.offset != INT64_MIN:
+        take_ending(slot, segment, side)
+
+
+cdef inline void take_ending(Slot *slot, const Segment *segment, int side) noexcept nogil:
+    """Take a FIN or RST that its receiver believed (others have no offset): the first one tells how a last request ended."""
+    if slot.saw_farewell or slot.saw_other_end:
+        return
+    if (
+        side == DIRECTION_CLIENT
+        and not segment.flags & FLAG_RST
+        and segment.time_ns <= slot.last_ns[DIRECTION_CLIENT] + FAREWELL_NS
+    ):
+        slot.saw_farewell = True
+    else:
+        slot.saw_other_end = True
 
 
 cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
@@ -117,7 +132,7 @@ cdef void end_slot(Made *made, Slot *slot, const Boundary *boundary) noexcept no
     count.connection_id = slot.connection_id
     count.requests = slot.turns - is_waiting
     count.unsolicited_bytes = slot.unsolicited_bytes
-    count.is_farewell = is_waiting and slot.saw_client_fin and not slot.saw_early_reset
+    count.is_farewell = is_waiting and slot.saw_farewell
     count.unanswered = is_waiting and not count.is_farewell
     if count.unanswered:
         give_unanswered(made, slot, boundary.time_ns)

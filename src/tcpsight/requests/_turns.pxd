@@ -35,8 +35,8 @@ cdef struct Slot:
     uint8_t is_overlapped
     uint8_t has_previous
     uint8_t previous_is_overlapped
-    uint8_t saw_client_fin
-    uint8_t saw_early_reset
+    uint8_t saw_farewell        # the client's FIN came at once, and before any other end
+    uint8_t saw_other_end
     uint8_t ip_version
     # Second: the rest of the current turn, and of the connection.
     int64_t begin[2]
@@ -202,6 +202,7 @@ cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64
     if slot.has_previous and (first == INT64_MIN or segment.acked_offset == INT64_MIN):
         # Without sequence and acknowledgment numbers nothing that follows can be told to belong to it.
         give_previous(made, slot)
+    slot.saw_farewell = slot.saw_other_end = False
     begin_run(slot, DIRECTION_CLIENT, segment, first)
     slot.is_answered = False
     slot.is_overlapped = speaks_over(slot, segment)

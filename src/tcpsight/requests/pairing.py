@@ -20,7 +20,7 @@ Each connection holds the current turn and at most one before it, because bytes 
    overlapped.
 5. A row is final when the next turn is answered and no byte of it is missing, when a second turn begins, or when the
    connection ends. Rows come out in that order.
-6. A last request without an answer is unanswered, unless nothing but the client's FIN followed: a farewell (the
+6. A last request without an answer is unanswered, unless the client's FIN followed at once and first: a farewell (the
    QUIT of many protocols).
 
 Without sequence numbers (tcpdump text that shows lengths only) order of capture is all there is: rules 2 to 4 do not

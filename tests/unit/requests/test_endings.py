@@ -58,7 +58,11 @@ def test_waiting_never_ends_before_it_begins():
         ("30 + > 5 fin", True),
         ("30 + > 5\n 31 + > 0 fin\n 32 + < 0\n 33 + < 0 fin\n 34 + > 0", True),
         ("30 + > 5\n 31 + < 0\n 32 + > 0 fin", True),
-        ("30 + > 5\n 31 + < 0 fin\n 32 + > 0 fin", True),
+        ("30 + > 5\n 31 + < 0 fin\n 32 + > 0 fin", False),  # the server went first
+        ("30 + > 5\n 330 + > 0 fin", True),
+        ("30 + > 5\n 331 + > 0 fin", False),  # the client has waited, and given up
+        ("25 + < 0 fin\n 30 + > 5\n 31 + > 0 fin", True),
+        ("30 + > 5\n 31 ? < 0 fin\n 32 + > 0 fin", True),  # a FIN that nobody would believe
         ("30 + > 5\n 31 + > 0 fin\n 32 + < 0 rst", True),
         ("30 + > 5\n 31 + > 0 fin\n 32 + > 0 rst", True),
         ("30 + > 5\n 31 + < 0 rst\n 32 + > 0 fin", False),
