@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -337,3 +338,15 @@ def test_text_is_ascii_where_the_terminal_is(pcap):
     assert done.status == 0
     assert done.out.isascii()
     assert b"ms" in done.out
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["requests --format csv", "report"])
+def test_a_closed_standard_stream_disturbs_nobody(tmp_path, pcap, closed, command):
+    target = tmp_path / "answer"
+    words = " ".join([*map(shlex.quote, COMMAND), *command.split()[:1], shlex.quote(str(pcap)), *command.split()[1:]])
+    subprocess.run(f"{words} -o {shlex.quote(str(target))} {closed}", shell=True, check=True)
+    assert target.stat().st_size > 0
+    done = subprocess.run(f"{words} {closed}", shell=True, check=False, capture_output=True)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr

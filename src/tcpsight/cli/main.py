@@ -125,8 +125,19 @@ def _terminated(signal_number: int, frame: object) -> None:
     raise SystemExit(128 + signal_number)
 
 
+def _fill_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed, or the next file that is opened would take its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            mode = os.O_RDONLY if number == 0 else os.O_WRONLY
+            setattr(sys, name, os.fdopen(os.open(os.devnull, mode), "w" if number else "r", encoding="utf-8"))
+
+
 def run() -> None:
     """Entry point of the console script."""
+    _fill_standard_streams()
     signal.signal(signal.SIGTERM, _terminated)
     # Batches leave no cycles behind; looking for some every 700 objects costs two percent of a run.
     gc.set_threshold(100_000)
