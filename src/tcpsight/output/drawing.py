@@ -7,6 +7,7 @@ longer than the screen.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -61,7 +62,7 @@ class Screen:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a line that is never broken.
+    """A part of a line that is not broken as long as it fits in one.
 
     Attributes
     ----------
@@ -76,13 +77,18 @@ class Piece:
 
 
 def wrapped(pieces: Sequence[Piece], width: int, screen: Screen, *, separator: str = ", ") -> list[str]:
-    """Set pieces side by side, as many as fit into each line."""
+    """Set pieces side by side, as many as fit into each line; one that is longer than a line is broken at blanks."""
     lines: list[str] = []
     used = 0
     for i, piece in enumerate(pieces):
         tail = separator.rstrip() if i < len(pieces) - 1 else ""
-        text = screen.paint(piece.text, piece.style) + tail
         length = len(piece.text) + len(tail)
+        if length > width:
+            broken = textwrap.wrap(piece.text + tail, width, break_long_words=False, break_on_hyphens=False)
+            lines += [screen.paint(line, piece.style) for line in broken]
+            used = len(broken[-1]) if broken else 0
+            continue
+        text = screen.paint(piece.text, piece.style) + tail
         gap = len(separator) - len(separator.rstrip())
         if lines and used + gap + length <= width:
             lines[-1] += " " * gap + text
@@ -131,7 +137,7 @@ def _length(line: str) -> int:
 
 def plain(text: str) -> str:
     """Write text without characters beyond ASCII, for outputs that have none."""
-    fancy = {"µ": "u", "–": "-", "−": "-", "…": "...", "\u202f": ",", "∞": "inf", "→": "->"}
+    fancy = {"µ": "u", "–": "-", "−": "-", "…": "...", "\u202f": ",", "∞": "inf", "→": "->", "×": "x"}
     for character, simple in fancy.items():
         text = text.replace(character, simple)
     return text.encode("ascii", "replace").decode()

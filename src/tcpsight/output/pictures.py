@@ -38,8 +38,8 @@ def histogram_lines(steps: Sequence[Facts], screen: Screen) -> list[str]:
     return [screen.paint("requests by response time", "bold"), *painted]
 
 
-def series_lines(s: Facts, screen: Screen) -> list[str]:
-    """Draw how a service went over time, one line per quantity."""
+def series_lines(s: Facts, screen: Screen, room: int) -> list[str]:
+    """Draw how a service went over time, one line per quantity, in at most `room` characters if that can be."""
     series = s["series"]
     rows: list[tuple[str, list[float], Callable[[float], str], str]] = []
     if s["requests"]:
@@ -51,13 +51,17 @@ def series_lines(s: Facts, screen: Screen) -> list[str]:
     if s["unanswered"]:
         waiting = [max(r["unanswered"], r["unanswered_backlog"]) for r in series]
         rows.append(("unanswered", waiting, units.count, "red"))
-    lines = [screen.paint(f"over time, a column is {_round(s['interval_ns'])}", "bold")]
     width = max(len(name) for name, *_ in rows)
-    for name, values, unit, style in rows:
-        picture = screen.paint(screen.sparkline(values), style)
-        lines.append(f"{name:{width}} {picture} max {unit(max(values))}")
+    most = [f" max {unit(max(values))}" for _, values, unit, _ in rows]
+    # As many slices to a column as it takes; of each column the highest, so that no peak is lost.
+    step = -(-len(series) // max(room - width - 1 - max(map(len, most)), 10))
+    column = f"the highest of {step} × {_round(s['interval_ns'])}" if step > 1 else _round(s["interval_ns"])
+    lines = [screen.paint(f"over time, a column is {column}", "bold")]
+    for (name, values, _, style), tail in zip(rows, most, strict=True):
+        highest = [max(values[i : i + step]) for i in range(0, len(values), step)]
+        lines.append(f"{name:{width}} {screen.paint(screen.sparkline(highest), style)}{tail}")
     span = units.duration(sum(r["length_ns"] for r in series))
-    axis = f"0{' ' * max(len(series) - 1 - len(span), 1)}{span}"
+    axis = f"0{' ' * max(-(-len(series) // step) - 1 - len(span), 1)}{span}"
     return [*lines, " " * (width + 1) + screen.paint(axis, "dim")]
 
 

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 
 from tcpsight.output import units
-from tcpsight.output.drawing import Piece, Screen, beside, columns, plain, widest, wrapped
+from tcpsight.output.drawing import Piece, Screen, beside, plain, widest, wrapped
+from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
 
 Facts = dict[str, Any]
@@ -95,16 +96,17 @@ class _Page:
         capture = self._facts["capture"]
         files = capture["files"]
         name = units.printable(files[0]["path"]) if len(files) == 1 else f"{len(files)} files"
-        head = self._paint(name, "bold")
+        head = [Piece(name, "bold")]
         if capture["start_ns"] is not None:
-            head += f"  {units.duration(capture['duration_ns'])} from {self._instant(capture['start_ns'])}"
+            head.append(Piece(f"{units.duration(capture['duration_ns'])} from {self._instant(capture['start_ns'])}"))
         formats = ", ".join(sorted({" ".join(filter(None, (f["format"], f["compression"]))) for f in files}))
         counts = [
             f"{_counted(capture['frames'], 'frame')} ({units.printable(formats)})",
             _counted(capture["segments"], "TCP segment"),
             _counted(capture["connections"], "connection"),
         ]
-        lines = [head, *wrapped([Piece(c) for c in counts], self._screen.width, self._screen)]
+        lines = wrapped(head, self._screen.width, self._screen, separator=INDENT)
+        lines += wrapped([Piece(c) for c in counts], self._screen.width, self._screen)
         lines += self._selection(capture["selection"])
         times = capture["response_time"]
         if (times["start"], times["end"]) != ("request_last", "response_first"):
@@ -147,13 +149,9 @@ class _Page:
             "failed": lambda s: units.count(s["connections"]["failed"]),
         }
         # What has no room is told below, service by service.
-        for dispensable in (None, "rate", _short(quantiles[0])):
-            shown.pop(dispensable or "", None)
-            rows = [list(shown), *([write(s) for write in shown.values()] for s in services)]
-            lines = self._listing(rows, "l" + "r" * (len(shown) - 1))
-            if widest(lines) <= self._screen.width:
-                break
-        return lines
+        fit = Fit(dispensable=("rate", _short(quantiles[0]), "connections", "failed"), spared=2)
+        table = {name: [write(s) for s in services] for name, write in shown.items()}
+        return self._listing(table, self._screen.width, fit)
 
     def _omitted(self) -> list[str]:
         omitted = self._facts["omitted"]
@@ -276,7 +274,9 @@ class _Page:
 
     def _pictures(self, s: Facts) -> list[str]:
         histogram = histogram_lines(s["histogram"], self._screen) if s["requests"] else []
-        series = series_lines(s, self._screen) if s["series"] and (s["requests"] or s["unanswered"]) else []
+        series = (
+            series_lines(s, self._screen, self._inner) if s["series"] and (s["requests"] or s["unanswered"]) else []
+        )
         if not (histogram and series):
             return ["", *histogram, *series] if histogram or series else []
         if widest(histogram) + PICTURE_GAP + widest(series) <= self._inner:
@@ -289,56 +289,65 @@ class _Page:
         clients = s["clients"]
         total = sum(c["response_time_sum_ns"] for c in clients["largest"])
         everyone = round((s["response_time"]["mean_ns"] or 0) * s["response_time"]["count"])
-        rows = [["client", "requests", "share of time", "mean", "max", "unanswered", "connections"]]
-        for c in clients["largest"]:
-            share = c["response_time_sum_ns"] / everyone if everyone else None
-            times = [units.duration(c[name]) for name in ("response_time_mean_ns", "response_time_max_ns")]
-            counts = [units.count(c[name]) for name in ("unanswered", "connections")]
-            rows.append([c["client_address"], units.count(c["requests"]), units.fraction(share), *times, *counts])
+        table: dict[str, list[str]] = {
+            name: [write(c) for c in clients["largest"]]
+            for name, write in (
+                ("client", lambda c: c["client_address"]),
+                ("requests", lambda c: units.count(c["requests"])),
+                ("share", lambda c: units.fraction(c["response_time_sum_ns"] / everyone if everyone else None)),
+                ("mean", lambda c: units.duration(c["response_time_mean_ns"])),
+                ("max", lambda c: units.duration(c["response_time_max_ns"])),
+                ("unanswered", lambda c: units.count(c["unanswered"])),
+                ("connections", lambda c: units.count(c["connections"])),
+            )
+        }
         title = "clients, by the time they waited"
         if clients["count"] > len(clients["largest"]):
             least = "" if clients["is_complete"] else "at least "
             share = units.fraction(total / everyone) if everyone else units.UNKNOWN
-            title += f": these {len(rows) - 1} of {least}{units.count(clients['count'])} have {share}"
-        return ["", self._paint(title, "bold"), *self._listing(rows, "lrrrrrr")]
+            title += f": these {len(clients['largest'])} of {least}{units.count(clients['count'])} have {share}"
+        fit = Fit(dispensable=("connections", "unanswered"), spared=1)
+        return ["", *self._title(title), *self._listing(table, self._inner, fit)]
 
     def _slowest(self, s: Facts) -> list[str]:
         found = s["slowest_requests"][:MOST_SLOW]
-        rows = [["took", "request", "response", *_PLACE]]
-        for r in found:
-            amounts = [units.size(r["request_bytes"]), units.size(r["response_bytes"])]
-            rows.append([units.duration(r["response_time_ns"]), *amounts, *self._place(r)])
-        return self._requests_listing("slowest requests", rows, [r["filter"] for r in found])
+        table = {
+            "took": [units.duration(r["response_time_ns"]) for r in found],
+            "request": [units.size(r["request_bytes"]) for r in found],
+            "response": [units.size(r["response_bytes"]) for r in found],
+        }
+        return self._requests_listing("slowest requests", table, found)
 
     def _waiting(self, s: Facts) -> list[str]:
         found = s["unanswered_requests"][:MOST_SLOW]
-        rows = [["waited", "request", *_PLACE]]
-        rows += [[units.duration(r["waited_ns"]), units.size(r["request_bytes"]), *self._place(r)] for r in found]
-        return self._requests_listing("requests never answered", rows, [r["filter"] for r in found])
+        table = {
+            "waited": [units.duration(r["waited_ns"]) for r in found],
+            "request": [units.size(r["request_bytes"]) for r in found],
+        }
+        return self._requests_listing("requests never answered", table, found)
 
-    def _place(self, request: Facts) -> list[str]:
-        after = units.duration(request["arrival_ns"] - self._facts["capture"]["start_ns"])
-        return [units.instant(request["arrival_ns"], self._timezone, digits=3), after, str(request["connection_id"])]
-
-    def _requests_listing(self, title: str, rows: list[list[str]], filters: list[str]) -> list[str]:
-        if not filters:
+    def _requests_listing(self, title: str, table: dict[str, list[str]], found: Sequence[Facts]) -> list[str]:
+        if not found:
             return []
-        sides = "r" * (len(rows[0]) - len(_PLACE)) + "lrr"
-        wide = self._listing(
-            [[*row, f] for row, f in zip(rows, ["capture filter", *filters], strict=True)], sides + "l"
-        )
+        start_ns = self._facts["capture"]["start_ns"]
+        table["arrived"] = [units.instant(r["arrival_ns"], self._timezone, digits=3) for r in found]
+        table["after"] = [units.duration(r["arrival_ns"] - start_ns) for r in found]
+        table["connection"] = [str(r["connection_id"]) for r in found]
+        filters = [r["filter"] for r in found]
+        wide = self._listing(table | {"capture filter": filters}, self._inner, Fit(("arrived", "capture filter")))
         if widest(wide) <= self._inner:
-            return ["", self._paint(title, "bold"), *wide]
-        heading, *lines = self._listing(rows, sides)
+            return ["", *self._title(title), *wide]
+        fit = Fit(("arrived",), ("after", "connection", "request"))
+        heading, *lines = self._listing(table, self._inner, fit)
         pairs = [text for line, f in zip(lines, filters, strict=True) for text in (line, INDENT * 3 + f)]
-        return ["", self._paint(f"{title}, each with the capture filter of its connection", "bold"), heading, *pairs]
+        return ["", *self._title(f"{title}, each with the capture filter of its connection"), heading, *pairs]
 
-    def _listing(self, rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-        heading, *lines = columns(rows, sides)
-        return [self._paint(heading, "dim"), *lines]
+    def _title(self, text: str) -> list[str]:
+        return wrapped([Piece(text, "bold")], self._inner, self._screen)
 
-
-_PLACE = ("arrived", "after", "connection")
+    def _listing(self, table: dict[str, list[str]], width: int, fit: Fit) -> list[str]:
+        heading, rows = listing(table, width, fit)
+        return [*(self._paint(line, "dim") for line in heading), *(line for row in rows for line in row)]
 
 
 def _endpoint(service: Facts) -> str:

@@ -36,6 +36,17 @@ BUSY = [
 HUNG = [Talk([Exchange(MS, None)], client_port=40_000 + i, is_closed=False) for i in range(8)]
 HUNG += [Talk(answered(1), server_port=81, client_port=41_000, start_ns=START_NS + 5 * 10**9)]
 SIX = [Talk(answered(3, 200), client="2001:db8::1", server="2001:db8::9", server_port=5432)]
+LONG = "2001:db8:1111:2222:3333:4444:5555:"
+WIDE = [
+    Talk(
+        answered(*[i + 1] * 5, 100_000 * (i + 1)),
+        client=f"{LONG}{6666 + i}",
+        server=f"{LONG}9999",
+        server_port=50_000 + i % 2,
+        client_port=60_000 + i,
+    )
+    for i in range(4)
+]
 SILENT = [Talk([], client_port=40_000 + i) for i in range(3)]
 TEXT = "".join(
     f"2024-05-01 12:00:0{i}.{part} tcp {size}\n"
@@ -55,9 +66,11 @@ CASES = {
     ),
     "broken": lambda: report_facts(SIX, cut=9),
     "text": lambda: facts_of(TEXT.encode()),
+    "wide": lambda: report_facts(WIDE),
     "only-udp": lambda: report_facts([], more=[udp_frame()]),
 }
 SCREENS = {
+    "60": Screen(width=60),
     "80": Screen(width=80),
     "100": Screen(width=100),
     "150": Screen(width=150),
@@ -77,7 +90,7 @@ def test_pages_are_as_they_were_looked_at(case, screen):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("width", [80, 100, 150])
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_lines_fit_the_screen_but_for_capture_filters(case, width):
     lines = page(CASES[case](), None, Screen(width=width)).splitlines()
     assert not [line for line in lines if len(line) > width and "tcp and host" not in line]
@@ -112,6 +125,39 @@ def test_a_capture_filter_is_never_broken():
         text = page(CASES["busy"](), None, Screen(width=width))
         for row in CASES["busy"]()["services"][0]["slowest_requests"][:5]:
             assert row["filter"] in text
+
+
+def test_addresses_that_leave_no_room_have_a_line_of_their_own():
+    lines = page(CASES["wide"](), None, Screen(width=80)).splitlines()
+    overview = lines.index("service")
+    assert lines[overview + 1].split() == [
+        "requests",
+        "rate",
+        "p50",
+        "p99",
+        "max",
+        "unanswered",
+        "connections",
+        "failed",
+    ]
+    assert lines[overview + 2] == f"[{LONG}9999]:50000"
+    clients = lines.index("  client")
+    assert lines[clients + 1].split() == ["requests", "share", "mean", "max", "unanswered", "connections"]
+    assert lines[clients + 2].strip().startswith(LONG)
+
+
+def test_on_a_narrow_screen_no_peak_is_lost():
+    facts = CASES["busy"]()
+    text = page(facts, None, Screen(width=60))
+    assert "over time, a column is the highest of 2 × 60 ms" in text
+    assert "max 533/s" in text
+    assert "█" in next(line for line in text.splitlines() if "p99  " in line and "max 2.50 s" in line)
+
+
+def test_instants_with_an_offset_leave_room_for_what_matters():
+    lines = page(CASES["wide"](), ZoneInfo("Asia/Kathmandu"), Screen(width=60)).splitlines()
+    assert not [line for line in lines if len(line) > 60 and "tcp and host" not in line]
+    assert ["took", "response", "arrived"] in [line.split() for line in lines]
 
 
 def test_empty_steps_between_others_are_one_row():
