@@ -130,7 +130,7 @@ def test_a_capture_filter_is_never_broken():
 def test_addresses_that_leave_no_room_have_a_line_of_their_own():
     lines = page(CASES["wide"](), None, Screen(width=80)).splitlines()
     overview = lines.index("service")
-    assert lines[overview + 1].split() == [
+    assert lines[overview + 1].split() == ["requests", "p50", "p99", "max", "unanswered", "connections", "failed"]
         "requests",
         "rate",
         "p50",
