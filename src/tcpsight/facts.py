@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
+from tcpsight.link_types import DECODED, NAMES
 from tcpsight.tables import REASON_TEXTS, REASONS, STATES
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
         Which quantiles of the response time to tell.
     """
     omitted = report.omitted
+    has_unknown = bool((report.unseen.reason == REASONS.index("unknown_link_type")).any())
     return {
-        "capture": _capture(report),
+        "capture": _capture(report) | {"unknown_link_types": _unknown_link_types(report.run) if has_unknown else []},
         "services": [_service(each, report, quantiles) for each in report.services],
         "omitted": {
             "services": omitted.services,
@@ -89,6 +91,12 @@ def _capture(report: Report) -> Facts:
         "response_time": {"start": pipeline.options.start, "end": pipeline.options.end},
         "broken": str(pipeline.broken) if pipeline.broken else None,
     }
+
+
+def _unknown_link_types(run: Run) -> list[Facts]:
+    """Tell which of the capture's link types are not decoded."""
+    numbers = {each.link_type for each in run.capture.interfaces} - DECODED
+    return [{"link_type": number, "name": NAMES.get(number)} for number in sorted(numbers)]
 
 
 def _selection(run: Run) -> Facts:

@@ -10,6 +10,7 @@ from tcpsight.connections import Server
 from tcpsight.facts import capture_filter, distribution_facts, endpoint_text, quantile_name
 from tcpsight.model import Distribution
 from tcpsight.pipeline import Options, Selection
+from tests.support.pcap import pcap_bytes
 from tests.support.reports import facts_of, report_facts
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, udp_frame
 
@@ -20,7 +21,7 @@ KEYS = {
     "": {"capture", "services", "omitted", "unseen"},
     "capture": {
         "files", "interfaces", "frames", "segments", "start_ns", "end_ns", "duration_ns", "connections", "selection",
-        "response_time", "broken",
+        "response_time", "broken", "unknown_link_types",
     },
     "services": {
         "server_address", "server_port", "requests", "unanswered", "overlapped", "request_bytes", "response_bytes",
@@ -130,6 +131,16 @@ def test_small_services_are_added_up():
         "services": 3, "requests": 6, "unanswered": 0, "connections": 3, "failed_connections": 0,
     }  # fmt: skip
     assert found["capture"]["connections"] == 5
+
+
+def test_link_types_are_told_where_one_is_not_decoded():
+    frames = [(START_NS, bytes(60))]
+    strange = facts_of(pcap_bytes(frames, link_type=105))["capture"]
+    assert strange["unknown_link_types"] == [{"link_type": 105, "name": "Wi-Fi"}]
+    assert facts_of(pcap_bytes(frames, link_type=65_000))["capture"]["unknown_link_types"] == [
+        {"link_type": 65_000, "name": None}
+    ]
+    assert report_facts(TALKS)["capture"]["unknown_link_types"] == []
 
 
 def test_the_selection_is_told():

@@ -180,9 +180,16 @@ class _Page:
             size = f" ({units.size(row['bytes'])})" if row["bytes"] else ""
             first = f", first at frame {row['first_frame']}" if row["first_frame"] else ""
             start = f"{INDENT}{units.count(row['count']):>{width}}  "
-            text = f"{row['meaning']}{size}{first}"
+            which = self._link_types() if row["reason"] == "unknown_link_type" else ""
+            meaning = units.singular(row["meaning"]) if row["count"] == 1 else row["meaning"]
+            text = f"{meaning}{which}{size}{first}"
             lines += self._wrapped(text, start, " " * len(start))
         return lines
+
+    def _link_types(self) -> str:
+        found = self._facts["capture"]["unknown_link_types"]
+        texts = [f"{each['link_type']} ({each['name']})" if each["name"] else str(each["link_type"]) for each in found]
+        return f": {', '.join(texts)}" if texts else ""
 
     def _wrapped(self, text: str, first: str, others: str) -> list[str]:
         return textwrap.wrap(

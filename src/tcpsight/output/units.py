@@ -6,6 +6,7 @@ Machine formats never come here. Unknown (None, NaN) is an en dash everywhere.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -160,6 +161,23 @@ def _scaled(value: float | None, base: int, units: Sequence[str]) -> str:
 
 def _is_unknown(value: float | None) -> bool:
     return value is None or value != value
+
+
+def singular(text: str) -> str:
+    """Write the meaning of a reason for one of it: ``frame that is not IP`` of ``frames that are not IP``."""
+    for many, one in _SINGULAR:
+        text = re.sub(many, one, text, count=1)
+    return text
+
+
+_SINGULAR = (
+    (r"^((?:IP )?\w+)s\b", r"\1"),
+    (r"^((?:IP )?\w+) that are\b", r"\1 that is"),
+    (r"\bthat were\b", "that was"),
+    (r"\bin streams\b", "in a stream"),
+    (r"\btheir stream\b", "its stream"),
+    (r"\b(before|in) them$", r"\1 it"),
+)
 
 
 def printable(text: str) -> str:

@@ -115,7 +115,7 @@ def test_the_page_has_what_a_reader_looks_for():
         "281 answered", "p50 ", "p99 ", "requests by response time", "throughput ", "concurrency ", "utilization ",
         "set-up time", "15 closed", "clients, by the time they waited", "slowest requests", "2.50 s",
         "tcp and host 10.0.0.3 and host 10.0.0.9 and port 50000 and port 3306",
-        "1  IP packets that are not TCP (46 B), first at frame 653",
+        "1  IP packet that is not TCP (46 B), first at frame 653",
     ):  # fmt: skip
         assert words in text, words
 
@@ -131,15 +131,6 @@ def test_addresses_that_leave_no_room_have_a_line_of_their_own():
     lines = page(CASES["wide"](), None, Screen(width=80)).splitlines()
     overview = lines.index("service")
     assert lines[overview + 1].split() == ["requests", "p50", "p99", "max", "unanswered", "connections", "failed"]
-        "requests",
-        "rate",
-        "p50",
-        "p99",
-        "max",
-        "unanswered",
-        "connections",
-        "failed",
-    ]
     assert lines[overview + 2] == f"[{LONG}9999]:50000"
     clients = lines.index("  client")
     assert lines[clients + 1].split() == ["requests", "share", "mean", "max", "unanswered", "connections"]
@@ -226,6 +217,32 @@ def test_a_broken_capture_says_so_at_the_top():
 def test_nothing_to_show_is_said():
     assert "There is no TCP segment in it." in drawn("only-udp")
     assert "that matches the filter in it" in page(report_facts(SIX, frame_filter="udp"))
+
+
+def test_link_types_that_are_not_decoded_are_named():
+    frames = [(START_NS, bytes(60))] * 2
+    text = page(facts_of(pcap_bytes(frames, link_type=127)))
+    assert "2  frames of a link type that tcpsight does not decode: 127 (Wi-Fi, radiotap) (120 B)" in text
+    assert "decode: 65000 (60 B)" in page(facts_of(pcap_bytes(frames[:1], link_type=65_000)))
+
+
+@pytest.mark.parametrize(
+    ("many", "one"),
+    [
+        ("frames that are not IP (ARP)", "frame that is not IP (ARP)"),
+        ("IP packets that are not TCP", "IP packet that is not TCP"),
+        ("lines of tcpdump text that were not understood", "line of tcpdump text that was not understood"),
+        ("RSTs outside the receive window; ignored", "RST outside the receive window; ignored"),
+        ("frames stamped earlier than the frame before them", "frame stamped earlier than the frame before it"),
+        ("holes in streams: bytes never captured", "hole in a stream: bytes never captured"),
+        ("holes beyond the 16 that are kept", "hole beyond the 16 that are kept"),
+    ],
+)
+def test_one_is_told_of_as_one(many, one):
+    facts = CASES["only-udp"]()
+    for count, meaning in ((1, one), (5, many)):
+        facts["unseen"] = [{"reason": "not_ip", "count": count, "bytes": 0, "first_frame": None, "meaning": many}]
+        assert f"  {count}  {meaning}\n" in page(facts)
 
 
 def test_instants_are_in_the_zone_of_the_reader():
