@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tcpsight.analysis import Analysis, Rows, open
+    from tcpsight.analysis import Analysis, IntervalRows, Rows, open
     from tcpsight.errors import CaptureError, TcpsightError, UsageError
 
-__all__ = ["Analysis", "CaptureError", "Rows", "TcpsightError", "UsageError", "__version__", "open"]
+__all__ = ["Analysis", "CaptureError", "IntervalRows", "Rows", "TcpsightError", "UsageError", "__version__", "open"]
 
 _HOMES = {
     "Analysis": "analysis",
+    "IntervalRows": "analysis",
     "Rows": "analysis",
     "open": "analysis",
     "CaptureError": "errors",

@@ -6,13 +6,18 @@
 (4706, 1500280404)
 >>> capture.intervals(1_000_000_000).to_numpy()["completions"].sum()
 np.int64(4706)
+>>> series = capture.intervals()
+>>> len(series.to_numpy()), series.chosen.interval_ns
+(1303, 10000000)
+>>> series.chosen.reason
+'10 ms, the shortest that is chosen, because the 99th-percentile response time is 897 µs.'
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -28,7 +33,9 @@ if TYPE_CHECKING:
     import pyarrow
 
     from tcpsight.capture.filter import FrameFilter
+    from tcpsight.model import ChosenInterval
     from tcpsight.model.keys import By
+    from tcpsight.slices import IntervalCollection
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -109,6 +116,42 @@ class Rows:
         return f"<{self.table_type.__name__} of a capture, not read yet>"
 
 
+class IntervalRows(Rows):
+    """Slices of time, not read yet: `Rows` that tell how long a slice is, and why.
+
+    Parameters
+    ----------
+    run : callable
+        Opens the capture for one pass.
+    collect : callable
+        Makes what takes its requests.
+
+    Attributes
+    ----------
+    chosen : ChosenInterval or None
+        The length of a slice, `interval_ns`, and the `reason`, a sentence; None before the rows were read, and
+        where the caller set the length.
+    """
+
+    def __init__(
+        self, run: Callable[[], AbstractContextManager[Run]], collect: Callable[[], IntervalCollection]
+    ) -> None:
+        super().__init__(collect().table_type, self._blocks)
+        self.chosen: ChosenInterval | None = None
+        self._run = run
+        self._collect = collect
+
+    def _blocks(self) -> Iterator[Table]:
+        collection = self._collect()
+        with self._run() as run:
+            for batch in run:
+                collection.feed(batch)
+            for block in collection.rows(run.pipeline.span):
+                self.chosen = collection.chosen
+                yield block
+            _raise_if_broken(run)
+
+
 class Analysis:
     """What a capture tells.
 
@@ -186,27 +229,31 @@ class Analysis:
         """Segments, in capture order."""
         return self._rows(SegmentDetails, lambda batch: batch.segments)
 
-    def intervals(self, interval_ns: int | None = None, *, by: By | None = None) -> Rows:
+    def intervals(
+        self, interval_ns: int | None = None, *, max_stall_ns: int = 200_000_000, by: By | None = None
+    ) -> IntervalRows:
         """Slices of time: arrivals, completions, concurrency, response times.
 
         Parameters
         ----------
         interval_ns : int, optional
-            Length of a slice; by default it is chosen from the response times.
+            Length of a slice; by default it is chosen from the response times, and the rows' `chosen` says why.
+        max_stall_ns : int
+            The longest slice that is chosen: shorter stalls can hide in it.
         by : {"service", "server", "client"}, optional
             A series for each of the 20 largest.
+
+        Raises
+        ------
+        UsageError
+            If a length is not positive.
         """
         from tcpsight.slices import IntervalCollection
 
-        def read() -> Iterator[Table]:
-            collection = IntervalCollection(interval_ns, by=by)
-            with self.run() as run:
-                for batch in run:
-                    collection.feed(batch)
-                yield from collection.rows(run.pipeline.span)
-                _raise_if_broken(run)
-
-        return Rows(IntervalCollection(interval_ns, by=by).table_type, read)
+        for name, length_ns in (("interval_ns", interval_ns), ("max_stall_ns", max_stall_ns)):
+            if length_ns is not None and length_ns < 1:
+                raise UsageError(f"{name} is {length_ns}: a slice must be longer than 0")
+        return IntervalRows(self.run, lambda: IntervalCollection(interval_ns, max_stall_ns=max_stall_ns, by=by))
 
     @property
     def unseen(self) -> Unseen:
@@ -245,6 +292,8 @@ def open(
     *sources: Source,
     servers: Sequence[str] = (),
     frame_filter: str | None = None,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
     start_end: tuple[str, str] = ("request_last", "response_first"),
     input_timezone: str = "UTC",
 ) -> Analysis:
@@ -258,6 +307,9 @@ def open(
         ``[ADDRESS]:PORT`` of the services of interest; all by default.
     frame_filter : str, optional
         BPF expression.
+    since_ns, until_ns : int, optional
+        Nanoseconds since the Unix epoch: requests that arrive, connections that last, segments and slices that lie in
+        [since_ns, until_ns). State is built from the whole capture.
     start_end : tuple of str
         Between which instants of a request response time runs.
     input_timezone : str
@@ -271,12 +323,14 @@ def open(
     Raises
     ------
     UsageError
-        Without a source, or if a server makes no sense.
+        Without a source, if a server makes no sense, or if the wanted time ends before it begins.
     """
     from tcpsight.endpoints import parse_server
 
     if not sources:
         raise UsageError("no capture was named")
-    selection = Selection(tuple(parse_server(text) for text in servers))
+    if since_ns is not None and until_ns is not None and until_ns <= since_ns:
+        raise UsageError(f"until_ns {until_ns} is not after since_ns {since_ns}")
+    selection = Selection(tuple(parse_server(text) for text in servers), since_ns, until_ns)
     options = Options(selection, start_end[0], start_end[1])
     return Analysis(sources, options, frame_filter=frame_filter, input_timezone=input_timezone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import io
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import tcpsight
 from tcpsight import analysis
 from tcpsight.errors import CaptureError, UsageError
+from tcpsight.model.auto_interval import MAX_STALL_NS
 from tcpsight.tables import Connections, Intervals, KeyedIntervals, Requests, SegmentDetails, Table, Unanswered, Unseen
 from tests.conftest import ROOT
 from tests.support.capture import Trickle
@@ -106,6 +108,36 @@ def test_options_are_those_of_the_command(path):
     assert (series["length_ns"][1:-1] == 10 * MS).all()
 
 
+def test_time_is_selected_as_by_the_command(path):
+    whole = tcpsight.open(path).requests.to_numpy()
+    since_ns, until_ns = sorted(whole["arrival_ns"].tolist())[2:]
+    part = tcpsight.open(path, since_ns=since_ns, until_ns=until_ns)
+    assert part.requests.to_numpy()["arrival_ns"].tolist() == [since_ns]
+    times = part.segments.to_numpy()["time_ns"]
+    assert since_ns <= times.min() <= times.max() < until_ns
+    series = part.intervals(MS).to_numpy()
+    assert (series["start_ns"][0], (series["start_ns"] + series["length_ns"])[-1]) == (since_ns, until_ns)
+    assert len(tcpsight.open(path, since_ns=until_ns).requests.to_numpy()) == 1
+
+
+def test_the_chosen_interval_says_why(path):
+    assert tcpsight.open(path).intervals().chosen is None
+    rows = tcpsight.open(path).intervals()
+    assert (rows.to_numpy()["length_ns"][1:-1] == 200 * MS).all()
+    assert rows.chosen is not None
+    assert rows.chosen.interval_ns == 200 * MS
+    assert "50 ms" in rows.chosen.reason
+    shorter = tcpsight.open(path).intervals(max_stall_ns=20 * MS, by="service")
+    assert (shorter.to_numpy()["length_ns"][3:-3] == 20 * MS).all()
+    assert shorter.chosen is not None
+    assert shorter.chosen.interval_ns == 20 * MS
+    usual = inspect.signature(tcpsight.Analysis.intervals).parameters["max_stall_ns"].default
+    assert usual == MAX_STALL_NS
+    given = tcpsight.open(path).intervals(10 * MS)
+    given.to_numpy()
+    assert given.chosen is None
+
+
 def test_several_files_are_one_capture(path, tmp_path):
     parts = [tmp_path / "1.pcap", tmp_path / "2.pcap"]
     for part, frames in zip(parts, (FRAMES[:8], FRAMES[8:]), strict=True):
@@ -169,6 +201,13 @@ def test_mistakes_are_told_as_errors_of_tcpsight(path, tmp_path):
         tcpsight.open()
     with pytest.raises(UsageError, match="no server"):
         tcpsight.open(path, servers=["nonsense:port"])
+    with pytest.raises(UsageError, match="not after"):
+        tcpsight.open(path, since_ns=5, until_ns=5)
+    for length_ns in (0, -1):
+        with pytest.raises(UsageError, match="longer than 0"):
+            tcpsight.open(path).intervals(length_ns)
+        with pytest.raises(UsageError, match="longer than 0"):
+            tcpsight.open(path).intervals(max_stall_ns=length_ns)
     with pytest.raises(CaptureError, match="No such file"):
         tcpsight.open(tmp_path / "missing.pcap").requests.to_numpy()
     with pytest.raises(UsageError):
