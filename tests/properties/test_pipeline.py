@@ -16,7 +16,7 @@ from tcpsight.capture import open_capture
 from tcpsight.output.writers import open_writer
 from tcpsight.pipeline import Options, Pipeline, Selection
 from tcpsight.slices import IntervalCollection
-from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered
+from tcpsight.tables import Connections, Intervals, Requests, SegmentDetails, Table, Unanswered
 from tests.support.pcap import Frame, pcap_bytes
 from tests.support.traffic import MS, START_NS, Exchange, Talk
 
@@ -199,7 +199,7 @@ def test_the_slices_of_a_part_are_slices_of_the_whole(frames, begin, slices):
     assert written(part, "csv") == written(wanted, "csv")
 
 
-def intervals_of(frames: list[Frame], selection: Selection) -> Table:
+def intervals_of(frames: list[Frame], selection: Selection) -> Intervals:
     collection = IntervalCollection(2 * MS)
     with open_capture([io.BytesIO(content(frames))]) as opened:
         pipeline = Pipeline(opened, Options(selection))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tcpsight.cli import running
+from tcpsight.cli.options import Input
 from tests.support.pcap import pcap_bytes
 from tests.support.traffic import Talk, answered
 
@@ -84,7 +85,7 @@ def test_after_the_last_batch_an_interrupt_is_what_it_was(fifo):
     content = pcap_bytes(Talk(answered(1, 2)).frames())
     writer = threading.Thread(target=lambda: Path(fifo).write_bytes(content))
     writer.start()
-    source = running.Input([fifo], (), None, None, None, "ts,end", "UTC", "UTC", (None, None, None), progress=False)
+    source = Input([fifo], (), None, None, None, "ts,end", "UTC", "UTC", (None, None, None), progress=False)
     with running.reading(source) as (_, batches):
         assert signal.getsignal(signal.SIGINT) is not USUAL
         assert sum(len(batch.requests) for batch in batches) == 2
