@@ -21,17 +21,6 @@ cdef extern from * nogil:
 
 cdef extern from * nogil:
     """
-    #include <sys/mman.h>
-    #ifdef MADV_HUGEPAGE
-    #define TCPSIGHT_HUGE(p, n) ((void)madvise((p), (n), MADV_HUGEPAGE))
-    #else
-    #define TCPSIGHT_HUGE(p, n) ((void)(p), (void)(n))
-    #endif
-    """
-    void ask_for_huge_pages "TCPSIGHT_HUGE" (void *p, size_t n)
-
-cdef extern from * nogil:
-    """
     static inline unsigned long long tcpsight_fold(unsigned long long a, unsigned long long b)
     {
         unsigned __int128 product = (unsigned __int128) a * b;
@@ -39,9 +28,6 @@ cdef extern from * nogil:
     }
     """
     uint64_t fold "tcpsight_fold" (uint64_t a, uint64_t b)
-
-cdef enum:
-    HUGE_PAGE = 2_097_152  # 2 MiB; a plain number, or Cython cannot check overflows
 
 cdef struct Entry:
     uint32_t hash
@@ -258,13 +244,10 @@ cdef inline int grow_table(Slots *s, uint64_t places) noexcept nogil:
 
 
 cdef inline int grow_states(Slots *s, uint64_t capacity) noexcept nogil:
-    # On huge pages where there are any: connections are met at random, and tens of thousands of them are more
-    # small pages than the processor's address cache holds.
-    cdef size_t size = capacity * sizeof(State)
+    # Cache-line aligned, so that a line of a state is a line of the cache. Huge pages measured no faster.
     cdef void *fresh = NULL
-    if posix_memalign(&fresh, HUGE_PAGE, size) != 0:
+    if posix_memalign(&fresh, 64, capacity * sizeof(State)) != 0:
         return -1
-    ask_for_huge_pages(fresh, size)
     if s.states != NULL:
         memcpy(fresh, s.states, s.used * sizeof(State))
         free(s.states)
