@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from tcpsight.link_types import DECODED, NAMES
+from tcpsight.output.link_types import DECODED, NAMES
 from tcpsight.tables import REASON_TEXTS, REASONS, STATES
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcpsight.decode import Decoding
-from tcpsight.link_types import DECODED, NAMES
+from tcpsight.output.link_types import DECODED, NAMES
 from tcpsight.tables import LINK_TYPE_TEXT_LENGTHS, REASONS
 from tests.unit.decode.frames import frames_of
 
