@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tcpsight.output.drawing import Screen
 
 
-NARROWEST = 80
+NARROWEST = 60
 """Fewer characters per line than this only make lines wrap."""
 
 
