@@ -8,6 +8,7 @@ import fcntl
 import io
 import json
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -259,6 +260,8 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_behind(tmp_path, command)
     run.stdin.flush()
     wait_until_read(run.stdin)
     run.send_signal(signal.SIGINT)
+    while not select.select([run.stderr], [], [], 5)[0]:
+        run.send_signal(signal.SIGINT)
     assert run.stderr.readline().decode() == f"{INTERRUPTED}\n"
     assert run.poll() is None
     assert insist(run, signal.SIGINT) == 130
