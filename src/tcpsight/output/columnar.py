@@ -23,6 +23,15 @@ from tcpsight.tables import Column, Table
 _DICTIONARY_PAGE_BYTES = 4 << 20
 
 
+GROUP_BYTES = 1 << 22
+"""About as much of a table is converted at a time; wide rows come in smaller groups, so that memory stays small."""
+
+
+def group_rows(table_type: type[Table]) -> int:
+    """Give the rows of a row group: a power of two."""
+    return 1 << (GROUP_BYTES // table_type.dtype.itemsize).bit_length() - 1
+
+
 class ParquetEncoder:
     """Write blocks of rows as row groups of a Parquet file.
 
@@ -36,10 +45,10 @@ class ParquetEncoder:
         Only these, in this order.
     """
 
-    block_rows = 65_536
     may_cut = False
 
     def __init__(self, destination: Destination, table_type: type[Table], columns: Sequence[str] | None) -> None:
+        self.block_rows = group_rows(table_type)
         self._destination = destination
         self._converter = ArrowConverter(table_type, columns, is_transient=True)
         self._columns = shown_columns(table_type, columns)
@@ -103,10 +112,10 @@ class IpcEncoder:
         Only these, in this order.
     """
 
-    block_rows = 65_536
     may_cut = True
 
     def __init__(self, destination: Destination, table_type: type[Table], columns: Sequence[str] | None) -> None:
+        self.block_rows = group_rows(table_type)
         self._destination = destination
         self._converter = ArrowConverter(table_type, columns)
         self._writer: Any = None
