@@ -225,3 +225,12 @@ def test_instants_beyond_every_capture_select_all_or_nothing(here, pcap, command
         assert ("nothing in the capture matches" in done.err) != is_all
         if is_all and command == "connections":
             assert len(done.out.splitlines()) == len(everything.out.splitlines())
+
+
+def test_on_a_terminal_the_columns_that_matter_come_first(pcap):
+    from tcpsight import tables
+    from tcpsight.cli.running import FIRST_COLUMNS
+
+    for name, first in FIRST_COLUMNS.items():
+        known = {c.name for c in getattr(tables, name).columns}
+        assert set(first.split()) <= known, name

@@ -28,6 +28,29 @@ if TYPE_CHECKING:
 
 LINE_FORMATS = ("csv", "jsonl")
 
+FIRST_COLUMNS = {
+    "Requests": (
+        "arrival_ns response_time_ns client_address client_port server_address server_port request_bytes "
+        "response_bytes connection_id request_index"
+    ),
+    "Connections": (
+        "start_ns duration_ns client_address client_port server_address server_port state requests unanswered "
+        "connect_ns client_bytes server_bytes client_retransmissions server_retransmissions connection_id"
+    ),
+    "Intervals": (
+        "start_ns arrivals completions throughput_per_s concurrency utilization_fraction response_time_p50_ns "
+        "response_time_p99_ns response_time_max_ns unanswered_backlog backlog"
+    ),
+    "KeyedIntervals": (
+        "start_ns server_address server_port client_address is_other arrivals throughput_per_s concurrency "
+        "utilization_fraction response_time_p50_ns response_time_p99_ns response_time_max_ns unanswered_backlog"
+    ),
+    "SegmentDetails": (
+        "frame_number time_ns connection_id direction flags kind offset acked_offset payload_bytes window_bytes"
+    ),
+}
+"""What comes first on a terminal, which may not have room for more."""
+
 INTERRUPTED = "tcpsight: interrupted: reading what is left in the pipe; again to give up"
 
 
@@ -51,8 +74,11 @@ class Output:
         from tcpsight.output.text import TextLayout
 
         # What a terminal cannot show in a line is left out, and said; a file or pipe gets every column.
-        fits = self.output == "-" and sys.stdout.isatty() and columns is None
-        width = shutil.get_terminal_size().columns if fits else None
+        width = None
+        if self.output == "-" and sys.stdout.isatty() and columns is None:
+            width = shutil.get_terminal_size().columns
+            first = FIRST_COLUMNS[table_type.__name__].split()
+            columns = first + [c.name for c in table_type.columns if not c.internal and c.name not in first]
         layout = TextLayout(width=width)
         return open_writer(self.output, table_type, format, columns=columns, timezone=timezone, layout=layout)
 

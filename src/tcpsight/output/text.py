@@ -105,7 +105,7 @@ class TextEncoder:
         if more > 0:
             notes.append(f"… {units.count(more)} more row{'' if more == 1 else 's'}")
         if self._hidden:
-            notes.append(f"no room for {', '.join(self._hidden)}")
+            notes.append(f"no room for {', '.join(self._hidden)} (--columns chooses)")
         if notes:
             self._destination.write("".join(f"{note}\n" for note in notes).encode())
 
