@@ -239,7 +239,9 @@ def conclude(run: Run, *, shows_unseen: bool = False) -> int:
         warn(run.frame_filter.why_nothing_matched())
     elif pipeline.segments == 0:
         which = f"{pipeline.frames:,} frames" if run.frame_filter is None else "frames that match --filter"
-        raise CaptureError(paths, -1, f"no TCP in any of its {which}")
+        cut = int(pipeline.unseen.counts[REASONS.index("truncated_frame"), 0])
+        hint = f"; {cut:,} are cut before the TCP header ends: capture more of each (tcpdump -s 128)" if cut else ""
+        raise CaptureError(paths, -1, f"no TCP in any of its {which}{hint}")
     elif pipeline.selected == 0 and not pipeline.options.selection.is_everything:
         warn("nothing in the capture matches --server, --since and --until")
     return 0
