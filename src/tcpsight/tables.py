@@ -6,7 +6,7 @@ A table is a block of packed rows (a NumPy structured array) whose layout equals
 kernels walk rows with one pointer while Python sees columns: ``requests.arrival_ns`` is a strided view of
 field ``arrival_ns``. The C side, ``tables.pxd``, is generated from this file (``make layout``), so a column is
 declared once. Rooms reuse the blocks they return: a table is valid until the next call of the room
-that gave it; `Table.copy` keeps one.
+that gave it; `Table.copy` keeps one. All tables stand in this one file, however long: they are read together.
 
 Units: names that end in ``_ns`` hold nanoseconds, an instant since the Unix epoch when the unit says ``epoch ns``
 and a duration when it says ``ns``. Unknown is −1 in integers unless the column names another null.

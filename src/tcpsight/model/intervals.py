@@ -30,6 +30,7 @@ is no row); whether residents were served or queued; anything inside a slice.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -55,7 +56,7 @@ _ALL_IN_ONE = np.zeros(0, np.int32)
 Rows = TypeVar("Rows", bound=Intervals)
 
 
-class Slicing(Generic[Rows]):
+class Slicing(ABC, Generic[Rows]):
     """What all series of intervals do; which table they give is up to the subclass."""
 
     _series = 1
@@ -162,8 +163,9 @@ class Slicing(Generic[Rows]):
         """Add what the kernel does not write."""
         return block
 
+    @abstractmethod
     def _allocate(self, n: int) -> Rows:
-        raise NotImplementedError
+        """Make a block of n rows."""
 
 
 class IntervalSeries(Slicing[Intervals]):
