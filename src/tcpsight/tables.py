@@ -237,6 +237,11 @@ class Table:
         """Keep these rows beyond the next call of the room that gave them."""
         return type(self)(self.rows.copy(), self.until_ns)
 
+    def packed(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Give the rows as bytes without gaps between them, as kernels take them, shape (rows × row size,)."""
+        rows: np.ndarray[Any, np.dtype[np.uint8]] = np.ascontiguousarray(self.rows).view(np.uint8)
+        return rows
+
     def __len__(self) -> int:
         return len(self.rows)
 

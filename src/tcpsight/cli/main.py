@@ -116,7 +116,9 @@ def _invoke(arguments: list[str]) -> int:
 
 def _fail(message: str) -> int:
     line = " ".join(message.split())
-    print("tcpsight: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
+    from tcpsight.output.units import printable
+
+    print(f"tcpsight: {printable(line)}", file=sys.stderr)
     return 2
 
 

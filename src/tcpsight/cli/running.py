@@ -268,4 +268,6 @@ def warn_of_outside(run: Run, outside: int) -> None:
 
 def warn(text: str) -> None:
     """Write a line to standard error."""
-    click.echo(f"tcpsight: note: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)}", err=True)
+    from tcpsight.output.units import printable
+
+    click.echo(f"tcpsight: note: {printable(text)}", err=True)

@@ -1,6 +1,6 @@
 # What is remembered of an open connection, packed so that the usual segment touches five cache lines:
 # the key, the hot line and the fingerprints of the stream it extends, and the hot line of the stream it acknowledges.
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 cdef enum:
     # Holes kept per direction; beyond them counts are approximate and say so.

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from tcpsight.model._kernel import Sweep
-from tcpsight.tables import Intervals, Requests, Table, Unanswered
+from tcpsight.tables import Intervals, Requests, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +152,7 @@ class Slicing(ABC, Generic[Rows]):
 
     def _take(self, rows: Requests) -> None:
         self._sweep.take(
-            packed(rows), rows.dtype.itemsize, self._codes(rows), is_unanswered=isinstance(rows, Unanswered)
+            rows.packed(), rows.dtype.itemsize, self._codes(rows), is_unanswered=isinstance(rows, Unanswered)
         )
 
     def _codes(self, rows: Requests) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -199,9 +199,3 @@ class IntervalSeries(Slicing[Intervals]):
 
     def _allocate(self, n: int) -> Intervals:
         return Intervals.allocate(n)
-
-
-def packed(table: Table) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Give a table's rows as bytes without gaps between them, shape (rows * row size,)."""
-    rows: np.ndarray[Any, np.dtype[np.uint8]] = np.ascontiguousarray(table.rows).view(np.uint8)
-    return rows

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tcpsight.model._kernel import classify
-from tcpsight.model.intervals import Slicing, packed
+from tcpsight.model.intervals import Slicing
 from tcpsight.tables import KeyedIntervals, Requests
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class KeyedIntervalSeries(Slicing[KeyedIntervals]):
     def _codes(self, rows: Requests) -> np.ndarray[Any, np.dtype[np.int32]]:
         codes = np.empty(len(rows), np.int32)
         is_client = self.by == "client"
-        classify(packed(rows), rows.dtype.itemsize, self._addresses, self._ports, codes, is_client=is_client)
+        classify(rows.packed(), rows.dtype.itemsize, self._addresses, self._ports, codes, is_client=is_client)
         return codes
 
     def _allocate(self, n: int) -> KeyedIntervals:

@@ -51,11 +51,6 @@ def place(table_type: type[Table], name: str) -> int:
     return int(fields[name][1])
 
 
-def packed(table: Table) -> np.ndarray[Any, Any]:
-    """Give the rows as bytes, one row after the other."""
-    return np.ascontiguousarray(table.rows).view(np.uint8)
-
-
 def null_mask(column: Column, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     """Tell which values are unknown; None if none is."""
     mask = None
@@ -103,7 +98,7 @@ class ColumnBlock:
         places, size = self.layout(len(table))
         memory = np.empty(size, np.uint8) if out is None else np.frombuffer(out, np.uint8)
         fields = [(at, dtype.itemsize, places[name][0]) for name, at, dtype in self._fields]
-        gather(packed(table), self._row_bytes, np.array(fields, np.int64).reshape(-1, 3), memory)
+        gather(table.packed(), self._row_bytes, np.array(fields, np.int64).reshape(-1, 3), memory)
         return {name: memory[slice(*places[name])].view(dtype.base) for name, _, dtype in self._fields}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.output._kernel import RecordWriter, is_plain
-from tcpsight.output.columns import AddressColumn, ColumnBlock, null_mask, packed, place, shown_columns
+from tcpsight.output.columns import AddressColumn, ColumnBlock, null_mask, place, shown_columns
 from tcpsight.output.destination import Destination
 from tcpsight.tables import Column, Table
 
@@ -118,7 +118,7 @@ class RecordEncoder:
         """Write one line per row."""
         values = self._block.gather(rows)
         sources = [self._source(c, values, len(rows)) for c in self._columns]
-        self._destination.write(self._writer.write(packed(rows), self._row_bytes, sources))
+        self._destination.write(self._writer.write(rows.packed(), self._row_bytes, sources))
 
     def finish(self) -> None:
         """Do nothing: every line is whole."""

@@ -44,7 +44,7 @@ import numpy as np
 
 from tcpsight.errors import UsageError
 from tcpsight.requests import _kernel
-from tcpsight.tables import BOUNDARIES, Boundaries, RequestCounts, Requests, Segments, Table, Unanswered, UnseenCounter
+from tcpsight.tables import BOUNDARIES, Boundaries, RequestCounts, Requests, Segments, Unanswered, UnseenCounter
 
 if TYPE_CHECKING:
     Block = np.ndarray[Any, np.dtype[np.uint8]]
@@ -127,8 +127,8 @@ class RequestPairing:
             If a slot is used that is not open, or opened while open: the fault of whoever made the tables.
         """
         self._make_room(len(segments), boundaries)
-        outputs = (_block(self._requests), _block(self._unanswered), _block(self._counts))
-        made = _kernel.pair(_block(segments), _block(boundaries), self._slots, outputs, self._measure)
+        outputs = (self._requests.packed(), self._unanswered.packed(), self._counts.packed())
+        made = _kernel.pair(segments.packed(), boundaries.packed(), self._slots, outputs, self._measure)
         paired = Paired(self._requests[: made[0]], self._unanswered[: made[1]], self._counts[: made[2]])
         for table in paired:
             table.until_ns = segments.until_ns
@@ -136,8 +136,8 @@ class RequestPairing:
 
     def finish(self) -> Paired:
         """Give what is left, by `connection_id`: nothing, where every connection was ended by a boundary."""
-        ends = Boundaries.allocate(_kernel.still_open(self._slots, _block(Boundaries())))
-        _kernel.still_open(self._slots, _block(ends))
+        ends = Boundaries.allocate(_kernel.still_open(self._slots, Boundaries().packed()))
+        _kernel.still_open(self._slots, ends.packed())
         return self.feed(Segments(), ends[np.argsort(ends.connection_id, kind="stable")])
 
     def _make_room(self, segment_count: int, boundaries: Boundaries) -> None:
@@ -167,8 +167,3 @@ def _zeroed(byte_count: int) -> Block:
     block = np.zeros(byte_count + ALIGNMENT_BYTES, np.uint8)
     begin = -block.ctypes.data % ALIGNMENT_BYTES
     return block[begin : begin + byte_count]
-
-
-def _block(table: Table) -> Block:
-    """View a table's rows as bytes, shape (rows × row size,)."""
-    return np.ascontiguousarray(table.rows).view(np.uint8)
