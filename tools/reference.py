@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from tcpsight import tables
+from tcpsight.cli.compat import TOOLS
 from tcpsight.cli.main import COMMANDS, tcpsight_command
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -158,6 +159,10 @@ def command_lines(name: str) -> Iterator[str]:
             yield from ["", "```", *lines[1:], "```"]
         else:
             yield from ["", *lines]
+    if name == "compat":
+        yield from ["", "| tool | what it tells |", "|---|---|"]
+        yield from (f"| `{tool}` | {text} |" for tool, (_, text) in TOOLS.items())
+        return
     yield from ["", "| option | meaning |", "|---|---|"]
     for option in command.params:
         if isinstance(option, click.Option):

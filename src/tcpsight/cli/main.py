@@ -22,6 +22,7 @@ COMMANDS = {
     "intervals": "Throughput, concurrency and response times over time.",
     "connections": "Every connection: set-up, bytes, retransmissions, end.",
     "segments": "Every TCP segment with stream offsets and its kind.",
+    "compat": "The older tools by their own command lines.",
 }
 
 HELP = """How any TCP service performs, from packet headers alone.
