@@ -1,6 +1,7 @@
 # How connections open, end and time out.
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
+from tcpsight.connections._community cimport name_connection
 from tcpsight.connections._context cimport (
     ENDED, EPHEMERAL_PORT, Context, deadline_of, next_row, note, note_again, timer_class,
 )
@@ -196,6 +197,7 @@ cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed)
     r.duplicates = c.duplicates
     r.ignored_resets = c.ignored_resets
     fill_streams(x, c, r)
+    name_connection(r)
 
 
 cdef inline bint conclude(Context *x, State *c) noexcept nogil:

@@ -40,7 +40,6 @@ from typing import NamedTuple
 import numpy as np
 
 from tcpsight.connections._kernel import Tracker
-from tcpsight.connections.community import name_connections
 from tcpsight.tables import Boundaries, Connections, Headers, Segments, UnseenCounter
 
 NS_PER_S = 1_000_000_000
@@ -150,6 +149,4 @@ class ConnectionTracking:
 
 def _tracked(segments: Segments, boundaries: bytearray, connections: bytearray) -> Tracked:
     ended = Connections(np.frombuffer(connections, Connections.dtype))
-    if len(ended):
-        name_connections(ended)
     return Tracked(segments, Boundaries(np.frombuffer(boundaries, Boundaries.dtype)), ended)

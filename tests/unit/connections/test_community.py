@@ -1,15 +1,22 @@
-"""Community ID v1: the published baseline values."""
+"""Community IDs: a known name, whoever of the two is the client; an obvious twin for all others."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tcpsight.connections.community import name_connections
-from tcpsight.tables import Connections
+from tcpsight.connections import ConnectionTracking
+from tcpsight.tables import Headers
 from tests.support.headers import track
+
+Endpoint = tuple[bytes, int]
+"""Address as on the wire, port."""
 
 # From the baseline of the Community ID specification: a TCP connection over IPv4, one over IPv6.
 BASELINE = [
@@ -18,31 +25,47 @@ BASELINE = [
 ]
 
 
-def row(table: Connections, i: int, client: str, client_port: int, server: str, server_port: int) -> None:
-    """Fill one row's endpoints."""
-    for who, text, port in (("client", client, client_port), ("server", server, server_port)):
-        address = ipaddress.ip_address(text)
-        packed = address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
-        table.rows[f"{who}_address"][i] = np.frombuffer(packed, np.uint8)
-        table.rows[f"{who}_port"][i] = port
-        table.ip_version[i] = address.version
+def name_of(sender: Endpoint, receiver: Endpoint) -> bytes:
+    """Track one segment between two endpoints; give the name of its connection."""
+    headers = Headers.allocate(1)
+    for side, (address, port) in (("source", sender), ("destination", receiver)):
+        packed = address if len(address) == 16 else bytes(10) + b"\xff\xff" + address
+        headers.rows[f"{side}_address"][0] = np.frombuffer(packed, np.uint8)
+        headers.rows[f"{side}_port"][0] = port
+    headers.frame_number[0] = 1
+    headers.ip_version[0] = 4 if len(sender[0]) == 4 else 6
+    tracking = ConnectionTracking()
+    tracking.feed(headers)
+    return bytes(tracking.finish().connections.community_id[0])
+
+
+def twin(a: Endpoint, b: Endpoint) -> bytes:
+    """Do as the specification says, in the words of the standard library."""
+    small, large = sorted((a, b))
+    ports = small[1].to_bytes(2, "big") + large[1].to_bytes(2, "big")
+    digest = hashlib.sha1(b"\0\0" + small[0] + large[0] + b"\x06\0" + ports, usedforsecurity=False).digest()
+    return b"1:" + base64.b64encode(digest)
 
 
 @pytest.mark.parametrize(("a", "p", "b", "q", "name"), BASELINE)
 def test_names_equal_the_published_ones_whoever_is_client(a: str, p: int, b: str, q: int, name: bytes):
-    table = Connections.allocate(2)
-    row(table, 0, a, p, b, q)
-    row(table, 1, b, q, a, p)
-    name_connections(table)
-    assert table.community_id.tolist() == [name, name]
+    one, other = (ipaddress.ip_address(a).packed, p), (ipaddress.ip_address(b).packed, q)
+    assert name_of(one, other) == name_of(other, one) == name
+
+
+@given(
+    st.sampled_from([4, 16]).flatmap(lambda n: st.lists(st.binary(min_size=n, max_size=n), min_size=2, max_size=2)),
+    st.integers(0, 65535),
+    st.integers(0, 65535),
+)
+def test_names_are_those_of_the_specification_for_any_endpoints(addresses: list[bytes], p: int, q: int):
+    a, b = (addresses[0], p), (addresses[1], q)
+    assert name_of(a, b) == twin(a, b)
 
 
 def test_with_equal_addresses_the_port_decides_as_a_number():
-    table = Connections.allocate(2)
-    row(table, 0, "10.0.0.1", 9, "10.0.0.1", 10)
-    row(table, 1, "10.0.0.1", 10, "10.0.0.1", 9)
-    name_connections(table)
-    assert table.community_id[0] == table.community_id[1]
+    one, other = (bytes([10, 0, 0, 1]), 9), (bytes([10, 0, 0, 1]), 10)
+    assert name_of(one, other) == name_of(other, one) == twin(one, other)
 
 
 def test_every_row_has_its_name():
