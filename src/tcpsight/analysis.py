@@ -84,6 +84,19 @@ class Rows:
         """Give the rows as tables of NumPy columns, block by block; copy what you keep."""
         return self._read()
 
+    def where(self, condition: str) -> Rows:
+        """Give the rows for which a condition holds, such as ``"server_bytes > 8kB and duration < 400ms"``.
+
+        Raises
+        ------
+        UsageError
+            If it makes no sense.
+        """
+        from tcpsight.where import Where
+
+        where = Where(condition, self.table_type)
+        return Rows(self.table_type, lambda: (table for block in self if len(table := where.apply(block))))
+
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Give all rows as one structured array, shape (n,), units and nulls as in the reference."""
         return self.table_type.concatenate([t.copy() for t in self if len(t)]).rows

@@ -244,3 +244,12 @@ def test_public_names_are_there():
 
 def test_times_are_selected_from_the_start(path):
     assert tcpsight.open(path).segments.to_numpy()["time_ns"][0] == START_NS
+
+
+def test_rows_are_chosen_by_a_condition(path):
+    capture = tcpsight.open(path)
+    kept = capture.requests.where("response_time > 1ms and server_port = 3306")
+    assert sorted(kept.to_numpy()["response_time_ns"].tolist()) == [3 * MS, 5 * MS]
+    assert kept.where("response_time < 4ms").to_arrow().num_rows == 1
+    with pytest.raises(UsageError, match="no column 'port'"):
+        capture.requests.where("port = 1")

@@ -56,7 +56,6 @@ def command(source: Input, interval_ns: int | None, max_stall_ns: int, by: By | 
     options = Output(**output)
     with reading(source) as (run, batches):
         collection = IntervalCollection(interval_ns, max_stall_ns=max_stall_ns, by=by)
-        writer = options.open(collection.table_type, source.timezone)
 
         def tables() -> Iterator[Table]:
             for batch in batches:
@@ -66,4 +65,5 @@ def command(source: Input, interval_ns: int | None, max_stall_ns: int, by: By | 
                 warn(f"interval {collection.chosen.reason}")
             warn_of_outside(run, collection.outside)
 
-        return write_rows(run, tables(), writer, options.sort)
+        rows = options.selected(tables(), collection.table_type)
+        return write_rows(run, rows, options.open(collection.table_type, source.timezone), options.sort)

@@ -90,6 +90,8 @@ _INPUT: list[Decorator] = [
 ]  # fmt: skip
 
 _OUTPUT: list[Decorator] = [
+    click.option("--where", metavar="CONDITION",
+                 help="Only rows for which this holds, such as 'server_bytes > 8kB and duration < 400ms'."),
     click.option("--format", "format", type=click.Choice(FORMATS),
                  help="How rows are written.  [default: by the suffix of -o, else table]"),
     click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output."),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tcpsight.analysis import Run
     from tcpsight.output.writers import Writer
     from tcpsight.pipeline import Batch
+    from tcpsight.where import Where
 
 
 LINE_FORMATS = ("csv", "jsonl")
@@ -62,6 +63,15 @@ class Output:
     output: str
     sort: str | None
     columns: str | None
+    where: str | None
+
+    def selected(self, tables: Iterator[Table], table_type: type[Table]) -> Iterator[Table]:
+        """Keep the rows for which the condition holds; it is read before the first of them."""
+        if self.where is None:
+            return tables
+        from tcpsight.where import Where
+
+        return _kept(tables, Where(self.where, table_type))
 
     def open(self, table_type: type[Table], timezone: str) -> Writer:
         """Open the writer."""
@@ -96,7 +106,7 @@ def write_table(
     from tcpsight.tables import SegmentDetails
 
     with reading(source, with_segments=table_type is SegmentDetails) as (run, batches):
-        tables = (part(batch) for batch in batches)
+        tables = output.selected((part(batch) for batch in batches), table_type)
         # Somebody may wait for the rows of a pipe. Lines are the same wherever they are flushed, the others are not.
         is_followed = run.capture.bytes_total is None and chosen_format(output.format, output.output) in LINE_FORMATS
         writer = output.open(table_type, source.timezone)
@@ -140,6 +150,18 @@ def _sorted(tables: Iterator[Table], table_type: type[Table], order: str) -> Ite
         if len(table):
             spill.add(table)
     yield from spill.sorted()
+
+
+def _kept(tables: Iterator[Table], where: Where) -> Iterator[Table]:
+    """Give the rows for which a condition holds; say so if there is none."""
+    before = after = 0
+    for table in tables:
+        kept = where.apply(table)
+        before += len(table)
+        after += len(kept)
+        yield kept
+    if before and not after:
+        warn(f"--where {where.text}: holds for none of {before:,} rows")
 
 
 @contextmanager

@@ -1,0 +1,95 @@
+"""Cuts a condition into words and signs, and says where in it something is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tcpsight.errors import UsageError
+
+LONGEST = 10_000
+"""Characters of a condition."""
+
+_PATTERN = re.compile(
+    r"""\s*(?:
+        (?P<sign><=|>=|==|!=|<>|[<>=(),])
+      | '(?P<single>[^']*)' | "(?P<double>[^"]*)"
+      | (?P<word>[^\s<>=!(),'"]+)
+    )""",
+    re.VERBOSE,
+)
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of a condition.
+
+    Attributes
+    ----------
+    kind : str
+        ``word``, ``sign``, ``quoted`` or ``end``.
+    text : str
+        What it says, without quotes.
+    start : int
+        Its first character in the condition, counted from 0.
+    """
+
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def key(self) -> str:
+        """What it says where case does not matter."""
+        return self.text.lower()
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it could be the name of a column."""
+        return self.kind == "word" and _NAME.fullmatch(self.text) is not None
+
+    @property
+    def shown(self) -> str:
+        """How messages show it."""
+        return "the end" if self.kind == "end" else repr(self.text if len(self.text) <= 40 else self.text[:39] + "…")
+
+
+def tokens(text: str) -> list[Token]:
+    """Cut a condition into tokens; the last is its end.
+
+    Raises
+    ------
+    UsageError
+        If it is too long, or a quote is not closed.
+    """
+    if len(text) > LONGEST:
+        raise UsageError(f"--where: a condition of {len(text):,} characters; {LONGEST:,} is the most")
+    found: list[Token] = []
+    at, end = 0, len(text.rstrip())
+    while at < end:
+        match = _PATTERN.match(text, at)
+        if match is None:
+            start = at + len(text[at:]) - len(text[at:].lstrip())
+            why = "the quote is not closed" if text[start] in "'\"" else f"{text[start]!r} means nothing here"
+            raise failure(start, why)
+        group = match.lastgroup or ""
+        kind = "quoted" if group in ("single", "double") else group
+        found.append(Token(kind, match[group], match.start(group) - (kind == "quoted")))
+        at = match.end()
+    return [*found, Token("end", "", len(text))]
+
+
+def failure(start: int, message: str) -> UsageError:
+    """Make the error that tells what is wrong, and at which character."""
+    return UsageError(f"--where, character {start + 1}: {message}")
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Tell which of the names was meant, or all of them."""
+    from difflib import get_close_matches
+
+    known = list(names)
+    near = get_close_matches(word.lower(), known, 1, 0.5)
+    return f"the nearest is {near[0]!r}" if near else f"there are {', '.join(known)}"
