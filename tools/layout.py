@@ -31,6 +31,7 @@ ENUMERATIONS = {
     "ROLE": tables.ROLE_SOURCES,
     "BOUNDARY": tables.BOUNDARIES,
     "REASON": tables.REASONS,
+    "ENCAPSULATION": tables.ENCAPSULATIONS,
 }
 
 

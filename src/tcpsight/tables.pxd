@@ -76,6 +76,20 @@ cdef enum:
     REASON_SEGMENT_OUTSIDE_WINDOW = 17
     REASON_HOLE_OVERFLOW = 18
 
+cdef enum:
+    ENCAPSULATION_NONE = 0
+    ENCAPSULATION_IP_IN_IP = 1
+    ENCAPSULATION_GRE = 2
+    ENCAPSULATION_NVGRE = 3
+    ENCAPSULATION_ERSPAN = 4
+    ENCAPSULATION_VXLAN = 5
+    ENCAPSULATION_GENEVE = 6
+    ENCAPSULATION_GTP = 7
+    ENCAPSULATION_TEREDO = 8
+    ENCAPSULATION_L2TP = 9
+    ENCAPSULATION_ETHERNET_IN_IP = 10
+    ENCAPSULATION_MPLS_IN_IP = 11
+
 cdef struct Frame:
     int64_t frame_number
     int64_t time_ns
@@ -102,15 +116,16 @@ cdef struct Header:
     uint16_t flags
     uint16_t window
     uint8_t ip_version
+    uint8_t encapsulation
+    uint16_t tunnel
     uint8_t options
     uint8_t window_scale
     uint8_t sack_count
+    uint8_t ttl
     uint16_t mss_bytes
     uint16_t ip_id
     uint16_t checksum
     uint16_t file
-    uint8_t ttl
-    uint8_t padding[3]
     uint32_t timestamp_value
     uint32_t timestamp_echo
     uint32_t interface_id
@@ -183,6 +198,7 @@ cdef struct Connection:
     int64_t unanswered
     uint8_t is_farewell
     int64_t unsolicited_bytes
+    uint8_t encapsulation
 
 cdef struct Request:
     int64_t connection_id

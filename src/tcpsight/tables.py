@@ -37,6 +37,22 @@ STATES = ("unanswered", "handshaking", "refused", "closed", "client_reset", "ser
 ROLE_SOURCES = ("option", "syn", "syn_ack", "port", "first")
 """How client and server were told apart, best evidence first."""
 
+ENCAPSULATIONS = (
+    "none",
+    "ip_in_ip",
+    "gre",
+    "nvgre",
+    "erspan",
+    "vxlan",
+    "geneve",
+    "gtp",
+    "teredo",
+    "l2tp",
+    "ethernet_in_ip",
+    "mpls_in_ip",
+)
+"""The innermost tunnel over IP that carried a segment; see `Connections.encapsulation`."""
+
 BOUNDARIES = ("opened", "ended")
 """The two ends of a connection's use of a slot."""
 
@@ -299,15 +315,22 @@ class Headers(Table):
     flags = column("uint16", "", "TCP flags, FIN = 1 … AE = 256")
     window = column("uint16", "", "window field, unscaled")
     ip_version = column("uint8", "", "4 or 6")
+    encapsulation = column("uint8", "", "the innermost tunnel over IP", names=ENCAPSULATIONS)
+    tunnel = column(
+        "uint16",
+        "",
+        "made of the kinds of the tunnels within each other and of their network identifiers, the same in both directions; "
+        "0: none",
+        internal=True,
+    )
     options = column("uint8", "", "OPTION_ bits: which TCP options were seen", internal=True)
     window_scale = column("uint8", "", "shift count of the window scale option (at most 14, RFC 7323 §2.3)")
     sack_count = column("uint8", "", "SACK blocks in `sack`")
+    ttl = column("uint8", "", "IPv4 time to live or IPv6 hop limit")
     mss_bytes = column("uint16", "B", "maximum segment size option")
     ip_id = column("uint16", "", "IPv4 identification; 0 for IPv6")
     checksum = column("uint16", "", "TCP checksum as captured")
     file = column("uint16", "", "index of the file")
-    ttl = column("uint8", "", "IPv4 time to live or IPv6 hop limit")
-    padding = column("uint8", "", "", width=3, internal=True)
     timestamp_value = column("uint32", "", "TSval (RFC 7323)")
     timestamp_echo = column("uint32", "", "TSecr (RFC 7323)")
     interface_id = column("uint32", "", "tells interfaces apart: the capture's, or the devices behind `any`")
@@ -427,6 +450,9 @@ class Connections(Table):
         "uint8", "bool", "whether the last client data was followed at once, and only, by the client's FIN"
     )
     unsolicited_bytes = column("int64", "B", "server bytes before any request (greetings)")
+    encapsulation = column(
+        "uint8", "", "the innermost tunnel over IP that carried it; null if none", names=ENCAPSULATIONS, null=0
+    )
 
 
 class Requests(Table):

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tcpsight.connections import Server, Timeouts
+from tcpsight.tables import ENCAPSULATIONS
 
 Row = dict[str, Any]
 Range = tuple[int, int]
+Path = tuple[int, int, int]
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 TIMESTAMPS, WINDOW_SCALE, UNSEQUENCED, CUT = 1, 4, 32, 64
@@ -129,7 +131,7 @@ class Connection:
 
     id: int
     ends: tuple[tuple[bytes, int], tuple[bytes, int]]
-    ip_version: int
+    path: Path
     role_source: str
     start_ns: int
     last_ns: int
@@ -182,7 +184,7 @@ class Twin:
     def __init__(self, servers: Iterable[Server] = (), timeouts: Timeouts | None = None) -> None:
         self.servers = list(servers)
         self.timeouts = timeouts or Timeouts()
-        self.open: dict[frozenset[tuple[int, bytes, int]], Connection] = {}
+        self.open: dict[frozenset[tuple[Path, bytes, int]], Connection] = {}
         self.segments: list[Row] = []
         self.boundaries: list[Row] = []
         self.connections: list[Row] = []
@@ -422,14 +424,14 @@ class Twin:
         c = Connection(
             h["frame_number"],
             (client, server),
-            h["ip_version"],
+            path_of(h),
             role_source,
             start_ns=h["time_ns"],
             last_ns=h["time_ns"],
             active_ns=self.now(),
         )
         self.open[endpoints(h)] = c
-        self.boundaries.append(self.boundary("opened", c, c.start_ns) | named_ends(c) | {"ip_version": c.ip_version})
+        self.boundaries.append(self.boundary("opened", c, c.start_ns) | named_ends(c) | {"ip_version": c.path[0]})
         return c
 
     def boundary(self, which: str, c: Connection, time_ns: int) -> Row:
@@ -511,7 +513,7 @@ class Twin:
     # --- the end
 
     def end(self, c: Connection, at_ns: int) -> None:
-        del self.open[frozenset((c.ip_version, *end) for end in c.ends)]
+        del self.open[frozenset((c.path, *end) for end in c.ends)]
         self.drop_held(c)
         for side, peer in (c.sides, c.sides[::-1]):
             is_acked = side.acked is not None and side.acked >= side.end
@@ -528,7 +530,8 @@ class Twin:
     def connection_row(self, c: Connection) -> Row:
         row = named_ends(c) | {
             "connection_id": c.id,
-            "ip_version": c.ip_version,
+            "ip_version": c.path[0],
+            "encapsulation": ENCAPSULATIONS[c.path[1]] if c.path[1] else None,
             "role_source": c.role_source,
             "state": None if c.unsequenced else state_of(c),
             "is_sequenced": not c.unsequenced,
@@ -561,11 +564,15 @@ class Twin:
 # --- who is who
 
 
-def endpoints(h: Row) -> frozenset[tuple[int, bytes, int]]:
+def path_of(h: Row) -> Path:
+    return h["ip_version"], h["encapsulation"], h["tunnel"]
+
+
+def endpoints(h: Row) -> frozenset[tuple[Path, bytes, int]]:
     return frozenset(
         (
-            (h["ip_version"], h["source_address"], h["source_port"]),
-            (h["ip_version"], h["destination_address"], h["destination_port"]),
+            (path_of(h), h["source_address"], h["source_port"]),
+            (path_of(h), h["destination_address"], h["destination_port"]),
         )
     )
 

@@ -16,12 +16,15 @@ MS = 1_000_000
 SECOND = 1000 * MS
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 
-# Client address and port, server address and port, IP version: few, so that they are used again; one talks to itself.
+# Client address and port, server address and port, IP version, kind of tunnel and its number: few, so that they are
+# used again; one talks to itself.
 PAIRS = (
-    ((A_ADDRESS, 40000), (B_ADDRESS, 80), 4),
-    ((A_ADDRESS, 40000), (B_ADDRESS, 80), 6),
-    ((A_ADDRESS, 40001), (B_ADDRESS, 40002), 4),
-    ((A_ADDRESS, 7), (A_ADDRESS, 7), 4),
+    ((A_ADDRESS, 40000), (B_ADDRESS, 80), 4, 0, 0),
+    ((A_ADDRESS, 40000), (B_ADDRESS, 80), 6, 0, 0),
+    ((A_ADDRESS, 40001), (B_ADDRESS, 40002), 4, 0, 0),
+    ((A_ADDRESS, 7), (A_ADDRESS, 7), 4, 0, 0),
+    ((A_ADDRESS, 40000), (B_ADDRESS, 80), 4, 5, 65535),
+    ((A_ADDRESS, 40000), (B_ADDRESS, 80), 4, 5, 1),
 )
 ISNS = (1000, 1000, 2000, WRAP - 5, WRAP - 1, 2**31, 0)
 STEPS = (0, 0, 1, 500_000, MS, MS + 1, *(10 * MS,) * 12, SECOND, 59 * SECOND, 61 * SECOND, 131 * SECOND)
@@ -56,7 +59,7 @@ SHIFTS = (0,) * 12 + (1, -1, 2, -2, 10, -10, -25, 100_000, -(2**29), 2**30, 2**3
 Move = dict[str, Any]
 
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "pair": (0,) * 12 + (1, 1, 2, 3),
+    "pair": (0,) * 12 + (1, 1, 2, 3, 4, 4, 5),
     "side": (0, 1),
     "action": ACTIONS,
     "isn": ISNS,
@@ -160,7 +163,7 @@ class Traffic:
 
     def send(self, move: Move, me: tuple[int, int], flags: int, length: int, sequence: int) -> None:
         pair, side = me
-        client, server, version = PAIRS[pair]
+        client, server, version, encapsulation, tunnel = PAIRS[pair]
         source, destination = (client, server) if side == 0 else (server, client)
         end = sequence + length + bool(flags & SYN) + bool(flags & FIN)
         if flags & SYN or me not in self.edge:
@@ -176,6 +179,8 @@ class Traffic:
             "destination_address": destination[0],
             "destination_port": destination[1],
             "ip_version": version,
+            "encapsulation": encapsulation,
+            "tunnel": tunnel,
             "sequence_number": 0 if lengths_only else sequence % WRAP,
             "acknowledgment_number": acknowledged % WRAP if flags & ACK and not lengths_only else 0,
             "payload_bytes": length,

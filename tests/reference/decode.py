@@ -98,7 +98,7 @@ def segment(wire: Wire, link_type: int) -> dict[str, Any]:
             raise NoSegmentError("malformed_ip")
         protocol = extension_header(wire, end, protocol)
         walked += 1
-    row |= tcp(wire, end)
+    row |= tcp(wire, end) | {"encapsulation": 0, "tunnel": 0}
     if link_type == LINK_TYPE_TEXT_LENGTHS:
         row["options"] |= {"unsequenced"}
     return row

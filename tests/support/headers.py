@@ -26,6 +26,7 @@ import numpy as np
 from tcpsight.connections import ConnectionTracking, Server, Timeouts
 from tcpsight.tables import (
     BOUNDARIES,
+    ENCAPSULATIONS,
     OPTION_CUT,
     OPTION_TIMESTAMPS,
     OPTION_UNSEQUENCED,
@@ -90,6 +91,8 @@ class Talk:
             "destination_address": np.frombuffer(destination[0], np.uint8),
             "destination_port": destination[1],
             "ip_version": 6 if "v6" in notes else 4,
+            "encapsulation": ENCAPSULATIONS.index(notes.get("in", "none")),
+            "tunnel": int(notes.get("tunnel", 0)),
         }
 
     def _place(self, notes: dict[str, str]) -> Row:

@@ -7,7 +7,7 @@ from tcpsight.connections._context cimport (
 )
 from tcpsight.connections._handshake cimport elapsed
 from tcpsight.connections._sequence cimport missing_bytes
-from tcpsight.connections._slots cimport give_slot, holes_of, insert, same_address, take_slot
+from tcpsight.connections._slots cimport give_slot, holes_of, insert, path_of, same_address, take_slot
 from tcpsight.connections._state cimport (
     APPROXIMATE, BEYOND_HANDSHAKE, HAS_ISN, NO_OPENER, PENDING_SYN, REFUSED, RESET_BY_CLIENT, RESET_BY_SERVER, SAW_FIN,
     SAW_SYN_ACK, UNSEQUENCED, Hole, State, Stream,
@@ -95,6 +95,7 @@ cdef inline uint32_t open_connection(
         memcpy(c.server_address, h.source_address, 16)
         c.client_port, c.server_port = h.destination_port, h.source_port
     c.ip_version = h.ip_version
+    c.path = path_of(h)
     c.role_source = role
     c.connection_id = h.frame_number
     c.start_ns = c.last_ns = h.time_ns
@@ -183,6 +184,7 @@ cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed)
     r.client_port = c.client_port
     r.server_port = c.server_port
     r.ip_version = c.ip_version
+    r.encapsulation = <uint8_t>(c.path >> 8)
     r.role_source = c.role_source
     r.state = STATE_UNKNOWN if c.flags & UNSEQUENCED else state_of(c, both_closed)
     r.is_sequenced = not c.flags & UNSEQUENCED

@@ -1,7 +1,7 @@
 # Endpoints that are used again. A SYN with another ISN begins another connection at once after FIN, RST or a long
 # silence; on a connection in use it is held until the peer's SYN-ACK tells that it was meant.
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 from tcpsight.connections._context cimport LONG_IDLE_S, NS_PER_S, Context, is_later_by
 from tcpsight.connections._handshake cimport forget_isn
@@ -106,6 +106,8 @@ cdef inline Header pending_header(const State *c) noexcept nogil:
         memcpy(h.destination_address, c.client_address, 16)
         h.source_port, h.destination_port = c.server_port, c.client_port
     h.ip_version = c.ip_version
+    h.encapsulation = <uint8_t>(c.path >> 8)
+    h.tunnel = <uint16_t>(c.path >> 16)
     h.frame_number = c.pending_frame
     h.time_ns = c.pending_ns
     h.sequence_number = c.pending_isn

@@ -68,8 +68,17 @@ cdef inline uint64_t endpoint_hash(const uint8_t *address, uint16_t port, uint64
 
 
 @cython.overflowcheck(False)  # modular on purpose
-cdef inline uint32_t pair_hash(uint64_t a, uint64_t b, uint8_t ip_version) noexcept nogil:
-    return <uint32_t>(((a + b + ip_version) * 0xBF58476D1CE4E5B9ull) >> 32)
+cdef inline uint32_t pair_hash(uint64_t a, uint64_t b, uint32_t path) noexcept nogil:
+    return <uint32_t>(((a + b + path) * 0xBF58476D1CE4E5B9ull) >> 32)
+
+
+cdef inline uint32_t path_of(const Header *h) noexcept nogil:
+    """IP version and tunnel as one number.
+
+    The same endpoints in other tunnels are other connections. Nothing but the hash tells them apart, and nothing else
+    need: two paths never give the same endpoints the same hash, by the choice of its multiplier.
+    """
+    return h.ip_version | (<uint32_t>h.encapsulation << 8) | (<uint32_t>h.tunnel << 16)
 
 
 cdef inline uint32_t header_hash(const Header *h, uint64_t seed) noexcept nogil:
@@ -77,7 +86,7 @@ cdef inline uint32_t header_hash(const Header *h, uint64_t seed) noexcept nogil:
     return pair_hash(
         endpoint_hash(h.source_address, h.source_port, seed),
         endpoint_hash(h.destination_address, h.destination_port, seed),
-        h.ip_version,
+        path_of(h),
     )
 
 
@@ -85,7 +94,7 @@ cdef inline uint32_t state_hash(const State *c, uint64_t seed) noexcept nogil:
     """`header_hash` of this connection's segments."""
     return pair_hash(
         endpoint_hash(c.client_address, c.client_port, seed), endpoint_hash(c.server_address, c.server_port, seed),
-        c.ip_version,
+        c.path,
     )
 
 
@@ -187,7 +196,7 @@ cdef inline uint32_t take_slot(Slots *s) noexcept nogil:
     cdef uint32_t slot
     if s.free_head:
         slot = s.free_head - 1
-        s.free_head = <uint32_t>s.states[slot].next_free
+        s.free_head = s.states[slot].next_free
     else:
         slot = s.used
         s.used += 1

@@ -86,7 +86,8 @@ cdef struct State:
     # general
     int64_t start_ns
     int64_t filed_deadline
-    int64_t next_free       # while the slot is free: the next free slot + 1
+    uint32_t next_free      # while the slot is free: the next free slot + 1
+    uint32_t path           # see `path_of`
     int64_t connect_attempts
     int64_t connect_ns
     int64_t rtt_ns[2]       # handshake round trip to each side

@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 
 from tcpsight.decode._wire cimport HOLDS_TCP, Cursor, Packet, load16, load32
 from tcpsight.tables cimport (
+    ENCAPSULATION_NONE,
     OPTION_CUT,
     OPTION_MSS,
     OPTION_SACK,
@@ -77,6 +78,8 @@ cdef inline void read_addresses(const Cursor *cursor, const Packet *packet, Head
     """Write what the IP header says; IPv4 addresses in their IPv6 form (RFC 4291 §2.5.5.2)."""
     cdef const uint8_t *p = cursor.bytes + packet.header_at
     header.ip_version = packet.ip_version
+    header.encapsulation = ENCAPSULATION_NONE
+    header.tunnel = 0
     header.ip_id = packet.ip_id
     header.ttl = packet.ttl
     if packet.ip_version == 4:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tests.support.headers import server, track
 
 IN_USE = """
@@ -171,3 +173,36 @@ def test_another_client_port_is_another_connection():
 def test_the_same_numbers_over_ipv4_and_ipv6_are_two_connections():
     followed = track("0 > S seq=1 \n 1 > S seq=1 v6")
     assert followed.named("ip_version") == [4, 6]
+
+
+def test_the_same_endpoints_inside_and_outside_of_a_tunnel_are_two_connections():
+    followed = track("""
+        0 > S seq=1
+        1 > S seq=1 in=vxlan tunnel=7
+        2 < SA seq=9 ack=2 in=vxlan tunnel=7
+        3 < RA seq=0 ack=2
+    """)
+    assert followed.named("connection_id") == [1, 2]
+    assert followed.named("encapsulation") == [None, "vxlan"]
+    assert followed.named("state") == ["refused", "handshaking"]
+
+
+def test_the_same_endpoints_in_other_tunnels_are_other_connections():
+    followed = track("0 > S seq=1 in=vxlan tunnel=7 \n 1 > S seq=1 in=vxlan tunnel=8 \n 2 > S seq=1 in=geneve tunnel=8")
+    assert followed.named("encapsulation") == ["vxlan", "vxlan", "geneve"]
+
+
+def test_a_held_syn_stays_in_its_tunnel():
+    tunnel = " in=gre tunnel=3"
+    lines = [*IN_USE.strip().splitlines(), "50 > S seq=77000", "51 < SA seq=88000 ack=77001", "52 > A"]
+    followed = track("\n".join(line + tunnel for line in lines))
+    assert followed.named("encapsulation") == ["gre", "gre"]
+
+
+def test_paths_never_give_the_same_endpoints_the_same_hash():
+    # Kind and number of the tunnel are 24 bits; they are added at bit 8 and multiplied modulo 2⁶⁴, and the hash is
+    # bits 32 to 63. Two paths have different hashes if the product of their difference is farther from 0 than 2³².
+    multiplier = np.uint64(0xBF58476D1CE4E5B9)
+    for start in range(0, 2**24, 2**20):
+        product = (np.arange(max(start, 1), start + 2**20, dtype=np.uint64) << np.uint64(8)) * multiplier
+        assert np.minimum(product, -product).min() >= 2**33
