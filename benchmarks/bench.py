@@ -39,6 +39,10 @@ MOST_HELP_MS = 150
 MOST_REPORT_S = 0.7
 
 
+# As after `pip install`, which compiles: no start may have to compile our modules again.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What one run of a program took."""
@@ -64,7 +68,7 @@ class Result:
 def run(command: list[str]) -> Cost:
     """Run a program with its output thrown away; give its cost."""
     began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         said = process.stderr.read() if process.stderr else b""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

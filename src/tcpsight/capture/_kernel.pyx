@@ -18,7 +18,13 @@ cdef extern from *:
     #define swap64(x) __builtin_bswap64(x)
     #define SECOND ((int64_t)1000000000)
     #define TIME_LIMIT ((int64_t)1 << 62)
+    #if defined(__GNUC__) || defined(__clang__)
+    #define fetch_ahead(p) __builtin_prefetch(p)
+    #else
+    #define fetch_ahead(p) ((void)(p))
+    #endif
     """
+    void fetch_ahead(const void *place) noexcept nogil
     uint16_t swap16(uint16_t value) noexcept nogil
     uint32_t swap32(uint32_t value) noexcept nogil
     uint64_t swap64(uint64_t value) noexcept nogil
@@ -42,6 +48,11 @@ cdef enum:
     _BAD_TRAILER = 4
     _BAD_INTERFACE = 5
     _BAD_CAPTURED = 6
+
+cdef enum:
+    # Each record's place is told by the one before it. Of short records several lie within so many bytes: their
+    # cache lines are fetched while the first is read.
+    FETCH_AHEAD = 1024
 
 # How the two length fields of a classic record are ordered; see pcap.py.
 cdef enum:
@@ -135,6 +146,7 @@ cdef class PcapWalk:
             if end - position - header < captured:
                 self.status, self.need = _MORE, header + captured
                 break
+            fetch_ahead(at + FETCH_AHEAD)
             frames += 1
             row.frame_number = frames
             row.time_ns = load32(at, is_swapped) * SECOND + load32(at + 4, is_swapped) * tick_ns

@@ -2,8 +2,8 @@
 
 Parquet settings, chosen by CPU and size on request tables: integers are delta-encoded (a third of the size of plain
 ones, and cheaper than plain ones compressed; part of the format since 2.0), addresses and enumerations keep their
-dictionary, Snappy takes what is left. Statistics are written for numbers only, so that readers can skip row groups by
-time. One block is one row group.
+dictionary, Snappy takes what is left, but for times: of their deltas it saves nothing. Statistics are written for
+numbers only, so that readers can skip row groups by time. One block is one row group.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ParquetEncoder:
         self._writer = pq.ParquetWriter(
             self._destination,
             written,
-            compression="snappy",
+            compression={c.name: "none" if _is_time(c) else "snappy" for c in self._columns},
             use_dictionary=[c.name for c in self._columns if _has_dictionary(c)] or False,
             column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
             write_statistics=[c.name for c in self._columns if _is_number(c)] or False,
@@ -144,6 +144,10 @@ def _is_number(column: Column) -> bool:
 
 def _is_integer(column: Column) -> bool:
     return _is_number(column) and not column.is_boolean and np.dtype(column.dtype).kind in "iu"
+
+
+def _is_time(column: Column) -> bool:
+    return column.name.endswith("_ns")
 
 
 def _has_dictionary(column: Column) -> bool:

@@ -44,7 +44,7 @@ import numpy as np
 
 from tcpsight.errors import UsageError
 from tcpsight.requests import _kernel
-from tcpsight.tables import BOUNDARIES, Boundaries, RequestCounts, Requests, Segments, Unanswered, UnseenCounter
+from tcpsight.tables import Boundaries, RequestCounts, Requests, Segments, Unanswered, UnseenCounter
 
 if TYPE_CHECKING:
     Block = np.ndarray[Any, np.dtype[np.uint8]]
@@ -142,12 +142,13 @@ class RequestPairing:
 
     def _make_room(self, segment_count: int, boundaries: Boundaries) -> None:
         """Grow state to the slots that open, and outputs to the rows that this batch could give."""
-        opened = boundaries.slot[boundaries.boundary == BOUNDARIES.index("opened")]
-        slots = int(opened.max()) + 1 if len(opened) else 0
-        if slots * _kernel.SLOT_BYTES > len(self._slots):
-            grown = _zeroed(_roomy(slots) * _kernel.SLOT_BYTES)
-            grown[: len(self._slots)] = self._slots
-            self._slots = grown
+        if len(boundaries):
+            # A slot that ends was opened before.
+            slots = int(boundaries.slot.max()) + 1
+            if slots * _kernel.SLOT_BYTES > len(self._slots):
+                grown = _zeroed(_roomy(slots) * _kernel.SLOT_BYTES)
+                grown[: len(self._slots)] = self._slots
+                self._slots = grown
         # A segment completes at most one request, the end of a connection two.
         rows = segment_count + 2 * len(boundaries)
         if rows > len(self._requests):
