@@ -145,6 +145,7 @@ def run() -> None:
     # Modules and batches leave no cycles behind; looking for some every 700 objects costs two percent of a run.
     gc.set_threshold(100_000)
     status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done: another Ctrl-C would show Python's insides
     gc.freeze()  # or Python looks through everything once more before it ends
     sys.exit(status)
 
