@@ -380,7 +380,8 @@ class Twin:
         is_late_answer = asker is not None and (asker + 1) % 2**32 == h["acknowledgment_number"]
         if not is_late_answer and (c.has_ended() or self.is_idle(c)):
             return "another"
-        if c.beyond_handshake or c.complete or not c.asked_again:
+        is_first_of_its_own = side.isn is None and is_late_answer and not c.complete
+        if not is_first_of_its_own and (c.beyond_handshake or c.complete or not c.asked_again):
             return "ignore"
         # The answerer chose its number again: what it sent so far never happened; it was counted all the same.
         fresh = Side(
@@ -819,9 +820,10 @@ def take_acknowledgment(c: Connection, d: int, h: Row, row: Row) -> bool:
         by_opener = d == c.opener and not h["flags"] & SYN and row["offset"] >= 0 and (peer.isn is None or acked >= 0)
         if by_opener or all(side.syn_acked for side in c.sides):
             c.complete = True
-            if c.syns:
+            is_certain = c.reset_by is None and not any(side.missing for side in c.sides)
+            if c.syns and is_certain:
                 c.connect_ns = elapsed(c.syns[0]["time_ns"], h["time_ns"])
-            if d == c.opener and c.syn_acks and not c.simultaneous:
+            if d == c.opener and c.syn_acks and not c.simultaneous and is_certain:
                 c.rtt_ns[d] = round_trip(c.syn_acks, h)
     return gave_up
 

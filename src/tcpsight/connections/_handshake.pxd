@@ -149,6 +149,9 @@ cdef inline void complete_handshake(State *c, int d, const Header *h) noexcept n
     cdef int64_t times[2]
     cdef uint32_t values[2]
     c.flags |= COMPLETE
+    if c.flags & (RESET_BY_CLIENT | RESET_BY_SERVER) or c.streams[0].hole_count or c.streams[1].hole_count:
+        # It was given up before, or something was not captured: then maybe the ACK that was first.
+        return
     if c.connect_attempts > 0:
         c.connect_ns = elapsed(c.syn_first_ns, h.time_ns)
     if d != c.opener or c.syn_acks == 0 or c.flags & SIMULTANEOUS:

@@ -141,6 +141,40 @@ def test_the_clients_ack_completes_a_handshake_whose_syn_ack_was_not_captured():
     assert followed.one("server_handshake_rtt_ns", "client_handshake_rtt_ns") == (None, None)
 
 
+def test_an_ack_that_shows_missing_bytes_does_not_time_the_handshake():
+    followed = track("""
+        0     > S  seq=1000
+        10    < SA seq=5000
+        8000  > AF seq=1500 ack=7000      # only SYN and FIN were captured
+    """)
+    assert followed.one("connect_ns", "client_handshake_rtt_ns") == (None, None)
+    assert followed.one("server_handshake_rtt_ns", "server_bytes") == (10 * MS, 1999)
+
+
+def test_a_handshake_that_was_reset_is_not_timed_by_what_comes_later():
+    followed = track("""
+        0      > S  seq=1000
+        10     < SA seq=5000
+        20     > R  seq=1001
+        15000  > A  100
+    """)
+    assert followed.one("state", "connect_ns", "client_handshake_rtt_ns") == ("client_reset", None, None)
+
+
+def test_a_syn_ack_is_believed_after_an_injected_reset_and_fin():
+    followed = track("""
+        0   > S  seq=1000
+        10  < RA seq=0    ack=1001       # injected
+        11  < FA seq=0    ack=1001       # injected
+        12  < SA seq=5000 ack=1001
+        15  > A  seq=1001 ack=5001
+        16  > A  100
+        20  < A  50 seq=5001
+    """)
+    assert followed.one("state", "server_isn", "connect_ns") == ("open", 5000, 15 * MS)
+    assert followed.one("client_handshake_rtt_ns", "server_bytes", "server_gap_bytes") == (3 * MS, 50, 0)
+
+
 def test_without_a_syn_there_are_no_attempts_and_no_connect_time():
     followed = track("""
         0   < SA seq=5000 ack=1001
