@@ -76,6 +76,7 @@ REASONS = (
     "reset_outside_window",
     "segment_outside_window",
     "hole_overflow",
+    "acknowledgment_outside_window",
 )
 """Why something in the capture did not become a number; see `Unseen.reason`."""
 
@@ -99,6 +100,7 @@ REASON_TEXTS = {
     "reset_outside_window": "RSTs outside the receive window; ignored",
     "segment_outside_window": "segments whose numbers cannot belong to their stream, and SYNs that came to nothing; ignored",
     "hole_overflow": "holes beyond the 16 that are kept per direction; counts of that connection are approximate",
+    "acknowledgment_outside_window": "acknowledgments of bytes that cannot have been sent; not believed",
 }
 """What each reason means, for people."""
 
@@ -416,7 +418,9 @@ class Connections(Table):
     role_source = column("uint8", "", "how the roles were known, decided at the first segment", names=ROLE_SOURCES)
     state = column("uint8", "", "how far it came; null where the text shows no flags", names=STATES, null=255)
     is_sequenced = column("uint8", "bool", "whether sequence numbers were there to count by")
-    is_approximate = column("uint8", "bool", "whether more holes occurred than are kept, so that counts may be off")
+    is_approximate = column(
+        "uint8", "bool", "whether counts may be off: more holes than are kept, or a gap whose size nothing tells"
+    )
     start_ns = column("int64", "epoch ns", "first segment")
     end_ns = column("int64", "epoch ns", "last segment")
     duration_ns = column("int64", "ns", "from the first segment to the last")

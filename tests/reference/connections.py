@@ -21,11 +21,13 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 TIMESTAMPS, WINDOW_SCALE, UNSEQUENCED, CUT = 1, 4, 32, 64
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
-GIGABYTE = 2**30
+MEBIBYTE, GIGABYTE = 2**20, 2**30
 HOLES_KEPT = 16
+STEADY = 8
 REMEMBERED = 8
 COPY_WITHIN_NS = 1_000_000
 COPY_ELSEWHERE_WITHIN_NS = 100_000_000
+STEP_BACK_NS = 100_000_000
 # What a copy of a frame repeats.
 REPEATED = (
     "sequence_number",
@@ -37,6 +39,18 @@ REPEATED = (
     "options_hash",
     "payload_bytes",
 )
+
+
+@dataclass
+class Far:
+    """A place far from its stream that nothing has confirmed: the frames that showed it, the number where it ends."""
+
+    frames: list[int]
+    number: int
+    by_ack: bool
+    is_fin: bool
+    # The last time of the connection before it.
+    since_ns: int
 
 
 @dataclass
@@ -58,6 +72,8 @@ class Side:
     # None: unknown; (): no window scaling; (n,): shift by n
     scale: tuple[int, ...] | None = None
     window: int | None = None
+    far: Far | None = None
+    gap_is_unknown: bool = False
     remembered: list[tuple[tuple[int, ...], int, int]] = field(default_factory=list)
     segments: int = 0
     retransmissions: int = 0
@@ -69,8 +85,9 @@ class Side:
         assert self.base is not None
         return self.end + (number - self.base - self.end + 2**31) % 2**32 - 2**31
 
-    def is_plausible(self, offset: int) -> bool:
-        return abs(offset - self.end) <= GIGABYTE
+    def beyond(self, number: int) -> int:
+        """How far this number lies beyond the end."""
+        return self.offset(number) - self.end
 
     def pass_over(self, offset: int) -> bool:
         """Note bytes that were sent and not captured; tell whether a hole was given up."""
@@ -109,6 +126,10 @@ class Side:
     def settle_probe(self) -> None:
         self.end += 1
         self.probe_pending = False
+
+
+def signed(number: int) -> int:
+    return (number + 2**31) % 2**32 - 2**31
 
 
 def size(piece: Range) -> int:
@@ -154,6 +175,30 @@ class Connection:
     duplicates: int = 0
     ignored_resets: int = 0
     held: Held | None = None
+    # Frames that were held for a while and came to nothing: (reason, frame).
+    garbage: list[tuple[str, int]] = field(default_factory=list)
+
+    def drop_far(self, d: int) -> None:
+        side = self.sides[d]
+        if side.far:
+            reason = "acknowledgment_outside_window" if side.far.by_ack else "segment_outside_window"
+            self.garbage += [(reason, frame) for frame in side.far.frames]
+            side.far = None
+
+    def reach(self, d: int) -> int:
+        """How far side d may be beyond what was captured."""
+        peer = self.sides[1 - d]
+        window = 65535 if peer.window is None else peer.window
+        if peer.scale is None:
+            window = min(window << 14, 6 * MEBIBYTE)
+        else:
+            window <<= sum(peer.scale)
+        return min(window + MEBIBYTE, GIGABYTE)
+
+    def is_in_place(self, d: int, offset: int) -> bool:
+        side, reach = self.sides[d], self.reach(d)
+        lowest = side.end if side.acked is None else min(side.end, side.acked)
+        return offset - side.end <= reach and offset - lowest >= -reach and offset - side.end >= -GIGABYTE
 
     def both_closed(self) -> bool:
         return all(side.fin is not None for side in self.sides)
@@ -288,6 +333,7 @@ class Twin:
         self.apply(c, d, h, row, verdict)
         row |= {"connection_id": c.id, "direction": ("client", "server")[d]}
         self.segments.append(row)
+        self.note_garbage(c)
         if row["kind"] == "duplicate":
             return
         assert self.clock is not None
@@ -297,6 +343,11 @@ class Twin:
             self.candidate = (*self.candidate[:2], c, verdict == "hold")
         else:
             touch(c, h["time_ns"], verdict == "hold")
+
+    def note_garbage(self, c: Connection) -> None:
+        for reason, frame in c.garbage:
+            self.note(reason, frame)
+        c.garbage = []
 
     def apply(self, c: Connection, d: int, h: Row, row: Row, verdict: str) -> None:
         side = c.sides[d]
@@ -384,6 +435,7 @@ class Twin:
         if not is_first_of_its_own and (c.beyond_handshake or c.complete or not c.asked_again):
             return "ignore"
         # The answerer chose its number again: what it sent so far never happened; it was counted all the same.
+        c.drop_far(d)
         fresh = Side(
             remembered=side.remembered,
             segments=side.segments,
@@ -499,8 +551,8 @@ class Twin:
         believed, gave_up = take_sequence(c, d, h, row)
         if not believed:
             self.note("segment_outside_window", h["frame_number"])
-            if row["offset"] is None:
-                return
+        if row["offset"] is None:
+            return
         if flags & ACK:
             gave_up |= take_acknowledgment(c, d, h, row)
         c.sides[d].window = h["window"]
@@ -516,6 +568,9 @@ class Twin:
     def end(self, c: Connection, at_ns: int) -> None:
         del self.open[frozenset((c.path, *end) for end in c.ends)]
         self.drop_held(c)
+        for d in (0, 1):
+            c.drop_far(d)
+        self.note_garbage(c)
         for side, peer in (c.sides, c.sides[::-1]):
             is_acked = side.acked is not None and side.acked >= side.end
             is_missing = bool(side.missing) and side.missing[-1] == (side.end - 1, side.end)
@@ -549,14 +604,14 @@ class Twin:
         }
         for who, side in zip(("client", "server"), c.sides, strict=True):
             gap = sum(map(size, side.missing)) + side.given_up
-            if gap and not c.unsequenced:
+            if (gap or side.gap_is_unknown) and not c.unsequenced:
                 self.note("capture_gap", c.id, byte_count=gap)
             row |= {f"{who}_isn": side.isn, f"{who}_bytes": side.end, f"{who}_segments": side.segments}
             counted = {
                 "retransmissions": side.retransmissions,
                 "control_retransmissions": side.control_retransmissions,
                 "retransmitted_bytes": side.retransmitted_bytes,
-                "gap_bytes": gap,
+                "gap_bytes": None if side.gap_is_unknown else gap,
             }
             row |= {f"{who}_{name}": None if c.unsequenced else count for name, count in counted.items()}
         return row
@@ -617,7 +672,7 @@ def fingerprint(h: Row) -> tuple[tuple[int, ...], int, int]:
 def brings_next_bytes(side: Side, h: Row) -> bool:
     if not h["payload_bytes"] or h["flags"] & (RST | SYN) or side.base is None or side.probe_pending:
         return False
-    return 0 <= side.offset(h["sequence_number"]) - side.end <= GIGABYTE
+    return side.far is None and 0 <= side.beyond(h["sequence_number"]) <= MEBIBYTE
 
 
 def find_copy(side: Side, h: Row) -> str:
@@ -692,7 +747,10 @@ def take_syn(c: Connection, d: int, h: Row) -> None:
 
 
 def take_sequence(c: Connection, d: int, h: Row, row: Row) -> tuple[bool, bool]:
-    """Place a segment in its stream; tell whether it is believed, and whether a hole was given up."""
+    """Place a segment in its stream; tell whether it may be believed, and whether a hole was given up.
+
+    Where it may be believed later its offset stays unknown.
+    """
     side, flags, n = c.sides[d], h["flags"], h["payload_bytes"]
     is_syn, is_fin = bool(flags & SYN), bool(flags & FIN)
     repeats_syn = is_syn and side.isn == h["sequence_number"] and (side.syn_had_ack or not flags & ACK)
@@ -701,31 +759,90 @@ def take_sequence(c: Connection, d: int, h: Row, row: Row) -> tuple[bool, bool]:
     number = (h["sequence_number"] + is_syn) % 2**32
     if side.base_by_ack:
         side.base_by_ack = False
-        if not side.is_plausible(side.offset(number)):
+        if not c.is_in_place(d, side.offset(number)):
             # Its own number is better evidence.
+            c.drop_far(d)
             side.base, side.acked, side.missing, side.given_up = None, None, [], 0
     if side.base is None:
         side.base, side.end = number, 0
     offset, ahead = side.offset(number), (number - side.base) % 2**32
-    if is_fin and side.isn is not None and side.end == 0 and c.saw_syn_ack and ahead < 2**32 - 2**16:
-        # Nothing but a SYN before this FIN: up to 4 GiB may lie between them.
-        offset = ahead
-    elif not side.is_plausible(offset):
-        return False, False
-    row["offset"] = offset - is_syn
     gave_up = False
+    if is_syn:
+        if abs(offset - side.end) > GIGABYTE:
+            return False, False
+    elif is_fin and side.isn is not None and side.end == 0 and c.saw_syn_ack and ahead < 2**32 - 2**16:
+        # Nothing but a SYN before this FIN: up to 4 GiB may lie between them.
+        c.drop_far(d)
+        offset = ahead
+    elif c.is_in_place(d, offset):
+        c.drop_far(d)
+    else:
+        is_believed, gave_up = weigh_far(c, d, h, number, by_ack=False)
+        if not is_believed:
+            return True, False
+        offset = side.offset(number)
+    row["offset"] = offset - is_syn
     if n:
-        gave_up = take_payload(c, d, h, row, offset)
+        gave_up |= take_payload(c, d, h, row, offset)
         if is_syn and row["new_bytes"]:
             row["new_at"] = row.get("new_at", 0) + 1
     elif not is_syn:
-        gave_up = take_bare(c, d, h, row, offset)
+        gave_up |= take_bare(c, d, h, row, offset)
     if repeats_syn and row["new_bytes"] == 0:
         row["kind"] = "retransmission"
         side.control_retransmissions += 1
     believed = take_fin(side, row, offset + n) if is_fin else True
     side.retransmissions += row["kind"] == "retransmission"
     return believed, gave_up
+
+
+def confirms_far(c: Connection, d: int, h: Row, number: int) -> bool:
+    side = c.sides[d]
+    assert side.far
+    if abs(signed(number - side.far.number)) > c.reach(d):
+        return False
+    return side.beyond(side.far.number) > 0 or h["time_ns"] - side.far.since_ns > STEP_BACK_NS
+
+
+def weigh_far(c: Connection, d: int, h: Row, number: int, *, by_ack: bool) -> tuple[bool, bool]:
+    """Side d sent, or had acknowledged, what is far away; tell whether that is believed, and if a hole was given up."""
+    side, frame = c.sides[d], h["frame_number"]
+    frames, since_ns = [frame], c.last_ns
+    if side.far:
+        if confirms_far(c, d, h, number):
+            return True, move_end(c, d, side.far.number, is_fin=side.far.is_fin)
+        if by_ack and not side.far.by_ack:
+            c.garbage.append(("acknowledgment_outside_window", frame))
+            return False, False
+        step = signed(number - side.far.number)
+        goes_on = abs(step) <= c.reach(d) or (step > 0 and side.beyond(number) > 0)
+        if by_ack == side.far.by_ack and goes_on:
+            frames, since_ns = [*side.far.frames, frame], side.far.since_ns
+            if len(frames) >= STEADY and side.beyond(number) > 0:
+                return True, move_end(c, d, number, is_fin=False)
+        else:
+            c.drop_far(d)
+    stop = (number + (0 if by_ack else h["payload_bytes"])) % 2**32
+    side.far = Far(frames, stop, by_ack, bool(h["flags"] & FIN) and not by_ack, since_ns)
+    return False, False
+
+
+def move_end(c: Connection, d: int, number: int, *, is_fin: bool) -> bool:
+    """The stream is at this number now; tell whether a hole was given up."""
+    side, gave_up = c.sides[d], False
+    side.far = None
+    if side.probe_pending:
+        side.settle_probe()
+    ahead = side.beyond(number)
+    if ahead > 0:
+        gave_up = side.pass_over(side.end + ahead)
+    elif ahead < 0:
+        # Two gibibytes or more lie between, or a whole turn of the numbers; which, nobody knows.
+        side.base = (number - side.end) % 2**32
+        side.gap_is_unknown = c.approximate = True
+    if is_fin and side.fin is None:
+        side.fin = side.end
+    return gave_up
 
 
 def take_payload(c: Connection, d: int, h: Row, row: Row, offset: int) -> bool:
@@ -805,13 +922,22 @@ def take_acknowledgment(c: Connection, d: int, h: Row, row: Row) -> bool:
     peer, gave_up = c.sides[1 - d], False
     if peer.base is None:
         peer.base, peer.end, peer.base_by_ack = h["acknowledgment_number"], 0, True
-    acked = peer.offset(h["acknowledgment_number"])
-    if not peer.is_plausible(acked):
-        return False
+    number, other = h["acknowledgment_number"], 1 - d
+    acked = peer.offset(number)
+    is_whole_stream = h["flags"] & FIN and peer.isn is not None and peer.end == 0
+    reach = GIGABYTE if is_whole_stream else c.reach(other)
+    is_in_place = -GIGABYTE <= acked - peer.end <= reach
+    if not is_in_place or (peer.far and confirms_far(c, other, h, number)):
+        is_believed, gave_up = weigh_far(c, other, h, number, by_ack=True)
+        if not is_believed:
+            return False
+        acked = peer.offset(number)
+    elif peer.far and peer.far.by_ack:
+        c.drop_far(other)
     if acked > peer.end and peer.probe_pending:
         peer.settle_probe()
     if acked > peer.end + (peer.fin is not None):
-        gave_up = peer.pass_over(acked)
+        gave_up |= peer.pass_over(acked)
     row["acked_offset"] = acked
     peer.acked = acked if peer.acked is None else max(peer.acked, acked)
     if peer.isn is not None and acked >= 0:

@@ -52,9 +52,14 @@ ACTIONS = (
         "close",
         "refuse",
         "anything",
+        "gap",
+        "gap",
+        "stray",
     )
 )
 SHIFTS = (0,) * 12 + (1, -1, 2, -2, 10, -10, -25, 100_000, -(2**29), 2**30, 2**30 + 1, 2**31 - 1, 2**31)
+# A gap in the capture: as much lies behind it. Within reach, just beyond, and where nearness tells nothing any more.
+GAPS = (1000, 2**20 + 999, 2**20 + 1001, 3 * 2**20, 2**29, 2**30, 2**31 - 1, 2**31, 2**31 + 1, 3 * 2**30, 2**32)
 
 Move = dict[str, Any]
 
@@ -66,6 +71,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "length": (0, 1, 1, 2, 10, 10, 20, 30),
     "shift": SHIFTS,
     "ack_shift": SHIFTS,
+    "gap": GAPS,
     "step": STEPS * 5 + RARE_STEPS,
     "interface": (0, 0, 0, 1),
     "window": (1000, 1000, 1000, 0, 65535),
@@ -119,6 +125,10 @@ class Traffic:
             self.send(move, me, SYN, 0, self.isn.setdefault(me, move["isn"]))
         elif action == "syn_ack":
             self.send(move, me, SYN | ACK, 0, self.isn.setdefault(me, move["isn"]))
+        elif action == "gap":
+            self.edge[me] = self.edge.get(me, 0) + move["gap"]
+        elif action == "stray":
+            self.send(move | {"shift": 2000}, me, ACK, length, self.edge.get(me, 0) + move["gap"])
         elif action == "anything":
             self.send(move, me, move["flags"], length, self.edge.get(me, 0) + move["shift"])
         else:

@@ -118,6 +118,64 @@ def test_kernel_equals_twin(given_batches: Any, servers: list[Server], given_tim
     check(given_batches, servers, given_timeouts)
 
 
+FAR = (2**20, 2**20 + 1, 2 * 2**20, 3 * 2**20, 7 * 2**20, 7 * 2**20 + 1, 2**29, 2**30, 2**31 - 1, 2**31, 3 * 2**30)
+hops = st.fixed_dictionaries(
+    {
+        # Who sends, how far from where it was, for good or astray, and what it acknowledges beyond what there is.
+        "side": st.sampled_from((0, 0, 0, 1)),
+        "hop": st.sampled_from((0, 0, 0, 3 * 2**20, -3 * 2**20, *FAR, *(-far for far in FAR))),
+        "is_stray": st.booleans(),
+        "ack_hop": st.sampled_from((0, 0, 0, 0, 1, 3 * 2**20, *FAR)),
+        "length": st.sampled_from((0, 1, 100)),
+        "flags": st.sampled_from((0x10, 0x10, 0x10, 0x10, 0x11, 0x14, 0)),
+        "step": st.sampled_from((1, 1, 99_000_000, 101_000_000)),
+        "window": st.sampled_from((0, 10, 65535)),
+    }
+)
+steady_hops = st.builds(
+    lambda hop, count, more: [hop] * count + more, hops, st.integers(6, 10), st.lists(hops, max_size=3)
+)
+
+
+def jumping_rows(moves: list[Row], options: list[int], isn: int) -> list[Row]:
+    ends = [(bytes(16), 40000), (bytes(15) + b"9", 80)]
+    at = [isn, isn + 5000]
+    rows: list[Row] = []
+
+    def send(side: int, sequence: int, acked: int, **more: int) -> None:
+        (source, source_port), (destination, destination_port) = ends[side], ends[1 - side]
+        row: Row = {c.name: 0 for c in Headers.columns if c.name not in ("sack", "padding")}
+        row |= {"source_address": source, "source_port": source_port, "ip_version": 4, "ip_id": len(rows) + 1}
+        row |= {"destination_address": destination, "destination_port": destination_port}
+        row |= {"sequence_number": sequence % 2**32, "acknowledgment_number": acked % 2**32, **more}
+        rows.append(row)
+
+    time_ns = 10**18
+    if options:
+        send(0, at[0] - 1, 0, flags=2, options=options[0], window_scale=7, time_ns=time_ns)
+        send(1, at[1] - 1, at[0], flags=18, options=options[1], window_scale=3, time_ns=time_ns + 1)
+    for move in moves:
+        side, flags = move["side"], move["flags"]
+        time_ns += move["step"]
+        sequence = at[side] + move["hop"]
+        acked = at[1 - side] + move["ack_hop"] if flags & 16 else 0
+        send(side, sequence, acked, flags=flags, payload_bytes=move["length"], window=move["window"], time_ns=time_ns)
+        if not move["is_stray"]:
+            at[side] = sequence + move["length"] + (flags & 1)
+    return rows
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(hops | steady_hops, max_size=20),
+    st.sampled_from(([], [0, 0], [4, 4], [4, 0], [64, 4])),
+    st.sampled_from((1000, 2**32 - 50)),
+)
+def test_kernel_equals_twin_where_numbers_jump(what: list[Any], options: list[int], isn: int):
+    moves = [move for each in what for move in (each if isinstance(each, list) else [each])]
+    check([(jumping_rows(moves, options, isn), None)], [], Timeouts())
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_kernel_equals_twin_where_holes_overflow(data: st.DataObject):

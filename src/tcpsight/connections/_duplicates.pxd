@@ -1,8 +1,8 @@
 # Frames captured twice: on another interface (``-i any``, a bond), or from a mirror port that shows both ways.
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from tcpsight.connections._sequence cimport PLAUSIBLE, to_offset
-from tcpsight.connections._state cimport HAS_BASE, PROBE_PENDING, RING, Stream
+from tcpsight.connections._sequence cimport SLACK, to_offset
+from tcpsight.connections._state cimport HAS_BASE, JUMP_PENDING, PROBE_PENDING, RING, Stream
 from tcpsight.tables cimport FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, Header
 
 cdef enum:
@@ -52,10 +52,12 @@ cdef inline void remember(Stream *s, const Header *h, uint32_t mark) noexcept no
 cdef inline bint may_repeat(const Stream *s, const Header *h) noexcept nogil:
     """Whether this could be a copy of a segment seen before: false for the next bytes of the stream, the usual case."""
     cdef int64_t ahead
-    if h.payload_bytes == 0 or h.flags & (FLAG_RST | FLAG_SYN) or not s.flags & HAS_BASE or s.flags & PROBE_PENDING:
+    if h.payload_bytes == 0 or h.flags & (FLAG_RST | FLAG_SYN) or not s.flags & HAS_BASE:
+        return True
+    if s.flags & (PROBE_PENDING | JUMP_PENDING):
         return True
     ahead = to_offset(s, h.sequence_number) - s.next_offset
-    return ahead < 0 or ahead > PLAUSIBLE
+    return ahead < 0 or ahead > SLACK
 
 
 @cython.overflowcheck(False)  # modular on purpose

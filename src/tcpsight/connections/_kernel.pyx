@@ -10,12 +10,11 @@ from tcpsight.connections._context cimport (
     Context, Server, accept_candidate, advance_clock, deadline_of, note, reject_candidate, timer_class, touch,
 )
 from tcpsight.connections._duplicates cimport FOUND_AMBIGUOUS, FOUND_DUPLICATE, look_for_duplicate
+from tcpsight.connections._edge cimport GAVE_UP_HOLE, HELD, NOT_BELIEVED
 from tcpsight.connections._handshake cimport acknowledges_syn, awaits_answer, is_reset_valid, take_reset
 from tcpsight.connections._lifecycle cimport end_connection, expire, file_deadline, open_connection, role_of
 from tcpsight.connections._reuse cimport HOLD, IGNORE, OPEN_ANOTHER, hold_syn, on_syn
-from tcpsight.connections._rules cimport (
-    GAVE_UP_HOLE, NOT_BELIEVED, take_acknowledgment, take_sequence, take_usual, take_window,
-)
+from tcpsight.connections._rules cimport take_acknowledgment, take_sequence, take_usual, take_window
 from tcpsight.connections._sequence cimport to_offset
 from tcpsight.connections._slots cimport (
     direction_of, find, header_hash, look_ahead, prefetch, release, reserve_holes, reserve_slots,
@@ -85,13 +84,16 @@ cdef inline void take_segment(Context *x, State *c, int d, const Header *h, Segm
         return
     # An answer to something else than the SYN: an old connection's challenge ACK (RFC 9293 §3.10.7.4), a late SYN-ACK.
     if not awaits_answer(c, d) or acknowledges_syn(c, d, h) or h.flags & (FLAG_SYN | FLAG_ACK) == FLAG_SYN:
-        result = take_sequence(&x.slots, c, d, h, g)
+        result = take_sequence(x, c, d, h, g)
+    if result & HELD:
+        # Counted if nothing confirms it.
+        return
     if result & NOT_BELIEVED:
         note(x, REASON_SEGMENT_OUTSIDE_WINDOW, h.frame_number, 0)
         if g.offset == INT64_MIN:
             return
     if h.flags & FLAG_ACK:
-        result |= take_acknowledgment(&x.slots, c, d, h, g)
+        result |= take_acknowledgment(x, c, d, h, g)
     take_window(c, d, h, g)
     if not h.flags & FLAG_SYN:
         c.flags |= BEYOND_HANDSHAKE

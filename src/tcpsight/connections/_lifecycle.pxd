@@ -5,12 +5,13 @@ from tcpsight.connections._community cimport name_connection
 from tcpsight.connections._context cimport (
     ENDED, EPHEMERAL_PORT, Context, deadline_of, next_row, note, note_again, timer_class,
 )
+from tcpsight.connections._edge cimport drop_jump
 from tcpsight.connections._handshake cimport elapsed
 from tcpsight.connections._sequence cimport missing_bytes
 from tcpsight.connections._slots cimport give_slot, holes_of, insert, path_of, same_address, take_slot
 from tcpsight.connections._state cimport (
-    APPROXIMATE, BEYOND_HANDSHAKE, HAS_ISN, NO_OPENER, PENDING_SYN, REFUSED, RESET_BY_CLIENT, RESET_BY_SERVER, SAW_FIN,
-    SAW_SYN_ACK, UNSEQUENCED, Hole, State, Stream,
+    APPROXIMATE, BEYOND_HANDSHAKE, GAP_UNKNOWN, HAS_ISN, NO_OPENER, PENDING_SYN, REFUSED, RESET_BY_CLIENT,
+    RESET_BY_SERVER, SAW_FIN, SAW_SYN_ACK, UNSEQUENCED, Hole, State, Stream,
 )
 from tcpsight.connections._timers cimport pop_timer, push_timer
 from tcpsight.tables cimport (
@@ -147,9 +148,9 @@ cdef inline int64_t gap_bytes(Context *x, const State *c, Stream *s) noexcept no
     cdef int64_t gap = s.evicted_bytes
     if s.hole_block >= 0:
         gap = missing_bytes(s, holes_of(&x.slots, s))
-    if gap:
+    if gap or s.flags & GAP_UNKNOWN:
         note(x, REASON_CAPTURE_GAP, c.connection_id, gap)
-    return gap
+    return -1 if s.flags & GAP_UNKNOWN else gap
 
 
 cdef inline void fill_streams(Context *x, State *c, Connection *r) noexcept nogil:
@@ -208,6 +209,7 @@ cdef inline bint conclude(Context *x, State *c) noexcept nogil:
     if c.flags & PENDING_SYN:
         drop_pending(x, c)
     for d in range(2):
+        drop_jump(x, &c.streams[d])
         if is_fin_inferred(x, c, d):
             c.streams[d].hole_count -= 1
             c.streams[d].next_offset -= 1

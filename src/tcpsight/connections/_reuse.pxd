@@ -4,6 +4,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 from tcpsight.connections._context cimport LONG_IDLE_S, NS_PER_S, Context, is_later_by
+from tcpsight.connections._edge cimport drop_jump
 from tcpsight.connections._handshake cimport forget_isn
 from tcpsight.connections._lifecycle cimport drop_pending, end_connection, open_connection, role_of
 from tcpsight.connections._rules cimport take_sequence, take_window
@@ -148,7 +149,7 @@ cdef inline uint32_t open_pending(Context *x, uint32_t slot, int32_t position) n
     d = direction_of(c, &syn)
     s = &c.streams[d]
     memset(&unused, 0, sizeof(Segment))
-    take_sequence(&x.slots, c, d, &syn, &unused)
+    take_sequence(x, c, d, &syn, &unused)
     take_window(c, d, &syn, &unused)
     s.segments = old.pending_count
     s.retransmissions = s.control_retransmissions = old.pending_count - 1
@@ -202,6 +203,7 @@ cdef inline int64_t on_syn_ack(Context *x, uint32_t slot, int d, const Header *h
     if c.flags & (BEYOND_HANDSHAKE | COMPLETE) or not c.flags & SYN_AGAIN:
         return IGNORE
     # The opener asked again, so it had taken no answer: the last word counts.
+    drop_jump(x, s)
     forget_isn(s)
     c.syn_acks = 0
     return slot

@@ -1,33 +1,23 @@
 # The rules of one connection: what a segment does to the state of the stream it extends and of the stream it
-# acknowledges. Nothing here knows of other connections, tables or clocks.
+# acknowledges. Nothing here knows of other connections.
 cimport cython
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
+from tcpsight.connections._context cimport Context
 from tcpsight.connections._duplicates cimport fingerprint, remember
-from tcpsight.connections._handshake cimport complete_handshake, completes_handshake, take_syn
-from tcpsight.connections._sequence cimport (
-    PLAUSIBLE, add_hole, fill_holes, forget_base, is_plausible, set_base, to_offset,
+from tcpsight.connections._edge cimport (
+    GAVE_UP_HOLE, HELD, NOT_BELIEVED, drop_jump, find_acked_place, find_place, is_in_place, pass_over, settle_probe,
 )
+from tcpsight.connections._handshake cimport complete_handshake, completes_handshake, take_syn
+from tcpsight.connections._sequence cimport PLAUSIBLE, fill_holes, forget_base, is_plausible, set_base, to_offset
 from tcpsight.connections._slots cimport Slots, holes_of
 from tcpsight.connections._state cimport (
-    BASE_BY_ACK, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, NO_OPENER, PROBE_PENDING, SAW_FIN, SAW_SYN_ACK, SAW_WINDOW, SCALE_KNOWN,
-    SETTLED, SYN_ACKED, SYN_HAD_ACK, Hole, State, Stream,
+    BASE_BY_ACK, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, JUMP_PENDING, NO_OPENER, PROBE_PENDING, SAW_FIN, SAW_SYN_ACK,
+    SAW_WINDOW, SCALE_KNOWN, SETTLED, SYN_ACKED, SYN_HAD_ACK, Hole, State, Stream,
 )
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
     KIND_ZERO_WINDOW_PROBE, Header, Segment,
 )
-
-cdef enum:
-    # Bits of what the rules give back.
-    GAVE_UP_HOLE = 1        # more holes than are kept
-    NOT_BELIEVED = 2        # the sequence number, or the FIN, can't be true
-
-
-cdef inline void settle_probe(Stream *s) noexcept nogil:
-    """The byte of a zero-window probe was taken: it is part of the stream after all."""
-    s.next_offset += 1
-    s.flags &= ~PROBE_PENDING
-
 
 cdef inline bint is_window_closed(const State *c, int d) noexcept nogil:
     """Whether the receiver of side d's segments offered no window when last heard."""
@@ -35,34 +25,28 @@ cdef inline bint is_window_closed(const State *c, int d) noexcept nogil:
     return (o.flags & SAW_WINDOW) != 0 and o.last_window == 0
 
 
-cdef inline int pass_over(Slots *slots, Stream *s, int64_t offset) noexcept nogil:
-    """Bytes up to `offset` were sent, and not captured."""
-    cdef int overflow = add_hole(s, holes_of(slots, s), s.next_offset, offset)
-    s.next_offset = offset
-    return GAVE_UP_HOLE if overflow else 0
-
-
 # --- acknowledgments --------------------------------------------------------------------------------------------
 
 
-cdef inline int take_acknowledgment(Slots *slots, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+cdef inline int take_acknowledgment(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
     """What this segment says about the other direction."""
     cdef Stream *o = &c.streams[1 - d]
     cdef int64_t acked
-    cdef int result = 0
+    cdef int result
     if not o.flags & HAS_BASE:
         # Mid-stream: whatever was acknowledged before the capture began lies below offset 0.
         set_base(o, h.acknowledgment_number)
         o.flags |= BASE_BY_ACK
-    acked = to_offset(o, h.acknowledgment_number)
-    if not is_plausible(o, acked):
+    result = find_acked_place(x, c, 1 - d, h, h.acknowledgment_number)
+    if result & HELD:
         return 0
+    acked = to_offset(o, h.acknowledgment_number)
     if acked > o.next_offset:
         if o.flags & PROBE_PENDING:
             settle_probe(o)
         if acked > o.next_offset + (1 if o.flags & SAW_FIN else 0):
             # Acknowledged but never captured: the capture lost it, not the network.
-            result = pass_over(slots, o, acked)
+            result |= pass_over(&x.slots, o, acked)
     g.acked_offset = acked
     if acked > o.acked:
         o.acked = acked
@@ -172,29 +156,39 @@ cdef inline bint take_fin(Slots *slots, Stream *s, Segment *g, int64_t end) noex
 
 
 @cython.overflowcheck(False)  # modular on purpose
-cdef inline int64_t place(const State *c, int d, const Header *h, uint32_t sequence_number) noexcept nogil:
-    """The offset of a segment's first payload byte; INT64_MIN if it can't be true."""
-    cdef const Stream *s = &c.streams[d]
-    cdef int64_t offset
+cdef inline int place(
+    Context *x, State *c, int d, const Header *h, uint32_t sequence_number, int64_t *offset
+) noexcept nogil:
+    """Find the offset of a segment's first payload byte. NOT_BELIEVED if it can't be true, HELD if it is not yet."""
+    cdef Stream *s = &c.streams[d]
     cdef uint32_t ahead
+    cdef int result
+    if h.flags & FLAG_SYN:
+        offset[0] = to_offset(s, sequence_number)
+        return 0 if is_plausible(s, offset[0]) else NOT_BELIEVED
     if h.flags & FLAG_FIN and s.flags & HAS_ISN and s.next_offset == 0 and c.flags & SAW_SYN_ACK:
         # Between a SYN and a FIN alone lie up to 4 GiB: nearness says nothing, unless it is just below.
         ahead = sequence_number - s.base
         if ahead < 0xFFFF0000u:
-            return ahead
-    offset = to_offset(s, sequence_number)
-    return offset if is_plausible(s, offset) else INT64_MIN
+            drop_jump(x, s)
+            offset[0] = ahead
+            return 0
+    result = find_place(x, c, d, h, sequence_number)
+    offset[0] = to_offset(s, sequence_number)
+    return result
 
 
-cdef inline void check_base(Stream *s, uint32_t sequence_number) noexcept nogil:
+cdef inline void check_base(Context *x, State *c, int d, uint32_t sequence_number) noexcept nogil:
     """At a side's first own segment: its number is better evidence of where it is than what its peer acknowledged."""
+    cdef Stream *s = &c.streams[d]
     s.flags &= ~BASE_BY_ACK
-    if not is_plausible(s, to_offset(s, sequence_number)):
+    if not is_in_place(c, d, to_offset(s, sequence_number)):
+        drop_jump(x, s)
         forget_base(s)
 
 
 @cython.overflowcheck(False)  # modular on purpose
-cdef inline int take_sequence(Slots *slots, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+cdef inline int take_sequence(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
     """Everything that a segment's own sequence number tells."""
     cdef Stream *s = &c.streams[d]
     cdef uint32_t sequence_number = h.sequence_number
@@ -204,28 +198,29 @@ cdef inline int take_sequence(Slots *slots, State *c, int d, const Header *h, Se
         is_syn and (s.flags & HAS_ISN) != 0 and s.isn == sequence_number
         and ((s.flags & SYN_HAD_ACK) != 0 or not h.flags & FLAG_ACK)
     )
+    cdef Slots *slots = &x.slots
     cdef int64_t offset
-    cdef int result = 0
+    cdef int result
     if is_syn:
         take_syn(c, d, h)
         sequence_number += 1
     if s.flags & BASE_BY_ACK:
-        check_base(s, sequence_number)
+        check_base(x, c, d, sequence_number)
     if not s.flags & HAS_BASE:
         set_base(s, sequence_number)
-    offset = place(c, d, h, sequence_number)
-    if offset == INT64_MIN:
-        return NOT_BELIEVED
+    result = place(x, c, d, h, sequence_number, &offset)
+    if result & (NOT_BELIEVED | HELD):
+        return result
     g.offset = offset - 1 if is_syn else offset
     if h.payload_bytes > 0:
         if offset >= s.next_offset:
-            result = take_ahead(slots, c, d, h, g, offset)
+            result |= take_ahead(slots, c, d, h, g, offset)
         else:
-            result = take_behind(slots, c, d, h, g, offset)
+            result |= take_behind(slots, c, d, h, g, offset)
         if is_syn and g.new_bytes:
             g.new_at += 1
     elif not is_syn:
-        result = take_bare(slots, c, d, h, g, offset)
+        result |= take_bare(slots, c, d, h, g, offset)
     if is_repeated_syn and g.new_bytes == 0:
         g.kind = KIND_RETRANSMISSION
         s.control_retransmissions += 1
@@ -275,7 +270,7 @@ cdef inline bint take_usual(State *c, int d, const Header *h, Segment *g) noexce
         not c.flags & SETTLED
         or h.flags & (FLAG_ACK | FLAG_SYN | FLAG_FIN | FLAG_RST) != FLAG_ACK
         or not s.flags & o.flags & HAS_BASE
-        or (s.flags | o.flags) & (PROBE_PENDING | SAW_FIN)
+        or (s.flags | o.flags) & (PROBE_PENDING | SAW_FIN | JUMP_PENDING)
         or s.flags & BASE_BY_ACK
         or h.sequence_number != s.base + <uint32_t>(<uint64_t>s.next_offset & 0xFFFFFFFFu)
     ):

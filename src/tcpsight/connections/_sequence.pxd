@@ -5,9 +5,10 @@ from libc.string cimport memmove
 from tcpsight.connections._state cimport HAS_BASE, MAX_HOLES, Hole, Stream
 
 cdef enum:
-    # A segment or acknowledgment farther than this from its stream is not believed. RFC 7323 §2.3 limits
-    # windows to 2**30 bytes, so nothing valid lies farther ahead; behind, it tells old from new.
+    # RFC 7323 §2.3 limits windows to 2**30 bytes: nothing that a sender has in flight lies farther apart.
     PLAUSIBLE = 1_073_741_824
+    # What may lie between a stream's end and its next segment beyond the window: a burst that the capture lost.
+    SLACK = 1_048_576
 
 
 @cython.overflowcheck(False)  # modular on purpose

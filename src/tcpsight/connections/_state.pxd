@@ -20,6 +20,10 @@ cdef enum:
     SAW_WINDOW = 128
     SYN_HAD_ACK = 256       # its SYN carried ACK
     BASE_BY_ACK = 512       # `base` is known from the peer's acknowledgments only
+    JUMP_PENDING = 1024     # a place far from the stream is held: `jump_number`
+    JUMP_BY_ACK = 2048      # it is where an acknowledgment of the peer pointed
+    JUMP_IS_FIN = 4096      # a FIN ended there
+    GAP_UNKNOWN = 8192      # the stream jumped so far that the gap has no size
 
 cdef enum:
     # Bits of State.flags.
@@ -69,7 +73,10 @@ cdef struct Stream:
     int64_t control_retransmissions
     int64_t evicted_bytes   # of holes beyond MAX_HOLES
     int64_t fin_offset
-    int64_t unused[3]
+    int64_t jump_frame      # what is held, see JUMP_PENDING: the first frame that showed it
+    int64_t jump_since_ns   # highest time of the connection before it
+    uint32_t jump_number    # the sequence number where it ends
+    uint32_t jump_count     # segments or acknowledgments that showed it
 
 cdef struct State:
     # key line

@@ -6,7 +6,9 @@ Every TCP header is looked up by its two endpoints. The first one of a connectio
 all, who is the client; `connection_id` is the number of that frame. From then on each direction is a stream: sequence
 numbers, which wrap, are unwrapped against the stream's end so far, into 64-bit offsets where the first payload byte is
 0 and the SYN is −1. What lies beyond the end is new; what lies below it is a retransmission unless it fills a hole
-(bytes passed over, of which 16 per direction are kept).
+(bytes passed over, of which 16 per direction are kept). A number farther away than anything its sender could have in
+flight is held, and believed when the next one agrees with it: so garbage changes nothing, and no gap locks a direction
+out.
 
 A connection ends when the capture ends, when a time-out passes (all in capture time: a handshake that stops half-way
 130 s, after both FINs or a RST 60 s, established 2 h 10 min), or when its endpoints are used again: a SYN with another
@@ -18,8 +20,8 @@ The clock is the highest time seen. A jump forward of more than an hour is belie
 more than an hour before it, or when it is known from elsewhere that time has come so far (`until_ns`).
 
 The kernel is made of small parts, each with its rules: `_handshake` (SYNs, their answers, whose RST is believed),
-`_rules` (acknowledgments, payload, FIN, windows), `_duplicates`, `_lifecycle` (roles, time-outs, the row), `_reuse`,
-and below them `_sequence`, `_timers`, `_slots`, `_context`, `_state`.
+`_rules` (acknowledgments, payload, FIN, windows), `_edge` (gaps and jumps), `_duplicates`, `_lifecycle` (roles,
+time-outs, the row), `_reuse`, and below them `_sequence`, `_timers`, `_slots`, `_context`, `_state`.
 
 What it cannot see
 ------------------
