@@ -137,6 +137,8 @@ class Batch(NamedTuple):
     residents, waiting : Requests, Unanswered
         Answered and unanswered requests that were there at some instant of it, even if they arrived before: what
         its slices are made of.
+    headers : Headers
+        Every TCP segment as it was on the wire, whatever was selected: for whoever counts by other rules than ours.
     """
 
     requests: Requests
@@ -145,6 +147,7 @@ class Batch(NamedTuple):
     segments: SegmentDetails
     residents: Requests
     waiting: Unanswered
+    headers: Headers
 
 
 class Pipeline:
@@ -227,10 +230,11 @@ class Pipeline:
         segments = details(headers, tracked) if self.options.with_segments else SegmentDetails()
         if self.options.selection.is_everything:
             self.selected += len(connections)
-            return Batch(paired.requests, paired.unanswered, connections, segments, paired.requests, paired.unanswered)
-        return self._selected(paired, tracked, segments)
+            whole = paired.requests, paired.unanswered
+            return Batch(*whole, connections, segments, *whole, headers)
+        return self._selected(paired, tracked, segments, headers)
 
-    def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails) -> Batch:
+    def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails, headers: Headers) -> Batch:
         selection = self.options.selection
         requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
         connections = connections[
@@ -244,6 +248,7 @@ class Pipeline:
             self._selected_segments(segments, tracked),
             requests[selection.of_residents(requests, requests.completion_ns)],
             unanswered[selection.of_residents(unanswered, unanswered.end_ns)],
+            headers,
         )
 
     def _selected_segments(self, segments: SegmentDetails, tracked: Tracked) -> SegmentDetails:

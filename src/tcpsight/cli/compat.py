@@ -6,7 +6,9 @@ from importlib import import_module
 
 import click
 
-TOOLS: dict[str, tuple[str, str]] = {}
+TOOLS: dict[str, tuple[str, str]] = {
+    "yconalyzer": ("yconalyzer", "How long connections to a port last, and how much each side sends."),
+}
 """What a tool is called: the module of `tcpsight.compat` that is it, and what it tells."""
 
 HELP = """Run an older tool by its own command line: same options, same output.
