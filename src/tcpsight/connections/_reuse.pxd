@@ -198,6 +198,7 @@ cdef inline int64_t on_syn_ack(Context *x, uint32_t slot, int d, const Header *h
         return OPEN_ANOTHER
     if not s.flags & HAS_ISN and acknowledges_isn(&c.streams[1 - d], h) and not c.flags & COMPLETE:
         # What came in its name before had no SYN, and was not acknowledged: it can't have been its own.
+        drop_jump(x, s)
         forget_isn(s)
         return slot
     if c.flags & (BEYOND_HANDSHAKE | COMPLETE) or not c.flags & SYN_AGAIN:
