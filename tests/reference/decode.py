@@ -6,6 +6,7 @@ No speed, no C, nothing shared with the kernel but the names of columns and reas
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -284,10 +285,15 @@ def read_options(options: bytes) -> dict[str, Any]:
 
 
 def fold(options: bytes) -> int:
-    """Hash of option bytes: four at a time, multiplied by an odd number near 2⁶⁴/φ, upper half folded in."""
+    """Hash of option bytes, word by word: multiplied by an odd number near 2⁶⁴/φ, upper half folded in."""
+    eights = len(options) // 8 * 8
+    fours = len(options) // 4 * 4
+    words = [int.from_bytes(options[at : at + 8], sys.byteorder) for at in range(0, eights, 8)]
+    words += [int.from_bytes(options[at : at + 4], sys.byteorder) for at in range(eights, fours, 4)]
+    if fours < len(options):
+        words.append(int.from_bytes(options[fours:], "big"))
     state = len(options)
-    for at in range(0, len(options), 4):
-        word = int.from_bytes(options[at : at + 4].ljust(4, b"\0"), "big")
+    for word in words:
         state = (state ^ word) * 0x9E3779B97F4A7C15 % 2**64
         state ^= state >> 32
     return state % 2**32

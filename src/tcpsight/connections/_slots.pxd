@@ -58,13 +58,17 @@ cdef struct Slots:
 
 
 @cython.overflowcheck(False)  # modular on purpose
-cdef inline uint64_t endpoint_hash(const uint8_t *address, uint16_t port, uint64_t seed) noexcept nogil:
-    # Both factors are secret, so that nobody can prepare endpoints that collide.
+cdef inline uint64_t endpoint_hash(const uint8_t *address, uint16_t port, uint8_t ip_version, uint64_t seed) noexcept nogil:
+    # All factors are secret, so that nobody can prepare endpoints that collide.
     cdef uint64_t high, low
-    memcpy(&high, address, 8)
+    cdef uint64_t factor = (seed ^ 0x94D049BB133111EBull) | 1
     memcpy(&low, address + 8, 8)
+    if ip_version == 4:
+        # The two bytes before ::ffff: are zero in every one of them: there is room for the port.
+        return fold(low ^ port ^ seed, factor)
+    memcpy(&high, address, 8)
     low = fold(low ^ seed, high ^ (seed * 0x9E3779B97F4A7C15ull) ^ 0xD6E8FEB86659FD93ull)
-    return fold(low ^ port, (seed ^ 0x94D049BB133111EBull) | 1)
+    return fold(low ^ port, factor)
 
 
 @cython.overflowcheck(False)  # modular on purpose
@@ -84,8 +88,8 @@ cdef inline uint32_t path_of(const Header *h) noexcept nogil:
 cdef inline uint32_t header_hash(const Header *h, uint64_t seed) noexcept nogil:
     """The same for both directions of a connection."""
     return pair_hash(
-        endpoint_hash(h.source_address, h.source_port, seed),
-        endpoint_hash(h.destination_address, h.destination_port, seed),
+        endpoint_hash(h.source_address, h.source_port, h.ip_version, seed),
+        endpoint_hash(h.destination_address, h.destination_port, h.ip_version, seed),
         path_of(h),
     )
 
@@ -93,7 +97,8 @@ cdef inline uint32_t header_hash(const Header *h, uint64_t seed) noexcept nogil:
 cdef inline uint32_t state_hash(const State *c, uint64_t seed) noexcept nogil:
     """`header_hash` of this connection's segments."""
     return pair_hash(
-        endpoint_hash(c.client_address, c.client_port, seed), endpoint_hash(c.server_address, c.server_port, seed),
+        endpoint_hash(c.client_address, c.client_port, c.ip_version, seed),
+        endpoint_hash(c.server_address, c.server_port, c.ip_version, seed),
         c.path,
     )
 
