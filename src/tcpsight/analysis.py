@@ -177,7 +177,7 @@ class Analysis:
     frame_filter : str, optional
         BPF expression; frames that do not match are left out before anything else.
     input_timezone : str
-        IANA name of the zone of times in tcpdump text.
+        IANA name of the zone of times in tcpdump text, or ``local``.
 
     Notes
     -----

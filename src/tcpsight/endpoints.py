@@ -2,6 +2,7 @@
 
 import ipaddress
 
+from tcpsight.capture.text_line import port_of_name
 from tcpsight.connections import Server
 from tcpsight.errors import UsageError
 
@@ -42,6 +43,22 @@ def parse_server(text: str) -> Server:
     except ValueError:
         raise UsageError(f"{text!r} is no server: {host!r} is no IP address (names are not looked up)") from None
     return Server(packed_address(address), port, address.version)
+
+
+def parse_port(text: str) -> int:
+    """Read a port: a number, or the name of a service.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    """
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= HIGHEST_PORT:
+        return int(text)
+    number = port_of_name(text.encode("utf-8", "replace"))
+    if number < 1:
+        raise UsageError(f"{text!r} is no port: write a number from 1 to {HIGHEST_PORT}, or the name of a service")
+    return number
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -116,6 +116,11 @@ class Options:
         When silent connections end.
     with_segments : bool
         Whether batches carry segments.
+    ports : tuple of int
+        Segments from or to these ports only reach the rooms behind `decode`; empty: all. Other than a selection it
+        leaves no trace of what it leaves out.
+    by, given_at : str
+        What tells which request bytes belong to, and when its row is given: see `RequestPairing`.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -123,6 +128,9 @@ class Options:
     end: str = "response_first"
     timeouts: Timeouts = field(default_factory=Timeouts)
     with_segments: bool = False
+    ports: tuple[int, ...] = ()
+    by: str = "stream"
+    given_at: str = "final"
 
 
 class Batch(NamedTuple):
@@ -191,7 +199,9 @@ class Pipeline:
         self._tracking = ConnectionTracking(
             self.options.selection.servers, self.options.timeouts, hash_seed=secrets.randbits(64)
         )
-        self._pairing = RequestPairing(self.options.start, self.options.end)
+        self._pairing = RequestPairing(
+            self.options.start, self.options.end, by=self.options.by, given_at=self.options.given_at
+        )
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -199,6 +209,11 @@ class Pipeline:
         if self.first_ns is None or self.last_ns is None:
             return None
         return self.options.selection.span(self.first_ns, self.last_ns)
+
+    @property
+    def opened(self) -> int:
+        """How many requests, answered or not, have begun so far."""
+        return self._pairing.opened
 
     @property
     def unseen(self) -> UnseenCounter:
@@ -213,6 +228,8 @@ class Pipeline:
             for frames in self._capture:
                 self.frames += len(frames)
                 headers = self._decoding.feed(frames if self._filter is None else self._filter.apply(frames))
+                if self.options.ports:
+                    headers = headers[_of_ports(headers, self.options.ports)]
                 self.segments += len(headers)
                 yield self._batch(headers, self._tracking.feed(headers))
         except CaptureError as error:
@@ -262,6 +279,11 @@ class Pipeline:
             wanted &= np.isin(segments.connection_id, np.fromiter(self._open_services, np.int64))
             self._open_services.difference_update(tracked.connections.connection_id.tolist())
         return segments[wanted]
+
+
+def _of_ports(headers: Headers, ports: tuple[int, ...]) -> Mask:
+    """Tell which segments come from or go to one of the ports, shape (n,)."""
+    return np.isin(headers.source_port, ports) | np.isin(headers.destination_port, ports)
 
 
 def _complete(connections: Connections, paired: Paired) -> None:

@@ -209,6 +209,7 @@ cdef struct Request:
     uint8_t server_address[16]
     uint16_t server_port
     uint8_t ip_version
+    int64_t request_number
     int64_t request_first_ns
     int64_t request_last_ns
     int64_t response_first_ns
@@ -228,6 +229,7 @@ cdef struct UnansweredRequest:
     uint8_t server_address[16]
     uint16_t server_port
     uint8_t ip_version
+    int64_t request_number
     int64_t request_first_ns
     int64_t request_last_ns
     int64_t response_first_ns

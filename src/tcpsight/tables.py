@@ -469,6 +469,7 @@ class Requests(Table):
     server_address = column("uint8", "address", "server", width=16)
     server_port = column("uint16", "", "server's port")
     ip_version = column("uint8", "", "4 or 6", internal=True)
+    request_number = column("int64", "", "how many requests its pairing had opened before it", internal=True)
     request_first_ns = column("int64", "epoch ns", "first client segment with new bytes of it")
     request_last_ns = column("int64", "epoch ns", "last client segment with new bytes of it")
     response_first_ns = column("int64", "epoch ns", "first server segment with new bytes of its answer", null=-1)

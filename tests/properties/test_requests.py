@@ -57,9 +57,10 @@ def interleave(talks: list[list[Event]], data: st.DataObject) -> list[Event]:
     return events
 
 
-def plain(table: Table) -> list[Any]:
+def plain(table: Table, without: str = "") -> list[Any]:
     """Give rows that can be compared: the padding between columns may hold anything."""
-    return list(zip(*(table.rows[column.name].tolist() for column in table.columns), strict=True))
+    names = [column.name for column in table.columns if column.name != without]
+    return list(zip(*(table.rows[name].tolist() for name in names), strict=True))
 
 
 def rows(batches: list[Paired]) -> list[list[Any]]:
@@ -108,7 +109,21 @@ def test_however_connections_interleave_each_gives_the_same_rows(talks: list[Any
     for one, other in zip(mixed, in_turn, strict=True):
         for connection_id in range(1, len(talks) + 1):
             here, there = (t.rows["connection_id"] == connection_id for t in (one, other))
-            assert plain(one[here]) == plain(other[there])
+            # The number counts the requests of all connections together.
+            assert plain(one[here], "request_number") == plain(other[there], "request_number")
+
+
+@settings(deadline=None)
+@given(talks=MANY_TALKS, data=st.data())
+def test_requests_are_numbered_through_all_connections_as_they_begin(talks: list[Any], data: st.DataObject):
+    events = interleave([connection(t, i + 1, i) for i, t in enumerate(talks)], data)
+    pairing = RequestPairing(by="capture")
+    paired = pairing.feed(*tables(events))
+    begun = [(int(row["request_number"]), row) for t in (paired.requests, paired.unanswered) for row in t.rows]
+    assert sorted(number for number, _ in begun) == list(range(pairing.opened))
+    for connection_id in range(1, len(talks) + 1):
+        ours = sorted((n, int(row["request_index"])) for n, row in begun if row["connection_id"] == connection_id)
+        assert [index for _, index in ours] == list(range(len(ours)))
 
 
 @settings(deadline=None)

@@ -35,8 +35,8 @@ ORDER: dict[type[Table], tuple[str, ...]] = {
     SegmentDetails: ("frame_number",),
 }
 
-PLACES = {"slot"}
-"""Columns that say where a shard keeps a connection."""
+PLACES = {"slot", "request_number"}
+"""Columns that say where a shard keeps a connection, and how many requests it had seen before."""
 
 TALKS = st.builds(
     Talk,

@@ -16,8 +16,9 @@ FAREWELL_NS = 300_000_000
 
 
 class Turn:
-    def __init__(self, index: int, request_begin: int | None) -> None:
+    def __init__(self, index: int, number: int, request_begin: int | None) -> None:
         self.index = index
+        self.number = number
         self.request_begin = request_begin
         self.response_begin: int | None = None
         self.request: list[tuple[int, int]] = []
@@ -40,8 +41,12 @@ class Conversation:
 class Twin:
     """Takes events (segments and boundaries) in capture order; `requests`, `unanswered`, `counts` grow."""
 
-    def __init__(self, start: str = "request_last", end: str = "response_first") -> None:
+    def __init__(
+        self, start: str = "request_last", end: str = "response_first", by: str = "stream", given_at: str = "final"
+    ) -> None:
         self.start, self.end = start, end
+        self.by, self.given_at = by, given_at
+        self.opened = 0
         self.open: dict[int, Conversation] = {}
         self.requests: list[Row] = []
         self.unanswered: list[Row] = []
@@ -60,6 +65,8 @@ class Twin:
 
     def take_segment(self, s: Row) -> None:
         talk = self.open[s["connection_id"]]
+        if self.by == "capture":
+            s = without_numbers(s)
         acked = known(s["acked_offset"])
         if s["new_bytes"] > 0:
             first = end = None
@@ -109,7 +116,8 @@ class Twin:
         for turn in talk.turns[: len(talk.turns) if no_numbers else -1]:
             self.give(talk, turn)
         begin = first if first is None or talk.client_edge is None else min(first, talk.client_edge)
-        talk.turns.append(Turn(len(talk.turns), begin))
+        talk.turns.append(Turn(len(talk.turns), self.opened, begin))
+        self.opened += 1
 
     def server_bytes(self, talk: Conversation, s: Row, first: int | None, acked: int | None) -> None:
         piece = (s["time_ns"], s["new_bytes"])
@@ -137,6 +145,8 @@ class Twin:
         else:
             now.response_begin = first if first is None or talk.server_edge is None else min(first, talk.server_edge)
             now.response.append(piece)
+            if self.given_at == "answer":
+                self.give(talk, now, is_answer=True)
         self.settle(talk)
 
     # ------------------------------------------------------------------ rows out
@@ -156,10 +166,13 @@ class Twin:
                 return
         self.give(talk, before)
 
-    def give(self, talk: Conversation, turn: Turn) -> None:
-        if turn.is_final:
-            return
-        turn.is_final = True
+    def give(self, talk: Conversation, turn: Turn, *, is_answer: bool = False) -> None:
+        if not is_answer:
+            if turn.is_final:
+                return
+            turn.is_final = True
+            if self.given_at == "answer":
+                return
         row = self.row(talk, turn)
         row["response_first_ns"] = min(t for t, _ in turn.response)
         row["response_last_ns"] = max(t for t, _ in turn.response)
@@ -173,6 +186,7 @@ class Twin:
         row = {
             "connection_id": talk.opened["connection_id"],
             "request_index": turn.index,
+            "request_number": turn.number,
             "client_port": talk.opened["client_port"],
             "server_port": talk.opened["server_port"],
             "request_first_ns": min(t for t, _ in pieces),
@@ -210,6 +224,17 @@ class Twin:
 
 def known(offset: int) -> int | None:
     return None if offset == INT64_MIN else offset
+
+
+def without_numbers(s: Row) -> Row:
+    """Take every payload byte for new, unless the segment is a copy, a keep-alive or a probe; forget where it lies."""
+    is_data = s["new_bytes"] > 0 or KINDS[s["kind"]] == "retransmission"
+    return s | {
+        "offset": INT64_MIN,
+        "acked_offset": INT64_MIN,
+        "new_at": 0,
+        "new_bytes": s["payload_bytes"] if is_data else 0,
+    }
 
 
 def further(edge: int | None, offset: int | None) -> int | None:

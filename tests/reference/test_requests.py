@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcpsight.requests import ENDS, STARTS, RequestPairing
+from tcpsight.requests import ENDS, MOMENTS, ORDERS, STARTS, RequestPairing
 from tcpsight.tables import FLAG_FIN, FLAG_RST, INT64_MIN, Table
 from tests.reference.requests import Twin
 from tests.support.conversation import Event, boundary, tables
@@ -131,10 +131,12 @@ def long_talk(chance: random.Random) -> list[Event]:
     return moves
 
 
-def check(events: list[Event], start: str = "request_last", end: str = "response_first") -> None:
-    twin = Twin(start, end)
+def check(events: list[Event], start: str = "request_last", end: str = "response_first", **how: str) -> None:
+    twin = Twin(start, end, **how)
     twin.take(events)
-    paired = RequestPairing(start, end).feed(*tables(events))
+    pairing = RequestPairing(start, end, **how)
+    paired = pairing.feed(*tables(events))
+    assert pairing.opened == twin.opened
     assert plain(paired.requests, twin.requests) == twin.requests
     assert plain(paired.unanswered, twin.unanswered) == twin.unanswered
     assert plain(paired.counts, twin.counts) == twin.counts
@@ -147,6 +149,17 @@ def check(events: list[Event], start: str = "request_last", end: str = "response
 @given(data=st.data())
 def test_kernel_equals_twin(start: str, end: str, move: st.SearchStrategy[Event], data: st.DataObject):
     check(connect(data.draw(st.lists(st.one_of([move] * 9 + [ENDING]), max_size=60))), start, end)
+
+
+@pytest.mark.parametrize("by", ORDERS)
+@pytest.mark.parametrize("given_at", MOMENTS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_kernel_equals_twin_whatever_tells_the_order_and_whenever_rows_come(
+    by: str, given_at: str, data: st.DataObject
+):
+    moves = st.lists(st.one_of([segments()] * 4 + [turn_taking()] * 5 + [ENDING]), max_size=60)
+    check(connect(data.draw(moves)), by=by, given_at=given_at)
 
 
 @settings(max_examples=60, deadline=None)

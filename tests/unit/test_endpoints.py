@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcpsight.connections import Server
-from tcpsight.endpoints import parse_server
+from tcpsight.endpoints import parse_port, parse_server
 from tcpsight.errors import UsageError
 
 FOUR = bytes(10) + b"\xff\xff\x0a\x00\x00\x01"
@@ -39,3 +39,14 @@ def test_everything_else_is_refused_by_name(text):
     with pytest.raises(UsageError) as error:
         parse_server(text)
     assert repr(text) in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "port"), [("80", 80), ("http", 80), ("mysql", 3306), ("65535", 65535)])
+def test_a_port_is_a_number_or_the_name_of_a_service(text: str, port: int):
+    assert parse_port(text) == port
+
+
+@pytest.mark.parametrize("text", ["", "0", "65536", "-1", "no such service", "８０"])
+def test_what_is_no_port_is_refused(text: str):
+    with pytest.raises(UsageError, match="is no port"):
+        parse_port(text)

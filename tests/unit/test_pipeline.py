@@ -165,3 +165,12 @@ def test_sack_blocks_are_offsets_of_the_other_stream():
     *_, segments = run([*frames, Frame(frames[-1].time_ns + MS, ack)], Options(with_segments=True))
     assert segments.sack[-1] == b"40-60 80-100"
     assert segments.sack[0] == b""
+
+
+def test_segments_of_other_ports_never_reach_the_rooms():
+    _, everything, *_ = run(capture(TALKS))
+    pipeline, requests, _, connections, _ = run(capture(TALKS), Options(ports=(80,)))
+    assert everything.server_port.tolist().count(80) == len(requests) == 1
+    assert connections.server_port.tolist() == [80]
+    assert requests.request_number.tolist() == [0]
+    assert (pipeline.opened, pipeline.segments) == (2, len(TALKS[1].frames()))

@@ -194,7 +194,7 @@ def parse_endpoint(text: bytes) -> Endpoint | None:
     if port.isdigit():
         number = int(port)
         return Endpoint(address, number) if number <= 0xFFFF else None
-    return Endpoint(address, _port_of_name(port))
+    return Endpoint(address, port_of_name(port))
 
 
 def _address(text: bytes) -> bytes | None:
@@ -204,7 +204,8 @@ def _address(text: bytes) -> bytes | None:
         return None
 
 
-def _port_of_name(name: bytes) -> int:
+def port_of_name(name: bytes) -> int:
+    """Give the number of a port that is printed as the name of its service; `UNKNOWN_PORT` if nobody knows it."""
     known = SERVICE_PORTS.get(name)
     if known is not None:
         return known

@@ -3,7 +3,7 @@
 Consecutive lines mostly share their second, so the last second is remembered. Local times that
 occur twice (clocks set back) are taken as the first of the two, unless that would go back in time by
 more than a minute; local times that never occurred (clocks set forward) are taken as they would have
-been without the change. A time zone that the machine does not know is a `UsageError`.
+been without the change. A time zone that the machine does not know is a `UsageError`; ``local`` is the machine's own.
 """
 
 from __future__ import annotations
@@ -24,8 +24,27 @@ DISORDER_NS = 60 * NS_PER_SECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class LocalTimeZone(tzinfo):
+    """The machine's own time zone, whatever names it: the variable TZ or a file."""
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        """Give how far local time is ahead of UTC at a local time."""
+        return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, dt: datetime | None) -> timedelta | None:
+        """Give nothing: which part of it is daylight saving is not asked."""
+        return None
+
+    def tzname(self, dt: datetime | None) -> str | None:
+        """Give the name that stands for it."""
+        return LOCAL
+
+
+LOCAL = "local"
+
+
 def time_zone(name: str) -> tzinfo:
-    """Give the time zone of an IANA name.
+    """Give the time zone of an IANA name, or the machine's own for ``local``.
 
     Raises
     ------
@@ -34,6 +53,8 @@ def time_zone(name: str) -> tzinfo:
     """
     if name.upper() in {"UTC", "Z"}:
         return UTC
+    if name == LOCAL:
+        return LocalTimeZone()
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

@@ -7,6 +7,8 @@ from importlib import import_module
 import click
 
 TOOLS: dict[str, tuple[str, str]] = {
+    "mk-tcp-model": ("mk_tcp_model", "Requests to a server, and their sums per interval."),
+    "pt-tcp-model": ("mk_tcp_model", "The same under its later name."),
     "yconalyzer": ("yconalyzer", "How long connections to a port last, and how much each side sends."),
 }
 """What a tool is called: the module of `tcpsight.compat` that is it, and what it tells."""

@@ -1,5 +1,5 @@
 """Takes Segments, gives Requests."""
 
-from tcpsight.requests.pairing import ENDS, STARTS, Paired, RequestPairing
+from tcpsight.requests.pairing import ENDS, MOMENTS, ORDERS, STARTS, Paired, RequestPairing
 
-__all__ = ["ENDS", "STARTS", "Paired", "RequestPairing"]
+__all__ = ["ENDS", "MOMENTS", "ORDERS", "STARTS", "Paired", "RequestPairing"]

@@ -8,12 +8,11 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from tcpsight.requests._turns cimport (
+    GIVE_AT_ANSWER,
     Made,
     Slot,
-    Turn,
-    gather_current,
+    give_current,
     give_previous,
-    give_request,
     give_unanswered,
     larger,
     smaller,
@@ -121,14 +120,12 @@ cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
 cdef void end_slot(Made *made, Slot *slot, const Boundary *boundary) noexcept nogil:
     """Give what is left of a connection, then its counts."""
     cdef RequestCount *count = made.counts + made.count_rows
-    cdef Turn turn
     cdef bint is_waiting = slot.turns > 0 and not slot.is_answered
     made.count_rows += 1
     if slot.has_previous:
         give_previous(made, slot)
-    if slot.turns > 0 and slot.is_answered:
-        gather_current(slot, &turn)
-        give_request(made, slot, &turn, slot.turns - 1, slot.is_overlapped)
+    if slot.turns > 0 and slot.is_answered and not made.measure & GIVE_AT_ANSWER:
+        give_current(made, slot)
     count.connection_id = slot.connection_id
     count.requests = slot.turns - is_waiting
     count.unsolicited_bytes = slot.unsolicited_bytes
@@ -253,8 +250,9 @@ def pair(
     uint8_t[::1] slots not None,
     tuple outputs not None,
     int measure,
+    int64_t opened,
 ):
-    """Take a batch; give how many rows were written to each output.
+    """Take a batch; give how many rows were written to each output, and how many turns have been opened so far.
 
     Parameters
     ----------
@@ -264,12 +262,16 @@ def pair(
         Requests (at least one row per segment and two per boundary), Unanswered and RequestCounts (one per
         boundary); overwritten.
     measure : int
-        1 if response time starts at the first segment of the request; + 2 if it ends at the last of the response.
+        1 if response time starts at the first segment of the request; + 2 if it ends at the last of the response;
+        + 4 if rows are given when the answer begins.
+    opened : int
+        How many turns were opened by the batches before.
     """
     cdef Batch batch
     cdef int wrong
     memset(&batch, 0, sizeof(Batch))
     batch.made.measure = measure
+    batch.made.opened = opened
     batch.segment_count = rows_of(segments, sizeof(Segment))
     batch.segments = <const Segment *>start_of(segments)
     batch.boundary_count = rows_of(boundaries, sizeof(Boundary))
@@ -283,7 +285,7 @@ def pair(
         raise ValueError("boundaries are not in the order of their positions, or lie outside the batch")
     if wrong == BAD_SLOT:
         raise ValueError("a segment or an end has a slot that is not open, or a slot was opened twice")
-    return batch.made.request_rows, batch.made.unanswered_rows, batch.made.count_rows
+    return batch.made.request_rows, batch.made.unanswered_rows, batch.made.count_rows, batch.made.opened
 
 
 def still_open(const uint8_t[::1] slots not None, uint8_t[::1] boundaries not None):

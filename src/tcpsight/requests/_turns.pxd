@@ -10,9 +10,11 @@ from libc.string cimport memcpy
 from tcpsight.tables cimport DIRECTION_CLIENT, DIRECTION_SERVER, Request, RequestCount, Segment, UnansweredRequest
 
 cdef enum:
-    # Bits of `measure`: which end of the request, and of the response, the response time runs between.
+    # Bits of `measure`: which end of the request, and of the response, the response time runs between; when rows come.
     START_AT_FIRST = 1
     END_AT_LAST = 2
+    # Rows are given as soon as the answer begins, with what is known then, not when they are final.
+    GIVE_AT_ANSWER = 4
 
 # Arrays of two are indexed by direction: what the client sent, what the server sent.
 
@@ -52,7 +54,10 @@ cdef struct Slot:
     Turn previous
     uint8_t client_address[16]
     uint8_t server_address[16]
-    uint8_t more_padding[32]
+    # How many turns had been opened before the current one, and before the previous one.
+    int64_t number
+    int64_t previous_number
+    uint8_t more_padding[16]
 
 cdef struct Made:
     Request *requests
@@ -61,6 +66,7 @@ cdef struct Made:
     int64_t request_rows
     int64_t unanswered_rows
     int64_t count_rows
+    int64_t opened  # turns, by all connections, since the beginning
     int measure
 
 cdef inline int64_t larger(int64_t a, int64_t b) noexcept nogil:
@@ -78,6 +84,7 @@ cdef inline void write_row(Request *row, const Slot *slot, const Turn *turn, int
     """Write the columns that answered and unanswered requests share, as if there were no answer."""
     row.connection_id = slot.connection_id
     row.request_index = index
+    row.request_number = slot.number if index == slot.turns - 1 else slot.previous_number
     memcpy(row.client_address, slot.client_address, 16)
     memcpy(row.server_address, slot.server_address, 16)
     row.client_port = slot.client_port
@@ -134,7 +141,8 @@ cdef inline void give_unanswered(Made *made, const Slot *slot, int64_t end_ns) n
 
 cdef inline void give_previous(Made *made, Slot *slot) noexcept nogil:
     """Give the turn before the current one, whose row can't change any more."""
-    give_request(made, slot, &slot.previous, slot.turns - 2, slot.previous_is_overlapped)
+    if not made.measure & GIVE_AT_ANSWER:
+        give_request(made, slot, &slot.previous, slot.turns - 2, slot.previous_is_overlapped)
     slot.has_previous = False
 
 
@@ -153,6 +161,13 @@ cdef inline void settle_previous(Made *made, Slot *slot) noexcept nogil:
         if lacks_bytes(before.begin[side], slot.begin[side], before.new_bytes[side]):
             return
     give_previous(made, slot)
+
+
+cdef inline void give_current(Made *made, const Slot *slot) noexcept nogil:
+    """Give the current turn, which is answered, with what is known of it."""
+    cdef Turn turn
+    gather_current(slot, &turn)
+    give_request(made, slot, &turn, slot.turns - 1, slot.is_overlapped)
 
 
 # ------------------------------------------------------------------------------------ bytes of either side
@@ -197,8 +212,11 @@ cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64
     if slot.turns:
         gather_current(slot, &slot.previous)
         slot.previous_is_overlapped = slot.is_overlapped
+        slot.previous_number = slot.number
         slot.has_previous = True
     slot.turns += 1
+    slot.number = made.opened
+    made.opened += 1
     if slot.has_previous and (first == INT64_MIN or segment.acked_offset == INT64_MIN):
         # Without sequence and acknowledgment numbers nothing that follows can be told to belong to it.
         give_previous(made, slot)
@@ -261,6 +279,8 @@ cdef inline void answer_turn(Made *made, Slot *slot, const Segment *segment, int
     if slot.turns == 1:
         slot.greeting_end = slot.begin[DIRECTION_SERVER]
     settle_previous(made, slot)
+    if made.measure & GIVE_AT_ANSWER:
+        give_current(made, slot)
 
 
 # ------------------------------------------------------------------------------------------ new bytes

@@ -24,7 +24,11 @@ Each connection holds the current turn and at most one before it, because bytes 
    QUIT of many protocols).
 
 Without sequence numbers (tcpdump text that shows lengths only) order of capture is all there is: rules 2 to 4 do not
-apply, and a row is final as soon as the next request begins.
+apply, and a row is final as soon as the next request begins. The older tools read every capture so, and whoever must
+give their answer can ask for it: `by` = "capture" forgets the numbers, and bytes that were sent again count again.
+
+Rows come when they are final, or, for those who count while traffic goes on, when the answer begins (`given_at` =
+"answer"): the response is then as long as its first segment, and nothing is given at the end.
 
 What it cannot see
 ------------------
@@ -44,7 +48,16 @@ import numpy as np
 
 from tcpsight.errors import UsageError
 from tcpsight.requests import _kernel
-from tcpsight.tables import Boundaries, RequestCounts, Requests, Segments, Unanswered, UnseenCounter
+from tcpsight.tables import (
+    INT64_MIN,
+    KINDS,
+    Boundaries,
+    RequestCounts,
+    Requests,
+    Segments,
+    Unanswered,
+    UnseenCounter,
+)
 
 if TYPE_CHECKING:
     Block = np.ndarray[Any, np.dtype[np.uint8]]
@@ -54,6 +67,12 @@ STARTS = ("request_first", "request_last")
 
 ENDS = ("response_first", "response_last")
 """Where response time may end."""
+
+ORDERS = ("stream", "capture")
+"""What tells which turn bytes belong to: their place in the stream, or the order in which they were captured alone."""
+
+MOMENTS = ("final", "answer")
+"""When the row of an answered request is given."""
 
 ALIGNMENT_BYTES = 128
 """State is aligned to this: two cache lines, which processors fetch as a pair."""
@@ -81,25 +100,42 @@ class RequestPairing:
         One of `STARTS`: where response time starts, which is the request's arrival.
     end : str
         One of `ENDS`: where response time ends, which is the request's completion.
+    by : str
+        One of `ORDERS`: whether sequence numbers count.
+    given_at : str
+        One of `MOMENTS`: when rows of answered requests come.
 
     Attributes
     ----------
+    opened : int
+        How many requests, answered or not, have begun so far.
     unseen : UnseenCounter
         Empty: whatever reaches this room has been counted before it.
 
     Raises
     ------
     UsageError
-        If `start` or `end` is none of these.
+        If a parameter is none of its words.
     """
 
-    def __init__(self, start: str = "request_last", end: str = "response_first") -> None:
+    def __init__(
+        self,
+        start: str = "request_last",
+        end: str = "response_first",
+        *,
+        by: str = "stream",
+        given_at: str = "final",
+    ) -> None:
         if start not in STARTS:
             raise UsageError(f"response time can start at {' or '.join(STARTS)}, not at {start}")
         if end not in ENDS:
             raise UsageError(f"response time can end at {' or '.join(ENDS)}, not at {end}")
+        if by not in ORDERS or given_at not in MOMENTS:
+            raise UsageError(f"requests are paired by {' or '.join(ORDERS)} and given at {' or '.join(MOMENTS)}")
+        self.opened = 0
         self.unseen = UnseenCounter()
-        self._measure = (start == "request_first") + 2 * (end == "response_last")
+        self._by = by
+        self._measure = (start == "request_first") + 2 * (end == "response_last") + 4 * (given_at == "answer")
         self._slots = _zeroed(0)
         self._requests = Requests.allocate(SMALLEST_ROOM)
         self._unanswered = Unanswered.allocate(SMALLEST_ROOM)
@@ -128,7 +164,10 @@ class RequestPairing:
         """
         self._make_room(len(segments), boundaries)
         outputs = (self._requests.packed(), self._unanswered.packed(), self._counts.packed())
-        made = _kernel.pair(segments.packed(), boundaries.packed(), self._slots, outputs, self._measure)
+        if self._by == "capture":
+            segments = in_capture_order(segments)
+        made = _kernel.pair(segments.packed(), boundaries.packed(), self._slots, outputs, self._measure, self.opened)
+        self.opened = made[3]
         paired = Paired(self._requests[: made[0]], self._unanswered[: made[1]], self._counts[: made[2]])
         for table in paired:
             table.until_ns = segments.until_ns
@@ -156,6 +195,22 @@ class RequestPairing:
         if len(boundaries) > len(self._counts):
             self._unanswered = Unanswered.allocate(_roomy(len(boundaries)))
             self._counts = RequestCounts.allocate(_roomy(len(boundaries)))
+
+
+def in_capture_order(segments: Segments) -> Segments:
+    """Forget sequence numbers: every byte of data is new, sent again or not; capture duplicates and probes stay out.
+
+    Returns
+    -------
+    Segments, shape (n,)
+        A copy.
+    """
+    forgetful = segments.copy()
+    is_resent = segments.kind == KINDS.index("retransmission")
+    forgetful.new_bytes[:] = np.where((segments.new_bytes > 0) | is_resent, segments.payload_bytes, 0)
+    forgetful.new_at[:] = 0
+    forgetful.offset[:] = forgetful.acked_offset[:] = INT64_MIN
+    return forgetful
 
 
 def _roomy(n: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
@@ -202,6 +203,18 @@ def test_an_hour_that_occurs_twice_does_not_go_back_in_time():
     ]
     times = read_lines(*lines, zone="Europe/Berlin").frames.time_ns.tolist()
     assert [(b - a) // 10**8 for a, b in itertools.pairwise(times)] == [2, 17999, 18000]
+
+
+def test_local_times_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch):
+    for zone in ("America/New_York", "XYZ+5"):  # by a table of zones, and by a rule of its own
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        try:
+            local = only(read_lines(f"2024-01-01 07:00:00.000000 IP {PAIR}: tcp 1", zone="local"))["time_ns"]
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+        assert local == only(read_lines(f"2024-01-01 12:00:00.000000 IP {PAIR}: tcp 1"))["time_ns"]
 
 
 def test_an_unknown_zone_is_a_usage_error():
