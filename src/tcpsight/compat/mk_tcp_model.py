@@ -220,11 +220,11 @@ def print_requests(
 ) -> tuple[int, int]:
     """Print the requests of one file; give the exit status, and how many requests began in it."""
     from tcpsight.analysis import Analysis
-    from tcpsight.connections import Server
+    from tcpsight.endpoints import parse_server
     from tcpsight.errors import CaptureError
     from tcpsight.pipeline import Options, Selection
 
-    selection = Selection((Server(None, port, 0),))
+    selection = Selection((parse_server(f":{port}"),))
     options = Options(selection, ports=(port,), by="capture")
     try:
         with Analysis([path], options, input_timezone="local").run() as run:
