@@ -77,6 +77,8 @@ REASONS = (
     "segment_outside_window",
     "hole_overflow",
     "acknowledgment_outside_window",
+    "unrepresentable_time",
+    "untimed_frame",
 )
 """Why something in the capture did not become a number; see `Unseen.reason`."""
 
@@ -101,6 +103,8 @@ REASON_TEXTS = {
     "segment_outside_window": "segments whose numbers cannot belong to their stream, and SYNs that came to nothing; ignored",
     "hole_overflow": "holes beyond the 16 that are kept per direction; counts of that connection are approximate",
     "acknowledgment_outside_window": "acknowledgments of bytes that cannot have been sent; not believed",
+    "unrepresentable_time": "frames stamped before the year 1823 or after 2116; moved to that limit",
+    "untimed_frame": "frames without a time of their own; given that of the frame before them",
 }
 """What each reason means, for people."""
 

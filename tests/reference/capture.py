@@ -60,7 +60,10 @@ class Described(NamedTuple):
 
 
 class PcapngTwin:
-    """Reads a pcapng file; `drops` adds up what packet blocks say was lost, per interface."""
+    """Reads a pcapng file; `drops` adds up what packet blocks say was lost, per interface.
+
+    `clamped` and `untimed` are the numbers of frames with a time beyond the limits, and without one.
+    """
 
     def __init__(self, content: bytes, frames: list[FrameRead]) -> None:
         self.content = content
@@ -69,6 +72,8 @@ class PcapngTwin:
         self.section: list[int] = []
         self.endian = "<"
         self.drops: dict[int, int] = {}
+        self.clamped: list[int] = []
+        self.untimed: list[int] = []
 
     def read(self) -> None:
         position = 0
@@ -134,6 +139,7 @@ class PcapngTwin:
             time_ns = self.frames[-1].time_ns if self.frames else 0
             frame = FrameRead(time_ns, wire, self.section[0], known.link_type, body[4 : 4 + captured])
             self.frames.append(frame)
+            self.untimed.append(len(self.frames))
             return
         if len(body) < 20:
             raise Broken
@@ -144,10 +150,12 @@ class PcapngTwin:
             raise Broken
         index = self.section[number]
         known = self.interfaces[index]
-        exact = Fraction((high << 32) + low, known.ticks_per_second) * 10**9
-        time_ns = clamp(
-            min(floor(exact), LIMIT_NS) + max(1 - LIMIT_NS, min(known.offset_seconds * 10**9, LIMIT_NS - 1))
-        )
+        exact = floor(Fraction((high << 32) + low, known.ticks_per_second) * 10**9)
+        offset = max(1 - LIMIT_NS, min(known.offset_seconds * 10**9, LIMIT_NS - 1))
+        # A time that is beyond the limit before the offset is added stays there.
+        time_ns = LIMIT_NS if exact >= LIMIT_NS else clamp(exact + offset)
+        if abs(time_ns) == LIMIT_NS:
+            self.clamped.append(len(self.frames) + 1)
         self.frames.append(FrameRead(time_ns, wire, index, known.link_type, body[20 : 20 + captured]))
         self.drop(kind, body, captured, index)
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpsight.errors import CaptureError
+from tcpsight.tables import REASONS
 from tests.reference.capture import Broken, FrameRead, PcapngTwin, merge, read_pcap
 from tests.support.capture import Outcome, read_capture
 from tests.support.pcap import (
@@ -125,6 +126,10 @@ def test_pcapng_walk_equals_its_twin(content, buffer_bytes, batch_frames):
     if outcome.capture is not None:
         found = outcome.capture.interfaces
         assert [(i.link_type, i.snaplen, i.ticks_per_second) for i in found] == [i[:3] for i in twin.interfaces]
+        counts = outcome.capture.unseen.counts
+        for reason, numbers in (("unrepresentable_time", twin.clamped), ("untimed_frame", twin.untimed)):
+            expected = [len(numbers), 0, numbers[0] if numbers else 0]
+            assert counts[REASONS.index(reason)].tolist() == expected
         assert {n: i.kernel_drops for n, i in enumerate(found) if i.kernel_drops} == {
             n: lost for n, lost in twin.drops.items() if lost
         }

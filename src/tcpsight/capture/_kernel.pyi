@@ -47,7 +47,15 @@ class PcapngWalk:
     is_swapped: bool
     first_interface: int
     interfaces: int
+    clamped: int
+    first_clamped: int
+    untimed: int
+    first_untimed: int
     def __init__(self, *, limit: int, file: int) -> None: ...
     def walk(
         self, data: bytes | bytearray, start: int, end: int, rows: NDArray[uint8], interfaces: NDArray[int64]
     ) -> int: ...
+
+def last_options(
+    data: bytes | bytearray, start: int, end: int, is_swapped: bool, found: NDArray[int64]
+) -> None: ...

@@ -221,6 +221,7 @@ cdef int64_t shifted_ns(uint64_t ticks, uint64_t bits) noexcept nogil:
 
 
 cdef inline int64_t time_of(uint64_t ticks, const int64_t *interface) noexcept nogil:
+    """Give the time of a frame; ±TIME_LIMIT stands for every time beyond it."""
     cdef uint64_t factor = <uint64_t>interface[_FACTOR]
     cdef int64_t ns
     if interface[_CLOCK] == _MULTIPLY:
@@ -229,6 +230,8 @@ cdef inline int64_t time_of(uint64_t ticks, const int64_t *interface) noexcept n
         ns = clamped(ticks // factor)
     else:
         ns = shifted_ns(ticks, factor)
+    if ns == TIME_LIMIT:
+        return ns  # an offset must not bring it back
     ns += interface[_OFFSET_NS]
     return min(max(ns, -TIME_LIMIT), TIME_LIMIT)
 
@@ -262,6 +265,8 @@ cdef class PcapngWalk:
     cdef public bint is_swapped
     cdef public int64_t first_interface
     cdef public int64_t interfaces
+    # Frames whose time is beyond the limits, and frames without a time of their own; the first of each, or 0.
+    cdef readonly int64_t clamped, first_clamped, untimed, first_untimed
     cdef uint32_t limit
     cdef uint16_t file
     cdef int64_t last_ns
@@ -354,6 +359,9 @@ cdef class PcapngWalk:
             captured = min(wire, length - 16)
             if known[_SNAPLEN] and captured > known[_SNAPLEN]:
                 captured = <uint32_t>known[_SNAPLEN]
+            self.untimed = self.untimed + 1
+            if self.first_untimed == 0:
+                self.first_untimed = self.frames + 1
         else:
             captured = load32(at + 20, is_swapped)
             wire = load32(at + 24, is_swapped)
@@ -362,6 +370,10 @@ cdef class PcapngWalk:
             self.last_ns = time_of(
                 (<uint64_t>load32(at + 12, is_swapped) << 32) | load32(at + 16, is_swapped), known
             )
+            if self.last_ns >= TIME_LIMIT or self.last_ns <= -TIME_LIMIT:
+                self.clamped = self.clamped + 1
+                if self.first_clamped == 0:
+                    self.first_clamped = self.frames + 1
             if kind == BLOCK_OBSOLETE_PACKET:
                 if load16(at + 10, is_swapped) != 0xFFFF:
                     known[_DROPS] = known[_DROPS] + load16(at + 10, is_swapped)
@@ -380,3 +392,36 @@ cdef class PcapngWalk:
         row.link_type = <uint16_t>known[_LINK_TYPE]
         row.file = self.file
         return _FULL
+
+
+def last_options(const uint8_t[::1] data, int64_t start, int64_t end, bint is_swapped, int64_t[:, ::1] found):
+    """Find the options of a block; the last of each code counts, and what does not fit ends the search.
+
+    Parameters
+    ----------
+    data : bytes
+        The buffer that holds the block.
+    start, end : int
+        Where its options lie.
+    is_swapped : bool
+        Whether the section has the other byte order than this machine.
+    found : ndarray of int64, shape (codes, 2)
+        Filled with place and length of the value of each code; −1 where there is none.
+    """
+    cdef Py_ssize_t codes = found.shape[0]
+    cdef uint16_t code, length
+    if start < 0 or end < start or end > data.shape[0] or data.shape[0] == 0:
+        raise ValueError("the options lie outside the buffer")
+    if found.shape[1] != 2:
+        raise ValueError("place and length of an option are two numbers")
+    found[:, :] = -1
+    with nogil:
+        while end - start >= 4:
+            code, length = load16(&data[start], is_swapped), load16(&data[start + 2], is_swapped)
+            start = start + 4
+            if code == 0 or end - start < length:
+                break
+            if code < codes:
+                found[code, 0] = start
+                found[code, 1] = length
+            start = start + ((length + 3) & ~3)

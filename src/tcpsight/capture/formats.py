@@ -49,7 +49,15 @@ def _text() -> type[Reader]:
 PCAP = Format(
     "pcap",
     tuple(
-        magic[::step] for magic in (b"\xa1\xb2\xc3\xd4", b"\xa1\xb2\x3c\x4d", b"\xa1\xb2\xcd\x34") for step in (1, -1)
+        magic[::step]
+        for magic in (
+            b"\xa1\xb2\xc3\xd4",
+            b"\xa1\xb2\x3c\x4d",
+            b"\xa1\xb2\xcd\x34",
+            b"\x1c\x00\x01\xac",
+            b"\x1c\x00\x01\xab",
+        )
+        for step in (1, -1)
     ),
     _pcap,
 )

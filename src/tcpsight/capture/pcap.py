@@ -1,33 +1,25 @@
-"""Reads classic pcap files: a header, then records of 16 bytes and the frame."""
+"""Reads classic pcap files: a header, then records of 16 bytes (some dialects: more) and the frame."""
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import Any
 
 import numpy as np
 
 from tcpsight.capture import _kernel
+from tcpsight.capture.pcap_variants import HEADER_BYTES, USUAL_LIMIT, dialect_of
 from tcpsight.capture.reader import FRAME_LIMIT, ByteSource, CaptureFile, CaptureInterface, ReadOptions
 from tcpsight.capture.window import Window
 from tcpsight.errors import CaptureError
 from tcpsight.tables import Frames
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-HEADER_BYTES = 24
-
-# (nanoseconds per tick, bytes of a record header). Kuznetzov's patched libpcap wrote interface, protocol and
-# packet type behind the lengths.
-MAGICS: Mapping[int, tuple[int, int]] = {0xA1B2C3D4: (1000, 16), 0xA1B23C4D: (1, 16), 0xA1B2CD34: (1000, 24)}
-
-# libpcap's MAXIMUM_SNAPLEN: writers that state a smaller snaplen have been seen to exceed it up to here.
-USUAL_LIMIT = 262_144
+VIEW_BYTES = 64 * 1024
+"""How much of what has arrived is looked at to tell the dialect."""
 
 
 class PcapReader:
-    """Read a classic pcap file, of either byte order, in micro- or nanoseconds.
+    """Read a classic pcap file, of either byte order, in micro- or nanoseconds, in any dialect.
 
     See `tcpsight.capture.reader.Reader`.
     """
@@ -58,28 +50,28 @@ class PcapReader:
 
     def _start(self) -> _kernel.PcapWalk:
         window = self._window
-        if not window.fill(HEADER_BYTES):
-            reason = f"the file ends inside the pcap file header ({window.size} of {HEADER_BYTES} bytes)"
-            raise CaptureError(self._path, window.size, f"{reason}; it holds no frames")
-        header = window.data[:HEADER_BYTES]
-        endian = "<" if struct.unpack("<I", header[:4])[0] in MAGICS else ">"
-        magic, _, minor, _, _, snaplen, network = struct.unpack(endian + "IHHiIII", header)
-        tick_ns, header_bytes = MAGICS[magic]
-        # The upper half tells about frame check sequences (draft-ietf-opsawg-pcap).
-        link_type = network & 0xFFFF
-        self._file.interfaces.append(CaptureInterface(self._file.index, "", link_type, 10**9 // tick_ns, snaplen))
-        window.start = HEADER_BYTES
+        self._fill_header(HEADER_BYTES)
+        dialect = dialect_of(bytes(window.data[: min(window.end, VIEW_BYTES)]))
+        self._fill_header(dialect.file_header_bytes)
+        found = CaptureInterface(self._file.index, "", dialect.link_type, 10**9 // dialect.tick_ns, dialect.snaplen)
+        self._file.interfaces.append(found)
+        window.start = dialect.file_header_bytes
         self._walk = _kernel.PcapWalk(
-            is_swapped=struct.unpack("=I", header[:4])[0] != magic,
-            header_bytes=header_bytes,
-            # Up to version 2.2 the length on the wire came first; in 2.3 it depends on the writer.
-            length_order=1 if minor < 3 else 2 if minor == 3 else 0,
-            tick_ns=tick_ns,
-            limit=min(max(snaplen, USUAL_LIMIT), FRAME_LIMIT),
-            link_type=link_type,
+            is_swapped=(dialect.endian == "<") != (sys.byteorder == "little"),
+            header_bytes=dialect.record_header_bytes,
+            length_order=dialect.length_order,
+            tick_ns=dialect.tick_ns,
+            limit=min(max(dialect.snaplen, USUAL_LIMIT), FRAME_LIMIT),
+            link_type=dialect.link_type,
             file=self._file.index,
         )
         return self._walk
+
+    def _fill_header(self, need: int) -> None:
+        window = self._window
+        if not window.fill(need):
+            reason = f"the file ends inside the pcap file header ({window.size} of {need} bytes)"
+            raise CaptureError(self._path, window.size, f"{reason}; it holds no frames")
 
     def _damage(self, walk: _kernel.PcapWalk) -> CaptureError:
         reason = f"frame {walk.frames + 1} claims an absurd length; the file is damaged here and cannot be read on"

@@ -1,13 +1,14 @@
 """Reads pcapng files: blocks that describe sections, interfaces and frames (draft-ietf-opsawg-pcapng).
 
 The kernel walks packet blocks; here is what changes how they are read: a new section, which may have
-another byte order and starts a new list of interfaces, a new interface, and the drop counters.
+another byte order and starts a new list of interfaces, a new interface, and the drop counters. Names,
+secrets, journal entries, custom and unknown blocks are passed over: none changes what a frame is.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +25,6 @@ from tcpsight.capture.window import Window
 from tcpsight.errors import CaptureError
 from tcpsight.tables import Frames
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 SECTION_BYTES = 28
 BLOCK_LIMIT = FRAME_LIMIT + 65_536
@@ -35,12 +33,20 @@ BLOCK_LIMIT = FRAME_LIMIT + 65_536
 INTERFACE_LIMIT = 65_536
 """Interfaces of one file; more is damage or malice, and would fill the memory."""
 
+COUNT_LIMIT = 2**40
+"""A counter that says more is damage; so limited, the counters of all interfaces can be added up."""
+
 MICROSECONDS = 6
 """The if_tsresol of an interface that states none."""
 
 SECTION, INTERFACE, STATISTICS = 0x0A0D0D0A, 1, 5
-OPTION_END, OPTION_NAME, OPTION_RESOLUTION, OPTION_OFFSET = 0, 2, 9, 14
+OPTION_NAME, OPTION_RESOLUTION, OPTION_OFFSET = 2, 9, 14
 OPTION_INTERFACE_DROPS, OPTION_KERNEL_DROPS = 5, 7
+OPTION_CODES = 16
+"""Options with a higher code are not needed."""
+
+NAME_LIMIT = 256
+"""Bytes of an interface's name that are kept."""
 
 
 class PcapngReader:
@@ -48,7 +54,8 @@ class PcapngReader:
 
     See `tcpsight.capture.reader.Reader`. Drop counters of statistics blocks count from the start of the
     capture, so the last one of an interface holds; where there is none, the counts that packet blocks
-    carry are added up.
+    carry are added up. A simple packet block has no time: its frame gets that of the frame before it, and is
+    counted.
     """
 
     def __init__(self, source: ByteSource, file: CaptureFile, options: ReadOptions) -> None:
@@ -59,7 +66,9 @@ class PcapngReader:
         self._bytes: np.ndarray[Any, Any] = self._table.rows.view(np.uint8)
         self._walk = _kernel.PcapngWalk(limit=BLOCK_LIMIT, file=file.index)
         self._known = np.zeros((4, _kernel.INTERFACE_COLUMNS), np.int64)
+        self._found = np.zeros((OPTION_CODES, 2), np.int64)
         self._endian = "<"
+        self._has_counted = False
 
     def read(self) -> Frames | None:
         """Give the next batch; None at the end."""
@@ -74,7 +83,7 @@ class PcapngReader:
             elif walk.status != _kernel.MORE:
                 raise self._damage(walk)
             elif not window.fill(walk.need):
-                self._count_drops()
+                self._count()
                 if window.size == 0:
                     return None
                 raise self._cut(walk)
@@ -87,11 +96,10 @@ class PcapngReader:
             self._section()
             return
         kind, length = struct.unpack_from(self._endian + "II", window.data, window.start)
-        body = bytes(window.data[window.start + 8 : window.start + length - 4])
         if kind == INTERFACE:
-            self._interface(body)
+            self._interface(length)
         else:
-            self._statistics(body)
+            self._statistics(length)
         window.start += length
 
     def _section(self) -> None:
@@ -118,19 +126,18 @@ class PcapngReader:
         walk.first_interface, walk.interfaces = len(self._file.interfaces), 0
         window.start += length
 
-    def _interface(self, body: bytes) -> None:
+    def _interface(self, block_bytes: int) -> None:
         interfaces = self._file.interfaces
         index = len(interfaces)
         if index == INTERFACE_LIMIT:
             raise self._error(f"the file describes more than {INTERFACE_LIMIT} interfaces; is it damaged?")
-        if len(body) < 8:
+        if block_bytes < 20:
             raise self._error("an interface description is too short; the file is damaged here")
-        link_type, _, snaplen = struct.unpack_from(self._endian + "HHI", body)
+        link_type, _, snaplen = struct.unpack_from(self._endian + "HHI", self._window.data, self._window.start + 8)
         found = CaptureInterface(self._file.index, link_type=link_type, snaplen=snaplen)
-        options = dict(self._options(body[8:]))
-        found.name = options.get(OPTION_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
-        resolution = options.get(OPTION_RESOLUTION, b"")
-        offset = options.get(OPTION_OFFSET, b"")
+        self._find_options(16, block_bytes)
+        found.name = self._option(OPTION_NAME)[:NAME_LIMIT].rstrip(b"\0").decode("utf-8", "replace")
+        resolution, offset = self._option(OPTION_RESOLUTION), self._option(OPTION_OFFSET)
         clock, factor, found.ticks_per_second = clock_of(resolution[0] if len(resolution) == 1 else MICROSECONDS)
         seconds = struct.unpack(self._endian + "q", offset)[0] if len(offset) == 8 else 0
         offset_ns = min(max(seconds * 10**9, 1 - TIME_LIMIT_NS), TIME_LIMIT_NS - 1)
@@ -140,47 +147,54 @@ class PcapngReader:
         interfaces.append(found)
         self._walk.interfaces += 1
 
-    def _statistics(self, body: bytes) -> None:
-        if len(body) < 12:
+    def _statistics(self, block_bytes: int) -> None:
+        if block_bytes < 24:
             raise self._error("an interface statistics block is too short; the file is damaged here")
-        index = struct.unpack_from(self._endian + "I", body)[0]
+        index = struct.unpack_from(self._endian + "I", self._window.data, self._window.start + 8)[0]
         if index >= self._walk.interfaces:
             return  # statistics of nobody say nothing
         found = self._file.interfaces[self._walk.first_interface + index]
-        for code, value in self._options(body[12:]):
-            if len(value) != 8:
-                continue
-            count = min(struct.unpack(self._endian + "Q", value)[0], 2**53)
-            if code == OPTION_INTERFACE_DROPS:
-                self._file.unseen.add("interface_drop", count - (found.interface_drops or 0))
-                found.interface_drops = count
-            elif code == OPTION_KERNEL_DROPS:
-                self._file.unseen.add("kernel_drop", count - (found.kernel_drops or 0))
-                found.kernel_drops = count
+        self._find_options(20, block_bytes)
+        interface_drops, kernel_drops = self._counter(OPTION_INTERFACE_DROPS), self._counter(OPTION_KERNEL_DROPS)
+        if interface_drops is not None:
+            self._file.unseen.add("interface_drop", interface_drops - (found.interface_drops or 0))
+            found.interface_drops = interface_drops
+        if kernel_drops is not None:
+            self._file.unseen.add("kernel_drop", kernel_drops - (found.kernel_drops or 0))
+            found.kernel_drops = kernel_drops
 
-    def _count_drops(self) -> None:
-        """At the end, add up what packet blocks said of interfaces that have no statistics."""
-        drops = self._known[:, _kernel.DROPS]
+    def _count(self) -> None:
+        """At the end, add up what packet blocks said of interfaces without statistics, and what times were lacking."""
+        if self._has_counted:
+            return
+        self._has_counted = True
+        drops, walk, unseen = self._known[:, _kernel.DROPS], self._walk, self._file.unseen
         for index in np.flatnonzero(drops).tolist():
             found = self._file.interfaces[index]
             if found.interface_drops is None and found.kernel_drops is None:
                 found.kernel_drops = int(drops[index])
-                self._file.unseen.add("kernel_drop", found.kernel_drops)
-        drops[:] = 0
+                unseen.add("kernel_drop", found.kernel_drops)
+        unseen.add("unrepresentable_time", walk.clamped, 0, walk.first_clamped)
+        unseen.add("untimed_frame", walk.untimed, 0, walk.first_untimed)
 
-    def _options(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Give code and value of each option; what is cut off at the end is passed over."""
-        position = 0
-        while position + 4 <= len(data):
-            code, length = struct.unpack_from(self._endian + "HH", data, position)
-            position += 4
-            if code == OPTION_END or position + length > len(data):
-                return
-            yield code, data[position : position + length]
-            position += (length + 3) & ~3
+    def _find_options(self, skip: int, block_bytes: int) -> None:
+        """Find the options of the block at the window's start, which begin `skip` bytes behind it."""
+        start = self._window.start
+        is_swapped = self._walk.is_swapped
+        _kernel.last_options(self._window.data, start + skip, start + block_bytes - 4, is_swapped, self._found)
+
+    def _option(self, code: int) -> bytes:
+        """Give the value of an option that `_find_options` found; empty if there is none."""
+        start, length = self._found[code].tolist()
+        return bytes(self._window.data[start : start + length]) if start >= 0 else b""
+
+    def _counter(self, code: int) -> int | None:
+        """Give the value of a counter; None if there is none."""
+        value = self._option(code)
+        return min(struct.unpack(self._endian + "Q", value)[0], COUNT_LIMIT) if len(value) == 8 else None
 
     def _error(self, reason: str) -> CaptureError:
-        self._count_drops()
+        self._count()
         return CaptureError(self._path, self._window.offset, reason)
 
     def _damage(self, walk: _kernel.PcapngWalk) -> CaptureError:
