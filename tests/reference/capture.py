@@ -33,14 +33,14 @@ def read_pcap(content: bytes, frames: list[FrameRead]) -> None:
     endian = "<" if struct.unpack("<I", content[:4])[0] in magics else ">"
     if len(content) < 24:
         raise Broken
-    magic, _, minor, _, _, snaplen, network = struct.unpack(endian + "IHHiIII", content[:24])
+    magic, major, minor, _, _, snaplen, network = struct.unpack(endian + "IHHiIII", content[:24])
     tick_ns, header = magics[magic]
     position = 24
     while position < len(content):
         if position + header > len(content):
             raise Broken
         seconds, fraction, captured, wire = struct.unpack(endian + "IIII", content[position : position + 16])
-        if minor < 3 or (minor == 3 and captured > wire):
+        if (major == 2 and (minor < 3 or (minor == 3 and captured > wire))) or major == 543:
             captured, wire = wire, captured
         if captured > min(max(snaplen, 262144), 2**24):
             raise Broken

@@ -12,7 +12,7 @@ from tcpsight.capture.source import PeekableSource
 from tcpsight.errors import CaptureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from tcpsight.capture.reader import ByteSource, CaptureFile, Reader, ReadOptions
 
@@ -40,6 +40,24 @@ def _pcapng() -> type[Reader]:
     return PcapngReader
 
 
+def _snoop() -> type[Reader]:
+    from tcpsight.capture.snoop import SnoopReader
+
+    return SnoopReader
+
+
+def _netmon() -> type[Reader]:
+    from tcpsight.capture.netmon import NetmonReader
+
+    return NetmonReader
+
+
+def _erf() -> type[Reader]:
+    from tcpsight.capture.erf import ErfReader
+
+    return ErfReader
+
+
 def _text() -> type[Reader]:
     from tcpsight.capture.text import TextReader
 
@@ -62,23 +80,13 @@ PCAP = Format(
     _pcap,
 )
 PCAPNG = Format("pcapng", (b"\x0a\x0d\x0d\x0a",), _pcapng)
+SNOOP = Format("snoop", (b"snoop\0",), _snoop)
+NETMON = Format("Network Monitor", (b"RTSS", b"GMBU"), _netmon)
+# Told by more than their first bytes.
+ERF = Format("ERF", (), _erf)
 TEXT = Format("tcpdump text", (), _text)
 
-FORMATS = (PCAP, PCAPNG)
-
-OTHERS: Mapping[bytes, str] = {
-    b"snoop\0\0\0": "a snoop capture; convert it with 'editcap -F pcap'",
-    b"GMBU": "a Microsoft Network Monitor capture; convert it with 'editcap -F pcap'",
-    b"RTSS": "a Microsoft Network Monitor capture; convert it with 'editcap -F pcap'",
-    b"iptrace ": "an AIX iptrace capture; convert it with 'editcap -F pcap'",
-    b"PAR1": "a Parquet file, not a capture",
-    b"ARROW1": "an Arrow file, not a capture",
-    b"PK\x03\x04": "a zip archive; unpack it first",
-    b"\x02\x21\x4c\x18": "lz4 data in the legacy format, which is not read; pack it again with a newer lz4",
-    b"%PDF": "a PDF document, not a capture",
-    b"\x7fELF": "a program, not a capture",
-    b"SQLite format 3\0": "an SQLite database, not a capture",
-}
+FORMATS = (PCAP, PCAPNG, SNOOP, NETMON)
 
 
 def open_reader(source: ByteSource, file: CaptureFile, options: ReadOptions) -> Reader:
@@ -111,47 +119,31 @@ def _format_of(source: PeekableSource, compression: Compression | None) -> Forma
         if prefix.startswith(known.magics):
             return known
     # A pipe may bring text slowly: every line is looked at as it comes.
-    lines = -1
-    while True:
+    lines, is_whole = -1, False
+    while not is_whole:
         if prefix.count(b"\n") > lines:
             lines = prefix.count(b"\n")
             if _is_text_capture(prefix):
                 return TEXT
         more = source.peek(min(len(prefix) + 1, SNIFF_BYTES), SNIFF_BYTES)
-        if len(more) == len(prefix):
-            break
+        is_whole = len(more) == len(prefix)
         prefix = more
+        if _is_erf(prefix, is_whole=is_whole and len(prefix) < SNIFF_BYTES):
+            return ERF
     if source.failure is not None:
         raise source.failure
-    raise CaptureError(source.path, 0, _describe(prefix, compression))
+    from tcpsight.capture.foreign import describe
+
+    raise CaptureError(source.path, 0, describe(prefix, compression))
+
+
+def _is_erf(prefix: bytes, *, is_whole: bool) -> bool:
+    from tcpsight.capture.erf import looks_like_erf
+
+    return looks_like_erf(prefix, is_whole=is_whole)
 
 
 def _is_text_capture(prefix: bytes) -> bool:
     from tcpsight.capture.text import looks_like_text
 
     return looks_like_text(prefix)
-
-
-def _describe(prefix: bytes, compression: Compression | None) -> str:
-    """Say what a file is that is no capture."""
-    inside = f" inside {compression.name}" if compression is not None else ""
-    if not prefix:
-        return f"nothing{inside}; it holds no frames" if inside else "is empty; it is not a capture file"
-    nested = compression_of(prefix)
-    if nested is not None:
-        return f"is {nested.name}{inside}; unpack it once first"
-    for magic, what in OTHERS.items():
-        if prefix.startswith(magic):
-            return f"is {what}"
-    start = prefix.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "is an HTML page, not a capture; was it downloaded through a page that asks for a login?"
-    if _is_printable(prefix):
-        return "is text, but not the text of tcpdump (tcpdump -nn -tttt)"
-    return f"is not a capture file (it begins with {prefix[:8].hex(' ')})"
-
-
-def _is_printable(prefix: bytes) -> bool:
-    control = sum(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in prefix)
-    foreign = sum(byte >= 128 for byte in prefix)
-    return b"\0" not in prefix and control <= len(prefix) // 100 and foreign <= len(prefix) // 2

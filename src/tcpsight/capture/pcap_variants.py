@@ -2,11 +2,12 @@
 
 Theory of operation
 -------------------
-Patched libraries of the nineties, Nokia's and AIX's wrote records of their own shape, most of them under the magic number
-of the original. So where the magic leaves a choice, the first records are looked at: the usual shape is believed unless
-its records contradict themselves and those of exactly one other shape never do.
+Patched libraries of the nineties, Nokia's and AIX's wrote records of their own shape, most of them under the magic
+number of the original. So where the magic leaves a choice, the first records are looked at: the usual shape is believed
+unless its records contradict themselves and two or more of another shape do not.
 
-What it cannot see: records that have not arrived. On a pipe that brings the file header alone, the usual shape is believed.
+What it cannot see: records that have not arrived. On a pipe that brings the file header alone, the usual shape is
+believed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 HEADER_BYTES = 24
 RECORDS_TO_CHECK = 8
 RECORDS_TO_BELIEVE = 2
-"""An unusual shape is believed if so many records fit it, or all that there are."""
+"""An unusual shape is believed if so many records fit it."""
 
 USUAL_LIMIT = 262_144
 """libpcap's MAXIMUM_SNAPLEN: writers that state a smaller snaplen have been seen to exceed it up to here."""
@@ -105,12 +106,18 @@ def dialect_of(start: bytes) -> Dialect:
         link_type = NETBSD_LINK_TYPES.get(link_type, link_type)
     if number == STANDARD and (major, minor) == (2, 2) and network in AIX_LINK_TYPES:
         tick_ns, link_type = 1, AIX_LINK_TYPES[network]
-    # Up to version 2.2, and in DG/UX's, the length on the wire came first; in 2.3 it depends on the writer.
-    length_order = 1 if minor < 3 and major == 2 or major == DG_UX_VERSION else 2 if (major, minor) == (2, 3) else 0
+    length_order = _length_order(major, minor)
     dialect = Dialect(endian, tick_ns, magic.file_header_bytes, shapes[0], length_order, snaplen, link_type)
     if len(shapes) > 1 and length_order == 0:
         return _best(start, dialect, shapes)
     return dialect
+
+
+def _length_order(major: int, minor: int) -> int:
+    """Up to version 2.2, and in DG/UX's, the length on the wire came first; in 2.3 it depends on the writer."""
+    if (major == 2 and minor < 3) or major == DG_UX_VERSION:
+        return 1
+    return 2 if (major, minor) == (2, 3) else 0
 
 
 def _best(start: bytes, usual: Dialect, shapes: tuple[int, ...]) -> Dialect:
@@ -118,7 +125,7 @@ def _best(start: bytes, usual: Dialect, shapes: tuple[int, ...]) -> Dialect:
     if _fitting(start, usual) is not None:
         return usual
     others = [usual._replace(record_header_bytes=shape) for shape in shapes[1:]]
-    fitting = [(count, each) for each in others if (count := _fitting(start, each)) is not None and count]
+    fitting = [(count, each) for each in others if (count := _fitting(start, each) or 0) >= RECORDS_TO_BELIEVE]
     return max(fitting)[1] if fitting else usual
 
 
@@ -137,5 +144,4 @@ def _fitting(start: bytes, dialect: Dialect) -> int | None:
         before = seconds
         position += dialect.record_header_bytes + captured
         count += 1
-    is_whole = position == len(start)
-    return count if count >= RECORDS_TO_BELIEVE or is_whole or dialect.record_header_bytes <= 16 else 0
+    return count

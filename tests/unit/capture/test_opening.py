@@ -38,7 +38,17 @@ def refusal(source) -> str:
         (b"\xef\xbb\xbf\n <html lang=en>", "is an HTML page, not a capture"),
         (b"dear diary,\ntoday nothing happened\n" * 1000, "is text, but not the text of tcpdump"),
         (b"PK\x03\x04and so on", "is a zip archive; unpack it first"),
-        (b"snoop\0\0\0\0\0\0\x02", "is a snoop capture; convert it with 'editcap -F pcap'"),
+        (
+            b"XCP\0002.001",
+            "is a capture in the format of NetXray or Sniffer for Windows, which is not read; convert it: ",
+        ),
+        (
+            b"iptrace 2.0",
+            "is a capture in the format of AIX iptrace, which is not read; convert it: editcap FILE NEW.pcapng",
+        ),
+        (bytes(257) + b"ustar", "is a tar archive; unpack it first"),
+        (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive; unpack it first"),
+        (bytes(200) + "Events.etl".encode("utf-16-le"), "seems to be a Windows event trace (ETL)"),
         (b"\x02\x21\x4c\x18", "is lz4 data in the legacy format"),
         (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", "is not a capture file (it begins with 01 02 03 04 05 06 07 08)"),
         (b"\xd4\xc3\xb2", "is not a capture file (it begins with d4 c3 b2)"),
