@@ -15,17 +15,24 @@ class CaptureError(TcpsightError):
     path : str
         The file as the user named it; ``-`` for standard input.
     offset : int
-        Byte offset of the break in the (decompressed) data; −1 where no byte was read.
+        Byte offset of the break; −1 where no byte was read.
     reason : str
         What is wrong and, where there is one, what to do next.
+    offset_in : str
+        What the offset counts in where that is not the file as it is stored: ``the decompressed data``.
     """
 
-    def __init__(self, path: str, offset: int, reason: str) -> None:
+    def __init__(self, path: str, offset: int, reason: str, offset_in: str = "") -> None:
+        super().__init__(path, offset, reason, offset_in)
         self.path = path
         self.offset = offset
         self.reason = reason
-        place = f" (at byte {offset})" if offset >= 0 else ""
-        super().__init__(f"{path}: {reason}{place}")
+        self.offset_in = offset_in
+
+    def __str__(self) -> str:
+        of = f" of {self.offset_in}" if self.offset_in else ""
+        place = f" (at byte {self.offset}{of})" if self.offset >= 0 else ""
+        return f"{self.path}: {self.reason}{place}"
 
 
 class UsageError(TcpsightError):

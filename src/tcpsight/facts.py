@@ -56,6 +56,7 @@ def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
                 "count": int(row["count"]),
                 "bytes": int(row["bytes"]),
                 "first_frame": int(row["first_frame"]) if row["first_frame"] > 0 else None,
+                "first_line": _first_line(report.run) if REASONS[int(row["reason"])] == "unreadable_text" else None,
                 "meaning": REASON_TEXTS[REASONS[int(row["reason"])]],
             }
             for row in report.unseen
@@ -91,6 +92,11 @@ def _capture(report: Report) -> Facts:
         "response_time": {"start": pipeline.options.start, "end": pipeline.options.end},
         "broken": str(pipeline.broken) if pipeline.broken else None,
     }
+
+
+def _first_line(run: Run) -> int | None:
+    """Tell the first line that was not understood, where the capture is one text."""
+    return run.capture.files[0].unreadable_line if len(run.capture.files) == 1 else None
 
 
 def _unknown_link_types(run: Run) -> list[Facts]:

@@ -104,7 +104,7 @@ REASON_TEXTS = {
     "hole_overflow": "holes beyond the 16 that are kept per direction; counts of that connection are approximate",
     "acknowledgment_outside_window": "acknowledgments of bytes that cannot have been sent; not believed",
     "unrepresentable_time": "frames stamped before the year 1823 or after 2116; moved to that limit",
-    "untimed_frame": "frames without a time of their own; given that of the frame before them",
+    "untimed_frame": "frames without a time; given that of the frame before them",
 }
 """What each reason means, for people."""
 

@@ -9,7 +9,15 @@ import pytest
 
 from tests.cli.conftest import TALKS
 from tests.cli.running import FORMATS, TABLES, assert_one_line, process
-from tests.support.pcap import Frame, pcap_bytes, pcap_header, pcap_record, pcapng_bytes
+from tests.support.pcap import (
+    Frame,
+    Interface,
+    interface_statistics,
+    pcap_bytes,
+    pcap_header,
+    pcap_record,
+    pcapng_bytes,
+)
 from tests.support.traffic import capture, udp_frame
 
 FRAMES = capture(TALKS)
@@ -255,3 +263,52 @@ def test_a_filter_that_is_no_text_is_one_line(pcap, command):
     done = process(command, pcap, "--filter", "\udcff")
     assert done.status == 2
     assert_one_line(done.err, "--filter", "UTF-8")
+
+
+def test_one_of_a_thing_is_told_in_the_singular(here, tmp_path):
+    path = tmp_path / "notes.pcap"
+    path.write_bytes(pcap_bytes([*FRAMES, Frame(FRAMES[-1].time_ns + 1, udp_frame().data)]))
+    assert "not_tcp: 1, 46 bytes, first at frame 35: IP packet that is not TCP" in here("requests", path).err
+    path.write_bytes(pcap_bytes([*FRAMES, *[Frame(FRAMES[-1].time_ns + 1, udp_frame().data)] * 2]))
+    assert "not_tcp: 2, 92 bytes, first at frame 35: IP packets that are not TCP" in here("requests", path).err
+    path.write_bytes(pcap_bytes([udp_frame()]))
+    assert_one_line(here("requests", path).err, "no TCP in its only frame")
+
+
+TEXT_LINE = (
+    "2023-11-14 22:13:20.{:06d} IP 10.0.0.1.5000 > 10.0.0.2.80: Flags [P.], seq {}:{}, ack 1, win 100, length 5\n"
+)
+
+
+def test_text_that_is_cut_in_a_line_gives_the_lines_before_it(here, tmp_path):
+    path = tmp_path / "cut.txt"
+    path.write_text("".join(TEXT_LINE.format(n, n, n + 5) for n in range(1, 4))[:-20])
+    done = here("segments", path, "--format", "csv")
+    assert done.status == 2
+    assert len(done.rows()) == 2
+    assert_one_line(done.err, str(path), "ends inside line 3")
+
+
+def test_the_first_line_that_was_not_understood_is_told(here, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text(TEXT_LINE.format(1, 1, 6) + "what is this\n" + TEXT_LINE.format(2, 6, 11) + "and this\n")
+    done = here("requests", path)
+    assert done.status == 0
+    assert "unreadable_text: 2, first at line 2: lines of tcpdump text" in done.err
+    assert "first at line 2" in here("report", path).text
+    other = tmp_path / "other.pcap"
+    other.write_bytes(pcap_bytes(FRAMES))
+    assert f"first at line 2 of {path}" in here("requests", other, path).err
+
+
+def test_interfaces_that_lost_frames_are_named_and_their_names_escaped(here, tmp_path):
+    path = tmp_path / "drops.pcapng"
+    interfaces = [Interface(1, 9, name="eth0"), Interface(1, 9, name="a\x1b[31m\x07")]
+    statistics = interface_statistics(0, kernel_drops=4) + interface_statistics(1, kernel_drops=1, interface_drops=2)
+    path.write_bytes(pcapng_bytes(FRAMES, interfaces=interfaces) + statistics)
+    done = here("requests", path)
+    assert "kernel_drop: 5, on eth0 4, a\\x1b[31m\\x07 1: frames that the capturing machine" in done.err
+    assert "interface_drop: 2, on a\\x1b[31m\\x07 2: " in done.err
+    for command in (("report",), ("report", "--format", "json"), ("segments",)):
+        done = here(*command, path)
+        assert not set("\x1b\x07") & set(done.text + done.err)

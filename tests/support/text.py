@@ -11,6 +11,7 @@ from tcpsight.capture.formats import open_reader
 from tcpsight.capture.reader import CaptureFile, ReadOptions
 from tcpsight.capture.text import TextReader
 from tcpsight.decode import Decoding
+from tcpsight.errors import CaptureError
 from tcpsight.tables import REASONS, Frames, Headers, UnseenCounter
 
 
@@ -33,6 +34,7 @@ class Reading(NamedTuple):
     headers: Headers
     unseen: dict[str, int]
     file: CaptureFile
+    error: CaptureError | None
 
     def frame_bytes(self, index: int) -> bytes:
         row = self.frames.rows[index]
@@ -44,16 +46,34 @@ def counts_of(counter: UnseenCounter) -> dict[str, int]:
 
 
 def read(
-    data: bytes, *, is_text: bool = True, step: int = 1 << 20, batch_frames: int = 512, zone: str = "UTC"
+    data: bytes,
+    *,
+    is_text: bool = True,
+    step: int = 1 << 20,
+    batch_frames: int = 512,
+    zone: str = "UTC",
+    may_break: bool = False,
 ) -> Reading:
-    """Read a capture to the end; `unseen` is what reading and decoding together did not understand."""
+    """Read a capture to the end; `unseen` is what reading and decoding together did not understand.
+
+    Where it breaks off the error is raised, or with `may_break` given.
+    """
     options = ReadOptions(batch_frames=batch_frames, buffer_bytes=max(step, 64), input_timezone=zone)
     file = CaptureFile(0, "capture.txt")
     source = Memory(data, step)
     reader = TextReader(source, file, options) if is_text else open_reader(source, file, options)
     decoding = Decoding()
     frames, headers, content = [], [], b""
-    while (batch := reader.read()) is not None:
+    error = None
+    while True:
+        try:
+            batch = reader.read()
+        except CaptureError as failure:
+            if not may_break:
+                raise
+            error, batch = failure, None
+        if batch is None:
+            break
         headers.append(decoding.feed(batch).copy())
         kept = batch.copy()
         kept.rows["position"] += len(content)
@@ -63,7 +83,7 @@ def read(
     counter = UnseenCounter()
     counter.merge(file.unseen)
     counter.merge(decoding.unseen)
-    return Reading(Frames(rows, data=content), Headers.concatenate(headers), counts_of(counter), file)
+    return Reading(Frames(rows, data=content), Headers.concatenate(headers), counts_of(counter), file, error)
 
 
 def read_lines(*lines: str, zone: str = "UTC") -> Reading:

@@ -1,8 +1,8 @@
 """Decompresses a stream as it is read, in bounded memory; knows exactly where a stream was cut.
 
 A file may hold several streams one after another, as ``cat a.gz b.gz`` makes them. A decoder is never
-asked for more than the reader's buffer takes, so a small file that unpacks to terabytes costs time and
-no memory.
+asked for more than the reader's buffer takes, so a small file that unpacks to terabytes costs no memory;
+and it is given up where no capture unpacks to so much, so that it costs no hours either.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ READ_BYTES = 64 * 1024
 
 MEMORY_LIMIT = 256 * 1024 * 1024
 """What a decoder may use at most; ``xz -9`` needs 65 MiB, ``zstd --ultra -22`` 128 MiB."""
+
+FREE_BYTES = 64 * 1024 * 1024
+RATIO_LIMIT = 300
+"""What unpacks to more than `FREE_BYTES` may be so many times as large as what was read of it.
+
+Frames of 1500 equal bytes, headers aside, come to 100; gzip reaches 1032 on zeros, zstd tens of thousands.
+"""
 
 MAGIC_BYTES = 6
 """As many bytes as the longest of the magic numbers below."""
@@ -115,6 +122,10 @@ def compression_of(prefix: bytes) -> Compression | None:
     return next((c for magic, c in MAGICS.items() if prefix.startswith(magic)), None)
 
 
+UNPACKERS = {"gzip": "gzip -dc", "zstd": "zstd -dc", "lz4": "lz4 -dc", "xz": "xz -dc", "bzip2": "bzip2 -dc"}
+"""What unpacks to a pipe."""
+
+
 class DecompressedSource:
     """The decompressed bytes of a compressed source.
 
@@ -134,9 +145,11 @@ class DecompressedSource:
         self._input = memoryview(bytearray(READ_BYTES))
         self._pending = b""
         self._offset = 0
+        self._bytes_read = 0
 
     def readinto(self, view: memoryview) -> int:
         """Fill the beginning of `view`; give how many bytes, 0 only at the end."""
+        self._check_ratio()
         while len(view):
             if self._decoder.eof and not self._next_stream():
                 return 0
@@ -153,8 +166,16 @@ class DecompressedSource:
                 return len(out)
         return 0
 
+    def _check_ratio(self) -> None:
+        if self._offset > FREE_BYTES and self._offset > RATIO_LIMIT * self._bytes_read:
+            name = self._compression.name
+            reason = f"the {name} data unpacks to more than {RATIO_LIMIT} times its size; if that is right, unpack it"
+            raise CaptureError(self.path, self._offset, f"{reason} yourself: {UNPACKERS[name]} FILE | tcpsight … -")
+
     def _read(self) -> bytes:
-        return bytes(self._input[: self._source.readinto(self._input)])
+        count = self._source.readinto(self._input)
+        self._bytes_read += count
+        return bytes(self._input[:count])
 
     def _next_stream(self) -> bool:
         """Begin the stream that follows, past padding with zeros; tell whether there is one."""

@@ -295,10 +295,12 @@ _ETHERTYPES = {
     0x8863: "pppoe",
     0x8864: "pppoe",
 }
+_VLAN_ETHERTYPES = [ethertype for ethertype, kind in _ETHERTYPES.items() if kind == "vlan"]
 _ETHERTYPE_OFFSETS = {1: 12, 113: 14, 276: 0}
 _RAW_LINK_TYPES = {12, 101, 228, 229, LINK_TYPE_TEXT_LENGTHS}
 _COOKED_LINK_TYPES = {113, 276}
 _PREFIXES = {
+    "qinq": ("carry two VLAN tags", "vlan and vlan"),
     "vlan": ("carry an 802.1Q (VLAN) tag", "vlan"),
     "mpls": ("carry an MPLS label", "mpls"),
     "pppoe": ("are inside PPPoE", "pppoes"),
@@ -335,6 +337,16 @@ class _Survey:
             ethertypes, counts = np.unique(view[at].astype(np.int64) << 8 | view[at + 1], return_counts=True)
             for ethertype, count in zip(ethertypes.tolist(), counts.tolist(), strict=True):
                 self._add(_ETHERTYPES.get(ethertype, "other"), count)
+            self._look_inside(some, view, offset)
+
+    def _look_inside(self, rows: np.ndarray[Any, Any], view: np.ndarray[Any, Any], offset: int) -> None:
+        """Count frames with a second tag among those with one."""
+        at = rows["position"][rows["captured_bytes"] >= offset + 6] + offset
+        outer, inner = (view[at + n].astype(np.int64) << 8 | view[at + n + 1] for n in (0, 4))
+        double = int((np.isin(outer, _VLAN_ETHERTYPES) & np.isin(inner, _VLAN_ETHERTYPES)).sum())
+        if double:
+            self._add("qinq", double)
+            self._add("vlan", -double)
 
     def _add(self, kind: str, count: int) -> None:
         self.kinds[kind] = self.kinds.get(kind, 0) + count
@@ -344,17 +356,23 @@ class _Survey:
         if examined == 0:
             return "there were no frames to filter"
         words = expression.lower().replace("(", " ").replace(")", " ").split()
-        nothing = f"none of {examined} frames matches --filter {expression!r}"
-        for kind, (what, prefix) in _PREFIXES.items():
+        frames = f"none of {examined} frames matches" if examined > 1 else "the only frame does not match"
+        nothing = f"{frames} --filter {expression!r}"
+        tried = words.count("vlan")
+        # The most frequent first, and of equals the one that is named first.
+        for kind, (what, prefix) in sorted(_PREFIXES.items(), key=lambda each: -self.kinds.get(each[0], 0)):
             count = self.kinds.get(kind, 0)
-            if count and prefix not in words:
-                return f"{nothing}; {count} of them {what}, which a filter must name: try '{prefix} and ({expression})'"
+            lacking = "vlan" if kind == "qinq" and tried == 1 else prefix
+            if count and not (tried >= 2 if kind == "qinq" else prefix in words):
+                return (
+                    f"{nothing}; {count} of them {what}, which a filter must name: try '{lacking} and ({expression})'"
+                )
         if "ether" in words and self.kinds.get("cooked", 0) + self.kinds.get("raw", 0):
             return f"{nothing}; these frames have no Ethernet header, so 'ether' finds nothing in them"
         if "ip" in words and self.kinds.get("ipv6", 0) and not self.kinds.get("ipv4", 0):
             return f"{nothing}; all IP in them is IPv6: try 'ip6' or leave 'ip' out"
         if "ip6" in words and self.kinds.get("ipv4", 0) and not self.kinds.get("ipv6", 0):
             return f"{nothing}; all IP in them is IPv4: try 'ip' or leave 'ip6' out"
-        if not self.kinds.get("ipv4", 0) + self.kinds.get("ipv6", 0):
+        if not any(self.kinds.get(kind, 0) for kind in ("ipv4", "ipv6", *_PREFIXES)):
             return f"{nothing}; no IP was found in them"
         return f"{nothing}; is the address or port the one that is seen where the capture was taken?"

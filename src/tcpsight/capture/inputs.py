@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tcpsight.tables import Frames
 
 
+DECOMPRESSED = "the decompressed data"
+
+
 class Input:
     """One source of a capture.
 
@@ -68,9 +71,9 @@ class Input:
         file.bytes_total, self.identity = self._raw.bytes_total, self._raw.identity
         try:
             self._reader = open_reader(self._raw, file, self._options)
-        except CaptureError:
+        except CaptureError as failure:
             self.close()
-            raise
+            raise self._placed(failure) from None
 
     def look(self) -> None:
         """Learn the time of the first frame and its digest, then go back to the start.
@@ -114,7 +117,16 @@ class Input:
             raise self.failure
         self.open()
         assert self._reader is not None
-        return self._reader.read()
+        try:
+            return self._reader.read()
+        except CaptureError as failure:
+            raise self._placed(failure) from None
+
+    def _placed(self, failure: CaptureError) -> CaptureError:
+        """Say of an offset what it counts in, where that is not the file as it is stored."""
+        if self.file.compression and not failure.offset_in:
+            failure.offset_in = DECOMPRESSED
+        return failure
 
     def batches(self) -> Generator[Frames, None, None]:
         """Give every batch, then close."""

@@ -198,5 +198,5 @@ class Merge:
         others = len(self._failures) - 1
         if others:
             more = "another file is damaged, too" if others == 1 else f"{others} other files are damaged, too"
-            raise CaptureError(first.path, first.offset, f"{first.reason}; {more}")
+            raise CaptureError(first.path, first.offset, f"{first.reason}; {more}", first.offset_in)
         raise first

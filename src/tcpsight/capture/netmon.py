@@ -4,8 +4,8 @@ Theory of operation
 -------------------
 A header of 128 bytes, the frames one after another, then tables; the first of them lists where the frames are. A pipe
 can't go back, so frames are read in the order in which they lie, up to the first table, and the list only tells how
-many there should be. Up to version 2.2 times count from a start in the local time of a machine whose time zone is not said:
-``--input-timezone`` names it. Version 2.3 adds UTC to every frame.
+many there should be. Up to version 2.2 times count from a start in the local time of a machine whose time zone is not
+said: ``--input-timezone`` names it. Version 2.3 adds UTC to every frame.
 
 What it cannot see: an order other than that of the file. Records about the machine, not the network, are no frames.
 """

@@ -81,6 +81,8 @@ class CaptureFile:
         In the order in which the file describes them, all sections together.
     unseen : UnseenCounter
         What its reader did not understand; first frames are counted within the file.
+    unreadable_line : int or None
+        Number of the first line of text that was not understood; None if there is none.
     """
 
     index: int
@@ -92,6 +94,7 @@ class CaptureFile:
     frames: int = 0
     interfaces: list[CaptureInterface] = field(default_factory=list)
     unseen: UnseenCounter = field(default_factory=UnseenCounter)
+    unreadable_line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

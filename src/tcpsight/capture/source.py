@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     Source = str | os.PathLike[str] | BinaryIO
 
+STORED = "the file"
+"""What offsets of the file as it is stored count in; other offsets are those of its content, decompressed."""
+
 
 class RawSource:
     """The bytes of a file, a pipe or an open stream, as they are stored.
@@ -64,7 +67,7 @@ class RawSource:
                 count = self._read_once(view)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise CaptureError(self.path, self.bytes_read, f"cannot be read: {reason}") from error
+            raise CaptureError(self.path, self.bytes_read, f"cannot be read: {reason}", STORED) from error
         self.bytes_read += count
         return count
 

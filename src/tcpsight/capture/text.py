@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 
-from tcpsight.capture.reader import ByteSource, CaptureFile, ReadOptions
+from tcpsight.capture.reader import TIME_LIMIT_NS, ByteSource, CaptureFile, ReadOptions
 from tcpsight.capture.text_rows import TextRows
 from tcpsight.capture.text_time import TextClock, time_zone
 from tcpsight.errors import CaptureError
@@ -86,6 +86,11 @@ class TextReader:
         self._tail = b""
         self._is_skipping = False
         self._offset = 0
+        # Lines read before these, and the numbers of the line that is looked at and of the one that began the frame.
+        self._lines_before = 0
+        self._line_number = 0
+        self._head_number = 0
+        self._last_unreadable = 0
         self._is_finished = False
         self._failure: CaptureError | None = None
         # The frame that is being read: the match of its first line, its second line, its bytes.
@@ -121,6 +126,7 @@ class TextReader:
             self._offset += end or len(text)
             text = text[end:] if end else b""
             self._is_skipping = not end
+        self._lines_before += len(self._lines)
         *self._lines, self._tail = text.split(b"\n")
         self._next = 0
         if len(self._tail) > LINE_LIMIT:
@@ -136,17 +142,25 @@ class TextReader:
         """Deliver what is left: a last line without a line end, and the frame that no other line followed."""
         self._is_finished = True
         tail, self._tail = self._tail.rstrip(b"\r"), b""
+        self._lines_before += len(self._lines)
+        self._lines, self._next = [], 0
+        offset, number = self._offset, self._lines_before + 1
         stamped = _DATED.fullmatch(tail) or _EPOCH.fullmatch(tail)
         if stamped is not None and stamped[3] is None and not _is_whole(stamped[5]):
-            self._file.unseen.add("unreadable_text")
+            self._end_frame()
+            self._unreadable(number)
         elif tail:
-            self._lines, self._next = [tail], 0
+            self._lines = [tail]
             self._walk()
         self._end_frame()
+        if tail and self._last_unreadable == number and self._failure is None:
+            reason = f"the text ends inside line {number}; it was cut short"
+            self._failure = CaptureError(self._source.path, offset, reason)
 
     def _walk(self) -> None:
         """Look at lines until a batch is full or no more are there."""
         lines, rows, limit = self._lines, self._rows, self._batch_frames
+        before = self._lines_before
         dated = _DATED.match
         offset, position = self._offset, self._next
         while position < len(lines) and len(rows) < limit:
@@ -155,9 +169,9 @@ class TextReader:
             stamped = dated(line)
             if stamped is not None and len(line) <= LINE_LIMIT:
                 self._end_frame()
-                self._head = stamped
+                self._head, self._head_number = stamped, before + position
             else:
-                self._offset = offset
+                self._offset, self._line_number = offset, before + position
                 self._take(line.rstrip(b"\r"))
             offset += len(line) + 1
         self._offset, self._next = offset, position
@@ -175,12 +189,19 @@ class TextReader:
             self._take_indented(line)
         elif stamped is not None:
             self._end_frame()
-            self._head = stamped
+            self._head, self._head_number = stamped, self._line_number
         elif line and not self._take_talk(line) and not (self._has_begun and _UNTIMED.match(line)):
             # An untimed IP line is what tcpdump prints about the inside of a tunnel. Of anything else it is
             # unknown whether the lines behind it still belong to the frame before it.
             self._end_frame()
-            self._file.unseen.add("unreadable_text")
+            self._unreadable(self._line_number)
+
+    def _unreadable(self, number: int) -> None:
+        """Count a line that was not understood."""
+        self._file.unseen.add("unreadable_text")
+        self._last_unreadable = number
+        if self._file.unreadable_line is None or number < self._file.unreadable_line:
+            self._file.unreadable_line = number
 
     def _refuse_undated(self, line: bytes) -> None:
         if (_UNDATED.match(line) or _UNTIMED.match(line)) and _PEERS.search(line):
@@ -203,7 +224,7 @@ class TextReader:
         found = _HEX.match(line)
         if head is None:
             if not line.isspace():
-                self._file.unseen.add("unreadable_text")
+                self._unreadable(self._line_number)
         elif found is None:
             # Only the header's own second line; details behind it are indented as well.
             if not self._second and self._hex is None and head[3] is None:
@@ -217,7 +238,7 @@ class TextReader:
         if data is None or offset == 0:
             data = self._hex = bytearray()
         if offset != len(data):
-            self._file.unseen.add("unreadable_text")  # a line is missing: what follows would be out of place
+            self._unreadable(self._line_number)  # a line is missing: what follows would be out of place
         elif len(data) < HEX_LIMIT:
             data += bytes.fromhex(digits.decode("ascii"))
 
@@ -239,7 +260,9 @@ class TextReader:
             is_understood = self._rows.add(time_ns, text, self._second, self._hex)
         self._has_begun = True
         if not is_understood:
-            self._file.unseen.add("unreadable_text")
+            self._unreadable(self._head_number)
+        elif abs(time_ns or 0) == TIME_LIMIT_NS:
+            self._file.unseen.add("unrepresentable_time")
         self._second, self._hex = b"", None
 
 

@@ -52,6 +52,9 @@ FIRST_COLUMNS = {
 }
 """What comes first on a terminal, which may not have room for more."""
 
+NAMED_INTERFACES = 5
+"""So many interfaces that lost frames are named."""
+
 INTERRUPTED = "tcpsight: interrupted: reading what is left in the pipe; again to give up"
 
 
@@ -260,22 +263,50 @@ def conclude(run: Run, *, shows_unseen: bool = False) -> int:
     if run.frame_filter is not None and run.frame_filter.matched == 0:
         warn(run.frame_filter.why_nothing_matched())
     elif pipeline.segments == 0:
-        which = f"{pipeline.frames:,} frames" if run.frame_filter is None else "frames that match --filter"
-        cut = int(pipeline.unseen.counts[REASONS.index("truncated_frame"), 0])
-        hint = f"; {cut:,} are cut before the TCP header ends: capture more of each (tcpdump -s 128)" if cut else ""
-        raise CaptureError(paths, -1, f"no TCP in any of its {which}{hint}")
+        raise CaptureError(paths, -1, _no_tcp(run))
     elif pipeline.selected == 0 and not pipeline.options.selection.is_everything:
         warn("nothing in the capture matches --server, --since and --until")
     return 0
 
 
+def _no_tcp(run: Run) -> str:
+    frames = run.pipeline.frames
+    if run.frame_filter is not None:
+        nothing = "no TCP in any of its frames that match --filter"
+    else:
+        nothing = f"no TCP in any of its {frames:,} frames" if frames > 1 else "no TCP in its only frame"
+    cut = int(run.pipeline.unseen.counts[REASONS.index("truncated_frame"), 0])
+    if not cut:
+        return nothing
+    are = f"{cut:,} are" if cut > 1 else "1 is"
+    return f"{nothing}; {are} cut before the TCP header ends: capture more of each (tcpdump -s 128)"
+
+
 def notes(run: Run) -> None:
     """Write what was not understood, a line per reason."""
+    from tcpsight.output.units import singular
+
     for row in run.pipeline.unseen.table():
-        reason = REASONS[int(row["reason"])]
-        first = f", first at frame {int(row['first_frame'])}" if row["first_frame"] > 0 else ""
-        size = f", {int(row['bytes']):,} bytes" if row["bytes"] else ""
-        warn(f"{reason}: {int(row['count']):,}{size}{first}: {REASON_TEXTS[reason]}")
+        reason, count = REASONS[int(row["reason"])], int(row["count"])
+        byte_count = int(row["bytes"])
+        size = f", {byte_count:,} byte{'' if byte_count == 1 else 's'}" if byte_count else ""
+        meaning = REASON_TEXTS[reason] if count != 1 else singular(REASON_TEXTS[reason])
+        warn(f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}")
+
+
+def _where(run: Run, reason: str, first_frame: int) -> str:
+    """Say where something happened: the first frame or line, or the interfaces that lost frames."""
+    if first_frame > 0:
+        return f", first at frame {first_frame}"
+    if reason == "unreadable_text":
+        lines = [(f.unreadable_line, f.path) for f in run.capture.files if f.unreadable_line is not None]
+        of = f" of {lines[0][1]}" if len(run.capture.files) > 1 and lines else ""
+        return f", first at line {lines[0][0]}{of}" if lines else ""
+    if reason in ("kernel_drop", "interface_drop"):
+        drops = [(i.name, getattr(i, f"{reason}s")) for i in run.capture.interfaces if getattr(i, f"{reason}s")]
+        named = [f"{name} {count:,}" for name, count in drops if name]
+        return f", on {', '.join(named[:NAMED_INTERFACES])}" if named and len(named) == len(drops) else ""
+    return ""
 
 
 def warn_of_outside(run: Run, outside: int) -> None:

@@ -179,6 +179,7 @@ class _Page:
         for row in rows:
             size = f" ({units.size(row['bytes'])})" if row["bytes"] else ""
             first = f", first at frame {row['first_frame']}" if row["first_frame"] else ""
+            first = f", first at line {row['first_line']}" if row.get("first_line") else first
             start = f"{INDENT}{units.count(row['count']):>{width}}  "
             which = self._link_types() if row["reason"] == "unknown_link_type" else ""
             meaning = units.singular(row["meaning"]) if row["count"] == 1 else row["meaning"]

@@ -128,3 +128,53 @@ def test_one_compression_inside_another_is_named(name):
     outcome = read_capture(COMPRESSORS[name](gzip.compress(CONTENT)))
     assert outcome.rows == []
     assert f"is gzip inside {name}; unpack it once first" in str(outcome.error)
+
+
+@EACH
+def test_what_unpacks_to_far_more_than_any_capture_is_given_up_with_the_way_out(name, monkeypatch):
+    monkeypatch.setattr("tcpsight.capture.decompression.FREE_BYTES", 1_000_000)
+    sound = pcap_bytes([(1, bytes(1000))] * 3)
+    # Frames of no bytes at all, as long as the reader goes on.
+    packed = COMPRESSORS[name](sound + bytes(16_000_000))
+    outcome = read_capture(packed)
+    if len(packed) * 300 > 16_000_000:
+        assert outcome.error is None
+        return
+    assert len(outcome.rows) > 3
+    assert outcome.error is not None
+    assert "unpacks to more than 300 times its size" in outcome.error.reason
+    assert "| tcpsight … -" in outcome.error.reason
+    assert read_capture(COMPRESSORS[name](sound + bytes(160_000))).error is None
+
+
+def test_gzip_of_zeros_is_beyond_the_limit(monkeypatch):
+    monkeypatch.setattr("tcpsight.capture.decompression.FREE_BYTES", 1_000_000)
+    outcome = read_capture(gzip.compress(pcap_bytes([]) + bytes(64_000_000)))
+    assert "unpacks to more than 300 times its size" in str(outcome.error)
+
+
+@EACH
+def test_offsets_of_a_compressed_file_are_said_to_be_those_of_its_content(name, tmp_path):
+    cut = CONTENT[:-10]
+    outcome = read_capture(COMPRESSORS[name](cut))
+    assert outcome.error is not None
+    assert str(outcome.error).endswith(f"(at byte {len(CONTENT) - 116} of the decompressed data)")
+    assert str(read_capture(cut).error).endswith(f"(at byte {len(CONTENT) - 116})")
+    # Where several files are damaged, too.
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path in paths:
+        path.write_bytes(COMPRESSORS[name](cut if path.name == "a" else cut[:-300]))
+    assert "of the decompressed data" in str(read_capture(*paths).error)
+
+
+def test_an_offset_where_the_file_itself_cannot_be_read_is_that_of_the_file():
+    class Failing(Trickle):
+        def readinto(self, view):
+            count = super().readinto(view)
+            if count == 0:
+                raise OSError(5, "Input/output error")
+            return count
+
+    packed = gzip.compress(CONTENT)[:-5]
+    outcome = read_capture(Failing(packed, [1000]))
+    assert str(outcome.error).endswith(f"cannot be read: Input/output error (at byte {len(packed)} of the file)")

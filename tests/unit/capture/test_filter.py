@@ -155,6 +155,9 @@ def test_a_missing_libpcap_is_told_with_the_package_to_install(monkeypatch):
     [
         ([], 1, "tcp", "no frames"),
         ([TAGGED + ip()], 1, "tcp port 80", r"'vlan and \(tcp port 80\)'"),
+        ([TAGGED[:12] + b"\x88\xa8\0\1" + TAGGED[12:] + ip()], 1, "tcp", r"'vlan and vlan and \(tcp\)'"),
+        ([TAGGED[:12] + b"\x81\0\0\1" + TAGGED[12:] + ip()] * 2, 1, "vlan and udp", r"'vlan and \(vlan and udp\)'"),
+        ([TAGGED[:12] + b"\x81\0\0\1" + TAGGED[12:] + ip()], 1, "vlan and vlan and udp", "address or port"),
         ([bytes(12) + b"\x88\x47" + b"\0\0\1\xff" + ip()], 1, "tcp", r"'mpls and \(tcp\)'"),
         ([bytes(12) + b"\x88\x64" + bytes(8) + ip()], 1, "tcp", r"'pppoes and \(tcp\)'"),
         ([ip()], 101, "ip6 and tcp", "all IP in them is IPv4"),
@@ -169,3 +172,15 @@ def test_why_nothing_matched_names_the_likely_cause(captured, link_type, express
     assert len(chosen.apply(frames_of(captured, link_type))) == 0
     with pytest.raises(AssertionError, match=hint):
         raise AssertionError(chosen.why_nothing_matched())
+
+
+def test_two_tags_in_the_hint_are_what_libpcap_wants():
+    double = [TAGGED[:12] + b"\x88\xa8\0\1" + TAGGED[12:] + ip()]
+    assert len(FrameFilter("vlan and vlan and (tcp)").apply(frames_of(double, 1))) == 1
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "the only frame does not match"), (2, "none of 2 frames matches")])
+def test_one_frame_is_told_as_one(count, words):
+    chosen = FrameFilter("port 3306")
+    chosen.apply(frames_of([ETHERNET + ip()] * count, 1))
+    assert chosen.why_nothing_matched().startswith(words)

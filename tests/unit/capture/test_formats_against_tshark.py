@@ -1,4 +1,4 @@
-"""Formats that editcap writes: frame counts, times and lengths equal those that tshark reads; the others are refused."""
+"""Formats that editcap writes: frame counts, times and lengths are those that tshark reads; others are refused."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ FRAMES = [
     for n in range(1, 60)
 ]
 
-READ = (
-    "pcap pcapng nsecpcap modpcap nokiapcap rh6_1pcap suse6_3pcap snoop netmon1 netmon2".split()
-)  # fmt: skip
+# Network Monitor's times are local: editcap and tshark take the zone of the machine.
+ENVIRONMENT = os.environ | {"TZ": "UTC"}
+
+READ = ["pcap", "pcapng", "nsecpcap", "modpcap", "nokiapcap", "rh6_1pcap", "suse6_3pcap", "snoop", "netmon1", "netmon2"]
 REFUSED = {
     "5views": "5View",
     "commview-ncf": "CommView",

@@ -42,15 +42,36 @@ def test_how_the_text_is_cut_into_pieces_does_not_matter(step, batch_frames):
 def test_a_last_line_without_a_line_end_is_delivered_if_it_is_complete():
     assert len(read(LINES[0]).frames) == 1
     assert len(read(LINES[1]).frames) == 1
-    cut = read(LINES[0] + b"\n" + LINES[1][:-30])
+    cut = read(LINES[0] + b"\n" + LINES[1][:-30], may_break=True)
     assert len(cut.frames) == 1
     assert cut.unseen["unreadable_text"] == 1
+    assert cut.error is not None
+    assert cut.error.reason == "the text ends inside line 2; it was cut short"
+    assert cut.error.offset == len(LINES[0]) + 1
 
 
 @pytest.mark.parametrize("length", range(1, len(LINES[1]), 7))
 def test_a_cut_last_line_is_never_lost_in_silence(length):
-    reading = read(LINES[0] + b"\n" + LINES[1][:length])
+    reading = read(LINES[0] + b"\n" + LINES[1][:length], may_break=True)
     assert len(reading.frames) + reading.unseen.get("unreadable_text", 0) == 2
+    assert (reading.error is not None) == (len(reading.frames) == 1)
+
+
+@pytest.mark.parametrize("step", [1, 50, 1 << 20])
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        ([LINES[0], b"what is this", LINES[0], b"and this"], 2),
+        ([LINES[0], b"x" * (LINE_LIMIT + 1), LINES[0]], 2),
+        ([LINES[2], LINES[0]], 1),
+        ([b"", LINES[0], LINES[2], LINES[2], LINES[3], b"", LINES[2][:-4] + b"zzzz", LINES[3]], 8),
+        ([LINES[0], b"2009-02-30 00:00:00.0 IP 10.0.0.1.1 > 10.0.0.2.2: tcp 1", LINES[2], LINES[0]], 2),
+    ],
+)
+def test_the_first_line_that_was_not_understood_is_named(lines, number, step):
+    reading = read(b"\n".join(lines) + b"\n", step=step)
+    assert reading.file.unreadable_line == number
+    assert reading.unseen["unreadable_text"] >= 1
 
 
 def test_a_line_that_is_too_long_is_counted_once_and_skipped():
