@@ -7,15 +7,12 @@ record, the rows are full, or a record needs somebody else. It keeps only number
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
+from tcpsight.capture._bytes cimport load16, load32, load64
 from tcpsight.tables cimport Frame
 
 cdef extern from *:
     """
-    #define swap16(x) __builtin_bswap16(x)
-    #define swap32(x) __builtin_bswap32(x)
-    #define swap64(x) __builtin_bswap64(x)
     #define SECOND ((int64_t)1000000000)
     #define TIME_LIMIT ((int64_t)1 << 62)
     #if defined(__GNUC__) || defined(__clang__)
@@ -25,9 +22,6 @@ cdef extern from *:
     #endif
     """
     void fetch_ahead(const void *place) noexcept nogil
-    uint16_t swap16(uint16_t value) noexcept nogil
-    uint32_t swap32(uint32_t value) noexcept nogil
-    uint64_t swap64(uint64_t value) noexcept nogil
     int64_t SECOND
     int64_t TIME_LIMIT  # the same as reader.TIME_LIMIT_NS
 
@@ -59,24 +53,6 @@ cdef enum:
     ORDER_CAPTURED_FIRST = 0
     ORDER_WIRE_FIRST = 1
     ORDER_SMALLER_IS_CAPTURED = 2
-
-
-cdef inline uint16_t load16(const uint8_t *at, bint is_swapped) noexcept nogil:
-    cdef uint16_t value
-    memcpy(&value, at, 2)
-    return swap16(value) if is_swapped else value
-
-
-cdef inline uint32_t load32(const uint8_t *at, bint is_swapped) noexcept nogil:
-    cdef uint32_t value
-    memcpy(&value, at, 4)
-    return swap32(value) if is_swapped else value
-
-
-cdef inline uint64_t load64(const uint8_t *at, bint is_swapped) noexcept nogil:
-    cdef uint64_t value
-    memcpy(&value, at, 8)
-    return swap64(value) if is_swapped else value
 
 
 @cython.final
@@ -392,36 +368,3 @@ cdef class PcapngWalk:
         row.link_type = <uint16_t>known[_LINK_TYPE]
         row.file = self.file
         return _FULL
-
-
-def last_options(const uint8_t[::1] data, int64_t start, int64_t end, bint is_swapped, int64_t[:, ::1] found):
-    """Find the options of a block; the last of each code counts, and what does not fit ends the search.
-
-    Parameters
-    ----------
-    data : bytes
-        The buffer that holds the block.
-    start, end : int
-        Where its options lie.
-    is_swapped : bool
-        Whether the section has the other byte order than this machine.
-    found : ndarray of int64, shape (codes, 2)
-        Filled with place and length of the value of each code; −1 where there is none.
-    """
-    cdef Py_ssize_t codes = found.shape[0]
-    cdef uint16_t code, length
-    if start < 0 or end < start or end > data.shape[0] or data.shape[0] == 0:
-        raise ValueError("the options lie outside the buffer")
-    if found.shape[1] != 2:
-        raise ValueError("place and length of an option are two numbers")
-    found[:, :] = -1
-    with nogil:
-        while end - start >= 4:
-            code, length = load16(&data[start], is_swapped), load16(&data[start + 2], is_swapped)
-            start = start + 4
-            if code == 0 or end - start < length:
-                break
-            if code < codes:
-                found[code, 0] = start
-                found[code, 1] = length
-            start = start + ((length + 3) & ~3)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.capture import _kernel
+from tcpsight.capture import _kernel, _options
 from tcpsight.capture.reader import (
     FRAME_LIMIT,
     TIME_LIMIT_NS,
@@ -181,7 +181,7 @@ class PcapngReader:
         """Find the options of the block at the window's start, which begin `skip` bytes behind it."""
         start = self._window.start
         is_swapped = self._walk.is_swapped
-        _kernel.last_options(self._window.data, start + skip, start + block_bytes - 4, is_swapped, self._found)
+        _options.last_options(self._window.data, start + skip, start + block_bytes - 4, is_swapped, self._found)
 
     def _option(self, code: int) -> bytes:
         """Give the value of an option that `_find_options` found; empty if there is none."""

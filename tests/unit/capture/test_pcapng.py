@@ -113,6 +113,7 @@ def test_secrets_names_journal_and_custom_blocks_are_passed_over():
 def test_frames_without_a_time_are_counted():
     outcome = read_capture(HEAD + enhanced_packet(Frame(0, b"x"), 77) + simple_packet(b"ab") * 3)
     assert dropped(outcome, "untimed_frame") == 3
+    assert outcome.capture is not None
     assert outcome.capture.unseen.counts[REASONS.index("untimed_frame"), 2] == 2
 
 
@@ -122,6 +123,7 @@ def test_times_beyond_the_limits_are_clamped_and_counted(ticks):
     outcome = read_capture(head + enhanced_packet(Frame(0, b"x"), 5) + enhanced_packet(Frame(0, b"x"), 2**64 - 1))
     assert outcome.rows[1].time_ns == 2**62
     assert dropped(outcome, "unrepresentable_time") == 1
+    assert outcome.capture is not None
     assert outcome.capture.unseen.counts[REASONS.index("unrepresentable_time"), 2] == 2
 
 
@@ -130,6 +132,7 @@ def test_ten_thousand_interfaces_keep_their_names_and_clocks():
     frames = [Frame(n * 10**9 + 7, b"x", interface=n) for n in (9_999, 0, 5_000)]
     outcome = read_capture(pcapng_bytes(frames, interfaces=described))
     assert [(r.time_ns, r.interface_id) for r in outcome.rows] == [(f.time_ns, f.interface) for f in frames]
+    assert outcome.capture is not None
     assert outcome.capture.interfaces[9_999].name == "port9999"
 
 
@@ -148,6 +151,7 @@ def test_options_that_lie_change_nothing(options):
     described = pcapng_block(1, struct.pack("<HHI", 1, 0, 0) + options)
     outcome = read_capture(section_header() + described + enhanced_packet(Frame(0, b"x"), 1_000_000))
     assert outcome.rows[0].time_ns == 10**9
+    assert outcome.capture is not None
     assert outcome.capture.interfaces[0].ticks_per_second == 10**6
 
 
@@ -155,6 +159,7 @@ def test_options_that_lie_leave_the_counters_unknown():
     lying = pcapng_block(5, struct.pack("<III", 0, 0, 0) + struct.pack("<HHI", 7, 4, 9) + struct.pack("<HH", 7, 99))
     outcome = read_capture(HEAD + enhanced_packet(Frame(0, b"x"), 1) + lying)
     assert outcome.error is None
+    assert outcome.capture is not None
     assert outcome.capture.interfaces[0].kernel_drops is None
 
 
@@ -163,6 +168,7 @@ def test_counters_of_several_interfaces_and_sections_are_kept_apart():
     first = two + interface_statistics(1, kernel_drops=3) + interface_statistics(0, kernel_drops=2)
     again = interface_statistics(1, kernel_drops=10)
     outcome = read_capture(first + again + HEAD + interface_statistics(0, kernel_drops=100))
+    assert outcome.capture is not None
     assert [i.kernel_drops for i in outcome.capture.interfaces] == [2, 10, 100]
     assert dropped(outcome, "kernel_drop") == 112
 
