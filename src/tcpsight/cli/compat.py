@@ -10,6 +10,8 @@ TOOLS: dict[str, tuple[str, str]] = {
     "mk-tcp-model": ("mk_tcp_model", "Requests to a server, and their sums per interval."),
     "pt-tcp-model": ("mk_tcp_model", "The same under its later name."),
     "yconalyzer": ("yconalyzer", "How long connections to a port last, and how much each side sends."),
+    "usl": ("usl", "The universal scalability law through points of concurrency and throughput."),
+    "pt-usl": ("usl", "The same, by its later name."),
 }
 """What a tool is called: the module of `tcpsight.compat` that is it, and what it tells."""
 
