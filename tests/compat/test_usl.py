@@ -28,7 +28,7 @@ def _somewhere(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def points(tmp_path) -> Path:
+def points(tmp_path: Path) -> Path:
     path = tmp_path / "points.txt"
     path.write_text(POINTS)
     return path
