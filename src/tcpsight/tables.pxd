@@ -112,12 +112,18 @@ cdef struct Header:
     uint8_t destination_address[16]
     uint16_t source_port
     uint16_t destination_port
-    uint32_t sequence_number
+    uint32_t interface_id
     uint32_t acknowledgment_number
-    int32_t payload_bytes
-    int32_t captured_payload_bytes
-    uint16_t flags
+    uint32_t sequence_number
     uint16_t window
+    uint16_t flags
+    uint16_t checksum
+    uint16_t ip_id
+    int32_t payload_bytes
+    uint32_t options_hash
+    int32_t captured_payload_bytes
+    uint32_t timestamp_value
+    uint32_t timestamp_echo
     uint8_t ip_version
     uint8_t encapsulation
     uint16_t tunnel
@@ -126,13 +132,7 @@ cdef struct Header:
     uint8_t sack_count
     uint8_t ttl
     uint16_t mss_bytes
-    uint16_t ip_id
-    uint16_t checksum
     uint16_t file
-    uint32_t timestamp_value
-    uint32_t timestamp_echo
-    uint32_t interface_id
-    uint32_t options_hash
     uint32_t sack[8]
 
 cdef struct Segment:

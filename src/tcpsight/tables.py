@@ -305,7 +305,10 @@ class Frames(Table):
 
 
 class Headers(Table):
-    """One row per TCP segment as it was on the wire: numbers still wrap, nobody is client yet."""
+    """One row per TCP segment as it was on the wire: numbers still wrap, nobody is client yet.
+
+    In this order what is compared or hashed together lies together: kernels load it as one number.
+    """
 
     frame_number = column("int64", "", "the frame that carried it")
     time_ns = column("int64", "epoch ns", "capture timestamp")
@@ -314,12 +317,18 @@ class Headers(Table):
     destination_address = column("uint8", "address", "receiver", width=16)
     source_port = column("uint16", "", "sender's port")
     destination_port = column("uint16", "", "receiver's port")
-    sequence_number = column("uint32", "", "sequence number, modulo 2³²")
+    interface_id = column("uint32", "", "tells interfaces apart: the capture's, or the devices behind `any`")
     acknowledgment_number = column("uint32", "", "acknowledgment number, modulo 2³²; void without ACK")
-    payload_bytes = column("int32", "B", "TCP payload by the IP header's length, SYN and FIN excluded")
-    captured_payload_bytes = column("int32", "B", "how many payload bytes the capture holds")
-    flags = column("uint16", "", "TCP flags, FIN = 1 … AE = 256")
+    sequence_number = column("uint32", "", "sequence number, modulo 2³²")
     window = column("uint16", "", "window field, unscaled")
+    flags = column("uint16", "", "TCP flags, FIN = 1 … AE = 256")
+    checksum = column("uint16", "", "TCP checksum as captured")
+    ip_id = column("uint16", "", "IPv4 identification; 0 for IPv6")
+    payload_bytes = column("int32", "B", "TCP payload by the IP header's length, SYN and FIN excluded")
+    options_hash = column("uint32", "", "hash of the raw option bytes, to recognise capture duplicates", internal=True)
+    captured_payload_bytes = column("int32", "B", "how many payload bytes the capture holds")
+    timestamp_value = column("uint32", "", "TSval (RFC 7323)")
+    timestamp_echo = column("uint32", "", "TSecr (RFC 7323)")
     ip_version = column("uint8", "", "4 or 6")
     encapsulation = column("uint8", "", "the innermost tunnel over IP", names=ENCAPSULATIONS)
     tunnel = column(
@@ -334,13 +343,7 @@ class Headers(Table):
     sack_count = column("uint8", "", "SACK blocks in `sack`")
     ttl = column("uint8", "", "IPv4 time to live or IPv6 hop limit")
     mss_bytes = column("uint16", "B", "maximum segment size option")
-    ip_id = column("uint16", "", "IPv4 identification; 0 for IPv6")
-    checksum = column("uint16", "", "TCP checksum as captured")
     file = column("uint16", "", "index of the file")
-    timestamp_value = column("uint32", "", "TSval (RFC 7323)")
-    timestamp_echo = column("uint32", "", "TSecr (RFC 7323)")
-    interface_id = column("uint32", "", "tells interfaces apart: the capture's, or the devices behind `any`")
-    options_hash = column("uint32", "", "hash of the raw option bytes, to recognise capture duplicates", internal=True)
     sack = column("uint32", "", "left and right edges of the SACK blocks, modulo 2³²", width=2 * MAX_SACK_BLOCKS)
 
 

@@ -1,6 +1,7 @@
 # Frames captured twice: on another interface (``-i any``, a bond), or from a mirror port that shows both ways.
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 from tcpsight.connections._sequence cimport SLACK, to_offset
 from tcpsight.connections._state cimport HAS_BASE, JUMP_PENDING, PROBE_PENDING, RING, Stream
 from tcpsight.tables cimport FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, Header
@@ -25,11 +26,11 @@ cdef inline uint32_t fingerprint(const Header *h) noexcept nogil:
 
     Cheap on purpose: only segments that bring nothing new are ever compared, each with the last few of its stream.
     """
-    cdef uint64_t a = (<uint64_t>h.sequence_number << 32) | h.acknowledgment_number
-    cdef uint64_t b = (
-        (<uint64_t>h.ip_id << 48) | (<uint64_t>h.checksum << 32) | (<uint64_t>h.flags << 16) | h.window
-    )
-    cdef uint64_t c = (<uint64_t>h.options_hash << 32) | <uint32_t>h.payload_bytes
+    cdef uint64_t a, b, c
+    # Columns that lie together, as one number each: see Headers.
+    memcpy(&a, <const char *>&h.acknowledgment_number, 8)   # and sequence_number
+    memcpy(&b, <const char *>&h.window, 8)                  # and flags, checksum, ip_id
+    memcpy(&c, <const char *>&h.payload_bytes, 8)           # and options_hash
     a = a * 0x9E3779B97F4A7C15ull + b * 0xD6E8FEB86659FD93ull + c * 0x94D049BB133111EBull
     return <uint32_t>(a >> 32) | 1
 

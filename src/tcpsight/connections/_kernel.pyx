@@ -50,6 +50,7 @@ cdef inline void take_unsequenced(Context *x, State *c, int d, const Header *h, 
     """Text that shows lengths only: bytes are taken to come in order, once."""
     cdef Stream *s = &c.streams[d]
     c.flags |= UNSEQUENCED | BEYOND_HANDSHAKE
+    c.flags &= ~SETTLED     # nothing is usual from here on
     s.segments += 1
     g.offset = s.next_offset
     g.new_bytes = h.payload_bytes
@@ -130,11 +131,10 @@ cdef inline int64_t choose(
 
 
 cdef inline void apply(Context *x, State *c, int d, const Header *h, Segment *g, int verdict) noexcept nogil:
+    """Apply a segment that is not usual."""
     cdef int found
     if h.options & OPTION_UNSEQUENCED or c.flags & UNSEQUENCED:
         take_unsequenced(x, c, d, h, g)
-        return
-    if take_usual(c, d, h, g):
         return
     found = look_for_duplicate(&c.streams[d], h)
     if found == FOUND_DUPLICATE:
@@ -153,7 +153,7 @@ cdef inline void apply(Context *x, State *c, int d, const Header *h, Segment *g,
 
 cdef void track(Context *x, const Header *h, uint32_t hash, Segment *g, int32_t position) noexcept nogil:
     """Everything that one header causes."""
-    cdef bint is_jump = advance_clock(x, h)
+    cdef bint is_usual, is_jump = advance_clock(x, h)
     cdef int d = 0, verdict = 0
     cdef uint32_t slot
     cdef State *c
@@ -162,18 +162,26 @@ cdef void track(Context *x, const Header *h, uint32_t hash, Segment *g, int32_t 
     slot = <uint32_t>choose(x, h, hash, position, &d, &verdict)
     c = &x.slots.states[slot]
     begin_row(g, h)
-    apply(x, c, d, h, g, verdict)
+    is_usual = not h.options & OPTION_UNSEQUENCED and take_usual(c, d, h, g)
+    if not is_usual:
+        apply(x, c, d, h, g, verdict)
     g.connection_id = c.connection_id
     g.slot = slot
     g.direction = <uint8_t>d
-    if g.kind != KIND_DUPLICATE:
-        settle(x, c, slot, h.time_ns, is_jump, verdict == HOLD)
+    if g.kind == KIND_DUPLICATE:
+        return
+    note_time(x, c, slot, h.time_ns, is_jump, verdict == HOLD)
+    # A usual segment changes nothing that its connection's time-out depends on.
+    if not is_usual and c.filed_class != timer_class(c):
+        # A later deadline can wait until the filed one comes up.
+        c.filed_class = <uint8_t>timer_class(c)
+        if c.filed_deadline > deadline_of(x, c):
+            file_deadline(x, c, slot)
 
 
-cdef inline void settle(
+cdef inline void note_time(
     Context *x, State *c, uint32_t slot, int64_t time_ns, bint is_jump, bint is_held
 ) noexcept nogil:
-    """Times and time-outs after a segment."""
     c.active_ns = x.clock
     if is_jump:
         x.candidate_slot = slot
@@ -181,11 +189,6 @@ cdef inline void settle(
         x.candidate_is_held = is_held
     else:
         touch(c, time_ns, is_held)
-    if c.filed_class != timer_class(c):
-        # A later deadline can wait until the filed one comes up.
-        c.filed_class = <uint8_t>timer_class(c)
-        if c.filed_deadline > deadline_of(x, c):
-            file_deadline(x, c, slot)
 
 
 cdef int compare_ids(const void *a, const void *b) noexcept nogil:
