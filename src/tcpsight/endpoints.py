@@ -14,6 +14,11 @@ def packed_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> by
     return bytes(10) + b"\xff\xff" + address.packed if address.version == 4 else address.packed
 
 
+def server_at(address: bytes) -> Server:
+    """Give whatever serves at an address, at any port; 16 bytes, IPv4 behind ``::ffff:``."""
+    return Server(address, 0, 4 if address.startswith(bytes(10) + b"\xff\xff") else 6)
+
+
 def parse_server(text: str) -> Server:
     """Read ``[ADDRESS]:PORT``: either part may be missing.
 

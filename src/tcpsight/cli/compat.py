@@ -9,6 +9,7 @@ import click
 TOOLS: dict[str, tuple[str, str]] = {
     "mk-tcp-model": ("mk_tcp_model", "Requests to a server, and their sums per interval."),
     "pt-tcp-model": ("mk_tcp_model", "The same under its later name."),
+    "tcprstat": ("tcprstat", "How long a server takes to answer, a line of statistics per interval."),
     "yconalyzer": ("yconalyzer", "How long connections to a port last, and how much each side sends."),
     "usl": ("usl", "The universal scalability law through points of concurrency and throughput."),
     "pt-usl": ("usl", "The same, by its later name."),

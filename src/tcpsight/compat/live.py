@@ -6,6 +6,7 @@ writes what it still holds and says what the kernel dropped, and the capture end
 
 from __future__ import annotations
 
+import fcntl
 import io
 import re
 import signal
@@ -18,6 +19,12 @@ from pathlib import Path
 from tcpsight.errors import TcpsightError
 
 _COUNTS = re.compile(rb"^(\d+) packets? (received by filter|dropped by kernel)$", re.MULTILINE)
+
+PIPE_BYTES = 1 << 20
+"""Room in the pipe: thousands of frames, so that whoever reads may be late."""
+
+KERNEL_KIB = 16_384
+"""Buffer of the kernel: headers of a hundred thousand frames, while the child waits for a processor."""
 
 PATIENCE_S = 10
 """How long a child may take to end once it was told to."""
@@ -46,7 +53,8 @@ class LiveCapture:
     def __init__(self, interface: str, expression: str, snaplen: int) -> None:
         self.received = self.dropped = 0
         where = ["-i", interface] if interface else []
-        command = ["tcpdump", *where, "-n", "-p", "-U", "-s", str(snaplen), "-w", "-", "--", expression]
+        options = ["-n", "-p", "-U", "-B", str(KERNEL_KIB), "-s", str(snaplen), "-w", "-"]
+        command = ["tcpdump", *where, *options, "--", expression]
         try:
             self._child = subprocess.Popen(
                 command,
@@ -60,6 +68,8 @@ class LiveCapture:
         assert isinstance(self._child.stdout, io.BufferedReader)
         assert self._child.stderr is not None
         self.stream = self._child.stdout
+        with suppress(OSError):  # where the system allows less
+            fcntl.fcntl(self.stream, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         # A few lines at most: they fit the pipe until somebody asks.
         self._messages = self._child.stderr
 
