@@ -10,7 +10,7 @@ KERNEL_TESTS = $(wildcard tests/unit tests/reference tests/properties)
 CHECKED = build/checked
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference test check format checked bench wheel clean
+.PHONY: help build layout reference accuracy test check format checked bench wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ layout: ## Write src/tcpsight/tables.pxd from tables.py
 
 reference: ## Write docs/reference/ from tables.py and the commands
 	$(PYTHON) tools/reference.py
+
+accuracy: build ## Write docs/methods/accuracy.md and the accepted differences from the corpus beside the repository
+	$(PYTHON) -m tests.peers.accuracy
 
 test: build ## Run the tests (PYTEST_ARGS='-x tests/unit' to choose)
 	$(PYTHON) -m pytest $(PYTEST_ARGS)

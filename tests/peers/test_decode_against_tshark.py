@@ -102,7 +102,8 @@ def tshark_fields(tshark):
         "timestamp_value": as_number(tshark["tcp.options.timestamp.tsval"]),
         "timestamp_echo": as_number(tshark["tcp.options.timestamp.tsecr"]),
         "options": sum(bit for kind, bit in OPTION_KINDS.items() if kind in kinds),
-        "sack": list(zip(*edges, strict=True)),
+        # A snaplen may cut the last edge off.
+        "sack": list(zip(*edges, strict=False)),
     }
 
 
@@ -141,8 +142,8 @@ def why_no_row(tshark, reason):
 
 def why_different(tshark, row, different):
     """Explain fields that differ; None if they cannot be explained."""
-    if set(different) == {"options"} and row["options"] & OPTION_CUT:
-        # tshark names the option that the snaplen cut in two, and shows nothing of it.
+    if set(different) <= {"options", "timestamp_value"} and row["options"] & OPTION_CUT:
+        # tshark names the option that the snaplen cut in two, and shows of it at most what is whole.
         return "option cut"
     ends_with_the_frame = tshark["frame.len"] == tshark["frame.cap_len"]
     ends_with_the_frame &= as_number(tshark["tcp.len"]) == row["captured_payload_bytes"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tcpsight.tables import Connections
-from tests.peers.connections_peers import track
+from tests.peers.ours import read
 from tests.support.headers import words
 
 COLUMNS = (
@@ -67,8 +68,8 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_every_connection_comes_out_exactly(name: str, fixtures_dir: Path):
-    _, connections, is_whole = track(fixtures_dir / "synthetic" / name)
-    assert is_whole
-    by_id = connections[connections.connection_id.argsort()]
+    reading = read(fixtures_dir / "synthetic" / name)
+    assert not reading.stopped
+    by_id = Connections(np.array([row for _, row in sorted(reading.connections.items())], Connections.dtype))
     found = list(zip(*(words(Connections, by_id, column) for column in COLUMNS), strict=True))
     assert found == EXPECTED[name]
