@@ -249,7 +249,8 @@ def print_requests(
 
 def request_lines(requests: Requests, instants: tuple[str, str], number: int) -> Iterator[str]:
     """Write requests: id, start, end, elapsed, client; seconds with six decimals."""
-    starts, ends = (requests.rows[name].tolist() for name in instants)
+    # Cut to microseconds, as tcpdump prints them, before they are subtracted.
+    starts, ends = ((requests.rows[name] // 1000).tolist() for name in instants)
     ids = (requests.request_number + number).tolist()
     addresses = requests.rows["client_address"].tobytes()
     ports, versions = requests.client_port.tolist(), requests.ip_version.tolist()
@@ -266,10 +267,9 @@ def client_text(address: bytes, port: int, ip_version: int) -> str:
     return endpoint_text(address, port, ip_version)
 
 
-def seconds(ns: int) -> str:
-    """Write nanoseconds as seconds with six decimals, rounded half up."""
-    us = (abs(ns) + 500) // 1000
-    return f"{'-' if ns < 0 and us else ''}{us // 10**6}.{us % 10**6:06d}"
+def seconds(us: int) -> str:
+    """Write microseconds as seconds with six decimals."""
+    return f"{'-' if us < 0 else ''}{abs(us) // 10**6}.{abs(us) % 10**6:06d}"
 
 
 def note(run: Run) -> None:
