@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from tcpsight.capture.filter import FrameFilter
+    from tcpsight.capture.following import Following
     from tcpsight.model import ChosenInterval
     from tcpsight.model.keys import By
     from tcpsight.slices import IntervalCollection
@@ -178,6 +179,8 @@ class Analysis:
         BPF expression; frames that do not match are left out before anything else.
     input_timezone : str
         IANA name of the zone of times in tcpdump text, or ``local``.
+    following : Following, optional
+        Until when a file that is still being written is followed; not at all by default.
 
     Notes
     -----
@@ -192,8 +195,10 @@ class Analysis:
         *,
         frame_filter: str | None = None,
         input_timezone: str = "UTC",
+        following: Following | None = None,
     ) -> None:
         self.sources = list(sources)
+        self.following = following
         self._positions = [_position(source) for source in sources]
         self.options = options or Options()
         self._frame_filter = frame_filter
@@ -219,7 +224,7 @@ class Analysis:
         for source, position in zip(self.sources, self._positions, strict=True):
             if position is not None:
                 source.seek(position)  # type: ignore[union-attr]
-        with open_capture(self.sources, input_timezone=self._input_timezone) as capture:
+        with open_capture(self.sources, input_timezone=self._input_timezone, following=self.following) as capture:
             yield Run(capture, Pipeline(capture, options, frame_filter), frame_filter)
 
     @property

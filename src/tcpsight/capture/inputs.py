@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, BinaryIO
 
+from tcpsight.capture.following import FollowedSource, Following
 from tcpsight.capture.formats import open_reader, unpacked
 from tcpsight.capture.reader import CaptureFile
 from tcpsight.capture.source import RawSource, is_reopenable, name_of, open_source
@@ -13,7 +14,7 @@ from tcpsight.errors import CaptureError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tcpsight.capture.reader import Reader, ReadOptions
+    from tcpsight.capture.reader import ByteSource, Reader, ReadOptions
     from tcpsight.capture.source import Source
     from tcpsight.tables import Frames
 
@@ -50,6 +51,9 @@ class Input:
         self.failure: CaptureError | None = None  # met by `look` before the first frame
         self.first_digest = b""
         self.content = b""
+        self.following: Following | None = None  # set by whoever wants to wait for more at its end
+        self._followed: FollowedSource | None = None
+        self._frames_before = 0
 
     @property
     def bytes_read(self) -> int:
@@ -69,8 +73,13 @@ class Input:
         file = self.file
         self._raw = open_source(self._source, self._stdin)
         file.bytes_total, self.identity = self._raw.bytes_total, self._raw.identity
+        source: ByteSource = self._raw
+        # A pipe waits by itself.
+        if self.following is not None and self.identity is not None:
+            source = self._followed = FollowedSource(self._raw, self.following)
+            file.bytes_total = None
         try:
-            self._reader = open_reader(self._raw, file, self._options)
+            self._reader = open_reader(source, file, self._options)
         except CaptureError as failure:
             self.close()
             raise self._placed(failure) from None
@@ -115,12 +124,33 @@ class Input:
     def _read(self) -> Frames | None:
         if self.failure is not None:
             raise self.failure
-        self.open()
-        assert self._reader is not None
-        try:
-            return self._reader.read()
-        except CaptureError as failure:
-            raise self._placed(failure) from None
+        while True:
+            try:
+                self.open()
+                assert self._reader is not None
+                frames = self._reader.read()
+            except CaptureError as failure:
+                # A last record that is not whole has not been written yet.
+                if self._followed is None or not self._followed.is_over:
+                    raise self._placed(failure) from None
+                frames = None
+            if frames is not None or self._followed is None or not self._followed.change:
+                return self._renumbered(frames)
+            self._restart()
+
+    def _restart(self) -> None:
+        """Read what the name means now, as the continuation of what it meant before."""
+        self.close()
+        self._followed = None
+        self._frames_before = self.file.frames
+        self.file.restarts += 1
+
+    def _renumbered(self, frames: Frames | None) -> Frames | None:
+        """Count frames on through what was read before a restart."""
+        if frames is not None and self._frames_before:
+            frames.rows["frame_number"] += self._frames_before
+            frames.rows["frame_in_file"] += self._frames_before
+        return frames
 
     def _placed(self, failure: CaptureError) -> CaptureError:
         """Say of an offset what it counts in, where that is not the file as it is stored."""

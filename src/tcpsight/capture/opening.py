@@ -12,6 +12,7 @@ from tcpsight.tables import UnseenCounter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tcpsight.capture.following import Following
     from tcpsight.capture.merging import Merge
     from tcpsight.capture.source import Source
     from tcpsight.tables import Frames
@@ -92,6 +93,7 @@ def open_capture(
     buffer_bytes: int = BUFFER_BYTES,
     input_timezone: str = "UTC",
     stdin: BinaryIO | None = None,
+    following: Following | None = None,
 ) -> Capture:
     """Open captures as one, in time order; the order in which they are named changes nothing.
 
@@ -107,6 +109,8 @@ def open_capture(
         IANA name of the zone of times that a text capture writes without one.
     stdin : binary file, optional
         What ``-`` means, if not standard input.
+    following : Following, optional
+        Wait for more at the end of a file that is still being written; of several, the one that begins last.
 
     Raises
     ------
@@ -124,11 +128,14 @@ def open_capture(
     merge = None
     try:
         if len(inputs) == 1:
+            inputs[0].following = following
             inputs[0].open()
         else:
             from tcpsight.capture.merging import Merge, ranked
 
-            merge = Merge(ranked(inputs), options)
+            order = ranked(inputs)
+            order[-1].following = following
+            merge = Merge(order, options)
     except BaseException:
         for each in inputs:
             each.close()

@@ -31,6 +31,7 @@ class PcapReader:
         self._table = Frames.allocate(options.batch_frames)
         self._bytes: np.ndarray[Any, Any] = self._table.rows.view(np.uint8)
         self._walk: _kernel.PcapWalk | None = None
+        self._interface = len(file.interfaces)
 
     def read(self) -> Frames | None:
         """Give the next batch; None at the end."""
@@ -40,6 +41,8 @@ class PcapReader:
             count = walk.walk(window.data, window.start, window.end, self._bytes)
             window.start = walk.position
             if count:
+                if self._interface:
+                    self._table.rows["interface_id"][:count] = self._interface
                 return Frames(self._table.rows[:count], data=window.data)
             if walk.status == _kernel.BAD_LENGTH:
                 raise self._damage(walk)

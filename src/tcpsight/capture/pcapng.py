@@ -141,7 +141,7 @@ class PcapngReader:
         clock, factor, found.ticks_per_second = clock_of(resolution[0] if len(resolution) == 1 else MICROSECONDS)
         seconds = struct.unpack(self._endian + "q", offset)[0] if len(offset) == 8 else 0
         offset_ns = min(max(seconds * 10**9, 1 - TIME_LIMIT_NS), TIME_LIMIT_NS - 1)
-        if index == len(self._known):
+        while index >= len(self._known):
             self._known = np.concatenate([self._known, np.zeros_like(self._known)])
         self._known[index] = (link_type, snaplen, clock, factor, offset_ns, 0)
         interfaces.append(found)

@@ -83,6 +83,8 @@ class CaptureFile:
         What its reader did not understand; first frames are counted within the file.
     unreadable_line : int or None
         Number of the first line of text that was not understood; None if there is none.
+    restarts : int
+        How often it was replaced or cut to nothing while it was followed, and read from the start again.
     """
 
     index: int
@@ -95,6 +97,7 @@ class CaptureFile:
     interfaces: list[CaptureInterface] = field(default_factory=list)
     unseen: UnseenCounter = field(default_factory=UnseenCounter)
     unreadable_line: int | None = None
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

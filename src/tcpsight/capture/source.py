@@ -91,6 +91,16 @@ class RawSource:
             view[: len(data)] = data
         return None if data is None else len(data)
 
+    def change(self) -> str:
+        """Tell what became of a regular file: ``truncated``, ``replaced`` under its name, or nothing."""
+        try:
+            if os.fstat(self._stream.fileno()).st_size < self._stream.tell():
+                return "truncated"
+            named = os.stat(self.path) if self._is_ours else None  # noqa: PTH116 - beside fstat
+        except OSError:
+            return ""  # the name means nothing at present
+        return "replaced" if named is not None and (named.st_dev, named.st_ino) != self.identity else ""
+
     def close(self) -> None:
         """Close the file if this opened it."""
         if self._is_ours:

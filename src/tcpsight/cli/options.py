@@ -42,10 +42,18 @@ class Input:
     input_timezone: str
     timeouts_ns: tuple[int | None, int | None, int | None]
     progress: bool | None
+    follow: bool = False
+    follow_idle_ns: int | None = None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether more is waited for at the end of a file."""
+        return self.follow or self.follow_idle_ns is not None
 
     def analysis(self) -> Analysis:
         """Ask the library for it."""
         from tcpsight.analysis import Analysis
+        from tcpsight.capture import Following
         from tcpsight.connections import Timeouts
         from tcpsight.endpoints import parse_server
         from tcpsight.pipeline import Options, Selection
@@ -60,7 +68,14 @@ class Input:
         options = Options(selection, start, end, Timeouts(*given))
         for zone in (self.timezone, self.input_timezone):
             values.zone(zone)
-        return Analysis(self.sources, options, frame_filter=self.frame_filter, input_timezone=self.input_timezone)
+        following = Following(self.follow_idle_ns) if self.is_followed else None
+        return Analysis(
+            self.sources,
+            options,
+            frame_filter=self.frame_filter,
+            input_timezone=self.input_timezone,
+            following=following,
+        )
 
 
 _INPUT: list[Decorator] = [
@@ -75,7 +90,11 @@ _INPUT: list[Decorator] = [
     click.option("--timezone", default="UTC", show_default=True, metavar="ZONE",
                  help="Zone of times in text, and of --since and --until without an offset."),
     click.option("--input-timezone", default="UTC", show_default=True, metavar="ZONE",
-                 help="Zone of times in tcpdump text."),
+                 help="Zone of times in tcpdump text, and of Network Monitor's."),
+    click.option("--follow", is_flag=True,
+                 help="Wait for more at the end of a file that is still being written, until Ctrl-C."),
+    click.option("--follow-idle", "follow_idle_ns", type=values.duration_ns, metavar="DURATION",
+                 help="Follow it until nothing was added for so long."),
     click.option("--timeout-handshake", type=values.duration_ns, metavar="DURATION",
                  help="A handshake without answer is given up after this.  [default: 130s]"),
     click.option("--timeout-ended", type=values.duration_ns, metavar="DURATION",
@@ -117,6 +136,7 @@ def input_options(function: Function) -> Function:
         **others: Any,
     ) -> Any:
         names = ("servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress")
+        names += ("follow", "follow_idle_ns")
         chosen = {name: others.pop(name) for name in names}
         others.pop("workers")
         others.pop("engine")

@@ -22,6 +22,7 @@ from tcpsight.tables import REASON_TEXTS, REASONS, Table
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
+    from tcpsight.capture import Following
     from tcpsight.output.writers import Writer
     from tcpsight.pipeline import Batch
     from tcpsight.where import Where
@@ -111,9 +112,11 @@ def write_table(
     with reading(source, with_segments=table_type is SegmentDetails) as (run, batches):
         tables = output.selected((part(batch) for batch in batches), table_type)
         # Somebody may wait for the rows of a pipe. Lines are the same wherever they are flushed, the others are not.
-        is_followed = run.capture.bytes_total is None and chosen_format(output.format, output.output) in LINE_FORMATS
+        is_lines = chosen_format(output.format, output.output) in LINE_FORMATS
+        is_followed = source.is_followed or (run.capture.bytes_total is None and is_lines)
         writer = output.open(table_type, source.timezone)
-        return write_rows(run, tables, writer, output.order(by_time), is_followed=is_followed)
+        order = output.sort if source.is_followed else output.order(by_time)
+        return write_rows(run, tables, writer, order, is_followed=is_followed)
 
 
 def write_rows(
@@ -190,7 +193,10 @@ def reading(source: Input, *, with_segments: bool = False) -> Iterator[tuple[Run
     """
     with ExitStack() as patience:
         patience.enter_context(_patience(source.sources))
-        with source.analysis().run(with_segments=with_segments) as run:
+        analysis = source.analysis()
+        if analysis.following is not None:
+            patience.enter_context(_until_stopped(analysis.following))
+        with analysis.run(with_segments=with_segments) as run:
             yield run, _watched(run, source.progress, patience)
 
 
@@ -226,6 +232,27 @@ def _patience(sources: list[str]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, usual)
+
+
+@contextmanager
+def _until_stopped(following: Following) -> Iterator[None]:
+    """Let the first interrupt, or request to end, end the following of a file, and give what there is by then."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(signal_number: int, frame: object) -> None:
+        following.stop()
+        signal.signal(signal_number, usual[signal.Signals(signal_number)])
+
+    for number in usual:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def _is_pipe(source: str) -> bool:
@@ -292,6 +319,10 @@ def notes(run: Run) -> None:
         size = f", {byte_count:,} byte{'' if byte_count == 1 else 's'}" if byte_count else ""
         meaning = REASON_TEXTS[reason] if count != 1 else singular(REASON_TEXTS[reason])
         warn(f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}")
+    for file in run.capture.files:
+        if file.restarts:
+            times = "once" if file.restarts == 1 else f"{file.restarts:,} times"
+            warn(f"{file.path}: replaced or cut while it was followed, {times}; read on from its new start")
 
 
 def _where(run: Run, reason: str, first_frame: int) -> str:
