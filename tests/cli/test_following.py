@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import TALKS
 from tests.cli.running import COMMAND, process
-from tests.support.pcap import pcap_bytes, pcap_header, pcap_record
+from tests.support.pcap import Frame, pcap_bytes, pcap_header, pcap_record
 from tests.support.traffic import capture
 
 FRAMES = capture(TALKS)
@@ -35,7 +35,7 @@ def lines_of(running: subprocess.Popen[bytes], count: int) -> list[bytes]:
     return [running.stdout.readline() for _ in range(count)]
 
 
-def append(path: Path, frames: list) -> None:
+def append(path: Path, frames: list[Frame]) -> None:
     with path.open("ab") as stream:
         stream.write(b"".join(pcap_record(frame, nanoseconds=True) for frame in frames))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import struct
 
 import pytest
 from hypothesis import example, given
@@ -25,8 +26,36 @@ SMALL = {
     "pcapng-big": pcapng_bytes(FRAMES, endian=">", interfaces=[Interface(101, None, 3, "any")]),
     "pcapng-sections": pcapng_bytes(FRAMES[:3]) + pcapng_bytes(FRAMES[3:], endian=">"),
 }
+
+
+def snoop_bytes(frames: list[Frame]) -> bytes:
+    content = b"snoop\0\0\0" + struct.pack(">II", 2, 4)
+    for frame in frames:
+        lengths = (len(frame.data), len(frame.data), 24 + len(frame.data), 0)
+        times = (frame.time_ns // SECOND, frame.time_ns % SECOND // 1000)
+        content += struct.pack(">IIIIII", *lengths, *times) + frame.data
+    return content
+
+
+def netmon_bytes(frames: list[Frame]) -> bytes:
+    records = b"".join(struct.pack("<QII", n, len(f.data), len(f.data)) + f.data for n, f in enumerate(frames))
+    head = b"GMBU" + struct.pack("<BBH8H", 0, 2, 1, 2023, 11, 2, 14, 22, 13, 20, 0)
+    head += struct.pack("<2I", 128 + len(records), 4 * len(frames))
+    return head.ljust(128, b"\0") + records + bytes(4 * len(frames))
+
+
+def erf_bytes(frames: list[Frame]) -> bytes:
+    return b"".join(
+        struct.pack("<IIBB", 5, f.time_ns // SECOND, 2, 4)
+        + struct.pack(">HHH2x", 18 + len(f.data), 0, len(f.data))
+        + f.data
+        for f in frames
+    )
+
+
+OTHERS = {"snoop": snoop_bytes(FRAMES), "netmon": netmon_bytes(FRAMES), "erf": erf_bytes(FRAMES)}
 PACKED = {"gzip": gzip.compress(SMALL["pcap"]), "xz": lzma.compress(SMALL["pcapng"])}
-EVERY = SMALL | PACKED
+EVERY = SMALL | OTHERS | PACKED
 
 
 @given(
@@ -59,6 +88,16 @@ def test_a_file_cut_anywhere_gives_every_whole_frame_before_the_cut(name):
         assert cut.error is None or isinstance(cut.error, CaptureError)
         if cut.error is None:
             assert size > 0
+
+
+@pytest.mark.parametrize("name", ["snoop", "netmon"])
+def test_a_capture_in_another_format_cut_anywhere_gives_every_whole_frame_before_the_cut(name):
+    whole = read_capture(OTHERS[name]).rows
+    ends = [OTHERS[name].index(row.data) + len(row.data) for row in whole]
+    for size in range(len(OTHERS[name])):
+        cut = read_capture(OTHERS[name][:size])
+        assert cut.rows == whole[: sum(end <= size for end in ends)]
+        assert cut.error is not None or size >= ends[-1] or size in (16, *ends)
 
 
 @pytest.mark.parametrize("name", ["pcap", "pcap-big"])

@@ -56,10 +56,14 @@ class Decoder(Protocol):
 
 
 class GzipDecoder:
-    """One gzip member, with the interface of the other decoders."""
+    """One gzip member, with the interface of the other decoders.
+
+    Where the data is damaged, all that comes before the damage is given before the error is raised.
+    """
 
     def __init__(self) -> None:
         self._object = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        self._failure: zlib.error | None = None
         self.needs_input = True
 
     @property
@@ -74,10 +78,44 @@ class GzipDecoder:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """Take the next data, give at most `max_length` bytes."""
-        out = self._object.decompress(self._object.unconsumed_tail + data, max_length)
+        if self._failure is not None:
+            raise self._failure
+        data = self._object.unconsumed_tail + data
+        # The library drops what it made in the call that fails. A copy costs less than a percent.
+        before = self._object.copy()
+        try:
+            out = self._object.decompress(data, max_length)
+        except zlib.error as failure:
+            self._failure = failure
+            self.needs_input = False
+            return _sound_part(before, data)
         # A full answer may be the first part of a longer one, even when all input is consumed.
         self.needs_input = len(out) < max_length and not self._object.unconsumed_tail
         return out
+
+
+def _sound_part(decoder: zlib._Decompress, data: bytes) -> bytes:
+    """Give what comes before the damage in `data`, by ever smaller steps."""
+    out = bytearray()
+    for step in (4096, 64, 1):
+        while True:
+            trial = decoder.copy()
+            try:
+                part = trial.decompress(data, step)
+            except zlib.error:
+                break
+            if not part:
+                break
+            out += part
+            decoder, data = trial, trial.unconsumed_tail
+    # The last byte comes with what is behind it.
+    for place in range(len(data)):
+        decoder = decoder.copy()
+        try:
+            out += decoder.decompress(data[place : place + 1])
+        except zlib.error:
+            break
+    return bytes(out)
 
 
 def _lz4_decoder() -> Decoder:
@@ -94,17 +132,21 @@ def _zstd_decoder() -> Decoder:
 
 
 class Compression(NamedTuple):
-    """A way of compressing: its name, and what decodes one stream of it."""
+    """A way of compressing: its name, what decodes one stream of it, how much it is asked for at a time.
+
+    What a library makes in the call that meets damage is lost, so those are asked for little that go byte by byte.
+    """
 
     name: str
     decoder: Callable[[], Decoder]
+    step: int = 1 << 30
 
 
 GZIP = Compression("gzip", GzipDecoder)
 ZSTD = Compression("zstd", _zstd_decoder)
 LZ4 = Compression("lz4", _lz4_decoder)
-XZ = Compression("xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY_LIMIT))
-BZIP2 = Compression("bzip2", bz2.BZ2Decompressor)
+XZ = Compression("xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY_LIMIT), 4096)
+BZIP2 = Compression("bzip2", bz2.BZ2Decompressor, 4096)
 
 MAGICS: Mapping[bytes, Compression] = {
     b"\x1f\x8b": GZIP,
@@ -146,25 +188,46 @@ class DecompressedSource:
         self._pending = b""
         self._offset = 0
         self._bytes_read = 0
+        self._failure: CaptureError | None = None
 
     def readinto(self, view: memoryview) -> int:
         """Fill the beginning of `view`; give how many bytes, 0 only at the end."""
+        if self._failure is not None:
+            raise self._failure
+        filled = 0
+        while filled < len(view):
+            try:
+                out = self._part(min(len(view) - filled, self._compression.step), is_first=filled == 0)
+            except CaptureError as failure:
+                if not filled:
+                    raise
+                # Not before what is in front of it.
+                self._failure = failure
+                break
+            if not out:
+                break
+            view[filled : filled + len(out)] = out
+            filled += len(out)
+            self._offset += len(out)
+        return filled
+
+    def _part(self, most: int, *, is_first: bool) -> bytes:
+        """Give the next bytes; none at the end, nor, unless they are the first, where they must be waited for."""
         self._check_ratio()
-        while len(view):
-            if self._decoder.eof and not self._next_stream():
-                return 0
+        while True:
+            if self._decoder.eof and not (is_first and self._next_stream()):
+                return b""
             data, self._pending = self._pending, b""
             if not data and self._decoder.needs_input:
+                if not is_first:
+                    return b""
                 data = self._read()
                 if not data:
                     name = self._compression.name
                     raise CaptureError(self.path, self._offset, f"the {name} data ends early; the file was cut short")
-            out = self._decode(data, len(view))
+            out = self._decode(data, most)
             if out:
-                view[: len(out)] = out
-                self._offset += len(out)
-                return len(out)
-        return 0
+                return out
 
     def _check_ratio(self) -> None:
         if self._offset > FREE_BYTES and self._offset > RATIO_LIMIT * self._bytes_read:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.capture import _kernel
-from tcpsight.capture.pcap_variants import HEADER_BYTES, USUAL_LIMIT, dialect_of
+from tcpsight.capture.pcap_variants import HEADER_BYTES, USUAL_LIMIT, dialect_of, is_waited_for
 from tcpsight.capture.reader import FRAME_LIMIT, ByteSource, CaptureFile, CaptureInterface, ReadOptions
 from tcpsight.capture.window import Window
 from tcpsight.errors import CaptureError
@@ -54,6 +54,8 @@ class PcapReader:
     def _start(self) -> _kernel.PcapWalk:
         window = self._window
         self._fill_header(HEADER_BYTES)
+        if is_waited_for(bytes(window.data[:HEADER_BYTES])):
+            window.fill(VIEW_BYTES)
         dialect = dialect_of(bytes(window.data[: min(window.end, VIEW_BYTES)]))
         self._fill_header(dialect.file_header_bytes)
         found = CaptureInterface(self._file.index, "", dialect.link_type, 10**9 // dialect.tick_ns, dialect.snaplen)

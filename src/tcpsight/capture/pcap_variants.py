@@ -7,7 +7,7 @@ number of the original. So where the magic leaves a choice, the first records ar
 unless its records contradict themselves and two or more of another shape do not.
 
 What it cannot see: records that have not arrived. On a pipe that brings the file header alone, the usual shape is
-believed.
+believed, for frames of a live capture must not wait; but nobody captures live under a magic of the nineties.
 """
 
 from __future__ import annotations
@@ -86,6 +86,11 @@ class Dialect(NamedTuple):
     length_order: int
     snaplen: int
     link_type: int
+
+
+def is_waited_for(start: bytes) -> bool:
+    """Tell whether a file with this header is so old that records may be waited for to tell its dialect."""
+    return start[:4] in (MODIFIED.to_bytes(4, "little"), MODIFIED.to_bytes(4, "big"))
 
 
 def dialect_of(start: bytes) -> Dialect:

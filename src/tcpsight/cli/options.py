@@ -135,8 +135,8 @@ def input_options(function: Function) -> Function:
         timeout_established: int | None,
         **others: Any,
     ) -> Any:
-        names = ("servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress")
-        names += ("follow", "follow_idle_ns")
+        names = ["servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress"]
+        names += ["follow", "follow_idle_ns"]
         chosen = {name: others.pop(name) for name in names}
         others.pop("workers")
         others.pop("engine")

@@ -178,3 +178,20 @@ def test_an_offset_where_the_file_itself_cannot_be_read_is_that_of_the_file():
     packed = gzip.compress(CONTENT)[:-5]
     outcome = read_capture(Failing(packed, [1000]))
     assert str(outcome.error).endswith(f"cannot be read: Input/output error (at byte {len(packed)} of the file)")
+
+
+@EACH
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.9])
+def test_what_comes_before_the_damage_is_given(name, place):
+    packed = bytearray(COMPRESSORS[name](CONTENT))
+    at = int(len(packed) * place)
+    packed[at : at + 3] = b"\xff\xff\xff"
+    whole = read_capture(bytes(packed))
+    assert whole.error is not None
+    if name == "gzip":
+        # However the file comes.
+        trickled = read_capture(Trickle(bytes(packed), [7]))
+        assert len(whole.rows) >= place * 1900
+        assert abs(len(trickled.rows) - len(whole.rows)) <= 1
+    if name == "xz":
+        assert len(whole.rows) >= place * 1900
