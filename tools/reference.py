@@ -25,6 +25,8 @@ TABLES: dict[type[tables.Table], tuple[str, str]] = {
     tables.Intervals: ("tcpsight intervals", "intervals()"),
     tables.KeyedIntervals: ("tcpsight intervals --by", "intervals(by=…)"),
     tables.Connections: ("tcpsight connections", "connections"),
+    tables.Buckets: ("tcpsight buckets", "buckets()"),
+    tables.BucketConnections: ("tcpsight buckets --bucket", "bucketed()"),
     tables.SegmentDetails: ("tcpsight segments", "segments"),
     tables.Unseen: ("", "unseen"),
 }
@@ -33,6 +35,7 @@ TABLES: dict[type[tables.Table], tuple[str, str]] = {
 PARENTS: dict[type[tables.Table], type[tables.Table]] = {
     tables.Unanswered: tables.Requests,
     tables.KeyedIntervals: tables.Intervals,
+    tables.BucketConnections: tables.Connections,
 }
 
 KINDS = {"i": "integer", "u": "integer", "f": "real", "S": "text"}

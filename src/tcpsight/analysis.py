@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -25,13 +26,23 @@ import numpy as np
 from tcpsight.capture import Capture, open_capture
 from tcpsight.errors import UsageError
 from tcpsight.pipeline import Batch, Options, Pipeline, Selection
-from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered, Unseen
+from tcpsight.tables import (
+    BucketConnections,
+    Connections,
+    RatedConnections,
+    Requests,
+    SegmentDetails,
+    Table,
+    Unanswered,
+    Unseen,
+)
 
 if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
 
+    from tcpsight.bucketing import BucketCollection
     from tcpsight.capture.filter import FrameFilter
     from tcpsight.capture.following import Following
     from tcpsight.model import ChosenInterval
@@ -272,6 +283,46 @@ class Analysis:
             if length_ns is not None and length_ns < 1:
                 raise UsageError(f"{name} is {length_ns}: a slice must be longer than 0")
         return IntervalRows(self.run, lambda: IntervalCollection(interval_ns, max_stall_ns=max_stall_ns, by=by))
+
+    def buckets(self, by: str = "duration", *, where: str | None = None, **chosen: Any) -> Rows:
+        """Count connections in buckets, and tell what those in each are like.
+
+        Parameters
+        ----------
+        by : str
+            ``duration``, ``connect``, ``client_bytes``, ``server_bytes``, ``throughput``, ``requests``, ``attempts``.
+        where : str, optional
+            Only connections for which this holds.
+        **chosen
+            ``scale``, ``width`` and ``count`` of the buckets, as `BucketCollection` takes them.
+
+        Raises
+        ------
+        UsageError
+            If the condition or the buckets make no sense.
+        """
+        collect = self._bucket_collection(by, where, chosen)
+        return Rows(collect().table_type, lambda: self._collected(collect(), methodcaller("rows")))
+
+    def bucketed(self, by: str = "duration", *, where: str | None = None, **chosen: Any) -> Rows:
+        """Give connections in order of what buckets are made by, each with its bucket; see `buckets`."""
+        collect = self._bucket_collection(by, where, chosen)
+        return Rows(BucketConnections, lambda: self._collected(collect(), methodcaller("connections")))
+
+    def _bucket_collection(self, by: str, where: str | None, chosen: dict[str, Any]) -> Callable[[], BucketCollection]:
+        from tcpsight.bucketing import BucketCollection
+        from tcpsight.where import Where
+
+        condition = Where(where, RatedConnections) if where is not None else None
+        BucketCollection(by, **chosen)  # what makes no sense is refused now
+        return lambda: BucketCollection(by, where=condition, **chosen)
+
+    def _collected(self, collection: BucketCollection, give: Callable[..., Iterator[Table]]) -> Iterator[Table]:
+        with self.run() as run:
+            for batch in run:
+                collection.feed(batch.connections)
+            yield from give(collection)
+            _raise_if_broken(run)
 
     @property
     def unseen(self) -> Unseen:

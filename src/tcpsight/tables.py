@@ -466,6 +466,43 @@ class Connections(Table):
     )
 
 
+class RatedConnections(Connections):
+    """The Connections columns and the throughput, which follows from them; made to choose and order rows by it."""
+
+    throughput_bits_per_s = column(
+        "int64", "bit/s", "stream bits of both directions / duration; null where one is unknown or 0 ns", null=-1
+    )
+
+
+class BucketConnections(RatedConnections):
+    """The connections of one bucket, or of all, each with the filter that isolates it."""
+
+    bucket = column("int64", "", "its bucket; null where what buckets are made by is unknown", null=-1)
+    capture_filter = column("S136", "BPF", "the expression that makes tcpdump, or --filter, show its frames")
+
+
+class Buckets(Table):
+    """One row per bucket of connections, empty ones between others included; `low` and `high` in the unit of --by."""
+
+    bucket = column("int64", "", "0, 1, 2 …; null for the connections whose value is unknown", null=-1)
+    low = column("int64", "", "least value of the bucket", null=-1)
+    high = column("int64", "", "all values of the bucket are below it; null where the bucket has no end", null=-1)
+    connections = column("int64", "", "how many")
+    connections_fraction = column("float64", "", "their share of all connections")
+    cumulative_fraction = column("float64", "", "the share of all connections up to and with this bucket")
+    client_bytes_mean = column("float64", "B", "mean of the bytes the clients sent")
+    server_bytes_mean = column("float64", "B", "mean of the bytes the servers sent")
+    requests_mean = column("float64", "", "mean of the answered requests")
+    duration_p50_ns = column("int64", "ns", "median of their durations, nearest rank", null=-1)
+    duration_p95_ns = column("int64", "ns", "95th percentile of their durations, nearest rank", null=-1)
+    connect_p50_ns = column("int64", "ns", "median of their connect times, nearest rank", null=-1)
+    connect_p95_ns = column("int64", "ns", "95th percentile of their connect times, nearest rank", null=-1)
+    throughput_p50_bits_per_s = column("int64", "bit/s", "median of their throughputs, nearest rank", null=-1)
+    throughput_p95_bits_per_s = column("int64", "bit/s", "95th percentile of their throughputs, nearest rank", null=-1)
+    repeated_syns = column("int64", "", "connection attempts beyond the first, all together")
+    resets = column("int64", "", "connections refused or ended by a RST")
+
+
 class Requests(Table):
     """One row per answered request, in the order in which they became final."""
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tcpsight.cli.main import main
 
 COMMAND = (sys.executable, "-m", "tcpsight")
-TABLES = ("requests", "intervals", "connections", "segments")
+TABLES = ("requests", "intervals", "connections", "buckets", "segments")
 FORMATS = ("table", "csv", "jsonl", "parquet", "arrow")
 
 

@@ -14,7 +14,7 @@ CONDITIONS = {
 }
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", CONDITIONS)
 def test_where_keeps_rows_and_their_order(here, pcap, table):
     name, sign, value = CONDITIONS[table].replace("response_time", "response_time_ns").split(" ")
     least = int(value.removesuffix("ms")) * (10**6 if value.endswith("ms") else 1)

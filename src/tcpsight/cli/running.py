@@ -47,6 +47,14 @@ FIRST_COLUMNS = {
         "start_ns server_address server_port client_address is_other arrivals throughput_per_s concurrency "
         "utilization_fraction response_time_p50_ns response_time_p99_ns response_time_max_ns unanswered_backlog"
     ),
+    "Buckets": (
+        "bucket low high connections connections_fraction cumulative_fraction client_bytes_mean server_bytes_mean "
+        "duration_p50_ns connect_p50_ns throughput_p50_bits_per_s repeated_syns resets"
+    ),
+    "BucketConnections": (
+        "bucket start_ns duration_ns connect_ns client_bytes server_bytes throughput_bits_per_s requests "
+        "connect_attempts capture_filter"
+    ),
     "SegmentDetails": (
         "frame_number time_ns connection_id direction flags kind offset acked_offset payload_bytes window_bytes"
     ),

@@ -172,7 +172,8 @@ class TextEncoder:
             return units.fraction
         kind = np.dtype(c.dtype).kind
         if kind == "S":
-            return _captured_text
+            # A filter is ours, and is of use only as a whole.
+            return _captured_text if c.unit != "BPF" else lambda value: str(value.decode("ascii"))
         return _BY_UNIT.get(c.unit) or (units.number if kind == "f" else str)
 
 

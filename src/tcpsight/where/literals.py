@@ -69,7 +69,7 @@ def value_for(column: Column, token: Token, *, has_whole_name: bool) -> Value:
         return _index(column, token, column.names)
     if np.dtype(column.dtype).kind == "S":
         return token.text.encode()
-    return _number(column, token, has_whole_name=has_whole_name)
+    return number_for(column, token, has_whole_name=has_whole_name)
 
 
 def is_unit(text: str) -> bool:
@@ -104,7 +104,8 @@ def _index(column: Column, token: Token, names: tuple[str, ...]) -> Fraction:
     return Fraction(names.index(token.text))
 
 
-def _number(column: Column, token: Token, *, has_whole_name: bool) -> Fraction:
+def number_for(column: Column, token: Token, *, has_whole_name: bool) -> Fraction:
+    """Read a number in the unit of a column; see `value_for`."""
     units = {"ns": DURATIONS, "B": SIZES, "bit/s": BIT_RATES}.get(column.unit, {})
     if column.unit == "epoch ns" and token.kind == "quoted":
         return _instant(token)
