@@ -24,7 +24,7 @@ HOUR = 3600 * SECOND
 MEBIBYTE, GIGABYTE = 2**20, 2**30
 HOLES_KEPT = 16
 STEADY = 8
-REMEMBERED = 8
+REMEMBERED_AT_FIRST, REMEMBERED_AT_MOST = 4, 1024
 COPY_WITHIN_NS = 1_000_000
 COPY_ELSEWHERE_WITHIN_NS = 100_000_000
 STEP_BACK_NS = 100_000_000
@@ -39,6 +39,28 @@ REPEATED = (
     "options_hash",
     "payload_bytes",
 )
+
+
+@dataclass
+class Memory:
+    """The last headers of one direction: (what a copy repeats, time, interface)."""
+
+    headers: list[tuple[tuple[int, ...], int, int]] = field(default_factory=list)
+    interface: int | None = None
+    is_on_several: bool = False
+    room: int = REMEMBERED_AT_FIRST
+
+    def notice(self, h: Row) -> None:
+        self.is_on_several |= self.interface not in (None, h["interface_id"])
+        self.interface = h["interface_id"]
+
+    def add(self, h: Row) -> None:
+        if len(self.headers) == self.room:
+            age = abs(h["time_ns"] - self.headers[0][1])
+            if age <= (COPY_ELSEWHERE_WITHIN_NS if self.is_on_several else COPY_WITHIN_NS):
+                # A copy of it may still come.
+                self.room = min(4 * self.room, REMEMBERED_AT_MOST)
+        self.headers = [*self.headers, fingerprint(h)][-self.room :]
 
 
 @dataclass
@@ -74,7 +96,7 @@ class Side:
     window: int | None = None
     far: Far | None = None
     gap_is_unknown: bool = False
-    remembered: list[tuple[tuple[int, ...], int, int]] = field(default_factory=list)
+    remembered: Memory = field(default_factory=lambda: Memory())
     segments: int = 0
     retransmissions: int = 0
     control_retransmissions: int = 0
@@ -358,6 +380,7 @@ class Twin:
             side.end += h["payload_bytes"]
             self.note("unsequenced", h["frame_number"])
             return
+        side.remembered.notice(h)
         found = find_copy(side, h)
         if found == "duplicate":
             row["kind"] = "duplicate"
@@ -367,7 +390,7 @@ class Twin:
             return
         if found == "ambiguous":
             self.note("ambiguous_duplicate", h["frame_number"])
-        side.remembered = [*side.remembered, fingerprint(h)][-REMEMBERED:]
+        side.remembered.add(h)
         side.segments += 1
         if verdict == "hold":
             self.hold(c, d, h, row)
@@ -526,7 +549,7 @@ class Twin:
         new.segments = len(held.syns)
         new.retransmissions = new.control_retransmissions = len(again)
         new.retransmitted_bytes = again_bytes
-        new.remembered = list(side.remembered)
+        new.remembered = side.remembered
         c.syns = list(held.syns)
         c.last_ns = max(first["time_ns"], held.syns[-1]["time_ns"])
 
@@ -681,7 +704,7 @@ def find_copy(side: Side, h: Row) -> str:
         return ""
     mark, time_ns, interface = fingerprint(h)
     found = ""
-    for other_mark, other_ns, other_interface in side.remembered:
+    for other_mark, other_ns, other_interface in side.remembered.headers:
         if mark != other_mark:
             continue
         if interface != other_interface and abs(time_ns - other_ns) <= COPY_ELSEWHERE_WITHIN_NS:

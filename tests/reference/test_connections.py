@@ -176,6 +176,43 @@ def test_kernel_equals_twin_where_numbers_jump(what: list[Any], options: list[in
     check([(jumping_rows(moves, options, isn), None)], [], Timeouts())
 
 
+bursts = st.fixed_dictionaries(
+    {
+        "count": st.sampled_from((1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65, 80, 300)),
+        "length": st.sampled_from((0, 0, 10)),
+        # Between segments; and between the first of the burst and the first of its copies.
+        "step": st.sampled_from((0, 1000, 10_000, 62_500, 250_000, 333_334, 1_000_000, 20_000_000)),
+        "delay": st.sampled_from((0, 900_000, 1_000_000, 1_000_001, 99_000_000, 100_000_000, 100_000_001, -500_000)),
+        "copied": st.sampled_from((0, 1, 1, 2)),
+        "interfaces": st.sampled_from(((0, 0), (0, 0), (0, 1), (1, 256), (3, 3))),
+        "id": st.sampled_from((0, 1, 1, 1)),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(bursts, max_size=6))
+def test_kernel_equals_twin_where_bursts_are_captured_twice(what: list[Row]):
+    rows: list[Row] = []
+    time_ns, sequence = 10**18, 1000
+    blank: Row = {c.name: 0 for c in Headers.columns if c.name not in ("sack", "padding")}
+    blank |= {"source_address": bytes(16), "destination_address": bytes(15) + b"9", "ip_version": 4}
+    for each in what:
+        burst = []
+        for i in range(each["count"]):
+            row = blank | {"source_port": 40000, "destination_port": 80, "flags": 16, "acknowledgment_number": 5}
+            row |= {"time_ns": time_ns + i * each["step"], "payload_bytes": each["length"], "window": i % 7}
+            row |= {"sequence_number": sequence, "ip_id": each["id"] * (i + 1), "interface_id": each["interfaces"][0]}
+            burst.append(row)
+            sequence += each["length"]
+        copies = [
+            row | {"time_ns": row["time_ns"] + each["delay"], "interface_id": each["interfaces"][1]} for row in burst
+        ]
+        rows += burst + copies * each["copied"]
+        time_ns += each["count"] * each["step"] + max(each["delay"], 0)
+    check([(rows, None)], [], Timeouts())
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_kernel_equals_twin_where_holes_overflow(data: st.DataObject):

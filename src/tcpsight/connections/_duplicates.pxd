@@ -1,9 +1,15 @@
 # Frames captured twice: on another interface (``-i any``, a bond), or from a mirror port that shows both ways.
+#
+# Copies may come one by one, or a whole burst of them after a burst of originals. Each direction remembers its last
+# segments: four at first, and four times as many (up to a limit) whenever it would have to forget one that a copy may
+# still follow. So memory goes where the traffic is, and what is recognised depends on nothing but the direction itself.
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
+from tcpsight.connections._context cimport is_later_by
 from tcpsight.connections._sequence cimport SLACK, to_offset
-from tcpsight.connections._state cimport HAS_BASE, JUMP_PENDING, PROBE_PENDING, RING, Stream
+from tcpsight.connections._state cimport FIRST_SEEN, HAS_BASE, JUMP_PENDING, MOST_SEEN, PROBE_PENDING, Seen, Stream
 from tcpsight.tables cimport FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, Header
 
 cdef enum:
@@ -24,7 +30,7 @@ cdef enum:
 cdef inline uint32_t fingerprint(const Header *h) noexcept nogil:
     """A hash, never 0, of everything in the header that a capture duplicate repeats; the TTL may differ.
 
-    Cheap on purpose: only segments that bring nothing new are ever compared, each with the last few of its stream.
+    Cheap on purpose: only segments that bring nothing new are ever compared, each with the last ones of its stream.
     """
     cdef uint64_t a, b, c
     # Columns that lie together, as one number each: see Headers.
@@ -35,19 +41,61 @@ cdef inline uint32_t fingerprint(const Header *h) noexcept nogil:
     return <uint32_t>(a >> 32) | 1
 
 
-cdef inline uint8_t interface_mark(const Header *h) noexcept nogil:
-    """Eight bits that tell interfaces apart: those of one capture, or the devices behind ``any``."""
-    cdef uint32_t x = h.interface_id ^ (h.interface_id >> 16)
-    return <uint8_t>((x ^ (x >> 8)) & 0xFF)
+# --- memory -----------------------------------------------------------------------------------------------------
+
+
+cdef inline Seen *seen_ring(Stream *s) noexcept nogil:
+    return s.seen_more if s.seen_more != NULL else s.seen
+
+
+cdef inline uint32_t seen_size(const Stream *s) noexcept nogil:
+    return s.seen_size if s.seen_more != NULL else FIRST_SEEN
+
+
+cdef inline bint is_close(const Seen *old, int64_t time_ns, uint64_t within_ns) noexcept nogil:
+    """Whether the remembered segment was captured within so long of this time."""
+    return not is_later_by(time_ns, old.time_ns, within_ns) and not is_later_by(old.time_ns, time_ns, within_ns)
+
+
+cdef inline void remember_more(Stream *s) noexcept nogil:
+    """Make the full memory four times as large; without memory for that it stays as it is."""
+    cdef Seen *old = seen_ring(s)
+    cdef uint32_t size = seen_size(s), i
+    cdef Seen *fresh = <Seen *>calloc(4 * size, sizeof(Seen))
+    if fresh == NULL:
+        return
+    for i in range(size):
+        fresh[i] = old[(s.seen_at + i) & (size - 1)]
+    free(s.seen_more)
+    s.seen_more = fresh
+    s.seen_at = <uint16_t>size
+    s.seen_size = <uint16_t>(4 * size)
+
+
+cdef inline void notice_interface(Stream *s, const Header *h) noexcept nogil:
+    if s.last_interface != h.interface_id:
+        # The memory is empty before the first segment only.
+        s.on_several_interfaces |= seen_ring(s)[0].mark != 0
+        s.last_interface = h.interface_id
 
 
 cdef inline void remember(Stream *s, const Header *h, uint32_t mark) noexcept nogil:
-    """Keep what a later copy of this segment would be recognised by."""
-    s.ring_print[s.ring_at] = mark
-    s.ring_time[s.ring_at] = <uint32_t>(<uint64_t>h.time_ns & 0xFFFFFFFFull)
-    s.ring_era[s.ring_at] = <uint8_t>((<uint64_t>h.time_ns >> 32) & 0xFF)
-    s.ring_interface[s.ring_at] = interface_mark(h)
-    s.ring_at = (s.ring_at + 1) & (RING - 1)
+    """Keep what a later copy of this segment would be recognised by, instead of the oldest unless that is young."""
+    cdef Seen *place
+    notice_interface(s, h)
+    place = seen_ring(s) + s.seen_at
+    if place.mark and is_close(
+        place, h.time_ns, DUPLICATE_ELSEWHERE_NS if s.on_several_interfaces else DUPLICATE_NS
+    ) and seen_size(s) < MOST_SEEN:
+        remember_more(s)
+        place = seen_ring(s) + s.seen_at
+    place.mark = mark
+    place.interface_id = h.interface_id
+    place.time_ns = h.time_ns
+    s.seen_at = <uint16_t>((s.seen_at + 1) & (seen_size(s) - 1))
+
+
+# --- recognition ------------------------------------------------------------------------------------------------
 
 
 cdef inline bint may_repeat(const Stream *s, const Header *h) noexcept nogil:
@@ -61,22 +109,21 @@ cdef inline bint may_repeat(const Stream *s, const Header *h) noexcept nogil:
     return ahead < 0 or ahead > SLACK
 
 
-@cython.overflowcheck(False)  # modular on purpose
-cdef inline bint is_close(const Stream *s, int i, int64_t time_ns, uint64_t within_ns) noexcept nogil:
-    """Whether the remembered segment i was captured within so long of this time (modulo 2**40 ns, 18 minutes)."""
-    cdef uint64_t then = (<uint64_t>s.ring_era[i] << 32) | s.ring_time[i]
-    cdef uint64_t apart = (<uint64_t>time_ns - then) & 0xFFFFFFFFFFull
-    return apart <= within_ns or 0x10000000000ull - apart <= within_ns
-
-
-cdef inline int find_repeated(const Stream *s, const Header *h, uint32_t mark) noexcept nogil:
-    cdef int i, found = FOUND_NOTHING
-    for i in range(RING):
-        if s.ring_print[i] != mark:
+cdef inline int find_repeated(Stream *s, const Header *h, uint32_t mark) noexcept nogil:
+    """Look from the last segment back: a copy comes soon after it."""
+    cdef const Seen *ring = seen_ring(s)
+    cdef const Seen *old
+    cdef uint32_t size = seen_size(s), i
+    cdef int found = FOUND_NOTHING
+    for i in range(size):
+        old = ring + ((s.seen_at + size - 1 - i) & (size - 1))
+        if old.mark == 0:
+            break
+        if old.mark != mark:
             continue
-        if s.ring_interface[i] != interface_mark(h) and is_close(s, i, h.time_ns, DUPLICATE_ELSEWHERE_NS):
+        if old.interface_id != h.interface_id and is_close(old, h.time_ns, DUPLICATE_ELSEWHERE_NS):
             return FOUND_DUPLICATE
-        if is_close(s, i, h.time_ns, DUPLICATE_NS):
+        if is_close(old, h.time_ns, DUPLICATE_NS):
             # Without an IP ID or timestamps a copy looks like the same segment sent again.
             if h.ip_id != 0 or h.options & OPTION_TIMESTAMPS:
                 return FOUND_DUPLICATE
@@ -88,6 +135,7 @@ cdef inline int look_for_duplicate(Stream *s, const Header *h) noexcept nogil:
     """Tell whether this segment was captured already; remember it if not."""
     cdef uint32_t mark = fingerprint(h)
     cdef int found = FOUND_NOTHING
+    notice_interface(s, h)
     if may_repeat(s, h):
         found = find_repeated(s, h, mark)
         if found == FOUND_DUPLICATE:

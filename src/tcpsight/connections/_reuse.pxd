@@ -143,6 +143,7 @@ cdef inline uint32_t open_pending(Context *x, uint32_t slot, int32_t position) n
     cdef State *c
     cdef Stream *s
     take_back_pending(&x.slots.states[slot])
+    x.slots.states[slot].streams[old.pending_direction].seen_more = NULL
     end_connection(x, slot, position, x.clock)
     slot = open_connection(x, &syn, state_hash(&old, x.slots.seed), position, from_client, role)
     c = &x.slots.states[slot]
@@ -158,17 +159,19 @@ cdef inline uint32_t open_pending(Context *x, uint32_t slot, int32_t position) n
     c.syn_last_ns = old.pending_last_ns
     c.syn_last_value = old.pending_last_value
     c.last_ns = max(old.pending_ns, old.pending_last_ns)
-    copy_ring(s, &old.streams[old.pending_direction])
+    move_seen(s, &old.streams[old.pending_direction])
     return slot
 
 
-cdef inline void copy_ring(Stream *s, const Stream *from_stream) noexcept nogil:
+cdef inline void move_seen(Stream *s, Stream *from_stream) noexcept nogil:
     """The SYN may be captured twice, also after its answer."""
-    s.ring_at = from_stream.ring_at
-    memcpy(s.ring_interface, from_stream.ring_interface, sizeof(s.ring_interface))
-    memcpy(s.ring_era, from_stream.ring_era, sizeof(s.ring_era))
-    memcpy(s.ring_print, from_stream.ring_print, sizeof(s.ring_print))
-    memcpy(s.ring_time, from_stream.ring_time, sizeof(s.ring_time))
+    s.seen_at = from_stream.seen_at
+    s.seen_size = from_stream.seen_size
+    s.seen_more = from_stream.seen_more
+    s.last_interface = from_stream.last_interface
+    s.on_several_interfaces = from_stream.on_several_interfaces
+    memcpy(s.seen, from_stream.seen, sizeof(s.seen))
+    from_stream.seen_more = NULL
 
 
 @cython.overflowcheck(False)  # modular on purpose

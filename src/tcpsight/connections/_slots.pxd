@@ -217,6 +217,7 @@ cdef inline void give_slot(Slots *s, uint32_t slot) noexcept nogil:
         if c.streams[d].hole_block >= 0:
             s.holes[c.streams[d].hole_block * MAX_HOLES].start = s.hole_free
             s.hole_free = c.streams[d].hole_block
+        free(c.streams[d].seen_more)
     remove(s, state_hash(c, s.seed), slot)
     c.connection_id = 0
     c.next_free = s.free_head
@@ -306,6 +307,11 @@ cdef inline int reserve_holes(Slots *s, int64_t blocks) noexcept nogil:
 
 
 cdef inline void release(Slots *s) noexcept nogil:
+    cdef uint32_t slot
+    for slot in range(s.used):
+        if s.states[slot].connection_id:
+            free(s.states[slot].streams[0].seen_more)
+            free(s.states[slot].streams[1].seen_more)
     free(s.states)
     free(s.entries)
     free(s.timers)

@@ -1,12 +1,13 @@
 # What is remembered of an open connection, packed so that the usual segment touches five cache lines:
-# the key, the hot line and the fingerprints of the stream it extends, and the hot line of the stream it acknowledges.
+# the key, the hot line and the last segments of the stream it extends, and the hot line of the stream it acknowledges.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 cdef enum:
     # Holes kept per direction; beyond them counts are approximate and say so.
     MAX_HOLES = 16
-    # Segments remembered per direction to recognise capture duplicates.
-    RING = 8
+    # Segments remembered per direction to recognise capture duplicates: at first, and at most.
+    FIRST_SEEN = 4
+    MOST_SEEN = 1024
 
 cdef enum:
     # Bits of Stream.flags.
@@ -48,6 +49,11 @@ cdef struct Hole:
     int64_t start
     int64_t end
 
+cdef struct Seen:
+    int64_t time_ns
+    uint32_t mark           # 0: empty
+    uint32_t interface_id
+
 cdef struct Stream:
     # hot line
     int64_t next_offset     # one past the highest offset sent, captured or not
@@ -60,13 +66,14 @@ cdef struct Stream:
     uint16_t flags
     uint8_t hole_count
     uint8_t scale
-    uint8_t ring_at
+    uint16_t seen_at        # place of the next segment in `seen_more`, or else in `seen`
+    uint16_t seen_size      # of `seen_more`
+    Seen *seen_more         # NULL while `seen` is enough
+    uint32_t last_interface
+    uint8_t on_several_interfaces
     uint8_t padding[3]
-    uint8_t ring_interface[RING]
-    uint8_t ring_era[RING]  # bits 32 to 39 of the time
     # second line
-    uint32_t ring_print[RING]   # 0: empty
-    uint32_t ring_time[RING]    # bits 0 to 31 of the time
+    Seen seen[FIRST_SEEN]
     # cold
     int64_t retransmissions
     int64_t retransmitted_bytes

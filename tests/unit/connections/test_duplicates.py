@@ -83,13 +83,42 @@ def test_each_segment_may_be_captured_twice():
     assert followed.one("server_handshake_rtt_ns", "client_handshake_rtt_ns") == (10_000_000, 10_000_000)
 
 
-def test_a_copy_is_recognised_among_the_last_eight_of_its_direction():
-    def with_between(n: int) -> Followed:
-        between = "\n".join(f"50.{i + 1:03d} > PA 10" for i in range(n))
-        return copied(f"50 > PA 10 id=7 \n {between} \n 50.5 > PA 10 off=100 id=7 if=1")
+def burst(n: int, step_ms: float, copies_from_ms: float, interface: int, opened: str = HANDSHAKE) -> Followed:
+    """Give n segments and then, in a second burst, their copies."""
+    lines = [f"{50 + i * step_ms:.6f} > PA 10 off={100 + 10 * i} id={1000 + i}" for i in range(n)]
+    lines += [
+        f"{copies_from_ms + i * step_ms:.6f} > PA 10 off={100 + 10 * i} id={1000 + i} if={interface}" for i in range(n)
+    ]
+    return track(opened + "\n".join(lines))
 
-    assert is_copy(with_between(7))
-    assert not is_copy(with_between(8))
+
+@pytest.mark.parametrize("n", [4, 5, 16, 64, 200, 1000])
+def test_copies_may_come_in_a_burst_after_a_burst_of_originals(n: int):
+    followed = burst(n, 0.9 / n, 50.95, 0)
+    assert followed.one("duplicates", "client_retransmissions", "client_bytes") == (n, 0, 100 + 10 * n)
+
+
+def test_a_burst_from_another_interface_may_be_longer():
+    # Known to be on two interfaces since its SYN.
+    opened = HANDSHAKE.replace("10  < SA", "0.1 > copy if=1 \n 10 < SA")
+    followed = burst(500, 0.1, 100.05, 1, opened)
+    assert followed.one("duplicates", "client_retransmissions") == (501, 0)
+
+
+def test_no_more_than_1024_segments_of_a_direction_are_remembered():
+    followed = burst(1100, 0.0001, 50.5, 1)
+    assert followed.one("duplicates") == 0
+    assert followed.one("client_retransmissions") == 1100
+
+
+def test_what_is_too_old_to_be_copied_is_forgotten():
+    def with_between(n: int, last_ms: float) -> Followed:
+        between = "\n".join(f"{51.1 + i / 1000} > PA 10" for i in range(n))
+        return copied(f"50 > PA 10 id=7 \n {between} \n {last_ms} > PA 10 off=100 id=7 if=1")
+
+    # On one interface a copy comes within 1 ms; one on an interface that was not known is found while it is there.
+    assert is_copy(with_between(3, 60))
+    assert not is_copy(with_between(4, 60))
 
 
 def test_a_segment_sent_again_later_and_captured_twice_has_one_copy():
