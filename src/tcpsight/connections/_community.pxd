@@ -21,10 +21,12 @@ cdef inline void store32(uint8_t *p, uint32_t value) noexcept nogil:
     p[3] = <uint8_t>(value & 0xFF)
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline uint32_t rotated(uint32_t value, int bits) noexcept nogil:
     return ((value << bits) & 0xFFFFFFFFu) | (value >> (32 - bits))
 
 
+@cython.overflowcheck(False)  # modular on purpose
 cdef inline uint32_t mixed(int t, uint32_t b, uint32_t c, uint32_t d) noexcept nogil:
     """The function and constant of step t (RFC 3174 §5)."""
     if t < 20:
