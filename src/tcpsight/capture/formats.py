@@ -123,7 +123,7 @@ def _format_of(source: PeekableSource, compression: Compression | None) -> Forma
     while not is_whole:
         if prefix.count(b"\n") > lines:
             lines = prefix.count(b"\n")
-            if _is_text_capture(prefix):
+            if _is_text_capture(prefix[: prefix.rfind(b"\n") + 1]):
                 return TEXT
         more = source.peek(min(len(prefix) + 1, SNIFF_BYTES), SNIFF_BYTES)
         is_whole = len(more) == len(prefix)

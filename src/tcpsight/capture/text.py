@@ -53,11 +53,12 @@ _NO_DATE = "the times have no date; print them with 'tcpdump -tttt', or with '-t
 def looks_like_text(prefix: bytes) -> bool:
     """Tell whether a file that begins with `prefix` is the text of tcpdump.
 
-    Texts whose times lack the date are recognised too, so that the reader can say so.
+    Texts whose times lack the date are recognised too, so that the reader can say so. What decides is the first line
+    that is typical, or has a NUL; what comes behind it may have arrived or not.
     """
-    if b"\0" in prefix:
-        return False
     for line in prefix.split(b"\n"):
+        if b"\0" in line:
+            return False
         dated = _DATED.match(line) or _EPOCH.match(line)
         body = (dated[4] or dated[5] or b"") if dated else b""
         if dated and (dated[3] or body.startswith((b"IP", b"ARP", b"arp")) or _PEERS.search(line) or b" IP" in body):

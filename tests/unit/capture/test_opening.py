@@ -217,3 +217,10 @@ def test_text_that_trickles_in_is_recognised_by_its_first_line():
             assert capture.files[0].format == "tcpdump text"
             pipe.close()
             assert len(next(capture)) == 1
+
+
+def test_text_with_noise_behind_its_first_lines_is_text_however_it_arrives():
+    line = b"2023-11-14 22:13:20.00000%d IP 10.0.0.1.5000 > 10.0.0.2.80: Flags [.], ack 1, win 1, length 0\n"
+    content = line % 1 + line % 2 + b"\0\1\2\n" + line % 3
+    for source in (content, Trickle(content), Trickle(content, [150])):
+        assert len(read_capture(source).rows) == 3
