@@ -2,7 +2,9 @@
 
 Every ``.pyx`` under ``src/tcpsight`` becomes an extension module of the same
 name. ``TCPSIGHT_CHECKED=1`` builds them with bounds, wraparound and overflow
-checks and, where the compiler can, with the undefined behaviour sanitizer.
+checks and, where the compiler can, with the undefined behaviour sanitizer;
+``TCPSIGHT_CHECKED=address`` adds the address sanitizer, whose library must be
+loaded before Python (``make fuzz-address`` does it).
 ``TCPSIGHT_ROOMS=decode,requests`` builds the kernels of these rooms only.
 """
 
@@ -38,7 +40,8 @@ DIRECTIVES = {
 # Generic x86-64: CPU flags made no measurable difference, and a wheel must run anywhere.
 FAST_FLAGS = ["-O3", "-g0"]
 CHECKED_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer"]
-SANITIZER_FLAGS = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
+SANITIZERS = "undefined,address" if os.environ.get("TCPSIGHT_CHECKED") == "address" else "undefined"
+SANITIZER_FLAGS = [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=undefined"]
 
 
 def links(compiler: list[str], flags: list[str]) -> bool:

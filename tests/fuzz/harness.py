@@ -1,0 +1,122 @@
+"""The targets: what is fed, what it begins with, how it is changed.
+
+A target takes any bytes. It comes back with what it saw (`Features`), or it raises: then there is a bug, in
+tcpsight or in the target. `TARGETS` is all that the engines know: Hypothesis and the replay of regressions in the
+tests, the loop and atheris in ``make fuzz``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import NamedTuple
+
+from tests.fuzz import rooms, seeds, whole, words
+from tests.fuzz.features import Features
+from tests.fuzz.mutation import LINK_TYPES, havoc, mutate_frame
+from tests.fuzz.mutation_files import mutate_capture, mutate_text, repacked
+from tests.fuzz.rooms import packed_frames
+
+Mutate = Callable[[bytes, Random, Sequence[bytes]], bytes]
+
+
+class Target(NamedTuple):
+    """One thing to feed.
+
+    Attributes
+    ----------
+    run : callable
+        Takes any bytes; raises if something is wrong.
+    seeds : callable
+        What mutations begin with; it is given captures, which most targets have no use for.
+    mutate : callable
+        Makes another input of one.
+    share : float
+        Part of the time that it gets in a long run.
+    """
+
+    run: Callable[[bytes], Features]
+    seeds: Callable[[Sequence[bytes]], Sequence[bytes]]
+    mutate: Mutate
+    share: float = 1.0
+
+
+def _same(contents: Sequence[bytes]) -> Sequence[bytes]:
+    return contents
+
+
+def _text(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
+    return mutate_text(data, chance, others)
+
+
+def _frames(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
+    """Change some frames of a pack, and sometimes what is around them."""
+    frames: list[tuple[int, bytes]] = []
+    at = 0
+    while at + 6 <= len(data) and len(frames) < rooms.MOST_ROWS:
+        link_type, length = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 4 : at + 6], "little")
+        frame = data[at + 6 : at + 6 + length]
+        frames.append((link_type, mutate_frame(frame, chance) if chance.random() < 0.5 else frame))
+        at += 6 + length
+    if frames and chance.random() < 0.1:
+        frames[0] = (chance.choice(LINK_TYPES), frames[0][1])
+    out = packed_frames(frames)
+    return havoc(out, chance, others) if chance.random() < 0.1 else out
+
+
+def _rows(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
+    """Change headers: bytes of them, their order, their number."""
+    rows = [data[i : i + 16] for i in range(0, len(data), 16)] or [bytes(16)]
+    for _ in range(1 << chance.randint(0, 4)):
+        at, what = chance.randrange(len(rows)), chance.randrange(5)
+        if what == 0 and len(rows) > 1:
+            del rows[at]
+        elif what == 1:
+            rows[at:at] = [rows[at]] * chance.choice((1, 2))
+        elif what == 2:
+            other = chance.choice(others)
+            rows[at:at] = [other[i : i + 16] for i in range(0, len(other), 16)][: chance.randint(1, 30)]
+        else:
+            row, spot = bytearray(rows[at].ljust(16, b"\0")), chance.randrange(16)
+            row[spot] = chance.randrange(256)
+            rows[at] = bytes(row)
+    return b"".join(rows)[: 16 * rooms.MOST_ROWS]
+
+
+def _unpack(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
+    return repacked(chance.choice(others), chance) if chance.random() < 0.1 else havoc(data, chance, others)
+
+
+def _words(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
+    """Change words, or bytes."""
+    if chance.random() < 0.2:
+        return havoc(data, chance, others)[:2000]
+    parts, more = data.split(b" "), chance.choice(others).split(b" ")
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(parts) + 1)
+        parts[at : at + chance.randrange(3)] = [chance.choice(more)] if chance.random() < 0.8 else []
+    return b" ".join(parts)[:2000]
+
+
+def _encoded(words: Sequence[str], prefix: str = "") -> Callable[[Sequence[bytes]], tuple[bytes, ...]]:
+    return lambda _: tuple((prefix + word).encode() for word in words)
+
+
+def _merged(_: Sequence[bytes]) -> list[bytes]:
+    pairs = zip(seeds.made(), seeds.made()[1:], strict=False)
+    return [len(a).to_bytes(2, "little") + a + b for a, b in pairs]
+
+
+TARGETS: dict[str, Target] = {
+    "pipeline": Target(whole.run_pipeline, _same, mutate_capture, 4),
+    "merge": Target(whole.run_merge, _merged, havoc, 1),
+    "reader": Target(whole.run_reader, _same, mutate_capture, 2),
+    "text": Target(whole.run_reader, lambda _: [seeds.TEXT], _text, 1),
+    "decode": Target(rooms.run_decode, seeds.frames, _frames, 2),
+    "connections": Target(rooms.run_connections, lambda _: seeds.headers(), _rows, 3),
+    "program": Target(rooms.run_program, lambda _: seeds.programs(), havoc, 0.5),
+    "unpack": Target(rooms.run_unpack, lambda _: seeds.packed(), _unpack, 1),
+    "where": Target(words.run_where, _encoded(seeds.CONDITIONS, "\1"), _words, 0.5),
+    "filter": Target(words.run_filter, _encoded(seeds.EXPRESSIONS), _words, 0.5),
+    "values": Target(words.run_values, _encoded(seeds.WORDS), _words, 0.5),
+}

@@ -1,0 +1,309 @@
+"""The whole chain on hostile bytes: read at once and as a pipe that trickles; and all that must hold of what comes out.
+
+Nothing here knows the right answer. What is checked is that there is an answer or an error made for people, that the
+answer does not depend on how bytes arrive, that its parts agree with each other, and that nothing in it can be obeyed
+by a terminal.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import unicodedata
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from tcpsight.analysis import Run
+from tcpsight.capture import Capture, open_capture
+from tcpsight.errors import CaptureError
+from tcpsight.facts import facts
+from tcpsight.output.report import json_text, page
+from tcpsight.output.writers import open_writer
+from tcpsight.pipeline import Options, Pipeline
+from tcpsight.reporting import Report, ReportCollection
+from tcpsight.slices import IntervalCollection
+from tcpsight.tables import REASONS, Connections, Requests, SegmentDetails, Table, Unanswered
+from tests.fuzz.features import Features, shape_of
+
+TABLES: dict[str, type[Table]] = {
+    "requests": Requests,
+    "unanswered": Unanswered,
+    "connections": Connections,
+    "segments": SegmentDetails,
+}
+
+DECODED = ("truncated_frame", "unknown_link_type", "not_ip", "not_tcp", "fragment", "malformed_ip", "malformed_tcp")
+"""Why a frame gives no segment; of every frame there is a segment or one of these."""
+
+FRAME_COLUMNS = ("time_ns", "frame_number", "position", "captured_bytes", "wire_bytes", "link_type", "interface_id")
+
+TRICKLED_BYTE_BY_BYTE = 4096
+"""Longer inputs trickle in chunks."""
+
+
+class Pipe(io.RawIOBase):
+    """Gives a few bytes at a time, as a pipe does."""
+
+    def __init__(self, data: bytes, seed: int) -> None:
+        super().__init__()
+        self._rest = memoryview(data)
+        self._random = random.Random(seed)
+        self._most = 1 if len(data) <= TRICKLED_BYTE_BY_BYTE and seed % 2 else 1 + len(data) // 16
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, view: Any) -> int:
+        count = min(len(view), len(self._rest), 1 if self._most == 1 else self._random.randint(1, self._most))
+        view[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+@dataclass
+class Lived:
+    """What one pass over some captures gave."""
+
+    tables: dict[str, Table] = field(default_factory=dict)
+    unseen: list[list[int]] = field(default_factory=list)
+    frames: int = 0
+    segments: int = 0
+    broken: str = ""
+    interfaces: list[str] = field(default_factory=list)
+    pipeline: Pipeline | None = None
+    capture: Capture | None = None
+    report: Report | None = None
+
+    def same(self) -> dict[str, Any]:
+        """Give what must not depend on how the bytes came."""
+        columns = {
+            name: {c.name: table.rows[c.name].tobytes() for c in type(table).columns}
+            for name, table in self.tables.items()
+        }
+        counted = (self.unseen, self.frames, self.segments, self.broken, self.interfaces)
+        return columns | {"counted": counted}
+
+
+def run_pipeline(data: bytes) -> Features:
+    """Read some bytes as a capture, whole and trickled; check all that comes out."""
+    seed = zlib.crc32(data)
+    whole = lived([io.BytesIO(data)], seed)
+    trickled = lived([Pipe(data, seed)], seed >> 8, is_small=True)
+    assert_same(whole, trickled)
+    check(whole)
+    if seed % 8 == 0:
+        check_outputs(whole)
+    return features_of(whole)
+
+
+def run_reader(data: bytes) -> Features:
+    """Read some bytes as a capture, frames only; whole and trickled."""
+    seed = zlib.crc32(data)
+    whole, slow = _read(io.BytesIO(data), seed), _read(Pipe(data, seed), seed >> 8, is_small=True)
+    if not is_damaged_by_a_library(whole[1], slow[1]):
+        assert whole == slow, "what is read depends on how bytes arrive"
+    rows, error, files = whole
+    told = {shape_of(error), f"rows {len(rows).bit_length()}", *(shape_of(text) for text in files)}
+    return told | {f"link {row[3]}" for row in rows}
+
+
+def _read(
+    source: io.BytesIO | Pipe, seed: int, *, is_small: bool = False
+) -> tuple[list[tuple[Any, ...]], str, list[str]]:
+    """Give every frame and its bytes, why reading ended, and what was counted."""
+    rows: list[tuple[Any, ...]] = []
+    capture = None
+    error = ""
+    try:
+        capture = open_capture([cast("BinaryIO", source)], **_options(seed, is_small=is_small))
+        for batch in capture:
+            for time_ns, number, at, captured, wire, link, interface in batch.rows[list(FRAME_COLUMNS)].tolist():
+                assert 0 <= at <= at + captured <= len(batch.data)
+                data = zlib.crc32(batch.data[at : at + captured])
+                rows.append((number, time_ns, captured, link, wire, interface, data))
+    except CaptureError as failure:
+        error = str(failure)
+    if capture is None:
+        return rows, error, []
+    assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
+    files = [f"{f.format} {f.compression} {f.unseen.counts.tolist()} {f.interfaces!r}" for f in capture.files]
+    return rows, error, files
+
+
+def _options(seed: int, *, is_small: bool) -> dict[str, Any]:
+    if is_small:
+        return {"batch_frames": 1 + seed % 7, "buffer_bytes": 1 + seed % 300}
+    # The defaults cost a millisecond.
+    return {"batch_frames": 1024, "buffer_bytes": 1 << 16} if seed % 16 else {}
+
+
+def run_merge(data: bytes) -> Features:
+    """Read some bytes as two captures, cut where their first two bytes say; merged, whole and trickled."""
+    seed = zlib.crc32(data)
+    at = 2 + int.from_bytes(data[:2], "little")
+    parts = [part for part in (data[2:at], data[at:]) if part] or [b""]
+    whole = lived([io.BytesIO(part) for part in parts], seed)
+    trickled = lived([Pipe(part, seed + i) for i, part in enumerate(parts)], seed >> 8, is_small=True)
+    assert_same(whole, trickled)
+    check(whole)
+    return features_of(whole)
+
+
+def lived(sources: Sequence[io.BytesIO | io.RawIOBase], seed: int, *, is_small: bool = False) -> Lived:
+    """Run the whole chain over open streams."""
+    found = Lived()
+    try:
+        capture = open_capture(cast("list[BinaryIO]", list(sources)), **_options(seed, is_small=is_small))
+    except CaptureError as error:
+        found.broken = str(error)
+        return found
+    with capture:
+        _run(capture, found)
+    return found
+
+
+def _run(capture: Capture, found: Lived) -> None:
+    pipeline = Pipeline(capture, Options(with_segments=True))
+    blocks: dict[str, list[Table]] = defaultdict(list)
+    intervals, report = IntervalCollection(), ReportCollection()
+    for batch in pipeline:
+        for name in TABLES:
+            blocks[name].append(getattr(batch, name).copy())
+        intervals.feed(batch)
+        report.feed(batch)
+    found.tables = {name: kind.concatenate(blocks[name]) for name, kind in TABLES.items()}
+    if is_short(pipeline):
+        rows = [block.copy() for block in intervals.rows(pipeline.span)]
+        found.tables["intervals"] = intervals.table_type.concatenate(rows)
+    found.unseen = pipeline.unseen.counts.tolist()
+    found.frames, found.segments = pipeline.frames, pipeline.segments
+    found.broken = str(pipeline.broken or "")
+    found.interfaces = [repr(each) for each in capture.interfaces]
+    found.capture, found.pipeline = capture, pipeline
+    found.report = report.report(Run(capture, pipeline, None))
+
+
+def is_short(pipeline: Pipeline) -> bool:
+    """Tell whether the series of slices has a size worth testing: three centuries in milliseconds do not fit a test."""
+    span = pipeline.span
+    return span is not None and span[1] - span[0] < 10**13
+
+
+def is_damaged_by_a_library(*reasons: str) -> bool:
+    """Tell whether data were damaged whose decompressor drops what it had made of them so far."""
+    return any(f"the {name} data is damaged" in reason for name in ("xz", "bzip2", "lz4") for reason in reasons)
+
+
+def assert_same(whole: Lived, trickled: Lived) -> None:
+    if is_damaged_by_a_library(whole.broken, trickled.broken):
+        return
+    one, other = whole.same(), trickled.same()
+    assert one["counted"] == other["counted"], "what was counted depends on how bytes arrive"
+    assert one.keys() == other.keys()
+    for name in whole.tables:
+        for column, values in one[name].items():
+            assert values == other[name][column], f"{name}.{column} depends on how bytes arrive"
+
+
+def check(found: Lived) -> None:
+    """Check that the parts of an answer agree."""
+    if not found.tables:
+        assert found.broken
+        return
+    reasons = dict(zip(REASONS, found.unseen, strict=True))
+    assert found.frames == found.segments + sum(reasons[name][0] for name in DECODED)
+    assert all(count >= 0 and size >= 0 for count, size, _ in found.unseen)
+    for name, table in found.tables.items():
+        check_signs(name, table)
+    connections, requests = found.tables["connections"], found.tables["requests"]
+    unanswered, segments = found.tables["unanswered"], found.tables["segments"]
+    assert len(segments) == found.segments
+    assert int(connections.rows["requests"].sum()) == len(requests)
+    assert int(connections.rows["unanswered"].sum()) == len(unanswered)
+    assert (connections.rows["start_ns"] <= connections.rows["end_ns"]).all()
+    counted = sum(int(connections.rows[f"{side}_segments"].sum()) for side in ("client", "server"))
+    assert counted + int(connections.rows["duplicates"].sum()) == found.segments
+    assert set(segments.rows["connection_id"].tolist()) == set(connections.rows["connection_id"].tolist())
+    check_slices(found)
+
+
+def check_signs(name: str, table: Table) -> None:
+    """Check that nothing but an instant or an offset is negative, except for the null."""
+    for column in type(table).columns:
+        values = table.rows[column.name]
+        if column.dtype not in ("int32", "int64", "float64") or column.unit == "epoch ns" or "offset" in column.name:
+            continue
+        low = values < 0
+        if column.null is not None:
+            low &= values != column.null
+        assert not low.any(), f"{name}.{column.name}: {values[low][:3]}"
+
+
+def check_slices(found: Lived) -> None:
+    slices = found.tables.get("intervals")
+    if slices is None or len(slices) == 0:
+        return
+    rows = slices.rows
+    assert (rows["length_ns"] >= 0).all()
+    assert (rows["utilization_fraction"] <= 1).all()
+    assert int(rows["arrivals"].sum()) <= len(found.tables["requests"])
+    assert (rows["start_ns"][1:] == rows["start_ns"][:-1] + rows["length_ns"][:-1]).all()
+
+
+def check_outputs(found: Lived) -> None:
+    """Write what was found in every way; nothing may be cut, unreadable, or obeyed by a terminal."""
+    if found.report is None:
+        return
+    told = facts(found.report)
+    assert json.loads(json_text(told), parse_constant=_refuse)["capture"]["frames"] == found.frames
+    assert_printable(page(told))
+    for name, table in found.tables.items():
+        assert_printable(written(table, "table"))
+        text = written(table, "csv")
+        assert_printable(text)
+        assert text.count("\n") == len(table) + 1
+        lines = written(table, "jsonl").splitlines()
+        assert len(lines) == len(table), name
+        for line in lines[:50]:
+            json.loads(line, parse_constant=_refuse)
+
+
+def _refuse(word: str) -> None:
+    raise AssertionError(f"{word} is not JSON")
+
+
+def written(table: Table, form: str) -> str:
+    target = io.BytesIO()
+    with open_writer(target, type(table), form) as writer:
+        writer.write(table)
+    return target.getvalue().decode()
+
+
+def assert_printable(text: str) -> None:
+    bad = {c for c in set(text) if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")}
+    assert not bad, f"control characters in the output: {sorted(bad)!r}"
+
+
+def features_of(found: Lived) -> Features:
+    """Tell what kind of input this was, so that others of a new kind are kept."""
+    told = {f"broken {shape_of(found.broken)}"}
+    told |= {f"{name} {row[0].bit_length()}" for name, row in zip(REASONS, found.unseen, strict=False) if row[0]}
+    for name, table in found.tables.items():
+        told.add(f"{name} {len(table).bit_length()}")
+    if found.tables:
+        connections, segments = found.tables["connections"].rows, found.tables["segments"].rows
+        for column in ("state", "role_source", "is_approximate", "encapsulation", "ip_version", "is_farewell"):
+            told |= {f"{column} {value}" for value in np.unique(connections[column]).tolist()}
+        for column in ("client_gap_bytes", "ignored_resets", "duplicates", "connect_attempts", "requests"):
+            told |= {f"{column} {int(value).bit_length()}" for value in np.unique(connections[column])[:64]}
+        told |= {f"kind {value}" for value in np.unique(segments["kind"]).tolist()}
+    if found.capture is not None:
+        told |= {f"format {f.format} {f.compression}" for f in found.capture.files}
+        told |= {f"link {i.link_type}" for i in found.capture.interfaces[:20]}
+    return told
