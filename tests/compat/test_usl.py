@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tcpsight.compat.usl_conversions import replies
+from tcpsight.model.scalability_curve import fit_deviation, fit_law
 from tests.cli.running import COMMAND, Here, environment
 
 POINTS = "1 100\n2 190\n4 340\n8 520\n16 640\n32 600\n"
@@ -304,3 +306,52 @@ def test_published_data_gives_its_published_coefficients(here, fixtures_dir):
     known = expected["scipy curve_fit (unconstrained, own run)"]["linear2.txt"]
     assert float(found["sigma"]) == pytest.approx(known["sigma"], rel=2e-3)
     assert float(found["kappa"]) == pytest.approx(known["kappa"], rel=2e-3)
+
+
+# --- the chain of mk-tcp-model's manual
+
+
+def loaded_server(sigma: float, kappa: float, one: float, levels: range, seconds: int) -> str:
+    """Write the dump of a server that follows the law: at each level N clients ask again when they are answered."""
+    lines = []
+    for i, n in enumerate(levels):
+        response_us = round((1 + sigma * (n - 1) + kappa * n * (n - 1)) / one * 1e6)
+        begin, end = i * seconds * 10**6, (i + 1) * seconds * 10**6
+        for client in range(n):
+            at = begin + response_us * client // n
+            while at + response_us < end:
+                lines.append((at, f"10.0.0.1.{40_000 + client} > 10.0.0.9.3306: tcp 10"))
+                lines.append((at + response_us - 1, f"10.0.0.9.3306 > 10.0.0.1.{40_000 + client}: tcp 20"))
+                at += response_us
+    clock = (datetime.fromtimestamp(1_700_000_000, UTC) + timedelta(microseconds=at) for at, _ in sorted(lines))
+    return "".join(
+        f"{time:%Y-%m-%d %H:%M:%S.%f} IP {text}\n" for time, (_, text) in zip(clock, sorted(lines), strict=True)
+    )
+
+
+def test_the_chain_of_the_manual_finds_the_law_of_a_server_that_follows_it(here, tmp_path):
+    sigma, kappa, one = 0.05, 0.004, 100.0
+    (tmp_path / "tcp-file.txt").write_text(loaded_server(sigma, kappa, one, range(1, 25), 2))
+    tool = " ".join([*COMMAND, "compat", "mk-tcp-model", "--config /dev/null"])
+    script = f"""
+        set -e
+        {tool} tcp-file.txt > requests.txt
+        sort -n -k1,1 requests.txt > sorted.txt
+        {tool} --type=requests --run-time=2 sorted.txt > sliced.txt
+        for f in sliced.txt; do
+           tail -n +2 "$f" | head -n -1 | awk '{{print $2, $3, $7/$4}}'
+        done > usl-input.txt
+    """
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment(TZ="UTC"), check=True, timeout=120)
+    points = [[float(word) for word in line.split()] for line in (tmp_path / "usl-input.txt").read_text().splitlines()]
+    assert len(points) == 22
+    found = coefficients(here("compat", "usl", "-X", "-o", "none", "usl-input.txt").text)
+    assert float(found["sigma"]) == pytest.approx(sigma, rel=0.1)
+    assert float(found["kappa"]) == pytest.approx(kappa, rel=0.1)
+    assert float(found["C(1)"]) == pytest.approx(one, rel=0.05)
+    # It is what the fit gives on these points, with the least of them for N = 1.
+    n, throughput = ([point[i] for point in points] for i in (0, 1))
+    one = float(f"{throughput[0] / n[0]:.6g}")
+    a, b = (float(f"{c.value:g}") for c in fit_deviation(n, throughput, one))
+    fitted = fit_law([1, *n], [one, *throughput], (b - a, a, one), fits_throughput_of_one=True)
+    assert [found["sigma"], found["kappa"], found["C(1)"]] == [f"{c.value:g}" for c in fitted]
