@@ -406,9 +406,17 @@ def test_the_chain_of_the_manual_runs_as_it_is_written(tmp_path: Path, folder: P
         for f in sliced.txt; do
            tail -n +2 "$f" | head -n -1 | awk '{{print $2, $3, $7/$4}}'
         done > usl-input.txt
+        {" ".join(COMMAND)} compat usl -o none usl-input.txt > chained.txt
     """
     subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment(TZ="UTC"), check=True, timeout=120)
     genuine = lines_of(folder / "run-expected" / "conv003.nonzero.slices.sorted-by-id.run-time1.txt")
     assert (tmp_path / "sliced.txt").read_text().splitlines() == genuine
     points = [line.split() for line in (tmp_path / "usl-input.txt").read_text().splitlines()]
     assert [point[:2] for point in points] == [line.split()[1:3] for line in genuine[1:-1]]
+    # What it ends with is what the fit says of the genuine points.
+    by_hand = "".join(" ".join(line.split()[1:3]) + "\n" for line in genuine[1:-1])
+    fitted = compat("usl", "-o", "none", stdin=by_hand.encode())
+    assert fitted.status == 0
+    # The first line repeats the command.
+    assert (tmp_path / "chained.txt").read_text().splitlines()[1:] == fitted.text.splitlines()[1:]
+    assert "sigma" in fitted.text
