@@ -34,6 +34,11 @@ def is_malformed(case: Case, d: Difference) -> bool:
     return d.ours == "malformed_tcp" or d.frame in case.unread
 
 
+def is_short_of_a_trailer(case: Case, d: Difference) -> bool:
+    """tshark takes the last four bytes of a FabricPath frame for its checksum, and so finds half a TCP header."""
+    return d.ours == "TCP" and d.frame in case.unread and "cfp" in case.unread[d.frame].layers
+
+
 def is_jumbo(case: Case, d: Difference) -> bool:
     return d.ours == "TCP" and case.ours[d.frame].payload > LARGEST
 
@@ -48,10 +53,10 @@ def is_length_confirmed(case: Case, d: Difference) -> bool:
     """The sender goes on, or the receiver acknowledges, exactly where the IP header says that the payload ends."""
     ours = case.ours[d.frame]
     end = (ours.sequence + (ours.flags >> 1 & 1) + ours.payload) % 2**32
-    later = [s for s in case.segments(d.frame) if s.frame > d.frame]
-    goes_on = any(s.sequence == end for s in later if s.direction == ours.direction)
-    is_acked = any(s.acknowledgment == end for s in later if s.direction != ours.direction)
-    return ends_with_the_frame(case, d) and (goes_on or is_acked)
+    others = [s for s in case.segments(d.frame) if s.frame != d.frame]
+    goes_on = any(s.sequence == end for s in others if s.direction == ours.direction)
+    is_acked = any(s.acknowledgment == end for s in others if s.direction != ours.direction)
+    return goes_on or is_acked
 
 
 def timed_out(case: Case, d: Difference) -> bool:
@@ -68,6 +73,15 @@ def _is_silence(case: Case, frames: list[int], last: int, n: int) -> bool:
     is_waiting = all(s.flags & SYN for s in before)
     limit_s = 60 if is_over else 130 if is_waiting else 7800
     return case.ours[n].time_ns - case.ours[last].time_ns > limit_s * NS_PER_S
+
+
+def takes_other_paths(case: Case, d: Difference) -> bool:
+    """tshark puts the same endpoints inside and outside of a tunnel together; each of ours has a path of its own."""
+    paths: dict[int, set[tuple[str, ...]]] = {}
+    for n in case.streams[d.connection]:
+        layers = case.theirs[n].layers
+        paths.setdefault(case.connection_of(n), set()).add(tuple(layers[: layers.index("tcp")]))
+    return all(len(own) == 1 for own in paths.values()) and len(set.union(*paths.values())) == len(paths) > 1
 
 
 def is_refused_before(case: Case, d: Difference) -> bool:

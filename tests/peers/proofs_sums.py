@@ -9,9 +9,10 @@ from tests.peers.case import Case, Difference
 from tests.peers.ours import Segment
 from tests.peers.proofs_bytes import LARGEST
 from tests.peers.tcptrace import IDLE_NS, Conversation, modelled
-from tests.peers.tshark import ACK, FIN, SYN, Endpoint
+from tests.peers.tshark import ACK, FIN, SYN, Endpoint, Frame
 
 TABLE_SIZE = 4099
+LABELS = {"mpls", "cfp", "pppoes"}
 EXTENSIONS = ("ipv6.hopopts", "ipv6.routing", "ipv6.dstopts", "ipv6.fraghdr")
 
 
@@ -163,9 +164,16 @@ def has_other_times(case: Case, d: Difference) -> bool:
     return any(s.frame in case.theirs and s.time_ns != case.theirs[s.frame].time_ns for s in _segments(case, d))
 
 
-def has_tags(case: Case, d: Difference) -> bool:
-    """Without the frames with more than one VLAN tag the model gives tcptrace's sums."""
-    return _is_sum_of(case, d, [s for s in _segments(case, d) if case.theirs[s.frame].layers.count("vlan") < 2])
+def has_labels(case: Case, d: Difference) -> bool:
+    """Without the frames with labels, tunnels or more than one VLAN tag the model gives tcptrace's sums."""
+    segments = _segments(case, d)
+    plain = [s for s in segments if s.frame in case.theirs and _is_plain(case.theirs[s.frame])]
+    return len(plain) < len(segments) and _is_sum_of(case, d, plain)
+
+
+def _is_plain(frame: Frame) -> bool:
+    before = frame.layers[: frame.layers.index("tcp")]
+    return before.count("vlan") < 2 and before.count("ip") + before.count("ipv6") < 2 and not LABELS & set(before)
 
 
 def leaves_one_out(case: Case, d: Difference) -> bool:

@@ -208,7 +208,7 @@ def _quadrant(this: Direction, index: int) -> list[tuple[int, int]]:
 
 
 def _place_in(pieces: list[tuple[int, int]], begin: int, end: int) -> tuple[int, bool]:
-    """`pieces` is sorted and disjoint, but for single bytes, which tcptrace overlooks."""
+    """Note a piece within a quarter; `pieces` is sorted and disjoint."""
     again, is_early = 0, False
     fresh = []
     for start, stop in pieces[max(0, bisect_left(pieces, (begin, begin)) - 1) :]:
@@ -216,7 +216,7 @@ def _place_in(pieces: list[tuple[int, int]], begin: int, end: int) -> tuple[int,
             continue
         if begin < start:
             is_early = is_early or end < stop
-            if end - 1 <= start:
+            if end <= start:
                 fresh.append((begin, end))
                 begin = end
                 break
