@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from tcpsight.output.link_types import DECODED, NAMES
+from tcpsight.output.link_types import DECODED, HOLDS_NO_TCP, NAMES, advice
 from tcpsight.tables import REASON_TEXTS, REASONS, STATES
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def _first_line(run: Run) -> int | None:
 
 
 def _unknown_link_types(run: Run) -> list[Facts]:
-    """Tell which of the capture's link types are not decoded."""
-    numbers = {each.link_type for each in run.capture.interfaces} - DECODED
-    return [{"link_type": number, "name": NAMES.get(number)} for number in sorted(numbers)]
+    """Tell which of the capture's link types are not decoded, and what can be done about it."""
+    numbers = {each.link_type for each in run.capture.interfaces} - DECODED - HOLDS_NO_TCP
+    return [{"link_type": number, "name": NAMES.get(number), "advice": advice(number)} for number in sorted(numbers)]
 
 
 def _selection(run: Run) -> Facts:

@@ -50,6 +50,7 @@ ENCAPSULATIONS = (
     "l2tp",
     "ethernet_in_ip",
     "mpls_in_ip",
+    "tzsp",
 )
 """The innermost tunnel over IP that carried a segment; see `Connections.encapsulation`."""
 
@@ -62,8 +63,19 @@ REASONS = (
     "not_ip",
     "not_tcp",
     "fragment",
+    "malformed_link",
     "malformed_ip",
     "malformed_tcp",
+    "too_deep",
+    "aggregate",
+    "wifi_without_data",
+    "encrypted_wifi",
+    "encrypted_link",
+    "encrypted_packet",
+    "compressed",
+    "damaged_frame",
+    "netlink",
+    "no_network",
     "unreadable_text",
     "kernel_drop",
     "interface_drop",
@@ -85,11 +97,22 @@ REASONS = (
 REASON_TEXTS = {
     "truncated_frame": "frames whose captured bytes end before the TCP header does",
     "unknown_link_type": "frames of a link type that tcpsight does not decode",
-    "not_ip": "frames that are not IP (ARP, LLDP and the like)",
+    "not_ip": "frames without an IP packet (ARP, LLDP and the like)",
     "not_tcp": "IP packets that are not TCP",
     "fragment": "IP fragments (not reassembled)",
+    "malformed_link": "frames whose link, label or tunnel header contradicts itself",
     "malformed_ip": "packets whose IP header contradicts itself",
     "malformed_tcp": "packets whose TCP header contradicts itself",
+    "too_deep": "frames with more than 16 headers between link layer and TCP",
+    "aggregate": "frames of Wi-Fi with several packets (A-MSDU), of which only the first was read",
+    "wifi_without_data": "frames of Wi-Fi without data (beacons, acknowledgments and the like)",
+    "encrypted_wifi": "frames encrypted on Wi-Fi",
+    "encrypted_link": "frames encrypted on the link (MACsec, DOCSIS)",
+    "encrypted_packet": "packets encrypted below TCP (IPsec ESP, WireGuard, PPP)",
+    "compressed": "packets compressed below TCP (PPP, Van Jacobson, IPComp)",
+    "damaged_frame": "frames that were received damaged",
+    "netlink": "messages of Linux netlink, no traffic",
+    "no_network": "frames of buses and radios without TCP (Bluetooth, USB, CAN and the like)",
     "unreadable_text": "lines of tcpdump text that were not understood",
     "kernel_drop": "frames that the capturing machine says it dropped",
     "interface_drop": "frames that the interface says it dropped",
@@ -331,13 +354,7 @@ class Headers(Table):
     timestamp_echo = column("uint32", "", "TSecr (RFC 7323)")
     ip_version = column("uint8", "", "4 or 6")
     encapsulation = column("uint8", "", "the innermost tunnel over IP", names=ENCAPSULATIONS)
-    tunnel = column(
-        "uint16",
-        "",
-        "made of the kinds of the tunnels within each other and of their network identifiers, the same in both directions; "
-        "0: none",
-        internal=True,
-    )
+    tunnel = column("uint16", "", "kinds of the four innermost tunnels, four bits each; 0: none", internal=True)
     options = column("uint8", "", "OPTION_ bits: which TCP options were seen", internal=True)
     window_scale = column("uint8", "", "shift count of the window scale option (at most 14, RFC 7323 §2.3)")
     sack_count = column("uint8", "", "SACK blocks in `sack`")

@@ -7,13 +7,35 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tcpsight.tables import LINK_TYPE_TEXT_LENGTHS, Frames
+from tcpsight.tables import ENCAPSULATIONS, LINK_TYPE_TEXT_LENGTHS, Frames
+from tests.reference.decode_layers import (
+    Next,
+    NoSegmentError,
+    Wire,
+    ethernet,
+    frame_relay,
+    hdlc,
+    labels,
+    llc,
+    macsec,
+    nsh,
+    ppp,
+    pppoe,
+    pseudowire,
+    radiotap,
+    skipping,
+    tag,
+    trill,
+    wifi,
+)
+from tests.reference.decode_records import LINKS
+from tests.reference.decode_tunnels import behind_ip
 
-TAGS = {0x8100, 0x88A8, 0x9100, 0x9200}
-MOST_TAGS = 8
+MOST_LAYERS = 16
 MOST_EXTENSION_HEADERS = 8
 TCP = 6
 AUTHENTICATION = 51
@@ -22,32 +44,38 @@ FRAGMENT = 44
 EIGHT_BYTE_UNITS = {0, 43, 60, 135, 139, 140}
 EXTENSION_HEADERS = EIGHT_BYTE_UNITS | {AUTHENTICATION, FRAGMENT}
 
-
-class NoSegmentError(Exception):
-    """Why there is no segment in this frame."""
-
-
-@dataclass
-class Wire:
-    """The bytes of a frame: as many as were captured, and how many there were."""
-
-    captured: bytes
-    length: int
-    at: int = 0
-
-    def take(self, size: int) -> bytes:
-        """Read the next bytes, all of them or none."""
-        taken = self.captured[self.at : self.at + size]
-        if len(taken) < size:
-            raise NoSegmentError("truncated_frame")
-        self.at += size
-        return taken
-
-    def peek(self, size: int) -> bytes:
-        """Read ahead."""
-        taken = self.take(size)
-        self.at -= size
-        return taken
+LAYERS: dict[Next, Callable[[Wire], Next]] = {
+    "ethernet": ethernet,
+    "ethertype": tag(2),
+    "frame relay": frame_relay,
+    "hdlc": hdlc,
+    "llc": llc,
+    "ppp": ppp,
+    "pseudowire": pseudowire,
+    "radiotap": radiotap,
+    "wifi": wifi,
+    0x22F3: trill,
+    0x6558: ethernet,
+    0x6559: frame_relay,
+    0x8100: tag(4),
+    0x880B: ppp,
+    0x8847: labels,
+    0x8848: labels,
+    0x8864: pppoe,
+    0x8870: llc,
+    0x88A8: tag(4),
+    0x88E5: macsec,
+    0x88E7: skipping(4, "ethernet"),
+    0x8903: skipping(2, "ethernet"),
+    0x8909: tag(8),
+    0x8926: tag(6),
+    0x892F: tag(6),
+    0x893F: tag(8),
+    0x894F: nsh,
+    0x9100: tag(4),
+    0x9200: tag(4),
+    0xF1C1: tag(6),
+}
 
 
 @dataclass
@@ -71,12 +99,15 @@ def decode(frames: Frames) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
     data = bytes(frames.data)
     for frame in frames.rows:
         start = int(frame["position"])
-        wire = Wire(data[start : start + int(frame["captured_bytes"])], int(frame["wire_bytes"]))
+        wire_bytes = int(frame["wire_bytes"])
+        wire = Wire(data[start : start + int(frame["captured_bytes"])], wire_bytes)
         try:
             row = segment(wire, int(frame["link_type"]))
         except NoSegmentError as reason:
-            unseen.add(str(reason), wire.length, int(frame["frame_number"]))
+            unseen.add(str(reason), wire_bytes, int(frame["frame_number"]))
             continue
+        if wire.has_more:
+            unseen.add("aggregate", wire_bytes, int(frame["frame_number"]))
         for name in ("frame_number", "time_ns", "frame_in_file", "interface_id", "file"):
             row[name] = int(frame[name])
         if int(frame["link_type"]) == 276:
@@ -87,75 +118,55 @@ def decode(frames: Frames) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
 
 
 def segment(wire: Wire, link_type: int) -> dict[str, Any]:
-    """Decode one frame."""
-    version = ip_version(wire, link_type)
-    row, end, protocol = ipv4(wire) if version == 4 else ipv6(wire)
-    walked = 0
-    while protocol != TCP:
-        # IPv4 has protocols, not extension headers; but the authentication header is also one of them.
-        if protocol not in EXTENSION_HEADERS or (version == 4 and walked == 0 and protocol != AUTHENTICATION):
-            raise NoSegmentError("not_tcp")
-        if walked == MOST_EXTENSION_HEADERS:
-            raise NoSegmentError("malformed_ip")
-        protocol = extension_header(wire, end, protocol)
-        walked += 1
-    row |= tcp(wire, end) | {"encapsulation": 0, "tunnel": 0}
+    """Decode one frame, header by header."""
+    following = link(wire, link_type)
+    row: dict[str, Any] = {}
+    end = version = 0
+    for _ in range(MOST_LAYERS):
+        if following == "ip":
+            following = ip(wire)
+        elif following == "link":
+            following = link(wire, wire.link_type)
+        elif following in (0x0800, 0x86DD):
+            version = 4 if following == 0x0800 else 6
+            row, end, protocol = ipv4(wire) if version == 4 else ipv6(wire)
+            following = "carried"
+            if protocol == TCP:
+                break
+        elif following == "carried":
+            protocol = extension_headers(wire, end, protocol, version)
+            if protocol == TCP:
+                break
+            following = behind_ip(wire, end, protocol)
+        elif isinstance(following, int) and 0 < following <= 1500:
+            following = llc(wire)
+        elif following in LAYERS:
+            following = LAYERS[following](wire)
+        else:
+            raise NoSegmentError("not_ip")
+    else:
+        raise NoSegmentError("too_deep")
+    kinds = [ENCAPSULATIONS.index(kind) for kind in wire.tunnels]
+    row |= tcp(wire, end)
+    row |= {"encapsulation": kinds[-1] if kinds else 0, "tunnel": sum(k << 4 * i for i, k in enumerate(kinds[:-5:-1]))}
     if link_type == LINK_TYPE_TEXT_LENGTHS:
         row["options"] |= {"unsequenced"}
     return row
 
 
-def ip_version(wire: Wire, link_type: int) -> int:
-    """Read everything before the IP header; give the version that it announces."""
-    match link_type:
-        case 1:
-            *_, ethertype = struct.unpack(">6s6sH", wire.take(14))
-            return behind_ethertype(wire, ethertype)
-        case 113:
-            _, hardware, _, _, protocol = struct.unpack(">HHH8sH", wire.take(16))
-            return behind_cooked(wire, hardware, protocol)
-        case 276:
-            protocol, _, _, hardware = struct.unpack(">HHIH10x", wire.take(20))
-            return behind_cooked(wire, hardware, protocol)
-        case 0 | 108:
-            family = wire.take(4)
-            for order in ("little", "big"):
-                number = int.from_bytes(family, order)
-                if number == 2:
-                    return 4
-                if number in (10, 24, 28, 30):
-                    return 6
-            raise NoSegmentError("not_ip")
-        case 228:
-            return 4
-        case 229:
-            return 6
-        case 12 | 14 | 101 | 65280:
-            version = wire.peek(1)[0] >> 4
-            if version not in (4, 6):
-                raise NoSegmentError("malformed_ip")
-            return version
-    raise NoSegmentError("unknown_link_type")
+def link(wire: Wire, link_type: int) -> Next:
+    """Read the header that frames of this link type begin with."""
+    if link_type not in LINKS:
+        raise NoSegmentError("unknown_link_type")
+    return LINKS[link_type](wire)
 
 
-def behind_cooked(wire: Wire, hardware: int, protocol: int) -> int:
-    """Take the protocol of a cooked header for what it is: no EtherType for netlink, frame relay and 802.11 radio."""
-    if hardware in (824, 770, 803):
-        raise NoSegmentError("not_ip")
-    return behind_ethertype(wire, protocol)
-
-
-def behind_ethertype(wire: Wire, ethertype: int) -> int:
-    """Step over the VLAN tags that follow; give the IP version behind them."""
-    for _ in range(MOST_TAGS):
-        if ethertype not in TAGS:
-            break
-        _, ethertype = struct.unpack(">HH", wire.take(4))
-    if ethertype == 0x0800:
-        return 4
-    if ethertype == 0x86DD:
-        return 6
-    raise NoSegmentError("not_ip")
+def ip(wire: Wire) -> Next:
+    """Tell the version from the packet."""
+    version = wire.peek(1)[0] >> 4
+    if version not in (4, 6):
+        raise NoSegmentError("malformed_ip")
+    return 0x0800 if version == 4 else 0x86DD
 
 
 def ipv4(wire: Wire) -> tuple[dict[str, Any], int, int]:
@@ -196,6 +207,17 @@ def ipv6(wire: Wire) -> tuple[dict[str, Any], int, int]:
         "destination_address": destination,
     }
     return row, start + total, next_header
+
+
+def extension_headers(wire: Wire, end: int, protocol: int, version: int) -> int:
+    """Step over the headers between IP and what it carries; give the number of that."""
+    for walked in range(MOST_EXTENSION_HEADERS + 1):
+        # IPv4 has protocols, not extension headers; but the authentication header is also one of them.
+        if protocol not in EXTENSION_HEADERS or (version == 4 and walked == 0 and protocol != AUTHENTICATION):
+            return protocol
+        if walked < MOST_EXTENSION_HEADERS:
+            protocol = extension_header(wire, end, protocol)
+    raise NoSegmentError("malformed_ip")
 
 
 def extension_header(wire: Wire, end: int, kind: int) -> int:

@@ -8,9 +8,14 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from tcpsight.tables import LINK_TYPE_TEXT_LENGTHS, Frames
+from tests.reference.decode_records import LINKS
+from tests.support import layers
+from tests.support.encapsulations import CASES
+from tests.support.layers import IPV4, IPV6, MPLS, Typed, ethernet, typed
 
 RAW_LINK_TYPES = (12, 14, 101, LINK_TYPE_TEXT_LENGTHS)
 LINK_TYPES = (1, 0, 108, 113, 228, 229, 276, *RAW_LINK_TYPES)
+EVERY_LINK_TYPE = tuple(LINKS)
 TAGS = (0x8100, 0x88A8, 0x9100, 0x9200)
 EXTENSION_HEADERS = (0, 43, 44, 51, 60, 135, 139, 140)
 
@@ -121,21 +126,86 @@ def link_headers(draw: st.DrawFn, link_type: int, version: int) -> bytes:
     return struct.pack(">HHIHBB8s", protocol, 0, 3, hardware, 0, 6, draw(words(2))) + tags
 
 
+FOR_ANYTHING = (
+    *(lambda inner, tag=tag: layers.tagged(tag, inner) for tag in TAGS),
+    lambda inner: layers.tagged(0x893F, inner, bytes(6)),
+    layers.backbone,
+    layers.fabricpath,
+    layers.trill,
+    layers.macsec,
+    layers.gre,
+    lambda inner: layers.gre(inner, 0x3000, 6),
+    lambda inner: layers.gre(inner, 0x8000),
+    lambda inner: layers.erspan(inner, 2),
+    lambda inner: layers.erspan(inner, 4),
+    layers.vxlan,
+    layers.geneve,
+    lambda inner: layers.geneve(inner, bytes(8), 6),
+    layers.l2tp3,
+    lambda inner: layers.l2tp3(inner, bytes(8), is_udp=True),
+    layers.tzsp,
+)
+FOR_IP = (
+    layers.labelled,
+    lambda inner: layers.labelled(inner, 5),
+    layers.pseudowire,
+    layers.pppoe,
+    layers.multilink,
+    layers.nsh,
+    layers.ip_in_ip,
+    lambda inner: layers.ip_in_ip(inner, 6),
+    layers.pptp,
+    layers.vxlan_gpe,
+    layers.gtp,
+    lambda inner: layers.gtp(inner, ((0x85, b"\1\2"), (0xC0, b"\3\4" + bytes(4)))),
+    layers.teredo,
+    layers.l2tp,
+    lambda inner: layers.l2tp(inner, 0x4A02),
+)
+FOR_LABELS = (layers.pppoe, layers.nsh, lambda inner: layers.over_udp(6635, inner.data))
+
+
+@st.composite
+def packed(draw: st.DrawFn, inner: Typed) -> tuple[int, bytes]:
+    """Put headers before a packet, one kind after another; give the link type that the last one needs."""
+    for _ in range(draw(st.integers(0, 14 if draw(RARELY) else 4))):
+        fitting = FOR_ANYTHING
+        if inner.protocol in (IPV4, IPV6):
+            fitting += FOR_IP
+        elif inner.protocol == MPLS:
+            fitting += FOR_LABELS
+        inner = draw(st.sampled_from(fitting))(inner)
+    kind = draw(st.integers(0, 3))
+    if kind == 0:
+        return 127, layers.radiotap(layers.wifi(inner), draw(st.sampled_from([0, 0, 0, 0x10, 0x20, 0x40])))
+    if kind == 1 and inner.protocol in (IPV4, IPV6, MPLS):
+        return 9, layers.ppp(inner, framing=b"\xff\3").data
+    return 1, ethernet(inner).data
+
+
+def linked_packets(packet: bytes) -> st.SearchStrategy[tuple[int, bytes]]:
+    """Put a link header before a packet."""
+    version = packet[0] >> 4
+    fitting = [t for t in LINK_TYPES if t not in ((229,) if version == 4 else (228,))]
+    return st.sampled_from(fitting).flatmap(
+        lambda link_type: link_headers(link_type, version).map(lambda head: (link_type, head + packet))
+    )
+
+
 @st.composite
 def pieces(draw: st.DrawFn) -> Piece:
     """Give a frame: made well, then perhaps padded, cut, misreported or mutated."""
-    packet = draw(ip_packets())
-    version = packet[0] >> 4
-    fitting = [t for t in LINK_TYPES if t not in ((229,) if version == 4 else (228,))]
-    link_type = draw(st.sampled_from(fitting))
-    data = bytearray(draw(link_headers(link_type, version)) + packet)
+    made = st.sampled_from(list(CASES.values())).map(lambda case: (case.link_type, case.data))
+    plain, nested = ip_packets().flatmap(linked_packets), ip_packets().map(typed).flatmap(packed)
+    link_type, whole = draw(st.one_of(plain, nested, made))
+    data = bytearray(whole)
     if draw(RARELY):
         data += bytes(draw(st.integers(1, 12)))
     if draw(RARELY):
         for at in draw(st.lists(st.integers(0, len(data) - 1), max_size=3)):
             data[at] = draw(st.integers(0, 255))
     if draw(RARELY):
-        link_type = draw(st.one_of(st.sampled_from(LINK_TYPES), st.integers(0, 0xFFFF)))
+        link_type = draw(st.one_of(st.sampled_from(EVERY_LINK_TYPE), st.integers(0, 0xFFFF)))
     wire_bytes = len(data)
     if draw(RARELY):
         wire_bytes = draw(st.one_of(st.integers(0, 120), st.sampled_from([2**16, 2**31 - 1, 2**31 + 60, 2**32 - 1])))

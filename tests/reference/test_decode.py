@@ -12,7 +12,7 @@ from tcpsight import tables
 from tcpsight.decode import Decoding
 from tcpsight.tables import REASONS, Frames, Headers, UnseenCounter
 from tests.reference import decode as reference
-from tests.reference.decode_strategies import LINK_TYPES, Piece, frame_batches, frames_of
+from tests.reference.decode_strategies import EVERY_LINK_TYPE, Piece, frame_batches, frames_of
 
 OPTION_BITS = {
     name.removeprefix("OPTION_").lower(): value for name, value in vars(tables).items() if name.startswith("OPTION_")
@@ -63,6 +63,6 @@ def test_kernel_equals_reference(frames):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.builds(Piece, st.binary(max_size=90), st.integers(0, 2**32 - 1), st.sampled_from(LINK_TYPES))))
+@given(st.lists(st.builds(Piece, st.binary(max_size=90), st.integers(0, 2**32 - 1), st.sampled_from(EVERY_LINK_TYPE))))
 def test_kernel_equals_reference_on_noise(pieces):
     check(frames_of(pieces))

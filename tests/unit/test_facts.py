@@ -135,11 +135,13 @@ def test_small_services_are_added_up():
 
 def test_link_types_are_told_where_one_is_not_decoded():
     frames = [(START_NS, bytes(60))]
-    strange = facts_of(pcap_bytes(frames, link_type=105))["capture"]
-    assert strange["unknown_link_types"] == [{"link_type": 105, "name": "Wi-Fi"}]
+    strange = facts_of(pcap_bytes(frames, link_type=195))["capture"]
+    advice = "capture on another interface, or convert the file"
+    assert strange["unknown_link_types"] == [{"link_type": 195, "name": "IEEE 802.15.4", "advice": advice}]
     assert facts_of(pcap_bytes(frames, link_type=65_000))["capture"]["unknown_link_types"] == [
-        {"link_type": 65_000, "name": None}
+        {"link_type": 65_000, "name": None, "advice": advice}
     ]
+    assert facts_of(pcap_bytes(frames, link_type=189))["capture"]["unknown_link_types"] == []
     assert report_facts(TALKS)["capture"]["unknown_link_types"] == []
 
 

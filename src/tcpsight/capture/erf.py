@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 A record is a header of 16 bytes, extension headers of 8, what its type puts in front of the frame, and the frame. There
 is no magic number, so a file is ERF if its first records are plausible. Records that are no network frames (metadata,
-cells, types that are not known) are frames of link type 197, which nothing decodes: so they are counted, and frames
+cells, types that are not known) are frames of link type 65535, which nothing decodes: so they are counted, and frames
 have the numbers that Wireshark gives them. Padding is passed over.
 
 What it cannot see: HDLC records do not say which protocol is inside; their first bytes tell PPP from Cisco HDLC.
@@ -30,7 +30,9 @@ LAST_TYPE = 48
 COLORED_TYPES = frozenset({10, 11, 15, 16, 17, 19, 20, 22, 23, 24})
 """Types whose loss counter may hold a colour in its place."""
 
-LINK_ETHERNET, LINK_CISCO, LINK_PPP, LINK_ATM, LINK_IPV4, LINK_IPV6, LINK_ERF = 1, 104, 50, 100, 228, 229, 197
+LINK_ETHERNET, LINK_CISCO, LINK_PPP, LINK_ATM, LINK_IPV4, LINK_IPV6 = 1, 104, 50, 100, 228, 229
+UNKNOWN_LINK_TYPE = 0xFFFF
+"""No LINKTYPE_ has this number: 197 would say that the record's header is part of the frame."""
 HDLC_TYPES: Mapping[int, int] = {1: 0, 10: 0, 15: 0, 19: 0, 5: 4, 17: 4}
 """Bytes in front of the frame."""
 
@@ -75,7 +77,7 @@ class ErfReader(RecordReader):
         if lost and kind not in COLORED_TYPES:
             self._file.unseen.add("interface_drop", lost)
         start, end = _extensions_end(data, at, length), at + length
-        before, link_type = TYPES.get(kind, (0, LINK_ERF))
+        before, link_type = TYPES.get(kind, (0, UNKNOWN_LINK_TYPE))
         if kind in HDLC_TYPES:
             before = HDLC_TYPES[kind]
             # RFC 1662 §3.1: all stations, unnumbered information.

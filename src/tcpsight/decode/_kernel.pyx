@@ -1,81 +1,217 @@
 """The loop over frames; each stage is in the file of its layer."""
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from tcpsight.decode._link cimport LINK_LINUX_SLL2, is_tag, read_link, read_tag
-from tcpsight.decode._network cimport read_ipv4, read_ipv6
+from tcpsight.decode._link cimport LINK_ETHERNET, LINK_LINUX_SLL2, read_ip_version, read_link
+from tcpsight.decode._network cimport read_behind_ip, read_ipv4, read_ipv6
+from tcpsight.decode._serial cimport (
+    read_frame_relay,
+    read_hdlc,
+    read_llc,
+    read_ppp,
+)
+from tcpsight.decode._tags cimport (
+    is_length,
+    read_ethernet,
+    read_labels,
+    read_macsec,
+    read_nsh,
+    read_pppoe,
+    read_pseudowire,
+    read_tag,
+    read_trill,
+)
 from tcpsight.decode._transport cimport read_tcp
 from tcpsight.decode._wire cimport (
     GOES_ON,
     HOLDS_TCP,
+    HOLDS_TCP_AND_MORE,
+    LAYER_BEHIND_IP,
+    LAYER_HDLC,
+    LAYER_IP,
+    LAYER_LINK,
+    LAYER_PSEUDOWIRE,
+    LAYER_RADIOTAP,
+    LAYER_TAGGED,
+    LAYER_WIFI,
+    PROTOCOL_BACKBONE,
+    PROTOCOL_ETAG,
+    PROTOCOL_ETHERNET,
+    PROTOCOL_FABRICPATH,
+    PROTOCOL_FRAME_RELAY,
+    PROTOCOL_HSR,
     PROTOCOL_IPV4,
     PROTOCOL_IPV6,
+    PROTOCOL_LLC,
+    PROTOCOL_MACSEC,
+    PROTOCOL_METADATA,
+    PROTOCOL_MPLS,
+    PROTOCOL_MPLS_UPSTREAM,
+    PROTOCOL_NSH,
+    PROTOCOL_PPP,
+    PROTOCOL_PPPOE_SESSION,
+    PROTOCOL_RTAG,
+    PROTOCOL_TRILL,
+    PROTOCOL_VLAN,
+    PROTOCOL_VLAN_OLD,
+    PROTOCOL_VLAN_OLDER,
+    PROTOCOL_VLAN_SERVICE,
+    PROTOCOL_VNTAG,
     Cursor,
     Packet,
     load32,
+    skip,
 )
+from tcpsight.decode._wireless cimport read_radiotap, read_wifi
 from tcpsight.tables cimport (
     LINK_TYPE_TEXT_LENGTHS,
     OPTION_UNSEQUENCED,
+    REASON_AGGREGATE,
     REASON_NOT_IP,
+    REASON_TOO_DEEP,
     REASONS,
     Frame,
     Header,
 )
 
 cdef enum:
-    # Nothing real nests deeper; the bounds are what a hostile frame may cost.
-    MAX_TAGS = 8
-    MAX_LAYERS = 9  # as many tags, and IP
+    # Nothing real nests deeper; the bound is what a hostile frame may cost.
+    MAX_LAYERS = 16
 
 
-cdef inline int find_tcp(Cursor *cursor, Packet *packet) noexcept nogil:
-    """Read header after header behind the link layer, until TCP comes or cannot come any more.
+cdef inline int read_layer(Cursor *cursor, Packet *packet) noexcept nogil:
+    """Read the next header behind the link layer: one that belongs to IP, or one that leads there."""
+    cdef uint32_t protocol = cursor.protocol
+    if protocol == PROTOCOL_IPV4:
+        return read_ipv4(cursor, packet)
+    elif protocol == PROTOCOL_IPV6:
+        return read_ipv6(cursor, packet)
+    elif protocol == LAYER_BEHIND_IP:
+        return read_behind_ip(cursor, packet)
+    elif (
+        protocol == PROTOCOL_VLAN
+        or protocol == PROTOCOL_VLAN_SERVICE
+        or protocol == PROTOCOL_VLAN_OLD
+        or protocol == PROTOCOL_VLAN_OLDER
+    ):
+        return read_tag(cursor, 4)
+    elif protocol == PROTOCOL_ETHERNET:
+        return read_ethernet(cursor)
+    elif protocol == PROTOCOL_MPLS or protocol == PROTOCOL_MPLS_UPSTREAM:
+        return read_labels(cursor)
+    elif protocol == LAYER_PSEUDOWIRE:
+        return read_pseudowire(cursor)
+    elif protocol == LAYER_IP:
+        return read_ip_version(cursor)
+    elif protocol == LAYER_LINK:
+        return read_link(cursor, cursor.link_type)
+    return read_rare_layer(cursor, protocol)
 
-    A tunnel, too, would be a step that answers GOES_ON and leaves in `cursor.protocol` what it carries.
-    """
-    cdef int layer, outcome
-    for layer in range(MAX_LAYERS):
-        if cursor.protocol == PROTOCOL_IPV4:
-            outcome = read_ipv4(cursor, packet)
-        elif cursor.protocol == PROTOCOL_IPV6:
-            outcome = read_ipv6(cursor, packet)
-        elif layer < MAX_TAGS and is_tag(cursor.protocol):
-            outcome = read_tag(cursor)
-        else:
-            return REASON_NOT_IP
-        if outcome != GOES_ON:
-            return outcome
+
+cdef inline int read_rare_layer(Cursor *cursor, uint32_t protocol) noexcept nogil:
+    """Read a header that few networks have."""
+    if protocol == PROTOCOL_PPPOE_SESSION:
+        return read_pppoe(cursor)
+    elif protocol == PROTOCOL_PPP:
+        return read_ppp(cursor)
+    elif protocol == PROTOCOL_LLC or is_length(protocol):
+        return read_llc(cursor)
+    elif protocol == LAYER_HDLC:
+        return read_hdlc(cursor)
+    elif protocol == PROTOCOL_FRAME_RELAY:
+        return read_frame_relay(cursor)
+    elif protocol == LAYER_WIFI:
+        return read_wifi(cursor, False)
+    elif protocol == LAYER_RADIOTAP:
+        return read_radiotap(cursor)
+    elif protocol == LAYER_TAGGED:
+        return read_tag(cursor, 2)
+    elif protocol == PROTOCOL_VNTAG or protocol == PROTOCOL_HSR or protocol == PROTOCOL_RTAG:
+        return read_tag(cursor, 6)
+    elif protocol == PROTOCOL_ETAG or protocol == PROTOCOL_METADATA:
+        return read_tag(cursor, 8)
+    elif protocol == PROTOCOL_MACSEC:
+        return read_macsec(cursor)
+    elif protocol == PROTOCOL_BACKBONE:
+        return skip(cursor, 4, PROTOCOL_ETHERNET)
+    elif protocol == PROTOCOL_FABRICPATH:
+        return skip(cursor, 2, PROTOCOL_ETHERNET)
+    elif protocol == PROTOCOL_TRILL:
+        return read_trill(cursor)
+    elif protocol == PROTOCOL_NSH:
+        return read_nsh(cursor)
     return REASON_NOT_IP
 
 
-cdef inline int decode_frame(const Frame *frame, const uint8_t *data, Header *header) noexcept nogil:
-    """Decode one frame into a row; give HOLDS_TCP, or the reason why the row is void."""
-    cdef Cursor cursor
-    cdef Packet packet
-    cdef int outcome
+cdef inline void begin(Cursor *cursor, const Frame *frame, const uint8_t *data) noexcept nogil:
+    """Stand at the frame's first byte."""
     cursor.bytes = data + frame.position
     cursor.at = 0
     cursor.captured = frame.captured_bytes
     cursor.wire = frame.wire_bytes
-    outcome = read_link(&cursor, frame.link_type)
+    cursor.encapsulation = 0
+    cursor.tunnel = 0
+    cursor.is_clipped = False
+    cursor.has_more = False
+
+
+cdef inline int decode_usual(const Frame *frame, const uint8_t *data, Header *header) noexcept nogil:
+    """Decode an Ethernet frame with TCP right behind IP; for any other, give GOES_ON, or the reason if it is known."""
+    cdef Cursor cursor
+    cdef Packet packet
+    cdef int outcome
+    begin(&cursor, frame, data)
+    outcome = read_ethernet(&cursor)
     if outcome == GOES_ON:
-        outcome = find_tcp(&cursor, &packet)
+        if cursor.protocol == PROTOCOL_IPV4:
+            outcome = read_ipv4(&cursor, &packet)
+        elif cursor.protocol == PROTOCOL_IPV6:
+            outcome = read_ipv6(&cursor, &packet)
     if outcome == HOLDS_TCP:
         outcome = read_tcp(&cursor, &packet, header)
-    if outcome != HOLDS_TCP:
+    return outcome
+
+
+cdef int decode_any(const Frame *frame, const uint8_t *data, Header *header) noexcept nogil:
+    """Decode a frame from its first byte, layer by layer, until TCP comes or cannot come any more."""
+    cdef Cursor cursor
+    cdef Packet packet
+    cdef int layer, outcome
+    begin(&cursor, frame, data)
+    outcome = read_link(&cursor, frame.link_type)
+    for layer in range(MAX_LAYERS):
+        if outcome != GOES_ON:
+            break
+        outcome = read_layer(&cursor, &packet)
+    if outcome == GOES_ON:
+        return REASON_TOO_DEEP
+    if outcome == HOLDS_TCP:
+        outcome = read_tcp(&cursor, &packet, header)
+        if outcome == HOLDS_TCP and cursor.has_more:
+            outcome = HOLDS_TCP_AND_MORE
+    return outcome
+
+
+cdef inline int decode_frame(const Frame *frame, const uint8_t *data, Header *header) noexcept nogil:
+    """Decode one frame into a row; give HOLDS_TCP, perhaps AND_MORE, or the reason why the row is void."""
+    cdef int outcome = GOES_ON
+    if frame.link_type == LINK_ETHERNET:
+        outcome = decode_usual(frame, data, header)
+    if outcome == GOES_ON:
+        outcome = decode_any(frame, data, header)
+    if outcome != HOLDS_TCP and outcome != HOLDS_TCP_AND_MORE:
         return outcome
     header.frame_number = frame.frame_number
     header.time_ns = frame.time_ns
     header.frame_in_file = frame.frame_in_file
     header.interface_id = frame.interface_id
+    header.file = frame.file
     if frame.link_type == LINK_LINUX_SLL2:
         # Captured on `any`: the header tells the device.
-        header.interface_id = (frame.interface_id + (load32(cursor.bytes + 4) << 8)) & 0xFFFFFFFFu
-    header.file = frame.file
+        header.interface_id = (frame.interface_id + (load32(data + frame.position + 4) << 8)) & 0xFFFFFFFFu
     if frame.link_type == LINK_TYPE_TEXT_LENGTHS:
         header.options |= OPTION_UNSEQUENCED
-    return HOLDS_TCP
+    return outcome
 
 
 cdef inline void count_unseen(int64_t *count, const Frame *frame) noexcept nogil:
@@ -102,6 +238,9 @@ cdef int64_t decode_frames(
         outcome = decode_frame(frames + i, first, headers + rows)
         if outcome == HOLDS_TCP:
             rows += 1
+        elif outcome == HOLDS_TCP_AND_MORE:
+            rows += 1
+            count_unseen(counts + 3 * REASON_AGGREGATE, frames + i)
         else:
             count_unseen(counts + 3 * outcome, frames + i)
     return rows

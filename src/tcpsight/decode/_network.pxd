@@ -8,27 +8,57 @@ on the wire is all there is.
 
 A fragment gives no segment, not even the first one, which may hold a whole TCP header: its payload goes on in
 packets that are not read, so any payload length told here would be false. All are counted as fragments.
+
+`read_ipv4` and `read_ipv6` answer HOLDS_TCP where TCP is next. Everything else is left to `read_behind_ip`: extension
+headers, tunnels, and what is neither.
 """
 
 from libc.stdint cimport int64_t, uint8_t
 
-from tcpsight.decode._wire cimport HOLDS_TCP, Cursor, Packet, load16
+from tcpsight.decode._tunnels cimport read_ether_ip, read_gre, read_l2tp_in_ip, read_udp
+from tcpsight.decode._wire cimport (
+    GOES_ON,
+    HOLDS_TCP,
+    LAYER_BEHIND_IP,
+    PROTOCOL_IPV4,
+    PROTOCOL_IPV6,
+    PROTOCOL_MPLS,
+    Cursor,
+    Packet,
+    cut_short,
+    enter,
+    holds,
+    load16,
+    step,
+)
 from tcpsight.tables cimport (
+    ENCAPSULATION_IP_IN_IP,
+    ENCAPSULATION_MPLS_IN_IP,
+    REASON_COMPRESSED,
+    REASON_ENCRYPTED_PACKET,
     REASON_FRAGMENT,
     REASON_MALFORMED_IP,
     REASON_NOT_TCP,
-    REASON_TRUNCATED_FRAME,
 )
 
 cdef enum:
     # Protocol numbers (IANA), for IPv4's protocol and IPv6's next header alike.
     NEXT_HOP_BY_HOP = 0
+    NEXT_IPV4 = 4
     NEXT_TCP = 6
+    NEXT_UDP = 17
+    NEXT_IPV6 = 41
     NEXT_ROUTING = 43
     NEXT_FRAGMENT = 44
+    NEXT_GRE = 47
+    NEXT_ESP = 50
     NEXT_AUTHENTICATION = 51
     NEXT_DESTINATION = 60
+    NEXT_ETHERNET = 97  # RFC 3378
+    NEXT_IPCOMP = 108
+    NEXT_L2TP = 115
     NEXT_MOBILITY = 135
+    NEXT_MPLS = 137  # RFC 4023
     NEXT_HIP = 139
     NEXT_SHIM6 = 140
 
@@ -43,8 +73,8 @@ cdef inline int read_ipv4(Cursor *cursor, Packet *packet) noexcept nogil:
     """Read an IPv4 header (RFC 791 §3.1)."""
     cdef const uint8_t *p = cursor.bytes + cursor.at
     cdef int64_t header_bytes, length
-    if cursor.captured - cursor.at < 20:
-        return REASON_TRUNCATED_FRAME
+    if not holds(cursor, 20):
+        return cut_short(cursor)
     header_bytes = <int64_t>(p[0] & 0x0F) << 2
     length = load16(p + 2)
     if length == 0:
@@ -58,20 +88,17 @@ cdef inline int read_ipv4(Cursor *cursor, Packet *packet) noexcept nogil:
     packet.ip_version = 4
     packet.ip_id = load16(p + 4)
     packet.ttl = p[8]
-    cursor.at += header_bytes
-    if p[9] == NEXT_TCP:
-        return HOLDS_TCP
-    if p[9] == NEXT_AUTHENTICATION:
-        return read_extension_headers(cursor, packet, NEXT_AUTHENTICATION)
-    return REASON_NOT_TCP
+    cursor.next_header = p[9]
+    step(cursor, header_bytes, LAYER_BEHIND_IP)
+    return HOLDS_TCP if p[9] == NEXT_TCP else GOES_ON
 
 
 cdef inline int read_ipv6(Cursor *cursor, Packet *packet) noexcept nogil:
     """Read an IPv6 header (RFC 8200 §3)."""
     cdef const uint8_t *p = cursor.bytes + cursor.at
     cdef int64_t length
-    if cursor.captured - cursor.at < 40:
-        return REASON_TRUNCATED_FRAME
+    if not holds(cursor, 40):
+        return cut_short(cursor)
     length = load16(p + 4) + 40
     if length == 40:
         length = cursor.wire - cursor.at
@@ -82,43 +109,69 @@ cdef inline int read_ipv6(Cursor *cursor, Packet *packet) noexcept nogil:
     packet.ip_version = 6
     packet.ip_id = 0
     packet.ttl = p[7]
-    cursor.at += 40
-    if p[6] == NEXT_TCP:
+    cursor.next_header = p[6]
+    step(cursor, 40, LAYER_BEHIND_IP)
+    return HOLDS_TCP if p[6] == NEXT_TCP else GOES_ON
+
+
+cdef inline int read_behind_ip(Cursor *cursor, const Packet *packet) noexcept nogil:
+    """Step over extension headers and enter the tunnel, if it is one."""
+    cdef int outcome = GOES_ON
+    # IPv4 has protocols, not extension headers; but the authentication header is one of them.
+    if packet.ip_version == 6 or cursor.next_header == NEXT_AUTHENTICATION:
+        outcome = read_extension_headers(cursor, packet)
+    if outcome != GOES_ON:
+        return outcome
+    if cursor.next_header == NEXT_TCP:
         return HOLDS_TCP
-    return read_extension_headers(cursor, packet, p[6])
+    elif cursor.next_header == NEXT_UDP:
+        return read_udp(cursor, packet)
+    elif cursor.next_header == NEXT_IPV4:
+        return enter(cursor, packet, ENCAPSULATION_IP_IN_IP, PROTOCOL_IPV4)
+    elif cursor.next_header == NEXT_IPV6:
+        return enter(cursor, packet, ENCAPSULATION_IP_IN_IP, PROTOCOL_IPV6)
+    elif cursor.next_header == NEXT_GRE:
+        return read_gre(cursor, packet)
+    elif cursor.next_header == NEXT_ESP:
+        return REASON_ENCRYPTED_PACKET
+    elif cursor.next_header == NEXT_ETHERNET:
+        return read_ether_ip(cursor, packet)
+    elif cursor.next_header == NEXT_L2TP:
+        return read_l2tp_in_ip(cursor, packet)
+    elif cursor.next_header == NEXT_MPLS:
+        return enter(cursor, packet, ENCAPSULATION_MPLS_IN_IP, PROTOCOL_MPLS)
+    elif cursor.next_header == NEXT_IPCOMP:
+        return REASON_COMPRESSED
+    return REASON_NOT_TCP
 
 
-cdef inline int read_extension_headers(Cursor *cursor, const Packet *packet, uint8_t next_header) noexcept nogil:
-    """Step over what stands between IP and TCP (RFC 8200 §4, RFC 4302 §2.2)."""
+cdef inline int read_extension_headers(Cursor *cursor, const Packet *packet) noexcept nogil:
+    """Step over what stands between IP and what it carries (RFC 8200 §4, RFC 4302 §2.2)."""
     cdef const uint8_t *p
     cdef int64_t length
     cdef int headers
-    for headers in range(MAX_EXTENSION_HEADERS + 1):
-        if next_header == NEXT_TCP:
-            return HOLDS_TCP
-        if not is_extension_header(next_header):
-            return REASON_NOT_TCP
-        if headers == MAX_EXTENSION_HEADERS:
-            return REASON_MALFORMED_IP
+    for headers in range(MAX_EXTENSION_HEADERS):
+        if not is_extension_header(cursor.next_header):
+            return GOES_ON
         if packet.end - cursor.at < 8:
             return REASON_MALFORMED_IP
-        if cursor.captured - cursor.at < 8:
-            return REASON_TRUNCATED_FRAME
+        if not holds(cursor, 8):
+            return cut_short(cursor)
         p = cursor.bytes + cursor.at
-        if next_header == NEXT_FRAGMENT:
+        if cursor.next_header == NEXT_FRAGMENT:
             length = 8
             # Offset 0 and no more to come is a whole packet (an atomic fragment, RFC 6946).
             if load16(p + 2) & 0xFFF9:
                 return REASON_FRAGMENT
-        elif next_header == NEXT_AUTHENTICATION:
+        elif cursor.next_header == NEXT_AUTHENTICATION:
             length = (<int64_t>p[1] + 2) << 2
         else:
             length = (<int64_t>p[1] + 1) << 3
         if length > packet.end - cursor.at:
             return REASON_MALFORMED_IP
         cursor.at += length
-        next_header = p[0]
-    return REASON_MALFORMED_IP
+        cursor.next_header = p[0]
+    return REASON_MALFORMED_IP if is_extension_header(cursor.next_header) else GOES_ON
 
 
 cdef inline bint is_extension_header(uint8_t next_header) noexcept nogil:

@@ -8,9 +8,8 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from tcpsight.decode._wire cimport HOLDS_TCP, Cursor, Packet, load16, load32
+from tcpsight.decode._wire cimport HOLDS_TCP, Cursor, Packet, cut_short, load16, load32
 from tcpsight.tables cimport (
-    ENCAPSULATION_NONE,
     OPTION_CUT,
     OPTION_MSS,
     OPTION_SACK,
@@ -18,7 +17,6 @@ from tcpsight.tables cimport (
     OPTION_TIMESTAMPS,
     OPTION_WINDOW_SCALE,
     REASON_MALFORMED_TCP,
-    REASON_TRUNCATED_FRAME,
     Header,
 )
 
@@ -48,7 +46,7 @@ cdef inline int read_tcp(const Cursor *cursor, const Packet *packet, Header *hea
     if room < 20:
         return REASON_MALFORMED_TCP
     if held < 20:
-        return REASON_TRUNCATED_FRAME
+        return cut_short(cursor)
     header_bytes = <int64_t>(p[12] >> 4) << 2
     if header_bytes < 20 or header_bytes > room:
         return REASON_MALFORMED_TCP
@@ -78,8 +76,8 @@ cdef inline void read_addresses(const Cursor *cursor, const Packet *packet, Head
     """Write what the IP header says; IPv4 addresses in their IPv6 form (RFC 4291 §2.5.5.2)."""
     cdef const uint8_t *p = cursor.bytes + packet.header_at
     header.ip_version = packet.ip_version
-    header.encapsulation = ENCAPSULATION_NONE
-    header.tunnel = 0
+    header.encapsulation = cursor.encapsulation
+    header.tunnel = cursor.tunnel
     header.ip_id = packet.ip_id
     header.ttl = packet.ttl
     if packet.ip_version == 4:

@@ -181,16 +181,17 @@ class _Page:
             first = f", first at frame {row['first_frame']}" if row["first_frame"] else ""
             first = f", first at line {row['first_line']}" if row.get("first_line") else first
             start = f"{INDENT}{units.count(row['count']):>{width}}  "
-            which = self._link_types() if row["reason"] == "unknown_link_type" else ""
+            which, advice = self._link_types() if row["reason"] == "unknown_link_type" else ("", "")
             meaning = units.singular(row["meaning"]) if row["count"] == 1 else row["meaning"]
-            text = f"{meaning}{which}{size}{first}"
+            text = f"{meaning}{which}{size}{first}{advice}"
             lines += self._wrapped(text, start, " " * len(start))
         return lines
 
-    def _link_types(self) -> str:
+    def _link_types(self) -> tuple[str, str]:
         found = self._facts["capture"]["unknown_link_types"]
         texts = [f"{each['link_type']} ({each['name']})" if each["name"] else str(each["link_type"]) for each in found]
-        return f": {', '.join(texts)}" if texts else ""
+        advice = dict.fromkeys(each["advice"] for each in found)
+        return f": {', '.join(texts)}" if texts else "", "".join(f"; {each}" for each in advice)
 
     def _wrapped(self, text: str, first: str, others: str) -> list[str]:
         return textwrap.wrap(

@@ -54,8 +54,8 @@ def test_frames_have_their_times_and_lengths():
         (4, b"\xaa\xaa\x03", 100),
         (22, b"\x45", 228),
         (23, b"\x60", 229),
-        (3, b"cell", 197),
-        (27, b"meta", 197),
+        (3, b"cell", 0xFFFF),
+        (27, b"meta", 0xFFFF),
     ],
 )
 def test_record_types_become_link_types(kind, data, link_type):

@@ -243,7 +243,7 @@ def test_times_without_a_date_are_refused_clearly(line):
         ("IP 10.0.0.1.53 > 10.0.0.2.4000: UDP, length 34", "not_tcp"),
         ("IP 10.0.0.1.53 > 10.0.0.2.4000: 2598* 1/3/3 A 159.18.1.3 (156)", "not_tcp"),
         ("IP 10.0.0.1 > 10.0.0.2: ICMP echo request, id 2617, seq 1579, length 80", "not_tcp"),
-        ("IP 10.0.0.1 > 10.0.0.2: GREv0, length 58: IP 10.9.0.1.1 > 10.9.0.2.2: tcp 5", "not_tcp"),
+        ("IP 10.0.0.1 > 10.0.0.2: GREv0, length 58: IP 10.9.0.1.1 > 10.9.0.2.2: tcp 5", "truncated_frame"),
         ("IP6 fe80::1 > ff02::1: ICMP6, router advertisement, length 56", "not_tcp"),
         ("IP 10.0.0.1 > 10.0.0.2: ip-proto-6", "fragment"),
         ("IP6 fe80::1 > fe80::2: frag (1448|1448)", "fragment"),

@@ -35,9 +35,9 @@ def test_every_kind_of_vlan_tag_is_stepped_over(tag):
     assert_found(mac_header(tag, 7, 0x8100, 9, 0x86DD) + V6, 1)
 
 
-def test_eight_tags_are_followed_and_nine_are_not():
-    assert_found(mac_header(*[0x8100, 1] * 8, 0x0800) + V4, 1)
-    assert unseen_reason(mac_header(*[0x8100, 1] * 9, 0x0800) + V4) == "not_ip"
+def test_sixteen_headers_are_followed_and_seventeen_are_too_deep():
+    assert_found(mac_header(*[0x8100, 1] * 15, 0x0800) + V4, 1)
+    assert unseen_reason(mac_header(*[0x8100, 1] * 16, 0x0800) + V4) == "too_deep"
 
 
 @PACKETS
@@ -54,10 +54,10 @@ def test_linux_cooked_v2_carries_ip_and_tags(packet, protocol):
     assert_found(struct.pack(">H", 0x8100) + tail + struct.pack(">HH", 5, protocol) + packet, 276)
 
 
-@pytest.mark.parametrize("hardware", [770, 803, 824])
-def test_protocol_of_a_cooked_header_is_no_ethertype_for_some_hardware(hardware):
-    assert unseen_reason(struct.pack(">HHH8sH", 4, hardware, 6, bytes(8), 0x0800) + V4, link_type=113) == "not_ip"
-    assert unseen_reason(struct.pack(">HHIH10s", 0x0800, 0, 3, hardware, bytes(10)) + V4, link_type=276) == "not_ip"
+def test_messages_of_netlink_are_counted_whatever_their_protocol_says():
+    assert unseen_reason(struct.pack(">HHH8sH", 4, 824, 6, bytes(8), 0x0800) + V4, link_type=113) == "netlink"
+    assert unseen_reason(struct.pack(">HHIH10s", 0x0800, 0, 3, 824, bytes(10)) + V4, link_type=276) == "netlink"
+    assert unseen_reason(bytes(40), link_type=253) == "netlink"
 
 
 @pytest.mark.parametrize("link_type", [12, 14, 101])
@@ -92,14 +92,24 @@ def test_lengths_made_from_text_are_raw_ip_without_sequence_numbers():
     assert not decode_one(V4, link_type=101)["options"] & OPTION_UNSEQUENCED
 
 
-@pytest.mark.parametrize("protocol", [0x0806, 0x88CC, 0, 60, 0x05FF, 0x8847])
+@pytest.mark.parametrize("protocol", [0x0806, 0x88CC, 0, 60, 0x05FF, 0x8863])
 def test_what_is_not_ip_is_counted(protocol):
     assert unseen_reason(mac_header(protocol) + V4) == "not_ip"
 
 
 def test_unknown_link_types_are_counted_once_per_frame():
-    assert unseen_reason(ethernet(V4), link_type=105) == "unknown_link_type"
+    assert unseen_reason(ethernet(V4), link_type=147) == "unknown_link_type"
     assert unseen_reason(b"", link_type=65535) == "unknown_link_type"
+
+
+@pytest.mark.parametrize("link_type", [187, 189, 190, 220, 227, 251, 271])
+def test_buses_and_radios_without_tcp_are_counted_apart(link_type):
+    assert unseen_reason(ethernet(V4), link_type=link_type) == "no_network"
+
+
+def test_a_private_link_type_is_taken_for_pktap_only_where_it_looks_like_it():
+    assert unseen_reason(ethernet(V4), link_type=149) == "unknown_link_type"
+    assert unseen_reason(struct.pack("<III", 40, 1, 1) + bytes(28) + ethernet(V4), link_type=149) == "unknown_link_type"
 
 
 @pytest.mark.parametrize(("link_type", "length"), [(1, 14), (113, 16), (276, 20), (0, 4), (108, 4)])
