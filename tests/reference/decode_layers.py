@@ -134,9 +134,8 @@ def fits_ip(wire: Wire) -> bool:
     if len(head) < 6:
         return False
     first, ip4_length, ip6_length = struct.unpack(">BxHH", head)
-    if first >> 4 == 6:
-        return wire.at + 40 + ip6_length <= wire.length
-    return 0x45 <= first <= 0x4F and wire.at + ip4_length <= wire.length
+    size = int(40 + ip6_length if first >> 4 == 6 else ip4_length)
+    return (first >> 4 == 6 or 0x45 <= first <= 0x4F) and wire.at + size <= wire.length
 
 
 def looks_like_ethernet(data: bytes) -> bool:
@@ -209,11 +208,14 @@ def frame_relay(wire: Wire) -> Next:
     return nlpid(wire)
 
 
+NLPIDS: dict[int, Next] = {0xCC: 0x0800, 0x8E: 0x86DD, 0xCF: "ppp"}
+
+
 def nlpid(wire: Wire) -> Next:
     number = wire.take(1)[0]
     if number == 0x80:
         return snap(wire, 0)
-    return {0xCC: 0x0800, 0x8E: 0x86DD, 0xCF: "ppp"}.get(number, "nothing")
+    return NLPIDS.get(number, "nothing")
 
 
 def snap(wire: Wire, padding: int) -> Next:
@@ -259,7 +261,7 @@ def radiotap(wire: Wire) -> Next:
     if version or size < 8:
         raise NoSegmentError("malformed_link")
     head = wire.take(size)
-    present = []
+    present: list[int] = []
     while True:
         if 8 + 4 * len(present) > size:
             raise NoSegmentError("malformed_link")

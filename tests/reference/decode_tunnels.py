@@ -128,7 +128,7 @@ def geneve(wire: Wire, end: int) -> Next:
         raise OrdinaryUdpError
     wire.enter("geneve", end)
     wire.take(size)
-    return protocol
+    return int(protocol)
 
 
 def gtp(wire: Wire, end: int) -> Next:

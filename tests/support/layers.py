@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from tests.support.pcap import checksum
+
 IPV4, IPV6, ETHERNET, MPLS, NSH, PPP = 0x0800, 0x86DD, 0x6558, 0x8847, 0x894F, 0x880B
 MACS = bytes.fromhex("0200000000020200000000aa")
 PPP_NUMBERS = {IPV4: 0x21, IPV6: 0x57, MPLS: 0x281}
@@ -24,14 +26,6 @@ class Typed(NamedTuple):
 def typed(packet: bytes) -> Typed:
     """Take an IP packet for what it is."""
     return Typed(IPV4 if packet[0] >> 4 == 4 else IPV6, packet)
-
-
-def checksum(data: bytes) -> int:
-    """RFC 1071."""
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 # --- IP

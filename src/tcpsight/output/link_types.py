@@ -127,18 +127,19 @@ NAMES = {
 } | {147 + i: f"private use, USER{i}" for i in range(16)}
 """The common ones."""
 
-HOLDS_NO_TCP = frozenset(
-    map(int, "139 140 141 142 165 177 186 187 189 190 199 201 203 209 210 211 212 220 227 235 243 245 249 251".split())
-) | {253, 254, 255, 256, 266, 271, 272, 288}
+_WITHOUT_TCP = """
+    139 140 141 142 165 177 186 187 189 190 199 201 203 209 210 211 212 220 227 235 243 245 249 251 253 254 255 256 266
+    271 272 288
+"""
+_DECODED = """
+    0 1 6 8 9 10 12 14 50 51 100 101 104 105 106 107 108 109 113 117 119 122 123 127 133 136 137 138 143 163 164 166 167
+    168 178 179 180 181 192 197 204 205 206 226 228 229 239 240 241 252 258 274 276 281 282 284 285
+"""
+
+HOLDS_NO_TCP = frozenset(map(int, _WITHOUT_TCP.split()))
 """The link types that are known and carry no TCP: signalling, buses, Bluetooth, USB, netlink."""
 
-DECODED = frozenset(
-    map(
-        int,
-        "0 1 6 8 9 10 12 14 50 51 100 101 104 105 106 107 108 109 113 117 119 122 123 127 133 136 137 138 143 163 164"
-        " 166 167 168 178 179 180 181 192 197 204 205 206 226 228 229 239 240 241 252 258 274 276 281 282 284 285".split(),
-    )
-) | {LINK_TYPE_TEXT_LENGTHS}
+DECODED = frozenset(map(int, _DECODED.split())) | {LINK_TYPE_TEXT_LENGTHS}
 """The link types whose frames are understood."""
 
 
