@@ -43,7 +43,7 @@ DECODED = ("truncated_frame", "unknown_link_type", "not_ip", "not_tcp", "fragmen
 
 FRAME_COLUMNS = ("time_ns", "frame_number", "position", "captured_bytes", "wire_bytes", "link_type", "interface_id")
 
-TRICKLED_BYTE_BY_BYTE = 4096
+TRICKLED_BYTE_BY_BYTE = 1500
 """Longer inputs trickle in chunks."""
 
 
@@ -174,7 +174,9 @@ def _run(capture: Capture, found: Lived) -> None:
     intervals, report = IntervalCollection(), ReportCollection()
     for batch in pipeline:
         for name in TABLES:
-            blocks[name].append(getattr(batch, name).copy())
+            table = getattr(batch, name)
+            if len(table):
+                blocks[name].append(table.copy())
         intervals.feed(batch)
         report.feed(batch)
     found.tables = {name: kind.concatenate(blocks[name]) for name, kind in TABLES.items()}

@@ -62,10 +62,14 @@ def tokens(text: str) -> list[Token]:
     Raises
     ------
     UsageError
-        If it is too long, or a quote is not closed.
+        If it is too long, no Unicode, or a quote is not closed.
     """
     if len(text) > LONGEST:
         raise UsageError(f"--where: a condition of {len(text):,} characters; {LONGEST:,} is the most")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # bytes of a command line that are no UTF-8 arrive as surrogates
+        raise failure(error.start, "the condition is not UTF-8") from None
     found: list[Token] = []
     at, end = 0, len(text.rstrip())
     while at < end:

@@ -267,3 +267,8 @@ def test_a_condition_longer_than_anyone_writes_is_refused():
 def test_columns_that_only_rooms_use_are_not_known():
     with pytest.raises(UsageError, match="no column 'slot'"):
         Where("slot = 3", SegmentDetails)
+
+
+def test_bytes_of_a_command_line_that_are_no_text_are_refused_with_their_place():
+    with pytest.raises(UsageError, match="--where, character 17: the condition is not UTF-8"):
+        Where("community_id = '\udcad'", Connections)
