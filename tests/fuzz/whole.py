@@ -106,7 +106,10 @@ def run_reader(data: bytes) -> Features:
     """Read some bytes as a capture, frames only; whole and trickled."""
     seed = zlib.crc32(data)
     whole, slow = _read(io.BytesIO(data), seed), _read(Pipe(data, seed), seed >> 8, is_small=True)
-    if not is_damaged_by_a_library(whole[1], slow[1]):
+    if is_damaged_inside(whole[1], slow[1]):
+        both = min(len(whole[0]), len(slow[0]))
+        assert whole[0][:both] == slow[0][:both]
+    else:
         assert whole == slow, "what is read depends on how bytes arrive"
     rows, error, files = whole
     told = {shape_of(error), f"rows {len(rows).bit_length()}", *(shape_of(text) for text in files)}
@@ -197,13 +200,13 @@ def is_short(pipeline: Pipeline) -> bool:
     return span is not None and span[1] - span[0] < 10**13
 
 
-def is_damaged_by_a_library(*reasons: str) -> bool:
-    """Tell whether data were damaged whose decompressor drops what it had made of them so far."""
-    return any(f"the {name} data is damaged" in reason for name in ("xz", "bzip2", "lz4") for reason in reasons)
+def is_damaged_inside(*reasons: str) -> bool:
+    """Tell whether data were damaged whose decompressor drops a little of what it had made of them so far."""
+    return any(f"the {name} data is damaged" in reason for name in ("gzip", "xz", "bzip2", "lz4") for reason in reasons)
 
 
 def assert_same(whole: Lived, trickled: Lived) -> None:
-    if is_damaged_by_a_library(whole.broken, trickled.broken):
+    if is_damaged_inside(whole.broken, trickled.broken):
         return
     one, other = whole.same(), trickled.same()
     assert one["counted"] == other["counted"], "what was counted depends on how bytes arrive"
