@@ -14,6 +14,7 @@ import numpy as np
 
 from tcpsight.capture import _bpf
 from tcpsight.capture.decompression import MAGICS, DecompressedSource, compression_of
+from tcpsight.capture.reader import TIME_LIMIT_NS
 from tcpsight.connections import ConnectionTracking
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
@@ -189,7 +190,9 @@ def _headers(data: bytes) -> Headers:
     time_ns = 1_700_000_000 * 10**9
     for i in range(n):
         step = data[16 * i : 16 * i + 16]
-        time_ns = min(max(time_ns + STEPS_NS[step[2] % len(STEPS_NS)] * (1 + step[13] % 4), -(2**62)), 2**62)
+        time_ns = min(
+            max(time_ns + STEPS_NS[step[2] % len(STEPS_NS)] * (1 + step[13] % 4), -TIME_LIMIT_NS), TIME_LIMIT_NS
+        )
         _fill(table.rows[i], step, expected)
         table.frame_number[i] = table.frame_in_file[i] = i + 1
         table.time_ns[i] = time_ns

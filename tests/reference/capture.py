@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import floor
 from typing import NamedTuple
 
-LIMIT_NS = 2**62
+LIMIT_NS = 2**62 - 1
 
 
 class Broken(Exception):

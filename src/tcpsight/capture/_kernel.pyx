@@ -14,7 +14,7 @@ from tcpsight.tables cimport Frame
 cdef extern from *:
     """
     #define SECOND ((int64_t)1000000000)
-    #define TIME_LIMIT ((int64_t)1 << 62)
+    #define TIME_LIMIT (((int64_t)1 << 62) - 1)
     #if defined(__GNUC__) || defined(__clang__)
     #define fetch_ahead(p) __builtin_prefetch(p)
     #else

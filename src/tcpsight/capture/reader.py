@@ -24,8 +24,8 @@ BUFFER_BYTES = 1024 * 1024
 FRAME_LIMIT = 16 * 1024 * 1024
 """No frame is longer than this; a length field that says so is damage. (libpcap stops at 256 KiB for network links.)"""
 
-TIME_LIMIT_NS = 2**62
-"""Times are clamped to ±2⁶² ns (years 1823 to 2116), so that their differences never overflow."""
+TIME_LIMIT_NS = 2**62 - 1
+"""Times are clamped to ±(2⁶² − 1) ns (years 1823 to 2116), so that their differences never overflow."""
 
 
 @dataclass(slots=True)

@@ -49,7 +49,7 @@ def test_every_resolution_is_exact_and_far_times_are_clamped(ticks, count):
     per_second = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
     content = section_header() + interface_description(Interface(ticks=ticks)) + enhanced_packet(Frame(0, b"x"), count)
     outcome = read_capture(content)
-    assert outcome.rows[0].time_ns == min(floor(Fraction(count, per_second) * 10**9), 2**62)
+    assert outcome.rows[0].time_ns == min(floor(Fraction(count, per_second) * 10**9), 2**62 - 1)
     assert outcome.capture is not None
     assert outcome.capture.interfaces[0].ticks_per_second == per_second
 
@@ -58,7 +58,7 @@ def test_every_resolution_is_exact_and_far_times_are_clamped(ticks, count):
 def test_a_time_offset_is_added_in_seconds(offset):
     content = section_header() + interface_description(Interface(ticks=9, offset_seconds=offset))
     found = read_capture(content + enhanced_packet(Frame(0, b"x"), 5)).rows[0].time_ns
-    limit = 2**62
+    limit = 2**62 - 1
     assert found == 5 + max(1 - limit, min(offset * 10**9, limit - 1)) or found == limit
 
 
@@ -121,7 +121,7 @@ def test_frames_without_a_time_are_counted():
 def test_times_beyond_the_limits_are_clamped_and_counted(ticks):
     head = section_header() + interface_description(Interface(ticks=ticks, offset_seconds=-5))
     outcome = read_capture(head + enhanced_packet(Frame(0, b"x"), 5) + enhanced_packet(Frame(0, b"x"), 2**64 - 1))
-    assert outcome.rows[1].time_ns == 2**62
+    assert outcome.rows[1].time_ns == 2**62 - 1
     assert dropped(outcome, "unrepresentable_time") == 1
     assert outcome.capture is not None
     assert outcome.capture.unseen.counts[REASONS.index("unrepresentable_time"), 2] == 2
@@ -243,3 +243,11 @@ def test_a_cut_block_is_named_with_its_place():
     assert outcome.error is not None
     assert outcome.error.offset == len(content)
     assert "ends inside a block after frame 1 (20 of 28 bytes)" in outcome.error.reason
+
+
+def test_no_two_times_lie_farther_apart_than_a_duration_can_say():
+    before = interface_description(Interface(offset_seconds=-(2**63)))
+    after = interface_description(Interface(offset_seconds=2**63 - 1))
+    frames = [enhanced_packet(Frame(0, b"x", interface=i), ticks) for i, ticks in ((0, 0), (1, 2**64 - 1))]
+    first, last = (row.time_ns for row in read_capture(section_header() + before + after + b"".join(frames)).rows)
+    assert 0 < last - first < 2**63
