@@ -4,10 +4,16 @@ PYTEST_ARGS ?= -n auto --dist loadfile
 # Not by file: a worker that the sanitizer ends must be replaced.
 CHECKED_ARGS ?= -n auto
 BENCH_ARGS ?=
+ATTACK_ARGS ?=
+# How long each of the engines and builds of `make fuzz` is fed.
+FUZZ_SECONDS ?= 60
+FUZZ_ARGS ?=
 ROOMS ?=
 
-KERNEL_TESTS = $(wildcard tests/unit tests/reference tests/properties)
+KERNEL_TESTS = $(wildcard tests/unit tests/reference tests/properties tests/fuzz)
 CHECKED = build/checked
+ADDRESS = build/checked/address
+FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help build layout reference accuracy test check format checked bench wheel clean
@@ -48,6 +54,26 @@ checked: ## Run the kernels' tests with bounds, overflow and undefined behaviour
 	TCPSIGHT_CHECKED=1 PYTHONPATH=$(CHECKED)/lib \
 		UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/$(CHECKED)/sanitizer \
 		$(PYTHON) -m pytest $(CHECKED_ARGS) $(KERNEL_TESTS) || { cat $(CHECKED)/sanitizer.* 2>/dev/null; exit 1; }
+
+fuzz: fuzz-fast fuzz-guided fuzz-checked fuzz-address ## Feed hostile inputs to every build, each for FUZZ_SECONDS (FUZZ_ARGS=--store)
+
+fuzz-fast: build
+	PYTHONPATH=src $(FUZZ) --build fast
+
+fuzz-guided: build
+	PYTHONPATH=src $(PYTHON) -m tests.fuzz.guided --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+fuzz-checked:
+	TCPSIGHT_CHECKED=1 $(PYTHON) setup.py -q build --build-base $(CHECKED) --build-lib $(CHECKED)/lib
+	PYTHONPATH=$(CHECKED)/lib UBSAN_OPTIONS=print_stacktrace=1 $(FUZZ) --build checked
+
+fuzz-address:
+	TCPSIGHT_CHECKED=address $(PYTHON) setup.py -q build --build-base $(ADDRESS) --build-lib $(ADDRESS)/lib
+	PYTHONPATH=$(ADDRESS)/lib LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONMALLOC=malloc $(FUZZ) --build address
+
+attacks: build ## Attack at full size: floods of 5 million connections, long bombs; print memory and time (ATTACK_ARGS=--store)
+	PYTHONPATH=src $(PYTHON) -m tests.fuzz.attacks $(ATTACK_ARGS)
 
 bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)

@@ -233,15 +233,31 @@ def _memory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="feed the fuzzing targets")
+def arguments() -> argparse.Namespace:
+    """Read the command line, which the engines share."""
+    parser = argparse.ArgumentParser(description="feed hostile inputs to the targets")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--build", default="fast", help="what the kernels are, for the record")
     parser.add_argument("--store", action="store_true", help="write the result below tests/fuzz/results/")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def finish(totals: Totals, build: str, *, is_stored: bool) -> int:
+    """Print what was done, and store it; give 1 if something was found."""
+    text = json.dumps(totals.result(build), indent=1)
+    print(text)
+    if is_stored:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{build}-{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(text + "\n")
+    return 1 if totals.crashes else 0
+
+
+def main() -> int:
+    """Feed every target in its turn; give 1 if something was found."""
+    options = arguments()
     names = options.targets.split(",")
     seed = options.seed if options.seed is not None else time.time_ns()
     if options.worker:
@@ -250,13 +266,7 @@ def main() -> int:
         return 0
     totals = Totals()
     supervise(names, options.seconds, seed, totals)
-    result = totals.result(options.build)
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.store:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{options.build}-{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(text + "\n")
-    return 1 if totals.crashes else 0
+    return finish(totals, options.build, is_stored=options.store)
 
 
 if __name__ == "__main__":
