@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
+from tcpsight.output.link_types import DECODED
+
 EDGES = (
     0,
     1,
@@ -39,39 +41,15 @@ EDGES = (
     2**16,
 )
 WIDE = (*EDGES, 2**18, 2**24, 2**24 + 1, 2**30, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1, 10**9 - 1, 10**9)
-LINK_TYPES = (
-    0,
-    1,
-    6,
-    9,
-    12,
-    50,
-    51,
-    101,
-    104,
-    105,
-    107,
-    108,
-    109,
-    113,
-    117,
-    119,
-    127,
-    140,
-    147,
-    163,
-    192,
-    197,
-    228,
-    229,
-    239,
-    253,
-    276,
-    65_280,
-    65_281,
+LINK_TYPES = (*sorted(DECODED), 147, 189, 65_281, 65_535)
+"""Those that are decoded, and a few that are not."""
+
+ETHERTYPES = (
+    *(0x0800, 0x86DD, 0x0806, 0x05DC, 0x0020, 0x8100, 0x88A8, 0x9100, 0x8847, 0x8848, 0x8864, 0x880B, 0x6558, 0x6559),
+    *(0x22F3, 0x88E5, 0x88E7, 0x892F, 0x893F, 0x894F, 0x8903, 0x8909, 0x8926, 0x8870, 0xF1C1, 0x9200),
 )
-ETHERTYPES = (0x0800, 0x86DD, 0x8100, 0x88A8, 0x8847, 0x8848, 0x8864, 0x6558, 0x22F3, 0x0806, 0x05DC, 0x9100)
-PROTOCOLS = (0, 4, 6, 17, 41, 43, 44, 47, 50, 51, 60, 97, 115, 132, 135, 137)
+PROTOCOLS = (0, 2, 4, 6, 17, 41, 43, 44, 47, 50, 51, 55, 60, 94, 97, 98, 108, 115, 132, 135, 137, 139, 140)
+PORTS = (4789, 4790, 8472, 6081, 2152, 1701, 3544, 4500, 6635, 37_008, 51_820, 5246, 5247, 53)
 FLAGS = (0, 1, 2, 4, 0x10, 0x11, 0x12, 0x14, 0x18, 0x19, 0x29, 0x3F, 0xFF)
 MOST_BYTES = 200_000
 
@@ -224,6 +202,18 @@ def tunnelled(frame: bytes, chance: Random) -> bytes:
             udp(2152, bytes([0x30 | chance.randrange(8), 255]) + struct.pack(">HI", len(inner) % 65_536, 9) + inner),
         ),
         lambda: (0x0800, udp(3544, inner)),
+        lambda: (
+            0x0800,
+            udp(chance.choice(PORTS), chance.randbytes(chance.randrange(17)) + chance.choice((inner, frame))),
+        ),
+        lambda: (
+            0x0800,
+            four(chance.choice(PROTOCOLS), chance.randbytes(chance.randrange(13)) + chance.choice((inner, frame))),
+        ),
+        lambda: (
+            chance.choice(ETHERTYPES),
+            chance.randbytes(chance.randrange(17)) + chance.choice((kind + inner, inner, frame)),
+        ),
         lambda: (0x0800, udp(1701, chance.randbytes(8) + inner)),
         lambda: (
             0x86DD,

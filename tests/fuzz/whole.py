@@ -42,7 +42,7 @@ TABLES: dict[str, type[Table]] = {
     "segments": SegmentDetails,
 }
 
-DECODED = ("truncated_frame", "unknown_link_type", "not_ip", "not_tcp", "fragment", "malformed_ip", "malformed_tcp")
+DECODED = REASONS[: REASONS.index("unreadable_text")]
 """Why a frame gives no segment; of every frame there is a segment or one of these."""
 
 FRAME_COLUMNS = ("time_ns", "frame_number", "position", "captured_bytes", "wire_bytes", "link_type", "interface_id")
