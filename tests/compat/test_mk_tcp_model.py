@@ -185,11 +185,7 @@ def test_any_two_instants_may_be_chosen(tmp_path: Path, pair: str, elapsed: str)
 @pytest.mark.parametrize("server", ["10.0.0.9:80", "anything:http", ":80", "[::1]:80", "10.9.9.9:80:81"])
 def test_of_the_watched_server_only_the_port_counts(pcap: Path, server: str):
     done = compat("pt-tcp-model", *FAITHFUL, "--watch-server", server, pcap)
-    if server.startswith("["):
-        # Its port is what stands behind the first colon.
-        assert (done.status, done.text) == (0, compat("pt-tcp-model", *FAITHFUL, pcap).text)
-    else:
-        assert [line.split()[4] for line in done.text.splitlines()] == ["10.0.0.1:50000"]
+    assert [line.split()[4] for line in done.text.splitlines()] == ["10.0.0.1:50000"]
 
 
 def test_a_watched_server_without_a_colon_is_watched_at_the_usual_port(pcap: Path):
@@ -251,6 +247,13 @@ def test_empty_files_give_nothing_and_are_no_error(tmp_path: Path):
         assert compat("pt-tcp-model", *FAITHFUL, "--type", kind, empty)[:2] == (0, b"")
 
 
+@pytest.mark.parametrize("kind", ["tcpdump", "requests"])
+def test_a_directory_is_warned_of_and_changes_nothing(here: Here, tmp_path: Path, kind: str):
+    done = here("compat", "pt-tcp-model", *FAITHFUL, "--type", kind, tmp_path)
+    assert (done.status, done.text, len(done.err.splitlines())) == (0, "", 1)
+    assert done.err.startswith(str(tmp_path))
+
+
 def test_a_capture_that_is_cut_short_gives_what_came_before_and_says_so(tmp_path: Path, pcap: Path):
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(pcap.read_bytes()[:-5])
@@ -285,11 +288,28 @@ def test_wrong_values_are_listed(here: Here, words: list[str], message: str):
     assert lines[4] == ""
 
 
-@pytest.mark.parametrize("words", [["--run-time", "0"], ["--run-time", "1e-9"], ["--quantile", "0"], ["/proc/version"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--run-time", "0"], ["--run-time", "1e-9"], ["--run-time", "1e400"], ["--quantile", "0"], ["/proc/version"]],
+)
 def test_what_made_the_old_tool_die_is_one_line_and_its_status(words: list[str]):
     done = compat("pt-tcp-model", *FAITHFUL, "--type", "requests", *words)
     assert (done.status, done.text) == (255, "")
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("quantile", "element"),
+    [("0.5", "0.002000"), ("1", "0.003000"), (".1", "0.003000"), ("-.4", "0.002000"), ("1.2", "0.000000"),
+     ("-9", "0.000000"), ("1e308", "0.000000"), ("1e400", "0.000000")],
+)  # fmt: skip
+def test_a_quantile_is_the_element_at_its_rank_and_0_beyond_them(
+    here: Here, tmp_path: Path, quantile: str, element: str
+):
+    path = tmp_path / "requests"
+    path.write_text("0 1.1 1.101 0.001 a\n1 1.2 1.203 0.003 a\n2 1.3 1.302 0.002 a\n")
+    done = here("compat", "pt-tcp-model", *FAITHFUL, "--type", "requests", "--quantile", quantile, path)
+    assert (done.status, done.text.split()[9]) == (0, element)
 
 
 def test_a_negative_interval_is_taken_for_a_positive_one(folder: Path):

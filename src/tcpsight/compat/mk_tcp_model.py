@@ -32,7 +32,7 @@ INSTANTS = {"ts0": "request_first_ns", "ts": "request_last_ns", "end": "response
 
 TYPES = ("tcpdump", "requests")
 USUAL_PORT = "3306"
-SHORTEST_SECONDS = 1e-6
+SHORTEST_SECONDS, LONGEST_SECONDS = 1e-6, 1e15
 DEAD = 255
 """The status with which Perl dies."""
 
@@ -198,8 +198,9 @@ def run_tcpdump(given: ToolkitArguments, debug: Debug) -> int:
     from tcpsight.endpoints import parse_port
     from tcpsight.errors import UsageError
 
-    # Of the watched server only the port counts; what has no colon is taken for an address.
-    parts = given.values["watch-server"].split(":")
+    # Of the watched server only the port counts; what has no colon is taken for an address. Those within brackets are
+    # the address's own.
+    parts = given.values["watch-server"].rpartition("]")[2].split(":")
     try:
         port = parse_port((parts[1] if len(parts) > 1 else "") or USUAL_PORT)
     except UsageError as error:
@@ -299,8 +300,8 @@ def run_requests(given: ToolkitArguments, debug: Debug) -> int:
     for name, value in (("run-time", interval), ("quantile", quantile)):
         if value == 0:
             return complain(f"--{name} must not be 0", DEAD)
-    if interval < SHORTEST_SECONDS:
-        return complain(f"--run-time must be at least {SHORTEST_SECONDS:f} s", DEAD)
+    if not SHORTEST_SECONDS <= interval <= LONGEST_SECONDS:
+        return complain(f"--run-time must be from {SHORTEST_SECONDS:f} to {LONGEST_SECONDS:g} s", DEAD)
     slices = RequestSlices(interval, quantile)
     for path in readable(given.files):
         debug("file", path)
@@ -309,6 +310,8 @@ def run_requests(given: ToolkitArguments, debug: Debug) -> int:
         except LineError as error:
             sys.stdout.flush()
             return complain(f"{path}: {error}", DEAD)
+        except IsADirectoryError:
+            complain(f"{path} is a directory", 0)
     return 0
 
 

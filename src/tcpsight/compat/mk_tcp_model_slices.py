@@ -7,9 +7,10 @@ seconds a double holds steps of 2.4e-7, so the sums that the old tool printed to
 which it added. A script that compares its output sees that; so these lines are worked out in doubles, in that order,
 and `tcpsight intervals` is where exact integers are. The rules that differ from `tcpsight.model`:
 
-1. An arrival at the instant of a completion goes first. Completions wait, sorted, until an arrival passes them.
+1. An arrival at the instant of a completion goes first. Completions wait, the next first, until an arrival passes them.
 2. Where no event falls into an interval no line is printed: the line before it covers the gap.
-3. Throughput counts arrivals. A quantile is the element at the rounded rank; rank 0 gives the largest.
+3. Throughput counts arrivals. A quantile is the element at the rounded rank; rank 0 gives the largest, a negative one
+   counts back from it, and where there is no such rank it is 0.
 4. The first line starts at the first arrival and carries the boundary before it; the last ends at the last event.
 
 What it cannot see: whether its input is sorted. Out of order, time runs backwards and lines are wrong, as they always
@@ -19,9 +20,9 @@ were.
 from __future__ import annotations
 
 import math
-from bisect import insort
 from collections.abc import Iterable, Iterator
 from functools import reduce
+from heapq import heappop, heappush
 from operator import add
 
 COLUMNS = 4
@@ -69,7 +70,7 @@ class RequestSlices:
         """
         for number, line in enumerate(lines, 1):
             start, end, elapsed = _fields(line, number)
-            insort(self._ends, end)
+            heappush(self._ends, end)
             while self._ends and self._ends[0] < start:
                 yield from self._complete()
             yield from self._reach(start)
@@ -84,7 +85,7 @@ class RequestSlices:
             yield self._line(self._start, self._now)
 
     def _complete(self) -> Iterator[str]:
-        end = self._ends.pop(0)
+        end = heappop(self._ends)
         yield from self._reach(end)
         self._resident -= 1
         self._completions += 1
@@ -112,7 +113,6 @@ class RequestSlices:
         total = reduce(add, times, 0.0)
         mean = total / (arrivals or 1)
         variance = reduce(add, [(time - mean) ** 2 for time in times], 0.0) / (arrivals or 1)
-        rank = int(f"{arrivals * self._quantile:.0f}")
         busy, weighted, completions = self._last
         length = end - start
         # Rounded to a millionth before it is rounded to what the column shows.
@@ -122,12 +122,18 @@ class RequestSlices:
             f"{int(self._now / self._interval) * self._interval:.15g} {concurrency:5.2f} {throughput:9.3f} "
             f"{arrivals:5d} {self._completions - completions:5d} "
             f"{self._busy - busy:.6f} {self._weighted - weighted:.6f} {total:.6f} "
-            f"{variance / (mean or 1):.6f} {times[rank - 1] if arrivals else 0:.6f} {length:.6f}"
+            f"{variance / (mean or 1):.6f} {_element(times, self._quantile):.6f} {length:.6f}"
         )
         self._start = self._now = end
         self._last = (self._busy, self._weighted, self._completions)
         self._times = []
         return line
+
+
+def _element(times: list[float], quantile: float) -> float:
+    """Give the element at the rounded rank."""
+    place = float(f"{len(times) * quantile:.0f}") - 1
+    return times[int(place)] if -len(times) <= place < len(times) else 0.0
 
 
 def _fields(line: str, number: int) -> tuple[float, float, float]:
