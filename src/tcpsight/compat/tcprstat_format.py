@@ -27,8 +27,8 @@ PLAIN_CODES = "ItT"
 
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
-_PART = re.compile(r"%(\d*)(.?)|\\([ntr\\]?)|[^%\\]+", re.DOTALL)
-_HEADER_PART = re.compile(r"%(\d*)(.?)|\\([nt]?)|[^%\\]+", re.DOTALL)
+_PART = re.compile(r"%([0-9]{0,20})(.?)|\\([ntr\\]?)|[^%\\]+", re.DOTALL)
+_HEADER_PART = re.compile(r"%([0-9]{0,20})(.?)|\\([nt]?)|[^%\\]+", re.DOTALL)
 
 
 def is_format(text: str) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tcpsight.compat.c_numbers import leading_number
 from tcpsight.compat.tcprstat_format import DEFAULT_FORMAT, is_format
 
 LONG = {
@@ -164,7 +164,7 @@ def packed(text: str) -> bytes:
 
 
 def _take_port(options: Options, value: str) -> None:
-    options.port = _leading_number(value, is_any_base=True)
+    options.port = leading_number(value, is_any_base=True)
     if not 0 < options.port <= HIGHEST_PORT:
         raise Refused("Invalid port\n")
 
@@ -176,14 +176,14 @@ def _take_format(options: Options, value: str) -> None:
 
 
 def _take_interval(options: Options, value: str) -> None:
-    options.interval_s = _leading_number(value)
+    options.interval_s = leading_number(value)
     if not 0 < options.interval_s < 1 << 31:
         raise Refused("Bad interval provided\n")
 
 
 def _take_iterations(options: Options, value: str) -> None:
     # Below 0 it counted down from the largest number there is.
-    options.iterations = max(_leading_number(value), 0)
+    options.iterations = max(leading_number(value), 0)
 
 
 def _take_header(options: Options, value: str | None) -> None:
@@ -202,19 +202,6 @@ _TAKERS: dict[str, Callable[[Options, Any], None]] = {
     "r": _take_file, "l": _take_local, "p": _take_port, "f": _take_format, "t": _take_interval,
     "n": _take_iterations, "s": _take_header, "S": _take_no_header, "T": _take_tail,
 }  # fmt: skip
-
-_DECIMAL = re.compile(r"\s*([+-]?)(\d+)")
-_ANY_BASE = re.compile(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)")
-
-
-def _leading_number(text: str, *, is_any_base: bool = False) -> int:
-    """Read the number that a text begins with, as C does: 0 where there is none; 0x and 0 may name the base."""
-    found = (_ANY_BASE if is_any_base else _DECIMAL).match(text)
-    if found is None:
-        return 0
-    digits = found[2]
-    base = 10 if not is_any_base or not digits.startswith("0") else 16 if digits[1:2] in ("x", "X") else 8
-    return int(digits, base) * (-1 if found[1] == "-" else 1)
 
 
 def usual_local_addresses() -> list[bytes]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 WORDS = ("percentage", "time", "iterations")
+MOST_DIGITS = 18
 
 
 def fault_of(parts: Sequence[str]) -> str | None:
@@ -18,6 +19,8 @@ def fault_of(parts: Sequence[str]) -> str | None:
         return f"wants one of {', '.join(WORDS)} for its first part"
     if not (parts[1].isascii() and parts[1].isdigit()):
         return "wants an integer for its second part"
+    if len(parts[1]) > MOST_DIGITS:
+        return f"wants an integer of at most {MOST_DIGITS} digits for its second part"
     if int(parts[1]) == 0 and parts[0] != "time":
         return "wants an integer above 0 for its second part"
     return None

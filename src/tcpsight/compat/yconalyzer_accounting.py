@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tcpsight.compat.yconalyzer_options import RTT_ENABLED, Options, complain, signed, since_second
+from tcpsight.compat.c_numbers import signed
+from tcpsight.compat.yconalyzer_options import RTT_ENABLED, Options, complain, since_second
 from tcpsight.tables import FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN
 
 if TYPE_CHECKING:

@@ -8,6 +8,8 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+from tcpsight.compat.c_numbers import leading_number, signed
+
 LETTERS = "I:Rc:m:V:w:x:X:y:Y:t:n:s:p:r:i:dTD:SPC"
 
 BUCKETS = 20
@@ -132,10 +134,10 @@ def _take(options: Options, letter: str, value: str) -> None:
     }  # fmt: skip
     once = {"i": "interface", "r": "read_from", "w": "write_to"}
     if letter in numbers:
-        setattr(options, numbers[letter], leading_number(value))
+        setattr(options, numbers[letter], _int(value))
     elif letter in sizes:
         # These went through an unsigned long: a negative number is a huge one.
-        setattr(options, sizes[letter], leading_number(value) % 2**64)
+        setattr(options, sizes[letter], _int(value) % 2**64)
     elif letter in once:
         if getattr(options, once[letter]):
             raise _usage(options.name)
@@ -145,7 +147,7 @@ def _take(options: Options, letter: str, value: str) -> None:
             raise _usage(options.name, "Only one of -S,-P or -C please\n")
         options.kind = KINDS[letter]
     elif letter == "p":
-        options.port = leading_number(value) % 2**16
+        options.port = _int(value) % 2**16
     elif letter == "I":
         options.since = value
     elif letter == "R":
@@ -154,6 +156,11 @@ def _take(options: Options, letter: str, value: str) -> None:
         options.has_rtt = True
     else:
         options.debug += 1
+
+
+def _int(value: str) -> int:
+    """Read a number as C's ``atoi`` does."""
+    return signed(leading_number(value), 32)
 
 
 def _check(options: Options) -> None:
@@ -198,18 +205,6 @@ def _fit_buckets(options: Options) -> None:
 
 def _usage(name: str, error: str = "", output: str = "") -> Refused:
     return Refused(error + USAGE.format(name=name), output)
-
-
-def leading_number(text: str) -> int:
-    """Read a number as C's ``atoi`` does: what follows the digits is left alone, and no digits are 0."""
-    match = re.match(r"\s*([+-]?\d+)", text, re.ASCII)
-    return signed(int(match[1][:20]), 32) if match else 0
-
-
-def signed(number: int, bits: int) -> int:
-    """Give what an integer of so many bits holds of a number."""
-    half = 1 << (bits - 1)
-    return (number + half) % (1 << bits) - half
 
 
 def clock_of(text: str) -> tuple[tuple[int, int, int] | None, tuple[int, int, int]]:
