@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -26,23 +25,13 @@ import numpy as np
 from tcpsight.capture import Capture, open_capture
 from tcpsight.errors import UsageError
 from tcpsight.pipeline import Batch, Options, Pipeline, Selection
-from tcpsight.tables import (
-    BucketConnections,
-    Connections,
-    RatedConnections,
-    Requests,
-    SegmentDetails,
-    Table,
-    Unanswered,
-    Unseen,
-)
+from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered, Unseen
 
 if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
 
-    from tcpsight.bucketing import BucketCollection
     from tcpsight.capture.filter import FrameFilter
     from tcpsight.capture.following import Following
     from tcpsight.model import ChosenInterval
@@ -301,28 +290,29 @@ class Analysis:
         UsageError
             If the condition or the buckets make no sense.
         """
-        collect = self._bucket_collection(by, where, chosen)
-        return Rows(collect().table_type, lambda: self._collected(collect(), methodcaller("rows")))
+        return self._in_buckets(by, where, chosen, is_list=False)
 
     def bucketed(self, by: str = "duration", *, where: str | None = None, **chosen: Any) -> Rows:
         """Give connections in order of what buckets are made by, each with its bucket; see `buckets`."""
-        collect = self._bucket_collection(by, where, chosen)
-        return Rows(BucketConnections, lambda: self._collected(collect(), methodcaller("connections")))
+        return self._in_buckets(by, where, chosen, is_list=True)
 
-    def _bucket_collection(self, by: str, where: str | None, chosen: dict[str, Any]) -> Callable[[], BucketCollection]:
+    def _in_buckets(self, by: str, where: str | None, chosen: dict[str, Any], *, is_list: bool) -> Rows:
         from tcpsight.bucketing import BucketCollection
+        from tcpsight.tables import BucketConnections, RatedConnections
         from tcpsight.where import Where
 
         condition = Where(where, RatedConnections) if where is not None else None
-        BucketCollection(by, **chosen)  # what makes no sense is refused now
-        return lambda: BucketCollection(by, where=condition, **chosen)
+        table_type = BucketCollection(by, **chosen).table_type  # what makes no sense is refused now
 
-    def _collected(self, collection: BucketCollection, give: Callable[..., Iterator[Table]]) -> Iterator[Table]:
-        with self.run() as run:
-            for batch in run:
-                collection.feed(batch.connections)
-            yield from give(collection)
-            _raise_if_broken(run)
+        def read() -> Iterator[Table]:
+            collection = BucketCollection(by, where=condition, **chosen)
+            with self.run() as run:
+                for batch in run:
+                    collection.feed(batch.connections)
+                yield from collection.connections() if is_list else collection.rows()
+                _raise_if_broken(run)
+
+        return Rows(BucketConnections if is_list else table_type, read)
 
     @property
     def unseen(self) -> Unseen:

@@ -55,6 +55,11 @@ class BucketCollection:
     where : Where, optional
         Only these connections; a condition on `RatedConnections`.
 
+    Attributes
+    ----------
+    given, total : int
+        How many connections came, and for how many of them the condition holds.
+
     Raises
     ------
     UsageError
@@ -80,7 +85,8 @@ class BucketCollection:
         self._check()
         self._column = measure(by).name
         self._spill = SortedSpill(RatedConnections, (self._column,))
-        self._total = self._known = 0
+        self.given = self.total = 0
+        self._known = 0
         self._least, self._most = -1, -1
 
     def _check(self) -> None:
@@ -101,11 +107,12 @@ class BucketCollection:
         if len(connections) == 0:
             return
         table = rated(connections)
+        self.given += len(table)
         if self._where is not None:
             table = self._where.apply(table)
         values = table.rows[self._column]
         known = values[values >= 0]
-        self._total += len(values)
+        self.total += len(values)
         if len(known):
             least, most = int(known.min()), int(known.max())
             self._least = least if self._known == 0 else min(self._least, least)
@@ -115,9 +122,9 @@ class BucketCollection:
 
     def rows(self) -> Iterator[Buckets]:
         """Give the buckets, in order, and last the connections whose value is unknown; none without connections."""
-        if self._total == 0:
+        if self.total == 0:
             return
-        series = BucketSeries(self._by, self._cut(), self._total)
+        series = BucketSeries(self._by, self._cut(), self.total)
         for table in self._spill.sorted():
             yield from series.feed(table)
         yield from series.finish()

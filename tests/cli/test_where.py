@@ -64,6 +64,19 @@ def test_a_condition_that_makes_no_sense_is_one_line_and_writes_nothing(here, pc
 
 
 def test_a_condition_that_holds_for_no_row_is_said(here, pcap):
-    done = here("requests", pcap, "--where", "response_time > 1h", "--format", "csv")
-    assert (done.status, done.rows()) == (0, [])
-    assert done.err == "tcpsight: note: --where response_time > 1h: holds for none of 6 rows\n"
+    for table, name, rows in (
+        ("requests", "response_time", 6),
+        ("connections", "duration", 4),
+        ("buckets", "duration", 4),
+    ):
+        done = here(table, pcap, "--where", f"{name} > 1h", "--format", "csv")
+        assert (done.status, done.rows()) == (0, [])
+        assert done.err == f"tcpsight: note: --where {name} > 1h: holds for none of {rows} rows\n"
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("condition", ["", "community_id = '\udcff'"])
+def test_a_condition_of_nothing_or_of_bytes_that_are_no_text_is_one_line(here, pcap, table, condition):
+    done = here(table, pcap, "--where", condition)
+    assert (done.status, done.text) == (2, "")
+    assert_one_line(done.err, "--where, character ")

@@ -69,13 +69,13 @@ def command(
     --where is about connections, as in tcpsight connections, and knows throughput_bits_per_s too.
     """
     from tcpsight.bucketing import BucketCollection
-    from tcpsight.cli.running import Output, reading, write_rows
+    from tcpsight.cli.running import Output, reading, warn_of_none, write_rows
     from tcpsight.tables import BucketConnections, RatedConnections
     from tcpsight.where import Where
 
     where = output.pop("where")
     options = Output(**output, where=None)
-    condition = Where(where, RatedConnections) if where else None
+    condition = Where(where, RatedConnections) if where is not None else None
     collection = BucketCollection(by, scale=scale, width=_width(by, width), count=count, where=condition)
     table_type: type[Table] = collection.table_type if bucket is None else BucketConnections
     with reading(source) as (run, batches):
@@ -83,6 +83,8 @@ def command(
         def tables() -> Iterator[Table]:
             for batch in batches:
                 collection.feed(batch.connections)
+            if condition is not None and collection.given and not collection.total:
+                warn_of_none(condition, collection.given)
             if bucket is None:
                 yield from collection.rows()
             else:

@@ -175,7 +175,12 @@ def _kept(tables: Iterator[Table], where: Where) -> Iterator[Table]:
         after += len(kept)
         yield kept
     if before and not after:
-        warn(f"--where {where.text}: holds for none of {before:,} rows")
+        warn_of_none(where, before)
+
+
+def warn_of_none(where: Where, rows: int) -> None:
+    """Tell that a condition holds for none of some rows."""
+    warn(f"--where {where.text}: holds for none of {rows:,} rows")
 
 
 @contextmanager

@@ -23,8 +23,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Value = Fraction | bool | bytes | Network
 """What a column is compared with: a number, truth, text, or the addresses of a network."""
 
+# µ is two characters: the sign of old keyboards, and the Greek letter.
 DURATIONS = {
-    "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9,
+    "ns": 1, "us": 10**3, "\u00b5s": 10**3, "\u03bcs": 10**3, "ms": 10**6, "s": 10**9,
     "m": 60 * 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9,
 }  # fmt: skip
 SIZES = (
@@ -37,7 +38,7 @@ BIT_RATES = {f"{p}bit/s": Fraction(1000) ** i for i, p in enumerate(("", "k", "m
 _NUMBER = r"\d[\d_]*(?:\.\d*)?|\.\d+"
 _PLAIN = re.compile(rf"([+-]?)({_NUMBER})(?:e([+-]?\d{{1,3}}))?", re.ASCII | re.IGNORECASE)
 _HEX = re.compile(r"0x[0-9a-f]{1,16}", re.IGNORECASE)
-_WITH_UNIT = re.compile(rf"({_NUMBER})\s*([a-zµ/]+)", re.IGNORECASE)
+_WITH_UNIT = re.compile(rf"({_NUMBER})\s*([a-z\u00b5\u03bc/]+)", re.IGNORECASE)
 _DIGITS = 40
 """Characters of a number: more digits than any column holds."""
 
@@ -68,7 +69,7 @@ def value_for(column: Column, token: Token, *, has_whole_name: bool) -> Value:
     if column.names is not None:
         return _index(column, token, column.names)
     if np.dtype(column.dtype).kind == "S":
-        return token.text.encode()
+        return _bytes(column, token)
     return number_for(column, token, has_whole_name=has_whole_name)
 
 
@@ -102,6 +103,13 @@ def _index(column: Column, token: Token, names: tuple[str, ...]) -> Fraction:
     if token.text not in names:
         raise failure(token.start, f"{column.name!r} is never {token.shown}; {nearest(token.text, names)}")
     return Fraction(names.index(token.text))
+
+
+def _bytes(column: Column, token: Token) -> bytes:
+    try:
+        return token.text.encode()
+    except UnicodeEncodeError:
+        raise failure(token.start, f"{column.name!r} is text, not {token.shown}") from None
 
 
 def number_for(column: Column, token: Token, *, has_whole_name: bool) -> Fraction:
