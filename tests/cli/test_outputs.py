@@ -149,6 +149,26 @@ def test_a_full_disk_behind_standard_output_is_one_line(pcap, command):
     assert_one_line(run.stderr.decode(), "standard output", "No space left on device")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["compat", "mk-tcp-model", "--config", "/dev/null", "PCAP"],
+        ["compat", "tcprstat", "-l", "10.0.0.9", "-r", "PCAP"],
+        ["compat", "yconalyzer", "-p", "3306", "-r", "PCAP"],
+        ["compat", "usl", "-o", "none", "-c", "tcpdump", "PCAP"],
+    ],
+    ids=lambda words: words[1] if words[1:] else words[0],
+)
+def test_a_full_disk_behind_what_is_printed_is_one_line(pcap, words):
+    with Path("/dev/full").open("wb") as full:
+        command = [*COMMAND, *(str(pcap) if word == "PCAP" else word for word in words)]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert run.returncode == 2
+    assert_one_line(run.stderr.decode().splitlines(keepends=True)[-1], "standard output", "No space left on device")
+    assert "Traceback" not in run.stderr.decode()
+
+
 @pytest.mark.parametrize("command", ["report", *TABLES])
 def test_devices_and_pipes_are_written_straight(here, pcap, tmp_path, command):
     assert here(command, pcap, "-o", "/dev/null").status == 0

@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.running import COMMAND, Here, Outcome
 from tests.conftest import BESIDE
-from tests.support.pcap import Frame, pcap_bytes, tcp_frame
+from tests.support.pcap import Frame, pcap_bytes, pcapng_bytes, tcp_frame
 
 FOLDER = BESIDE / "fixtures" / "yconalyzer"
 S = 10**9
@@ -329,6 +329,16 @@ def test_what_is_written_gives_the_same_report(here, fixtures_dir, tmp_path):
     assert copy.stat().st_size < source.stat().st_size
     reports = [here("compat", "yconalyzer", "-p", "80", "-r", path, "-T", "-D", "0").text for path in (source, copy)]
     assert reports[0] == reports[1]
+
+
+@pytest.mark.parametrize("content", [pcap_bytes([]), pcapng_bytes([]), pcapng_bytes([], interfaces=())])
+def test_what_is_written_of_no_frames_is_a_capture_of_none(here, tmp_path, content):
+    source, copy = tmp_path / "source", tmp_path / "copy.pcap"
+    source.write_bytes(content)
+    assert here("compat", "yconalyzer", "-p", "80", "-r", source, "-w", copy) == (0, b"", "")
+    done = here("compat", "yconalyzer", "-p", "80", "-r", copy)
+    assert (done.status, done.err) == (0, "")
+    assert done.text.endswith("No connections\n")
 
 
 def test_nothing_on_the_port_is_no_connections(run):

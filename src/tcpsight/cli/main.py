@@ -5,6 +5,7 @@ Exit status: 0 fine, 1 a finding the user asked to fail on, 2 wrong usage or unr
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -25,6 +26,9 @@ COMMANDS = {
     "segments": "Every TCP segment with stream offsets and its kind.",
     "compat": "The older tools by their own command lines.",
 }
+
+_OUTPUT_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""A full disk and its like."""
 
 HELP = """How any TCP service performs, from packet headers alone.
 
@@ -94,14 +98,24 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.ClickException, TcpsightError) as error:
         return _fail(error.format_message() if isinstance(error, click.ClickException) else str(error))
     except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not try to flush the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read it has seen enough
         return 0
+    except OSError as error:
+        # Only writing to standard output leaves a bare number; all else that can fail tells what it was about.
+        if error.errno not in _OUTPUT_FAILURES or error.filename is not None:
+            raise
+        _drop_output()
+        return _fail(f"standard output: {error.strerror}")
     except (KeyboardInterrupt, click.Abort):
         print("tcpsight: interrupted", file=sys.stderr)
         return 130
     except MemoryError as error:
         return _fail(f"out of memory: {error}" if str(error) else "out of memory")
+
+
+def _drop_output() -> None:
+    """Keep the interpreter from trying to flush what is left when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _invoke(arguments: list[str]) -> int:

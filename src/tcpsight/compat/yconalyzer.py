@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from tcpsight.analysis import Run
     from tcpsight.compat.live import LiveCapture
     from tcpsight.output.destination import Destination
+    from tcpsight.output.pcap import PcapWriter
 
 SNAPLEN = 256
+
+ETHERNET = 1
+"""Link type of a file that describes no interface."""
 
 OPEN_FAILED = "yconalyzer.cc:339:"
 FILTER_SET = "yconalyzer.cc:971:"
@@ -142,21 +146,28 @@ def _copy(options: Options) -> int:
 
 
 def _copy_file(options: Options, destination: Destination) -> int:
-    from tcpsight.output.pcap import PcapWriter
-
     with Analysis([options.read_from], frame_filter=_expression(options)).run() as reading:
-        writer = None
+        assert reading.frame_filter is not None
+        writer, status = None, 0
         try:
             for frames in reading.capture:
-                if writer is None:
-                    interface = reading.capture.interfaces[0]
-                    writer = PcapWriter(destination, interface.link_type, interface.snaplen)
-                assert reading.frame_filter is not None
+                writer = writer or _writer(destination, reading)
                 writer.write(reading.frame_filter.apply(frames))
         except CaptureError as error:
             complain(f"{error}\n")
-            return 2
-    return 0
+            status = 2
+        if writer is None:
+            _writer(destination, reading)
+    return status
+
+
+def _writer(destination: Destination, reading: Run) -> PcapWriter:
+    """Begin a pcap file: without frames it is a header alone."""
+    from tcpsight.output.pcap import PcapWriter
+
+    interfaces = reading.capture.interfaces
+    link_type, snaplen = (interfaces[0].link_type, interfaces[0].snaplen) if interfaces else (ETHERNET, SNAPLEN)
+    return PcapWriter(destination, link_type, snaplen)
 
 
 def _record(options: Options, destination: Destination) -> int:
