@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpsight.compat import tcprstat_format
+from tcpsight.compat.local_addresses import local_addresses
 from tcpsight.compat.tcprstat_format import Samples, header, is_format, line
-from tcpsight.compat.tcprstat_options import packed, usual_local_addresses
+from tcpsight.compat.tcprstat_options import packed
 from tests.cli.running import COMMAND, Here, Outcome
 from tests.compat.running import lines_of
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
@@ -345,7 +346,7 @@ def test_the_default_format_is_the_genuine_one(fixtures_dir: Path):
 
 
 def test_addresses_of_this_machine_are_local_but_not_those_of_loopback():
-    found = usual_local_addresses()
+    found = local_addresses()
     assert packed("127.0.0.1") not in found
     assert packed("::1") not in found
     assert all(len(address) == 16 for address in found)

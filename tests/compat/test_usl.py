@@ -15,6 +15,7 @@ import pytest
 from tcpsight.compat.usl_conversions import replies
 from tcpsight.model.scalability_curve import fit_deviation, fit_law
 from tests.cli.running import COMMAND, Here, environment
+from tests.compat.running import compat
 
 POINTS = "1 100\n2 190\n4 340\n8 520\n16 640\n32 600\n"
 
@@ -279,6 +280,19 @@ def test_points_without_a_peak_say_so(here, tmp_path):
     assert "No peak: throughput never falls" in text
     assert "N (node count)" in text
     assert not (tmp_path / "usl-residuals-squared.svg").exists()
+
+
+def test_points_that_fall_from_the_first_say_so(here, tmp_path):
+    points = "".join(f"{n} {n * 100 / (1 + 0.3 * (n - 1) + 0.9 * n * (n - 1))}\n" for n in (1, 2, 4, 8, 16))
+    (tmp_path / "points").write_text(points)
+    here("compat", "usl", "-t", "svg", "-o", "model-vs-actual", "points")
+    assert "No peak: throughput falls from the first" in (tmp_path / "usl-model-vs-actual.svg").read_text()
+
+
+def test_plots_of_eps_warn_of_nothing(points, tmp_path):
+    # As a process: here nobody shows what Matplotlib logs.
+    done = compat("usl", "-t", "eps", "-o", "model-vs-actual", points, cwd=tmp_path)
+    assert (done.status, done.err) == (0, "")
 
 
 def test_colors_are_used_where_they_were_asked_for(here, points, tmp_path):

@@ -14,7 +14,6 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from tcpsight.errors import TcpsightError
 
@@ -145,17 +144,3 @@ def capturing(interface: str, expression: str, *, snaplen: int, seconds: float) 
         if is_main:
             signal.signal(signal.SIGINT, usual)
         live.close()
-
-
-def local_addresses() -> frozenset[bytes]:
-    """Give this machine's IPv4 addresses, 16 bytes each as tables hold them."""
-    found = set()
-    with suppress(OSError):
-        last = b""
-        for line in Path("/proc/net/fib_trie").read_bytes().splitlines():
-            words = line.split()
-            if len(words) == 2 and words[0] == b"|--":
-                last = words[1]
-            elif words[-2:] == [b"host", b"LOCAL"]:
-                found.add(bytes(10) + b"\xff\xff" + bytes(map(int, last.split(b"."))))
-    return frozenset(found)

@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tcpsight.compat import tcprstat_format
-from tcpsight.compat.tcprstat_options import HELP, USAGE, VERSION, Options, Refused, parse, usual_local_addresses
+from tcpsight.compat.tcprstat_options import HELP, USAGE, VERSION, Options, Refused, parse
 from tcpsight.errors import TcpsightError
 
 if TYPE_CHECKING:
@@ -76,11 +76,12 @@ def _complain(error: TcpsightError) -> int:
 def _analysis(source: Source, options: Options) -> Analysis:
     """Ask for the requests to the local addresses, each as soon as it is answered."""
     from tcpsight.analysis import Analysis
+    from tcpsight.compat.local_addresses import local_addresses
     from tcpsight.endpoints import server_at
     from tcpsight.pipeline import Options as RoomOptions
     from tcpsight.pipeline import Selection
 
-    local = usual_local_addresses() if options.local is None else options.local
+    local = local_addresses() if options.local is None else options.local
     if not local:
         raise TcpsightError("this machine has no addresses; name the server's with --local")
     ports = (options.port,) if options.port else ()

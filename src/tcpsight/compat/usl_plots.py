@@ -54,7 +54,7 @@ def draw(names: list[str], points: Points, fit: Fit, options: Options) -> None:
             axes = figure.add_subplot()
             axes.set_xlabel(f"N ({options.axis})")
             PLOTS[name](axes, points, fit, options)
-            axes.grid(visible=True, alpha=0.25, linewidth=0.5)
+            axes.grid(visible=True, color="#EBEBEB", linewidth=0.5)
             buffer = io.BytesIO()
             figure.savefig(buffer, format=options.image, dpi=150, metadata=_METADATA.get(options.image))
         destination = Destination(f"{options.prefix}usl-{name}.{options.image}")
@@ -149,10 +149,15 @@ def _model(axes: Axes, points: Points, fit: Fit, options: Options) -> None:
     axes.set_xlim(0, limit)
     axes.set_ylim(0, max(most, capacity) * 1.3)
     axes.set_ylabel("C (throughput)")
-    text = f"Peak capacity is C={int(capacity)} at N={best}" if best else "No peak: throughput never falls"
+    text = f"Peak capacity is C={int(capacity)} at N={best}" if best else _no_peak(fit)
     _texts(axes, 0.1, 0.93, (text,))
     _texts(axes, 0.5, 0.22, (f"σ = {fit.sigma:f}", f"κ = {fit.kappa:f}", f"R² = {float(fit.r_squared):f}"))
     axes.legend(frameon=False, loc="lower right")
+
+
+def _no_peak(fit: Fit) -> str:
+    # The slope of the law has the sign of 1 - sigma - kappa N².
+    return f"No peak: throughput {'falls from the first' if fit.sigma + fit.kappa > 1 else 'never falls'}"
 
 
 def _texts(axes: Axes, x: float, y: float, texts: tuple[str, ...]) -> None:

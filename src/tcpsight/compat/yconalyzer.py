@@ -98,9 +98,9 @@ def _tell(options: Options, reading: Run, live: LiveCapture | None = None) -> in
     if live is not None:
         accounting.first_us = time.time_ns() // 1000
         if not options.interface:
-            from tcpsight.compat.live import local_addresses
+            from tcpsight.compat.local_addresses import local_addresses
 
-            accounting.local_addresses = local_addresses()
+            accounting.local_addresses = frozenset(local_addresses())
     for batch in reading:
         accounting.feed(batch.headers)
     if live is not None:
