@@ -92,14 +92,19 @@ class RawSource:
         return None if data is None else len(data)
 
     def change(self) -> str:
-        """Tell what became of a regular file: ``truncated``, ``replaced`` under its name, or nothing."""
+        """Tell what became of a file that was opened by name: ``truncated``, ``replaced`` under it, or nothing.
+
+        What somebody else opened cannot be opened again, so nothing becomes of it.
+        """
+        if not self._is_ours:
+            return ""
         try:
             if os.fstat(self._stream.fileno()).st_size < self._stream.tell():
                 return "truncated"
-            named = os.stat(self.path) if self._is_ours else None  # noqa: PTH116 - beside fstat
+            named = os.stat(self.path)  # noqa: PTH116 - beside fstat
         except OSError:
             return ""  # the name means nothing at present
-        return "replaced" if named is not None and (named.st_dev, named.st_ino) != self.identity else ""
+        return "replaced" if (named.st_dev, named.st_ino) != self.identity else ""
 
     def close(self) -> None:
         """Close the file if this opened it."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pytest
 
@@ -28,7 +28,7 @@ class Seen(NamedTuple):
 class Reading(threading.Thread):
     """Follows a file in the background, and keeps what it gave."""
 
-    def __init__(self, *paths: Path, idle_ns: int | None = None) -> None:
+    def __init__(self, *paths: Path | BinaryIO, idle_ns: int | None = None) -> None:
         super().__init__(daemon=True)
         self.following = Following(idle_ns)
         self.rows: list[Seen] = []
@@ -198,6 +198,19 @@ def test_of_several_files_the_last_is_followed(tmp_path):
         append(last, record(4))
         reading.wait_for(4)
     assert [row.time_ns for row in reading.rows] == [1000, 2000, 3000, 4000]
+
+
+def test_a_file_that_somebody_else_opened_cannot_be_opened_again_when_it_is_cut(tmp_path):
+    path = tmp_path / "redirected"
+    path.write_bytes(pcap_header() + record(1))
+    with path.open("rb") as stream:
+        reading = Reading(stream, idle_ns=IDLE_NS)
+        reading.start()
+        reading.wait_for(1)
+        os.truncate(path, 0)
+        reading.join(30)
+        assert not reading.is_alive()
+    assert (numbers(reading), reading.restarts, reading.error) == ([1], 0, None)
 
 
 def test_a_pipe_ends_when_its_writer_does(tmp_path):
