@@ -7,26 +7,16 @@ import itertools
 from tcpsight.tables import DIRECTIONS
 from tests.peers.case import Case, Difference, union
 from tests.peers.ours import Segment
+from tests.peers.proofs_kinds import is_unbelievable
 from tests.peers.tshark import FIN, RST, SYN, Frame
 
 NS_PER_S = 10**9
 # Where the IPv6 length field is zero, for the packet is larger than it can tell (RFC 2675, Linux BIG TCP).
 LARGEST = 65_535
-NOT_DECODED = ("not_tcp", "not_ip", "unknown_link_type", "fragment")
 
 
 def is_fragment(case: Case, d: Difference) -> bool:
     return d.ours == "fragment" and case.theirs[d.frame].is_fragment
-
-
-def is_not_decoded(case: Case, d: Difference) -> bool:
-    return d.ours in NOT_DECODED
-
-
-def misses_frames(case: Case, d: Difference) -> bool:
-    """Of a frame of tshark's connection there is no segment, for want of decoding."""
-    lost = [n for n, f in case.theirs.items() if f.stream == d.connection and n not in case.ours]
-    return any(case.fates.get(n) in NOT_DECODED for n in lost)
 
 
 def is_malformed(case: Case, d: Difference) -> bool:
@@ -115,7 +105,10 @@ def differ_by_confirmed_length(case: Case, d: Difference) -> bool:
 
 def differ_by_unbelievable(case: Case, d: Difference) -> bool:
     """Without the segments that can't belong to the stream tshark's numbers give our bytes."""
-    return union([(f.beginning, s.payload) for f, s in _sent(case, d) if s.is_placed]) == int(d.ours)
+    sent = _sent(case, d)
+    left_out = [s.frame for _, s in sent if s.payload and not s.is_placed]
+    is_proven = all(is_unbelievable(case, d._replace(frame=n)) for n in left_out)
+    return is_proven and union([(f.beginning, s.payload) for f, s in sent if s.is_placed]) == int(d.ours)
 
 
 def _sent(case: Case, d: Difference) -> list[tuple[Frame, Segment]]:

@@ -24,10 +24,6 @@ def is_no_capture(case: Case, d: Difference) -> bool:
     return d.theirs == "0 TCP frames" and case.reading.frames == 0
 
 
-def is_refused(case: Case, d: Difference) -> bool:
-    return case.reading.frames == 0 and case.reading.stopped != ""
-
-
 def gave_up(case: Case, d: Difference) -> bool:
     """tcptrace ended before it had printed anything."""
     return d.theirs == "no output" and bool(case.ours)
@@ -132,10 +128,6 @@ def _fates(case: Case, d: Difference) -> list[str]:
 
 def has_fragments(case: Case, d: Difference) -> bool:
     return "fragment" in _fates(case, d)
-
-
-def is_not_decoded(case: Case, d: Difference) -> bool:
-    return bool({"not_tcp", "not_ip", "unknown_link_type"} & set(_fates(case, d)))
 
 
 def has_malformed(case: Case, d: Difference) -> bool:
