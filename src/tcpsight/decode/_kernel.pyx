@@ -2,8 +2,9 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from tcpsight.decode._link cimport LINK_ETHERNET, LINK_LINUX_SLL2, read_ip_version, read_link
+from tcpsight.decode._link cimport LINK_ETHERNET, LINK_LINUX_SLL, LINK_LINUX_SLL2, read_ip_version, read_link
 from tcpsight.decode._network cimport read_behind_ip, read_ipv4, read_ipv6
+from tcpsight.decode._records cimport read_cooked
 from tcpsight.decode._serial cimport (
     read_frame_relay,
     read_hdlc,
@@ -155,51 +156,61 @@ cdef inline void begin(Cursor *cursor, const Frame *frame, const uint8_t *data) 
     cursor.has_more = False
 
 
-cdef inline int decode_usual(const Frame *frame, const uint8_t *data, Header *header) noexcept nogil:
-    """Decode an Ethernet frame with TCP right behind IP; for any other, give GOES_ON, or the reason if it is known."""
-    cdef Cursor cursor
-    cdef Packet packet
+cdef inline int find_usual(const Frame *frame, const uint8_t *data, Cursor *cursor, Packet *packet) noexcept nogil:
+    """Find TCP right behind IP, in Ethernet with a tag or none, or captured on `any`.
+
+    For any other frame give GOES_ON, or the reason if it is known.
+    """
     cdef int outcome
-    begin(&cursor, frame, data)
-    outcome = read_ethernet(&cursor)
+    begin(cursor, frame, data)
+    if frame.link_type == LINK_ETHERNET:
+        outcome = read_ethernet(cursor)
+        if outcome == GOES_ON and cursor.protocol == PROTOCOL_VLAN:
+            return find_usual_ip(cursor, packet, read_tag(cursor, 4))
+        return find_usual_ip(cursor, packet, outcome)
+    if frame.link_type == LINK_LINUX_SLL:
+        return find_usual_ip(cursor, packet, read_cooked(cursor, 16, 14, 2))
+    if frame.link_type == LINK_LINUX_SLL2:
+        return find_usual_ip(cursor, packet, read_cooked(cursor, 20, 0, 8))
+    return GOES_ON
+
+
+cdef inline int find_usual_ip(Cursor *cursor, Packet *packet, int outcome) noexcept nogil:
+    """Read an IP header if one is next; inlined behind each link header, so that it stands at a known place."""
     if outcome == GOES_ON:
         if cursor.protocol == PROTOCOL_IPV4:
-            outcome = read_ipv4(&cursor, &packet)
-        elif cursor.protocol == PROTOCOL_IPV6:
-            outcome = read_ipv6(&cursor, &packet)
-    if outcome == HOLDS_TCP:
-        outcome = read_tcp(&cursor, &packet, header)
+            return read_ipv4(cursor, packet)
+        if cursor.protocol == PROTOCOL_IPV6:
+            return read_ipv6(cursor, packet)
     return outcome
 
 
-cdef int decode_any(const Frame *frame, const uint8_t *data, Header *header) noexcept nogil:
-    """Decode a frame from its first byte, layer by layer, until TCP comes or cannot come any more."""
-    cdef Cursor cursor
-    cdef Packet packet
+cdef int find_any(const Frame *frame, const uint8_t *data, Cursor *cursor, Packet *packet) noexcept nogil:
+    """Go through a frame from its first byte, layer by layer, until TCP comes or cannot come any more."""
     cdef int layer, outcome
-    begin(&cursor, frame, data)
-    outcome = read_link(&cursor, frame.link_type)
+    begin(cursor, frame, data)
+    outcome = read_link(cursor, frame.link_type)
     for layer in range(MAX_LAYERS):
         if outcome != GOES_ON:
-            break
-        outcome = read_layer(&cursor, &packet)
-    if outcome == GOES_ON:
-        return REASON_TOO_DEEP
-    if outcome == HOLDS_TCP:
-        outcome = read_tcp(&cursor, &packet, header)
-        if outcome == HOLDS_TCP and cursor.has_more:
-            outcome = HOLDS_TCP_AND_MORE
-    return outcome
+            return outcome
+        outcome = read_layer(cursor, packet)
+    return REASON_TOO_DEEP if outcome == GOES_ON else outcome
 
 
 cdef inline int decode_frame(const Frame *frame, const uint8_t *data, Header *header) noexcept nogil:
     """Decode one frame into a row; give HOLDS_TCP, perhaps AND_MORE, or the reason why the row is void."""
-    cdef int outcome = GOES_ON
-    if frame.link_type == LINK_ETHERNET:
-        outcome = decode_usual(frame, data, header)
+    # Two cursors: one that only inlined steps know stays in registers.
+    cdef Cursor cursor, elsewhere
+    cdef Packet packet, packet_elsewhere
+    cdef int outcome = find_usual(frame, data, &cursor, &packet)
     if outcome == GOES_ON:
-        outcome = decode_any(frame, data, header)
-    if outcome != HOLDS_TCP and outcome != HOLDS_TCP_AND_MORE:
+        outcome = find_any(frame, data, &elsewhere, &packet_elsewhere)
+        if outcome == HOLDS_TCP:
+            cursor, packet = elsewhere, packet_elsewhere
+    if outcome != HOLDS_TCP:
+        return outcome
+    outcome = read_tcp(&cursor, &packet, header)
+    if outcome != HOLDS_TCP:
         return outcome
     header.frame_number = frame.frame_number
     header.time_ns = frame.time_ns
@@ -211,7 +222,7 @@ cdef inline int decode_frame(const Frame *frame, const uint8_t *data, Header *he
         header.interface_id = (frame.interface_id + (load32(data + frame.position + 4) << 8)) & 0xFFFFFFFFu
     if frame.link_type == LINK_TYPE_TEXT_LENGTHS:
         header.options |= OPTION_UNSEQUENCED
-    return outcome
+    return HOLDS_TCP_AND_MORE if cursor.has_more else HOLDS_TCP
 
 
 cdef inline void count_unseen(int64_t *count, const Frame *frame) noexcept nogil:
