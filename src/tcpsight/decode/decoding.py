@@ -5,15 +5,14 @@ Theory of operation
 Each frame stands alone: the room keeps nothing from one frame to the next but what it counts, so how frames are cut
 into batches cannot matter. The link type tells the first header, each header tells the next, and a bounded loop steps
 from one to the next: tags, labels, IP, tunnels and what is in them, until TCP comes, whose header becomes the row. A
-step that can't go on gives the reason, and the frame is counted under it with its bytes on the wire. Frames of Ethernet
-with TCP right behind IP, which most are, take a way of their own.
+step that can't go on gives the reason, and the frame is counted under it with its bytes on the wire. Frames of
+Ethernet, and those captured on `any`, with TCP right behind IP, which most are, take a way of their own.
 
 What it cannot see: segments in fragments (all are counted, none is reassembled), in tunnels and under link types it
 does not know, what is encrypted, all but the first of several packets in one frame, and behind a TCP header that the
-capture cut before its twentieth byte. The IP header's length is
-believed even where the frame is shorter, since tools that cut payload away leave frames like that; so a
-damaged length field passes for payload that was not captured. Checksums are not verified: offload leaves them
-unfinished on the sending machine.
+capture cut before its twentieth byte. The IP header's length is believed even where the frame is shorter, since tools
+that cut payload away leave frames like that; so a damaged length field passes for payload that was not captured.
+Checksums are not verified: offload leaves them unfinished on the sending machine.
 """
 
 import numpy as np
