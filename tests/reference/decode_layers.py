@@ -175,7 +175,7 @@ PPP_PROTOCOLS: dict[int, Next] = {0x21: 0x0800, 0x57: 0x86DD, 0x281: 0x8847, 0x2
 
 
 def ppp(wire: Wire) -> Next:
-    if wire.rest()[:2] == b"\xff\x03":
+    if wire.peek(1) == b"\xff" and wire.peek(2) == b"\xff\x03":
         wire.take(2)
     protocol = wire.peek(1)[0]
     protocol = int.from_bytes(wire.take(1 if protocol & 1 else 2), "big")

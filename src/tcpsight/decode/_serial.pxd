@@ -81,7 +81,9 @@ cdef inline int read_ppp(Cursor *cursor) noexcept nogil:
     cdef const uint8_t *p = cursor.bytes + cursor.at
     cdef int64_t size = 0
     cdef uint32_t protocol
-    if holds(cursor, 2) and p[0] == 0xFF and p[1] == 3:
+    if not holds(cursor, 1) or (p[0] == 0xFF and not holds(cursor, 2)):
+        return cut_short(cursor)
+    if p[0] == 0xFF and p[1] == 3:
         size = 2
     if not holds(cursor, size + 1):
         return cut_short(cursor)

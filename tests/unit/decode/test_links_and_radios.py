@@ -47,6 +47,12 @@ def test_pppoe_of_another_version_is_malformed():
     assert reason_of(Typed(0x8864, struct.pack(">BBHH", 0x21, 0, 5, 0) + bytes(40))) == "malformed_link"
 
 
+def test_ppp_that_is_cut_within_its_address_is_cut_and_no_other_protocol():
+    assert unseen_reason(b"\xff", link_type=9, wire_bytes=60) == "truncated_frame"
+    assert unseen_reason(b"\xff\x03", link_type=9, wire_bytes=60) == "truncated_frame"
+    assert unseen_reason(b"\xff\xff" + bytes(58), link_type=9) == "not_ip"
+
+
 def test_pieces_of_ppp_multilink_are_fragments():
     for flags in (0x80, 0x40, 0x00):
         assert unseen_reason(b"\xff\3" + layers.multilink(V4, flags).data, link_type=9) == "fragment"
