@@ -125,7 +125,7 @@ def run_connections(data: bytes) -> Features:
     """Track hostile headers, pair their requests; at once and in small batches."""
     headers = _headers(data)
     cuts = _cuts(len(headers), zlib.crc32(data))
-    whole, pieces = _track(headers, [0, len(headers)]), _track(headers, cuts)
+    whole, pieces = _track(headers, [0, len(headers)], 1), _track(headers, cuts, zlib.crc32(data))
     for name, table in whole.items():
         assert _columns(table) == _columns(pieces[name]), f"{name} depend on how rows are cut into batches"
         if name != "boundaries":
@@ -159,8 +159,8 @@ def _cuts(n: int, seed: int) -> list[int]:
     return sorted({0, n, *(chance.randint(0, n) for _ in range(1 + seed % 9))})
 
 
-def _track(headers: Headers, cuts: list[int]) -> dict[str, Table]:
-    tracking, pairing = ConnectionTracking(hash_seed=zlib.crc32(bytes(cuts[-1] % 256))), RequestPairing()
+def _track(headers: Headers, cuts: list[int], seed: int) -> dict[str, Table]:
+    tracking, pairing = ConnectionTracking(hash_seed=seed), RequestPairing()
     parts: dict[str, list[Table]] = {
         "segments": [],
         "boundaries": [],

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tcpsight.connections import ConnectionTracking
 from tests.cli.running import COMMAND, TABLES, Here, Outcome, assert_one_line
 from tests.fuzz.floods import (
     ESCAPES,
@@ -69,6 +70,21 @@ def test_a_flood_expires_by_capture_time_and_leaves_room(tmp_path):
     done = measured(tmp_path, "connections", path, "--format", "csv")
     assert done.outcome.status == 0
     assert len(done.outcome.rows()) == 20_000
+
+
+def test_the_seed_of_the_hash_is_another_in_every_run(monkeypatch, here, tmp_path):
+    seeds = []
+
+    class Seen(ConnectionTracking):
+        def __init__(self, *arguments, hash_seed: int) -> None:
+            seeds.append(hash_seed)
+            super().__init__(*arguments, hash_seed=hash_seed)
+
+    monkeypatch.setattr("tcpsight.pipeline.ConnectionTracking", Seen)
+    path = tmp_path / "flood.pcap"
+    path.write_bytes(b"".join(syn_flood(500)))
+    assert len({here("connections", path, "--format", "csv").out for _ in range(3)}) == 1
+    assert len(set(seeds)) == 3
 
 
 def test_garbage_outside_the_windows_changes_no_request(here, tmp_path):
