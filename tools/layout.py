@@ -17,6 +17,8 @@ STRUCTS: dict[str, type[tables.Table]] = {
     "Header": tables.Headers,
     "Segment": tables.Segments,
     "Boundary": tables.Boundaries,
+    "Piece": tables.Pieces,
+    "Stream": tables.Streams,
     "Connection": tables.Connections,
     "Request": tables.Requests,
     "UnansweredRequest": tables.Unanswered,

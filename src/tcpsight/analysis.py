@@ -24,7 +24,7 @@ import numpy as np
 
 from tcpsight.capture import Capture, open_capture
 from tcpsight.errors import UsageError
-from tcpsight.pipeline import Batch, Options, Pipeline, Selection
+from tcpsight.pipeline import Batch, Keep, Options, Pipeline, Selection
 from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered, Unseen
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 
     from tcpsight.capture.filter import FrameFilter
     from tcpsight.capture.following import Following
+    from tcpsight.capture.link_offset import Passing
     from tcpsight.model import ChosenInterval
     from tcpsight.model.keys import By
     from tcpsight.slices import IntervalCollection
+    from tcpsight.streams import CapturedStreams, Policy
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -181,6 +183,8 @@ class Analysis:
         IANA name of the zone of times in tcpdump text, or ``local``.
     following : Following, optional
         Until when a file that is still being written is followed; not at all by default.
+    link_offset : int
+        Bytes in front of IP that the link type does not explain.
 
     Notes
     -----
@@ -196,6 +200,7 @@ class Analysis:
         frame_filter: str | None = None,
         input_timezone: str = "UTC",
         following: Following | None = None,
+        link_offset: int = 0,
     ) -> None:
         self.sources = list(sources)
         self.following = following
@@ -203,10 +208,11 @@ class Analysis:
         self.options = options or Options()
         self._frame_filter = frame_filter
         self._input_timezone = input_timezone
+        self._link_offset = link_offset
 
     @contextmanager
-    def run(self, *, with_segments: bool = False) -> Iterator[Run]:
-        """Open the capture for one pass.
+    def run(self, *, with_segments: bool = False, keep: Keep | None = None) -> Iterator[Run]:
+        """Open the capture for one pass; with `keep`, which takes care of payload, its batches index streams.
 
         Raises
         ------
@@ -218,6 +224,11 @@ class Analysis:
             from tcpsight.capture.filter import FrameFilter
 
             frame_filter = FrameFilter(self._frame_filter)
+        passing: Passing | None = frame_filter
+        if self._link_offset:
+            from tcpsight.capture.link_offset import LinkOffset
+
+            passing = LinkOffset(self._link_offset, frame_filter)
         options = self.options
         if with_segments:
             options = Options(options.selection, options.start, options.end, options.timeouts, with_segments=True)
@@ -225,7 +236,7 @@ class Analysis:
             if position is not None:
                 source.seek(position)  # type: ignore[union-attr]
         with open_capture(self.sources, input_timezone=self._input_timezone, following=self.following) as capture:
-            yield Run(capture, Pipeline(capture, options, frame_filter), frame_filter)
+            yield Run(capture, Pipeline(capture, options, passing, keep), frame_filter)
 
     @property
     def requests(self) -> Rows:
@@ -313,6 +324,18 @@ class Analysis:
                 _raise_if_broken(run)
 
         return Rows(BucketConnections if is_list else table_type, read)
+
+    def streams(self, overlaps: Policy = "first") -> CapturedStreams:
+        """Read the capture once, and give what each side of each connection sent: use it in a ``with`` statement.
+
+        Parameters
+        ----------
+        overlaps : {"first", "last"}
+            Which copy gives a byte that was captured more than once.
+        """
+        from tcpsight.streams import CapturedStreams
+
+        return CapturedStreams(self, overlaps)
 
     @property
     def unseen(self) -> Unseen:

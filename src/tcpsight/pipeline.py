@@ -12,13 +12,14 @@ Rows are selected here, after the rooms: state is built from all frames whatever
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tcpsight.connections import ConnectionTracking, Server, Timeouts, Tracked
+from tcpsight.connections.stream_index import StreamIndexing
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
 from tcpsight.requests import Paired, RequestPairing
@@ -30,16 +31,25 @@ from tcpsight.tables import (
     Connections,
     Frames,
     Headers,
+    Pieces,
     Requests,
     SegmentDetails,
+    Streams,
     Unanswered,
     UnseenCounter,
 )
 
 if TYPE_CHECKING:
-    from tcpsight.capture.filter import FrameFilter
+    from tcpsight.capture.link_offset import Passing
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Positions = np.ndarray[Any, np.dtype[np.int64]]
+
+Keep = Callable[[Frames, Headers, Positions], Positions]
+"""Take care of payload: told where in the frames' data that of each header lies (−1: none), say where it is kept."""
+
+
+NOWHERE: Positions = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,10 @@ class Batch(NamedTuple):
         its slices are made of.
     headers : Headers
         Every TCP segment as it was on the wire, whatever was selected: for whoever counts by other rules than ours.
+    kept : ndarray of int64
+        Where the payload of each header is kept, −1 for none; empty where nobody keeps it.
+    pieces, streams : Pieces, Streams
+        What this batch adds to the index of all streams, whatever was selected; empty where nobody keeps payload.
     """
 
     requests: Requests
@@ -156,6 +170,9 @@ class Batch(NamedTuple):
     residents: Requests
     waiting: Unanswered
     headers: Headers
+    kept: Positions
+    pieces: Pieces
+    streams: Streams
 
 
 class Pipeline:
@@ -168,7 +185,9 @@ class Pipeline:
     options : Options
         What is wanted.
     frame_filter : FrameFilter, optional
-        Frames it does not match never reach a room.
+        Frames it does not let through never reach a room.
+    keep : callable, optional
+        Takes care of payload; with it, batches carry the index of streams.
 
     Attributes
     ----------
@@ -183,7 +202,11 @@ class Pipeline:
     """
 
     def __init__(
-        self, capture: Iterable[Frames], options: Options | None = None, frame_filter: FrameFilter | None = None
+        self,
+        capture: Iterable[Frames],
+        options: Options | None = None,
+        frame_filter: Passing | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.options = options or Options()
         self.frames = 0
@@ -195,6 +218,8 @@ class Pipeline:
         self._capture = capture
         self._open_services: set[int] = set()
         self._filter = frame_filter
+        self._keep = keep
+        self._indexing = StreamIndexing()
         self._decoding = Decoding()
         self._tracking = ConnectionTracking(
             self.options.selection.servers, self.options.timeouts, hash_seed=secrets.randbits(64)
@@ -225,18 +250,22 @@ class Pipeline:
 
     def __iter__(self) -> Iterator[Batch]:
         try:
-            for frames in self._capture:
-                self.frames += len(frames)
-                headers = self._decoding.feed(frames if self._filter is None else self._filter.apply(frames))
+            for captured in self._capture:
+                self.frames += len(captured)
+                frames = captured if self._filter is None else self._filter.apply(captured)
+                headers = self._decoding.feed(frames)
                 if self.options.ports:
                     headers = headers[_of_ports(headers, self.options.ports)]
                 self.segments += len(headers)
-                yield self._batch(headers, self._tracking.feed(headers))
+                kept = NOWHERE
+                if self._keep is not None:
+                    kept = self._keep(frames, headers, self._decoding.payload_positions(frames, headers))
+                yield self._batch(headers, self._tracking.feed(headers), kept)
         except CaptureError as error:
             self.broken = error
-        yield self._batch(Headers(), self._tracking.finish())
+        yield self._batch(Headers(), self._tracking.finish(), NOWHERE)
 
-    def _batch(self, headers: Headers, tracked: Tracked) -> Batch:
+    def _batch(self, headers: Headers, tracked: Tracked, kept: Positions) -> Batch:
         paired = self._pairing.feed(tracked.segments, tracked.boundaries)
         connections = tracked.connections
         if len(connections):
@@ -245,13 +274,18 @@ class Pipeline:
             self.first_ns = first if self.first_ns is None else min(self.first_ns, first)
             self.last_ns = last if self.last_ns is None else max(self.last_ns, last)
         segments = details(headers, tracked) if self.options.with_segments else SegmentDetails()
+        index: tuple[Pieces, Streams] = (Pieces(), Streams())
+        if self._keep is not None:
+            index = self._indexing.feed(headers, tracked, kept)
         if self.options.selection.is_everything:
             self.selected += len(connections)
             whole = paired.requests, paired.unanswered
-            return Batch(*whole, connections, segments, *whole, headers)
-        return self._selected(paired, tracked, segments, headers)
+            return Batch(*whole, connections, segments, *whole, headers, kept, *index)
+        return self._selected(paired, tracked, segments)._replace(
+            headers=headers, kept=kept, pieces=index[0], streams=index[1]
+        )
 
-    def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails, headers: Headers) -> Batch:
+    def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails) -> Batch:
         selection = self.options.selection
         requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
         connections = connections[
@@ -265,7 +299,10 @@ class Pipeline:
             self._selected_segments(segments, tracked),
             requests[selection.of_residents(requests, requests.completion_ns)],
             unanswered[selection.of_residents(unanswered, unanswered.end_ns)],
-            headers,
+            Headers(),
+            NOWHERE,
+            Pieces(),
+            Streams(),
         )
 
     def _selected_segments(self, segments: SegmentDetails, tracked: Tracked) -> SegmentDetails:

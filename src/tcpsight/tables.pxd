@@ -174,6 +174,27 @@ cdef struct Boundary:
     uint8_t boundary
     uint8_t ip_version
 
+cdef struct Piece:
+    int64_t connection_id
+    int64_t offset
+    int64_t position
+    int64_t previous
+    int64_t frame_number
+    int64_t time_ns
+    int32_t payload_bytes
+    int32_t captured_bytes
+    uint16_t file
+    uint16_t flags
+    uint8_t direction
+    uint8_t kind
+
+cdef struct Stream:
+    int64_t connection_id
+    int64_t last_piece
+    int64_t pieces
+    int64_t fin_offset
+    uint8_t direction
+
 cdef struct Connection:
     int64_t connection_id
     char community_id[30]

@@ -305,9 +305,17 @@ def _field(c: Column) -> tuple[Any, ...]:
 
 
 class Frames(Table):
-    """One row per captured frame, in capture order; the bytes are in `data`."""
+    """One row per captured frame, in capture order; the bytes are in `data`.
 
-    __slots__ = ("data",)
+    Attributes
+    ----------
+    data : buffer
+        Holds the bytes of every frame.
+    origin : int
+        Where in the (decompressed) content of the only file it comes from `data` begins; −1 where it is no part of it.
+    """
+
+    __slots__ = ("data", "origin")
 
     frame_number = column("int64", "", "number of the frame in the whole capture: 1, 2, 3 …, counted before any filter")
     time_ns = column("int64", "epoch ns", "capture timestamp")
@@ -319,12 +327,19 @@ class Frames(Table):
     link_type = column("uint16", "", "LINKTYPE_ number of the frame's first header")
     file = column("uint16", "", "index of the file in the order given")
 
-    def __init__(self, rows: np.ndarray[Any, Any] | None = None, until_ns: int | None = None, data: Any = b"") -> None:
+    def __init__(
+        self,
+        rows: np.ndarray[Any, Any] | None = None,
+        until_ns: int | None = None,
+        data: Any = b"",
+        origin: int = -1,
+    ) -> None:
         super().__init__(rows, until_ns)
         self.data = data
+        self.origin = origin
 
     def __getitem__(self, where: slice | np.ndarray[Any, Any]) -> Self:
-        return type(self)(self.rows[where], self.until_ns, self.data)
+        return type(self)(self.rows[where], self.until_ns, self.data, self.origin)
 
 
 class Headers(Table):
@@ -427,6 +442,37 @@ class Boundaries(Table):
     position = column("int32", "", "it happens before the segment at this row of the batch", internal=True)
     boundary = column("uint8", "", "opened or ended", names=BOUNDARIES)
     ip_version = column("uint8", "", "4 or 6")
+
+
+class Pieces(Table):
+    """One row per captured run of payload: which bytes of which stream it holds, and where they are kept.
+
+    The pieces of a stream are chained from its last to its first, in the order in which they were captured, so that
+    the index of a stream can be read without sorting that of all.
+    """
+
+    connection_id = column("int64", "", "the connection")
+    offset = column("int64", "B", "stream offset of its first byte")
+    position = column("int64", "B", "where its first byte is kept: what a read function takes")
+    previous = column("int64", "", "number of the piece of the same stream before it; null if it is the first", null=-1)
+    frame_number = column("int64", "", "the frame that carried it")
+    time_ns = column("int64", "epoch ns", "when it was captured")
+    payload_bytes = column("int32", "B", "its bytes on the wire")
+    captured_bytes = column("int32", "B", "how many of them were captured, from the first on")
+    file = column("uint16", "", "index of the file that holds them")
+    flags = column("uint16", "flags", "TCP flags of its segment")
+    direction = column("uint8", "", "who sent it", names=DIRECTIONS)
+    kind = column("uint8", "", "what its segment is", names=KINDS)
+
+
+class Streams(Table):
+    """One row per direction of a connection, when the connection ends: where its chain of pieces begins."""
+
+    connection_id = column("int64", "", "the connection")
+    last_piece = column("int64", "", "number of the piece captured last; null if there is none", null=-1)
+    pieces = column("int64", "", "how many there are")
+    fin_offset = column("int64", "B", "where its FIN says that it ends; null if no FIN was seen", null=INT64_MIN)
+    direction = column("uint8", "", "who sent it", names=DIRECTIONS)
 
 
 class Connections(Table):

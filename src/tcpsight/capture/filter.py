@@ -250,7 +250,7 @@ class FrameFilter:
         kept = self._block.rows[:passed]
         np.compress(matched.view(np.bool_), rows, out=kept)
         kept["link_type"][kept["link_type"] == LINK_TYPE_SWAPPED_NULL] = LINK_TYPE_NULL
-        return Frames(kept, frames.until_ns, data)
+        return Frames(kept, frames.until_ns, data, frames.origin)
 
     def why_nothing_matched(self) -> str:
         """Say what is likely to be wrong with the expression, for a warning where nothing was let through."""

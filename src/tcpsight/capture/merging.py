@@ -162,7 +162,7 @@ class Merge:
         """Give the next `run` rows of one file as they are."""
         frames = self._batches[self._merger.top]
         start = self._merger.take(run)
-        return Frames(frames.rows[start : start + run], data=frames.data)
+        return Frames(frames.rows[start : start + run], data=frames.data, origin=frames.origin)
 
     def _merged(self) -> Frames:
         """Give the next rows of several files, copied."""

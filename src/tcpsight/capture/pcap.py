@@ -43,7 +43,7 @@ class PcapReader:
             if count:
                 if self._interface:
                     self._table.rows["interface_id"][:count] = self._interface
-                return Frames(self._table.rows[:count], data=window.data)
+                return Frames(self._table.rows[:count], data=window.data, origin=window.origin)
             if walk.status == _kernel.BAD_LENGTH:
                 raise self._damage(walk)
             if not window.fill(walk.need):

@@ -77,7 +77,7 @@ class PcapngReader:
             count = walk.walk(window.data, window.start, window.end, self._bytes, self._known)
             window.start = walk.position
             if count:
-                return Frames(self._table.rows[:count], data=window.data)
+                return Frames(self._table.rows[:count], data=window.data, origin=window.origin)
             if walk.status == _kernel.BLOCK:
                 self._block()
             elif walk.status != _kernel.MORE:

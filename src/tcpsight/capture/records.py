@@ -181,7 +181,7 @@ class RecordReader:
         rows = self._table.rows[:count]
         rows[:] = self._rows
         self._rows.clear()
-        return Frames(rows, data=self._window.data)
+        return Frames(rows, data=self._window.data, origin=self._window.origin)
 
     def _fill_header(self, need: int) -> None:
         """Wait for the file header.

@@ -38,6 +38,11 @@ class Window:
         return self._base + self.start
 
     @property
+    def origin(self) -> int:
+        """Where in the (decompressed) file `data` begins."""
+        return self._base
+
+    @property
     def size(self) -> int:
         """How many bytes are unconsumed."""
         return self.end - self.start

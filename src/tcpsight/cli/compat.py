@@ -11,6 +11,7 @@ TOOLS: dict[str, tuple[str, str]] = {
     "pt-tcp-model": ("mk_tcp_model", "The same under its later name."),
     "tcprstat": ("tcprstat", "How long a server takes to answer, a line of statistics per interval."),
     "yconalyzer": ("yconalyzer", "How long connections to a port last, and how much each side sends."),
+    "streams": ("streams", "What each side of each connection sent, at a prompt."),
     "usl": ("usl", "The universal scalability law through points of concurrency and throughput."),
     "pt-usl": ("usl", "The same, by its later name."),
 }

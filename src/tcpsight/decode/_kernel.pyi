@@ -8,3 +8,9 @@ def decode(
     headers: np.ndarray[Any, np.dtype[np.uint8]],
     counts: np.ndarray[Any, np.dtype[np.int64]],
 ) -> int: ...
+def payload_positions(
+    frames: np.ndarray[Any, np.dtype[np.uint8]],
+    data: Any,
+    headers: np.ndarray[Any, np.dtype[np.uint8]],
+    positions: np.ndarray[Any, np.dtype[np.int64]],
+) -> None: ...

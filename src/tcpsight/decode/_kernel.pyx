@@ -279,3 +279,68 @@ def decode(
     if rows < 0:
         raise ValueError(f"row {-1 - rows} of the frames lies outside their data")
     return rows
+
+
+cdef int64_t payload_start(const Frame *frame, const uint8_t *data) noexcept nogil:
+    """Find where in the frame the payload begins; −1 where the capture does not show its TCP header."""
+    cdef Cursor cursor
+    cdef Packet packet
+    cdef int layer, outcome
+    begin(&cursor, frame, data)
+    outcome = read_link(&cursor, frame.link_type)
+    for layer in range(MAX_LAYERS):
+        if outcome != GOES_ON:
+            break
+        outcome = read_layer(&cursor, &packet)
+    if outcome != HOLDS_TCP or cursor.captured - cursor.at < 20:
+        return -1
+    return cursor.at + (<int64_t>(cursor.bytes[cursor.at + 12] >> 4) << 2)
+
+
+cdef int64_t find_payloads(
+    const Frame *frames, int64_t n, const unsigned char[::1] data, const Header *headers, int64_t m, int64_t *positions
+) noexcept nogil:
+    """Find the payload of `m` rows among their frames; give how many of the rows have one of these frames."""
+    cdef int64_t size = data.shape[0]
+    cdef const uint8_t *first = &data[0] if size else NULL
+    cdef int64_t row = 0
+    cdef int64_t i, start
+    for i in range(n):
+        if row == m:
+            break
+        if frames[i].frame_number != headers[row].frame_number:
+            continue
+        if frames[i].position < 0 or frames[i].position > size - <int64_t>frames[i].captured_bytes:
+            break
+        positions[row] = -1
+        if headers[row].captured_payload_bytes > 0:
+            start = payload_start(frames + i, first)
+            if start < 0 or start + headers[row].captured_payload_bytes > <int64_t>frames[i].captured_bytes:
+                break
+            positions[row] = frames[i].position + start
+        row += 1
+    return row
+
+
+def payload_positions(
+    const unsigned char[::1] frames,  # IN: Frames rows
+    const unsigned char[::1] data,  # IN: what their positions count in
+    const unsigned char[::1] headers,  # IN: Headers rows made of some of these frames, in their order
+    int64_t[::1] positions,  # OUT: where in `data` each payload begins; −1 where none was captured
+):
+    """Find where payload lies: the few who want it pay for a second look at the headers in front of it."""
+    cdef int64_t n = frames.shape[0] // <int64_t>sizeof(Frame)
+    cdef int64_t m = headers.shape[0] // <int64_t>sizeof(Header)
+    cdef int64_t found
+    if frames.shape[0] != n * <int64_t>sizeof(Frame) or headers.shape[0] != m * <int64_t>sizeof(Header):
+        raise ValueError("frames or headers are not whole rows")
+    if positions.shape[0] < m:
+        raise ValueError("too few rows for the positions")
+    if m == 0:
+        return
+    if n == 0:
+        raise ValueError("row 0 of the headers is of none of the frames")
+    with nogil:
+        found = find_payloads(<const Frame *>&frames[0], n, data, <const Header *>&headers[0], m, &positions[0])
+    if found < m:
+        raise ValueError(f"row {found} of the headers is of none of the frames")

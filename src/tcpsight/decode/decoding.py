@@ -15,9 +15,12 @@ that cut payload away leave frames like that; so a damaged length field passes f
 Checksums are not verified: offload leaves them unfinished on the sending machine.
 """
 
+from typing import Any
+
 import numpy as np
 
 from tcpsight.decode._kernel import decode
+from tcpsight.decode._kernel import payload_positions as locate
 from tcpsight.tables import Frames, Headers, UnseenCounter
 
 
@@ -59,6 +62,30 @@ class Decoding:
         rows = np.ascontiguousarray(frames.rows)
         n = decode(rows.view(np.uint8), frames.data, self._block.rows.view(np.uint8), self.unseen.counts)
         return Headers(self._block.rows[:n], frames.until_ns)
+
+    def payload_positions(self, frames: Frames, headers: Headers) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Tell where in `frames.data` the payload of each segment begins; −1 where none was captured.
+
+        Parameters
+        ----------
+        frames : Frames
+            Shape (n,): those that were fed last.
+        headers : Headers
+            Shape (m,): rows that they gave, all or some, in their order.
+
+        Returns
+        -------
+        ndarray of int64, shape (m,)
+
+        Raises
+        ------
+        ValueError
+            A row is of none of these frames.
+        """
+        positions = np.empty(len(headers), np.int64)
+        rows = np.ascontiguousarray(frames.rows)
+        locate(rows.view(np.uint8), frames.data, headers.packed(), positions)
+        return positions
 
     def finish(self) -> Headers:
         """Give the rows that were held back: none, ever."""
