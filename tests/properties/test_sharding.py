@@ -120,7 +120,7 @@ def rows_of(shards: Sequence[Shard]) -> dict[str, Any]:
     for shard in shards:
         pipeline = Pipeline(shard, Options(timeouts=TIMEOUTS, with_segments=True))
         for batch in pipeline:
-            for table_type, table in zip((Requests, Unanswered, Connections, SegmentDetails), batch, strict=False):
+            for table_type, table in zip((Requests, Unanswered, Connections, SegmentDetails), batch[:4], strict=True):
                 parts[table_type].append(table.copy())
         unseen.merge(pipeline.unseen)
     merged: dict[str, Any] = {"unseen": unseen.table().rows.tolist()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Run(NamedTuple):
@@ -43,10 +43,11 @@ def assemble(runs: Iterable[Run], end: int, *, overlaps: str, has_start: bool) -
     return Assembled(start, end, content, sent)
 
 
-def index(segments, boundaries, captured, positions):
+def index(segments: Any, boundaries: Any, captured: Any, positions: Any) -> tuple[list[Any], list[Any]]:
     """Chain pieces: give (pieces, streams) as lists of dictionaries, numbered through the whole capture."""
-    pieces, streams = [], []
-    last: dict[tuple[int, int], list] = {}
+    pieces: list[Any] = []
+    streams: list[Any] = []
+    last: dict[tuple[int, int], Any] = {}
     turns = sorted(enumerate(boundaries), key=lambda item: (item[1]["position"], item[0]))
     for at in range(len(segments) + 1):
         while turns and (turns[0][1]["position"] <= at or at == len(segments)):

@@ -34,7 +34,8 @@ def test_streams_are_those_of_the_twin(runs, end, overlaps, has_start, most):
     stream = Stream(pieces, kept(store), Bounds(end, None, has_start), overlaps=overlaps)
     twin = assemble(runs, end, overlaps=overlaps, has_start=has_start)
     assert (stream.start, stream.end) == (twin.start, twin.end)
-    content, missing = {}, set()
+    content: dict[int, int] = {}
+    missing: set[int] = set()
     at = stream.start
     for block in stream.blocks(most=most):
         assert block.offset == at

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ HELLO = [
 
 @pytest.fixture
 def streams_of(tmp_path):
-    def open_streams(made: list[Frame] | bytes, overlaps: str = "first"):
+    def open_streams(made: list[Frame] | bytes, overlaps: Any = "first"):
         path = tmp_path / "capture"
         path.write_bytes(made if isinstance(made, bytes) else pcap_bytes(made))
         return tcpsight.open(path).streams(overlaps)
