@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tcpsight.analysis import Analysis, IntervalRows, Rows, open
+    from tcpsight.analysis import Analysis, IntervalRows, open
     from tcpsight.errors import CaptureError, TcpsightError, UsageError
+    from tcpsight.rows import Rows
 
 __all__ = ["Analysis", "CaptureError", "IntervalRows", "Rows", "TcpsightError", "UsageError", "__version__", "open"]
 
 _HOMES = {
     "Analysis": "analysis",
     "IntervalRows": "analysis",
-    "Rows": "analysis",
+    "Rows": "rows",
     "open": "analysis",
     "CaptureError": "errors",
     "TcpsightError": "errors",

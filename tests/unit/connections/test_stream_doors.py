@@ -39,9 +39,9 @@ def test_rows_that_do_not_belong_together_are_refused():
         (5, Streams.allocate(1).packed()),
     )
     for place, wrong in wrongs:
+        given = [*good]
+        given[place] = wrong
         with pytest.raises(ValueError, match=r"rows|positions|segments"):
-            given = [*good]
-            given[place] = wrong
             StreamEnds().feed(*given)
 
 
