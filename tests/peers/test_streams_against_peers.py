@@ -155,7 +155,7 @@ def test_every_whole_stream_equals_that_of_tcpflow(corpus_dir):
 # --- tshark
 
 
-EVERY = 25
+EVERY = 12
 """One in so many captures is followed by tshark: all of them take minutes."""
 
 MOST_CONNECTIONS = 60

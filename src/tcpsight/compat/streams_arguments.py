@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from ipaddress import IPv6Address
 
+from tcpsight.compat.c_numbers import leading_number
+
 MOST_NUMBER = 2**31 - 1
 """What larger and negative numbers are taken for: no stream has it."""
 
 
 def number(text: str) -> int:
     """Read a number as the C library does: hexadecimal after 0x, octal after 0, 0 where there is none."""
-    found = re.match(r"\s*\+?(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))", text)
-    if found is None:
-        return MOST_NUMBER if re.match(r"\s*-\s*[0-9]", text) else 0
-    base = 16 if found[1] else 8 if found[2] else 10
-    return min(int(found[1] or found[2] or found[3], base), MOST_NUMBER)
+    value = leading_number(text, is_any_base=True)
+    return min(value, MOST_NUMBER) if value >= 0 else MOST_NUMBER
 
 
 def from_hex(text: str) -> bytes | None:
