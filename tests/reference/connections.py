@@ -827,11 +827,23 @@ def confirms_far(c: Connection, d: int, h: Row, number: int) -> bool:
     return side.beyond(side.far.number) > 0 or h["time_ns"] - side.far.since_ns > STEP_BACK_NS
 
 
+def repeats_far(c: Connection, d: int, h: Row, number: int) -> bool:
+    """A segment sent again is no second witness: with payload or FIN, it must end beyond the one that waits."""
+    far = c.sides[d].far
+    is_fin = bool(h["flags"] & FIN)
+    if far.by_ack or not (h["payload_bytes"] or is_fin) or abs(signed(number - far.number)) > c.reach(d):
+        return False
+    return signed(number + h["payload_bytes"] + is_fin - far.number - far.is_fin) <= 0
+
+
 def weigh_far(c: Connection, d: int, h: Row, number: int, *, by_ack: bool) -> tuple[bool, bool]:
     """Side d sent, or had acknowledged, what is far away; tell whether that is believed, and if a hole was given up."""
     side, frame = c.sides[d], h["frame_number"]
     frames, since_ns = [frame], c.last_ns
     if side.far:
+        if not by_ack and repeats_far(c, d, h, number):
+            c.garbage.append(("segment_outside_window", frame))
+            return False, False
         if confirms_far(c, d, h, number):
             return True, move_end(c, d, side.far.number, is_fin=side.far.is_fin)
         if by_ack and not side.far.by_ack:

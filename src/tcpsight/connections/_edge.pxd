@@ -150,6 +150,20 @@ cdef inline bint agrees(const State *c, int d, const Header *h, uint32_t number)
     return apart(s.jump_number, edge_number(s)) > 0 or is_later_by(h.time_ns, s.jump_since_ns, STEP_BACK_NS)
 
 
+@cython.overflowcheck(False)  # modular on purpose
+cdef inline bint repeats_jump(const Stream *s, const Header *h, uint32_t number) noexcept nogil:
+    """Whether this segment says no more than the one that is held: sent again, it is no second witness."""
+    cdef uint32_t end = number + <uint32_t>h.payload_bytes
+    cdef uint32_t held = s.jump_number
+    if s.flags & JUMP_BY_ACK or (h.payload_bytes == 0 and not h.flags & FLAG_FIN):
+        return False
+    if h.flags & FLAG_FIN:
+        end += 1
+    if s.flags & JUMP_IS_FIN:
+        held += 1
+    return apart(end, held) <= 0
+
+
 cdef inline bint goes_on(const State *c, int d, uint32_t number) noexcept nogil:
     """Whether this number, far away too, is what may follow what is held."""
     cdef const Stream *s = &c.streams[d]
@@ -165,6 +179,9 @@ cdef inline int weigh_jump(Context *x, State *c, int d, const Header *h, uint32_
     """
     cdef Stream *s = &c.streams[d]
     if s.flags & JUMP_PENDING:
+        if not by_ack and is_near_jump(c, d, number) and repeats_jump(s, h, number):
+            note(x, REASON_SEGMENT_OUTSIDE_WINDOW, h.frame_number, 0)
+            return HELD
         if agrees(c, d, h, number):
             return follow_jump(x, c, d, s.jump_number, (s.flags & JUMP_IS_FIN) != 0)
         if by_ack and not s.flags & JUMP_BY_ACK:

@@ -115,6 +115,23 @@ def test_the_same_garbage_captured_twice_confirms_nothing():
     assert followed.one("client_bytes", "duplicates") == (105, 1)
 
 
+@pytest.mark.parametrize("place", [2**29, 3 * GIB])
+@pytest.mark.parametrize("segment", ["FA", "PA 10", "FA 10"])
+def test_garbage_that_is_sent_again_confirms_nothing(place: int, segment: str):
+    again = "\n".join(f"{at} > {segment} off={place} id={at}" for at in (60, 260, 660))
+    followed = track(HANDSHAKE + again + "\n 670 > PA 5 off=100")
+    assert followed.one("client_bytes", "client_gap_bytes", "is_approximate") == (105, 0, 0)
+    assert followed.unseen == {"segment_outside_window": [3, 0, 7]}
+
+
+def test_after_a_gap_what_follows_a_repetition_is_believed():
+    followed = track(
+        HANDSHAKE + f"60 > PA 10 off={2**29} id=5 \n 260 > PA 10 off={2**29} id=6 \n 270 > PA 30 off={2**29 + 10}"
+    )
+    assert followed.one("client_bytes") == 2**29 + 40
+    assert followed.of_segments("new_bytes")[-1] == 30
+
+
 def test_a_gap_of_two_gibibytes_or_more_has_no_size():
     followed = track(HANDSHAKE + f"5060 > PA 10 off={100 + 3 * GIB} \n 5070 > PA 30 \n 5080 < A")
     assert followed.one("client_bytes", "client_gap_bytes", "is_approximate") == (130, None, 1)
