@@ -831,7 +831,7 @@ def repeats_far(c: Connection, d: int, h: Row, number: int) -> bool:
     """A segment sent again is no second witness: with payload or FIN, it must end beyond the one that waits."""
     far = c.sides[d].far
     is_fin = bool(h["flags"] & FIN)
-    if far.by_ack or not (h["payload_bytes"] or is_fin) or abs(signed(number - far.number)) > c.reach(d):
+    if far is None or far.by_ack or not (h["payload_bytes"] or is_fin) or abs(signed(number - far.number)) > c.reach(d):
         return False
     return signed(number + h["payload_bytes"] + is_fin - far.number - far.is_fin) <= 0
 
