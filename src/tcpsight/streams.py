@@ -165,37 +165,36 @@ class _Rows:
     """Rows that are added and later looked at in any order: on disk where they are many."""
 
     def __init__(self, table_type: type[Table]) -> None:
-        self._dtype = table_type.dtype
-        self._blocks: list[np.ndarray[Any, Any]] = []
-        self._bytes = 0
+        # Not zeroed: pages that no row ever reaches cost nothing.
+        self._rows = np.empty(max(MEMORY_BYTES // table_type.dtype.itemsize, 1), table_type.dtype)
+        self._filled = 0
         self._file: IO[bytes] | None = None
 
     def add(self, table: Table) -> None:
         """Take a copy of rows."""
-        if not len(table):
-            return
-        self._blocks.append(table.rows.copy())
-        self._bytes += self._blocks[-1].nbytes
-        if self._bytes > MEMORY_BYTES:
-            self._flush()
+        rows, room = table.rows, len(self._rows)
+        for first in range(0, len(rows), room):
+            some = rows[first : first + room]
+            if self._filled + len(some) > room:
+                self._flush()
+            self._rows[self._filled : self._filled + len(some)] = some
+            self._filled += len(some)
 
     def _flush(self) -> None:
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-            for block in self._blocks:
-                _write(self._file, block.view(np.uint8))
+            _write(self._file, self._rows[: self._filled].view(np.uint8))
         except OSError as error:
             raise _no_room(error) from None
-        self._blocks.clear()
-        self._bytes = 0
+        self._filled = 0
 
     def all(self) -> np.ndarray[Any, Any]:
         """Give all rows, shape (n,)."""
         if self._file is None:
-            return np.concatenate(self._blocks) if self._blocks else np.zeros(0, self._dtype)
+            return self._rows[: self._filled]
         self._flush()
-        return np.memmap(self._file, self._dtype, "r")
+        return np.memmap(self._file, self._rows.dtype, "r")
 
 
 class Conversation:
