@@ -203,7 +203,7 @@ def _run(capture: Capture, found: Lived) -> None:
 def is_short(pipeline: Pipeline) -> bool:
     """Tell whether the series of slices has a size worth testing: three centuries in milliseconds do not fit a test."""
     span = pipeline.span
-    return span is not None and span[1] - span[0] < 10**13
+    return span is not None and span[1] - span[0] < 10**12
 
 
 def is_damaged_inside(*reasons: str) -> bool:

@@ -118,11 +118,31 @@ def _sound_part(decoder: zlib._Decompress, data: bytes) -> bytes:
     return bytes(out)
 
 
-def _lz4_decoder() -> Decoder:
-    from lz4.frame import LZ4FrameDecompressor
+class Lz4Decoder:
+    """One lz4 frame: the library's decoder, but for what it holds of a block that was not asked for in whole."""
 
-    decoder: Decoder = LZ4FrameDecompressor()
-    return decoder
+    def __init__(self) -> None:
+        from lz4.frame import LZ4FrameDecompressor
+
+        self._object = LZ4FrameDecompressor()
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        """Whether the frame is complete."""
+        return bool(self._object.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the frame."""
+        return self._object.unused_data or b""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Take the next data, give at most `max_length` bytes."""
+        out: bytes = self._object.decompress(data, max_length)
+        # The library says that it needs input as soon as it has taken all, with the rest of a block still to give.
+        self.needs_input = self._object.needs_input and len(out) < max_length
+        return out
 
 
 def _zstd_decoder() -> Decoder:
@@ -144,7 +164,7 @@ class Compression(NamedTuple):
 
 GZIP = Compression("gzip", GzipDecoder)
 ZSTD = Compression("zstd", _zstd_decoder)
-LZ4 = Compression("lz4", _lz4_decoder)
+LZ4 = Compression("lz4", Lz4Decoder)
 XZ = Compression("xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY_LIMIT), 4096)
 BZIP2 = Compression("bzip2", bz2.BZ2Decompressor, 4096)
 

@@ -195,3 +195,11 @@ def test_what_comes_before_the_damage_is_given(name, place):
         assert abs(len(trickled.rows) - len(whole.rows)) <= 1
     if name == "xz":
         assert len(whole.rows) >= place * 1900
+
+
+def test_a_whole_block_of_a_cut_lz4_file_is_given_however_little_is_asked_for():
+    cut = lz4.frame.compress(CONTENT[: 24 + 100 * 116], content_checksum=False)[:-4]  # the end mark
+    for source in (cut, Trickle(cut, [1000])):
+        outcome = read_capture(source, buffer_bytes=200)
+        assert len(outcome.rows) == 100
+        assert "cut short" in str(outcome.error)
