@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from tests.fuzz import rooms, seeds, whole, words
+from tests.fuzz import rooms, seeds, twins, whole, words
 from tests.fuzz.features import Features
 from tests.fuzz.mutation import LINK_TYPES, havoc, mutate_frame
 from tests.fuzz.mutation_files import mutate_capture, mutate_text, repacked
@@ -114,6 +114,8 @@ TARGETS: dict[str, Target] = {
     "text": Target(whole.run_reader, lambda _: [seeds.TEXT], _text, 1),
     "decode": Target(rooms.run_decode, seeds.frames, _frames, 2),
     "connections": Target(rooms.run_connections, lambda _: seeds.headers(), _rows, 3),
+    "decodetwin": Target(twins.run_decode_twin, seeds.frames, _frames, 2),
+    "connectionstwin": Target(twins.run_connections_twin, lambda _: seeds.headers(), _rows, 2),
     "program": Target(rooms.run_program, lambda _: seeds.programs(), havoc, 0.5),
     "unpack": Target(rooms.run_unpack, lambda _: seeds.packed(), _unpack, 1),
     "where": Target(words.run_where, _encoded(seeds.CONDITIONS, "\1"), _words, 0.5),

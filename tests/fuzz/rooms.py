@@ -72,7 +72,7 @@ JUMPS = (0, 0, 0, 0, 1, -1, -100, 1460, 2**16, -(2**16), 2**30, 2**31 - 1, 2**31
 
 def run_decode(data: bytes) -> Features:
     """Decode frames of any link type; at once and one by one."""
-    frames = _frames(data)
+    frames = frames_in(data)
     decoding, alone = Decoding(), Decoding()
     headers = decoding.feed(frames).copy()
     singles = Headers.concatenate([alone.feed(frames[i : i + 1]).copy() for i in range(len(frames))])
@@ -91,7 +91,7 @@ def run_decode(data: bytes) -> Features:
     return told | {f"link {value} {len(headers)}" for value in np.unique(frames.link_type).tolist()}
 
 
-def _frames(data: bytes) -> Frames:
+def frames_in(data: bytes) -> Frames:
     """Read ``(link type, lacking bytes, length, frame)`` again and again; the bytes of all lie in `data` itself."""
     rows: list[tuple[int, ...]] = []
     at = 0
@@ -123,7 +123,7 @@ def _columns(table: Table) -> dict[str, bytes]:
 
 def run_connections(data: bytes) -> Features:
     """Track hostile headers, pair their requests; at once and in small batches."""
-    headers = _headers(data)
+    headers = headers_in(data)
     cuts = _cuts(len(headers), zlib.crc32(data))
     whole, pieces = _track(headers, [0, len(headers)], 1), _track(headers, cuts, zlib.crc32(data))
     for name, table in whole.items():
@@ -182,7 +182,7 @@ def _track(headers: Headers, cuts: list[int], seed: int) -> dict[str, Table]:
     return {name: kind.concatenate(tables) for (name, tables), kind in zip(parts.items(), kinds, strict=True)}
 
 
-def _headers(data: bytes) -> Headers:
+def headers_in(data: bytes) -> Headers:
     """Read 16 bytes a header."""
     n = min(len(data) // 16, MOST_ROWS)
     table = Headers.allocate(n)
@@ -234,7 +234,7 @@ def run_program(data: bytes) -> Features:
     """Run bytes as a program of a capture filter over a few frames, if the check lets it through."""
     count = data[0] if data else 0
     program, rest = data[1 : 1 + 8 * count], data[1 + 8 * count :]
-    frames = _frames(packed_frames([(1, rest[:60]), (1, rest), (1, b"")]))
+    frames = frames_in(packed_frames([(1, rest[:60]), (1, rest), (1, b"")]))
     wrong = _bpf.check(program)
     if wrong:
         return {f"refused {_bpf.FINDINGS[wrong]}"}

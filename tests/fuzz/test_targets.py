@@ -13,7 +13,7 @@ from tests.fuzz import seeds
 from tests.fuzz.harness import TARGETS
 
 NAMES = pytest.mark.parametrize("name", TARGETS)
-EXAMPLES = {"pipeline": 60, "merge": 40, "reader": 60, "connections": 30}
+EXAMPLES = {"pipeline": 60, "merge": 40, "reader": 60, "connections": 30, "connectionstwin": 30, "decodetwin": 50}
 """Of the slow targets; of the others 150."""
 
 

@@ -1,0 +1,40 @@
+"""Kernels and their slow twins on the same mutated rows: not only that there is an answer, but that it is the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tcpsight.connections import Timeouts
+from tcpsight.tables import FLAG_SYN, Headers
+from tests.fuzz.features import Features
+from tests.fuzz.rooms import frames_in, headers_in
+from tests.reference import test_connections, test_decode
+
+MOST_ON_A_SYN = 65_535
+NUMBERED_LATER = ("frame_number", "frame_in_file", "sack")
+
+
+def run_decode_twin(data: bytes) -> Features:
+    """Decode frames of any link type twice."""
+    frames = frames_in(data)
+    test_decode.check(frames)
+    return {f"link {value}" for value in set(frames.link_type.tolist())}
+
+
+def run_connections_twin(data: bytes) -> Features:
+    """Track hostile headers twice."""
+    rows = [_row(row) for row in headers_in(data).rows]
+    half = len(rows) // 2
+    test_connections.check([(rows[:half], None), (rows[half:], None)], [], Timeouts())
+    return {f"flags {row['flags']} {row['options']}" for row in rows}
+
+
+def _row(row: Any) -> dict[str, Any]:
+    """Give a header the form that the twin takes."""
+    made = {c.name: row[c.name] for c in Headers.columns if c.name not in NUMBERED_LATER}
+    plain: dict[str, Any] = {name: bytes(v) if name.endswith("_address") else int(v) for name, v in made.items()}
+    if plain["flags"] & FLAG_SYN:
+        # The kernel counts no more than 2 GB of payload in repetitions of a SYN that is held.
+        plain["payload_bytes"] = min(plain["payload_bytes"], MOST_ON_A_SYN)
+        plain["captured_payload_bytes"] = min(plain["captured_payload_bytes"], MOST_ON_A_SYN)
+    return plain
