@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tcpsight.capture import Capture, open_capture
@@ -159,7 +160,7 @@ class Analysis:
             passing = LinkOffset(self._link_offset, frame_filter)
         options = self.options
         if with_segments:
-            options = Options(options.selection, options.start, options.end, options.timeouts, with_segments=True)
+            options = replace(options, with_segments=True)
         for source, position in zip(self.sources, self._positions, strict=True):
             if position is not None:
                 source.seek(position)  # type: ignore[union-attr]

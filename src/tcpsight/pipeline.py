@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tcpsight.connections import ConnectionTracking, Server, Timeouts, Tracked
+from tcpsight.connections import MOST_CONNECTIONS, ConnectionTracking, Server, Timeouts, Tracked
 from tcpsight.connections.stream_index import StreamIndexing
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
@@ -124,6 +124,8 @@ class Options:
         Between which instants of a request response time runs.
     timeouts : Timeouts
         When silent connections end.
+    most_connections : int
+        How many may be open at once before old ones are given up.
     with_segments : bool
         Whether batches carry segments.
     ports : tuple of int
@@ -137,6 +139,7 @@ class Options:
     start: str = "request_last"
     end: str = "response_first"
     timeouts: Timeouts = field(default_factory=Timeouts)
+    most_connections: int = MOST_CONNECTIONS
     with_segments: bool = False
     ports: tuple[int, ...] = ()
     by: str = "stream"
@@ -222,7 +225,10 @@ class Pipeline:
         self._indexing = StreamIndexing()
         self._decoding = Decoding()
         self._tracking = ConnectionTracking(
-            self.options.selection.servers, self.options.timeouts, hash_seed=secrets.randbits(64)
+            self.options.selection.servers,
+            self.options.timeouts,
+            most=self.options.most_connections,
+            hash_seed=secrets.randbits(64),
         )
         self._pairing = RequestPairing(
             self.options.start, self.options.end, by=self.options.by, given_at=self.options.given_at
@@ -260,10 +266,20 @@ class Pipeline:
                 kept = NOWHERE
                 if self._keep is not None:
                     kept = self._keep(frames, headers, self._decoding.payload_positions(frames, headers))
-                yield self._batch(headers, self._tracking.feed(headers), kept)
+                yield from self._batches(headers, self._tracking.feed(headers), kept)
         except CaptureError as error:
             self.broken = error
-        yield self._batch(Headers(), self._tracking.finish(), NOWHERE)
+        yield from self._batches(Headers(), self._tracking.finish(), NOWHERE)
+
+    def _batches(self, headers: Headers, tracked: Tracked, kept: Positions) -> Iterator[Batch]:
+        """Give what headers became, in as many parts as tracking makes of it."""
+        begin = 0
+        while True:
+            end = begin + len(tracked.segments)
+            yield self._batch(headers[begin:end], tracked, kept[begin:end])
+            if tracked.is_whole:
+                return
+            begin, tracked = end, self._tracking.more()
 
     def _batch(self, headers: Headers, tracked: Tracked, kept: Positions) -> Batch:
         paired = self._pairing.feed(tracked.segments, tracked.boundaries)

@@ -76,9 +76,9 @@ def test_the_seed_of_the_hash_is_another_in_every_run(monkeypatch, here, tmp_pat
     seeds = []
 
     class Seen(ConnectionTracking):
-        def __init__(self, *arguments, hash_seed: int) -> None:
+        def __init__(self, *arguments, hash_seed: int, **others) -> None:
             seeds.append(hash_seed)
-            super().__init__(*arguments, hash_seed=hash_seed)
+            super().__init__(*arguments, hash_seed=hash_seed, **others)
 
     monkeypatch.setattr("tcpsight.pipeline.ConnectionTracking", Seen)
     path = tmp_path / "flood.pcap"

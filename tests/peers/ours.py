@@ -72,6 +72,7 @@ def read(path: Path) -> Reading:
                 tracked = tracking.feed(headers)
                 for header, row in zip(headers.rows, tracked.segments.rows, strict=True):
                     segments[int(row["frame_number"])] = _segment(header, row)
+                assert tracked.is_whole
                 ended.append(tracked.connections.copy())
     except CaptureError as error:
         stopped = error.reason

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tcpsight.connections import Server, Timeouts
+from tcpsight.connections import MOST_CONNECTIONS, Server, Timeouts
 from tcpsight.tables import ENCAPSULATIONS
 
 Row = dict[str, Any]
@@ -245,12 +245,20 @@ class Connection:
         return self.sides[1 - d].window == 0
 
 
+Share = tuple[list[Connection], list[tuple[Connection, int]]]
+
+
 class Twin:
     """Follow connections, one header after the other."""
 
-    def __init__(self, servers: Iterable[Server] = (), timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, servers: Iterable[Server] = (), timeouts: Timeouts | None = None, most: int = MOST_CONNECTIONS
+    ) -> None:
         self.servers = list(servers)
         self.timeouts = timeouts or Timeouts()
+        # Of each share: those that are not beyond their handshake, and the others as (connection, when looked at).
+        self.shares: list[Share] = [([], []) for _ in range(256)]
+        self.share_limit = -(-most // 256)
         self.open: dict[frozenset[tuple[Path, bytes, int]], Connection] = {}
         self.segments: list[Row] = []
         self.boundaries: list[Row] = []
@@ -365,6 +373,10 @@ class Twin:
             self.candidate = (*self.candidate[:2], c, verdict == "hold")
         else:
             touch(c, h["time_ns"], verdict == "hold")
+        young, others = self.shares[share_of(c)]
+        if c.beyond_handshake and c in young:
+            young.remove(c)
+            others.append((c, c.active_ns))
 
     def note_garbage(self, c: Connection) -> None:
         for reason, frame in c.garbage:
@@ -506,6 +518,11 @@ class Twin:
             last_ns=h["time_ns"],
             active_ns=self.now(),
         )
+        young, others = self.shares[share_of(c)]
+        if len(young) + len(others) >= self.share_limit:
+            self.note("connection_overflow", h["frame_number"])
+            self.end(young[0] if young else least_active(others), self.now())
+        young.append(c)
         self.open[endpoints(h)] = c
         self.boundaries.append(self.boundary("opened", c, c.start_ns) | named_ends(c) | {"ip_version": c.path[0]})
         return c
@@ -589,6 +606,9 @@ class Twin:
     # --- the end
 
     def end(self, c: Connection, at_ns: int) -> None:
+        young, others = self.shares[share_of(c)]
+        young[:] = [other for other in young if other is not c]
+        others[:] = [(other, looked_ns) for other, looked_ns in others if other is not c]
         del self.open[frozenset((c.path, *end) for end in c.ends)]
         self.drop_held(c)
         for d in (0, 1):
@@ -683,6 +703,29 @@ def touch(c: Connection, time_ns: int, is_held_syn: bool) -> None:
     c.last_ns = max(c.last_ns, time_ns)
     if c.held and not is_held_syn:
         c.held.before_ns = max(c.held.before_ns, time_ns)
+
+
+# --- how many
+
+
+def known_hash(end: tuple[bytes, int]) -> int:
+    """FNV-1a of 64 bits."""
+    value = 0xCBF29CE484222325
+    for byte in end[0] + end[1].to_bytes(2, "big"):
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return value
+
+
+def share_of(c: Connection) -> int:
+    return sum(map(known_hash, c.ends)) * 0x9E3779B97F4A7C15 % 2**64 // 2**56
+
+
+def least_active(others: list[tuple[Connection, int]]) -> Connection:
+    """Look at one after the other; who was active since goes to the end of the queue."""
+    while others[0][0].active_ns != others[0][1]:
+        c, _ = others.pop(0)
+        others.append((c, c.active_ns))
+    return others[0][0]
 
 
 # --- copies

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcpsight.connections import Server, Timeouts
+from tcpsight.connections import MOST_CONNECTIONS, Server, Timeouts
 from tcpsight.tables import Boundaries, Connections, Headers, Segments, Table
-from tests.reference.connections import Twin
+from tests.reference.connections import Twin, known_hash
 from tests.reference.connections_strategies import (
     SECOND,
     batches,
@@ -73,8 +73,13 @@ def check_slots(followed: Followed) -> None:
     assert not owners
 
 
-def check(given_batches: list[tuple[list[Row], int | None]], servers: list[Server], given_timeouts: Timeouts) -> None:
-    twin = Twin(servers, given_timeouts)
+def check(
+    given_batches: list[tuple[list[Row], int | None]],
+    servers: list[Server],
+    given_timeouts: Timeouts,
+    most: int = MOST_CONNECTIONS,
+) -> None:
+    twin = Twin(servers, given_timeouts, most)
     tables = []
     frame = 1
     for rows, until_ns in given_batches:
@@ -82,7 +87,7 @@ def check(given_batches: list[tuple[list[Row], int | None]], servers: list[Serve
         tables.append(as_headers(rows, frame, until_ns))
         frame += len(rows)
     twin.finish()
-    followed = follow(tables, servers=servers, timeouts=given_timeouts)
+    followed = follow(tables, servers=servers, timeouts=given_timeouts, most=most)
     assert plain(Segments, followed.segments, twin.segments) == twin.segments
     opened = [b for b in twin.boundaries if b["boundary"] == "opened"]
     ended = [b for b in twin.boundaries if b["boundary"] == "ended"]
@@ -137,6 +142,20 @@ steady_hops = st.builds(
 )
 
 
+def ports_of_share(share: int, count: int) -> list[int]:
+    """Find ports of one client whose connections share a limit."""
+    server = known_hash((bytes(15) + b"9", 80))
+    found: list[int] = []
+    for port in range(1024, 65536):
+        both = known_hash((bytes(16), port)) + server
+        if both * 0x9E3779B97F4A7C15 % 2**64 // 2**56 == share and len(found) < count:
+            found.append(port)
+    return found
+
+
+CROWD = [port for share in range(3) for port in ports_of_share(share, 12)]
+
+
 def jumping_rows(moves: list[Row], options: list[int], isn: int) -> list[Row]:
     ends = [(bytes(16), 40000), (bytes(15) + b"9", 80)]
     at = [isn, isn + 5000]
@@ -174,6 +193,35 @@ def jumping_rows(moves: list[Row], options: list[int], isn: int) -> list[Row]:
 def test_kernel_equals_twin_where_numbers_jump(what: list[Any], options: list[int], isn: int):
     moves = [move for each in what for move in (each if isinstance(each, list) else [each])]
     check([(jumping_rows(moves, options, isn), None)], [], Timeouts())
+
+
+crowding = st.lists(
+    st.tuples(
+        # Whose turn it is, what it sends, and how long after the last.
+        st.integers(0, 30),
+        st.sampled_from((2, 2, 2, 18, 16, 16, 16, 17, 4)),
+        st.sampled_from((0, 1, SECOND)),
+        st.booleans(),
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(crowding, st.sampled_from((1, 256, 257, 600)))
+def test_kernel_equals_twin_where_more_are_open_than_may_be(what: list[tuple[int, int, int, bool]], most: int):
+    rows: list[Row] = []
+    time_ns = 10**18
+    for who, flags, step, is_answer in what:
+        time_ns += step
+        ends = [(bytes(16), CROWD[who]), (bytes(15) + b"9", 80)]
+        (source, source_port), (destination, destination_port) = ends[::-1] if is_answer else ends
+        row: Row = {c.name: 0 for c in Headers.columns if c.name not in ("sack", "padding")}
+        row |= {"source_address": source, "source_port": source_port, "time_ns": time_ns, "ip_id": len(rows)}
+        row |= {"destination_address": destination, "destination_port": destination_port, "ip_version": 4}
+        row |= {"flags": flags, "sequence_number": 1000 + (flags != 2), "acknowledgment_number": 1001}
+        rows.append(row | {"payload_bytes": 0})
+    check([(rows, None)], [], Timeouts(), most)
 
 
 bursts = st.fixed_dictionaries(

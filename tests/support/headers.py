@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.connections import ConnectionTracking, Server, Timeouts
+from tcpsight.connections import MOST_CONNECTIONS, ConnectionTracking, Server, Timeouts, Tracked
 from tcpsight.tables import (
     BOUNDARIES,
     ENCAPSULATIONS,
@@ -214,28 +214,33 @@ def follow(
     servers: Sequence[Server] = (),
     timeouts: Timeouts | None = None,
     hash_seed: int = 1,
+    most: int = MOST_CONNECTIONS,
     finish: bool = True,
 ) -> Followed:
     """Track batches to the end; positions of boundaries are made to count through the whole capture."""
-    tracking = ConnectionTracking(servers, timeouts, hash_seed=hash_seed)
+    tracking = ConnectionTracking(servers, timeouts, hash_seed=hash_seed, most=most)
     segments, boundaries, connections = [], [], []
     before = 0
+
+    def take(tracked: Tracked) -> None:
+        nonlocal before
+        while True:
+            segments.append(tracked.segments.copy())
+            turns = tracked.boundaries.copy()
+            turns.position[:] += before
+            boundaries.append(turns)
+            connections.append(tracked.connections.copy())
+            before += len(tracked.segments)
+            if tracked.is_whole:
+                return
+            tracked = tracking.more()
+
     for batch in batches:
-        tracked = tracking.feed(batch)
-        segments.append(tracked.segments.copy())
-        turns = tracked.boundaries.copy()
-        turns.position[:] += before
-        boundaries.append(turns)
-        connections.append(tracked.connections.copy())
-        before += len(batch)
+        take(tracking.feed(batch))
     followed = Followed()
     followed.open_connections = tracking.open_connections
     if finish:
-        tracked = tracking.finish()
-        turns = tracked.boundaries.copy()
-        turns.position[:] += before
-        boundaries.append(turns)
-        connections.append(tracked.connections.copy())
+        take(tracking.finish())
     followed.segments = Segments.concatenate(segments)
     followed.boundaries = Boundaries.concatenate(boundaries)
     followed.connections = Connections.concatenate(connections)

@@ -44,6 +44,7 @@ class Input:
     progress: bool | None
     follow: bool = False
     follow_idle_ns: int | None = None
+    most_connections: int = 1_000_000
 
     @property
     def is_followed(self) -> bool:
@@ -65,7 +66,7 @@ class Input:
         selection = Selection(tuple(parse_server(text) for text in self.servers), since, until)
         given = (own if own is not None else usual for own, usual in zip(self.timeouts_ns, Timeouts(), strict=True))
         start, end = values.start_end(self.start_end)
-        options = Options(selection, start, end, Timeouts(*given))
+        options = Options(selection, start, end, Timeouts(*given), self.most_connections)
         for zone in (self.timezone, self.input_timezone):
             values.zone(zone)
         following = Following(self.follow_idle_ns) if self.is_followed else None
@@ -101,6 +102,9 @@ _INPUT: list[Decorator] = [
                  help="A closed connection is final after this.  [default: 60s]"),
     click.option("--timeout-established", type=values.duration_ns, metavar="DURATION",
                  help="A silent connection is given up after this.  [default: 2h10min]"),
+    click.option("--max-connections", "most_connections", type=click.IntRange(min=256), default=1_000_000,
+                 metavar="N", show_default=True,
+                 help="At most so many open at once (2 kB each); then the oldest are given up, and counted."),
     click.option("--workers", type=click.IntRange(min=1), metavar="N",
                  help="At most so many workers. The analysis uses one; results never depend on it."),
     click.option("--engine", type=click.Choice(["local"]), default="local", help="Where it runs: on this machine."),
@@ -136,7 +140,7 @@ def input_options(function: Function) -> Function:
         **others: Any,
     ) -> Any:
         names = ["servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress"]
-        names += ["follow", "follow_idle_ns"]
+        names += ["follow", "follow_idle_ns", "most_connections"]
         chosen = {name: others.pop(name) for name in names}
         others.pop("workers")
         others.pop("engine")

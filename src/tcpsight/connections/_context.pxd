@@ -47,6 +47,8 @@ cdef struct Context:
     bint candidate_is_held  # its segment is a SYN whose connection is not known yet
     bint has_clock
     bint has_candidate
+    bint is_expiring        # a header's time ends more connections than a batch takes; it was not placed yet
+    bint expiring_is_jump
     bint failed
     Server *servers
     int server_count

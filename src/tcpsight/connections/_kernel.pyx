@@ -12,16 +12,17 @@ from tcpsight.connections._context cimport (
 from tcpsight.connections._duplicates cimport FOUND_AMBIGUOUS, FOUND_DUPLICATE, look_for_duplicate
 from tcpsight.connections._edge cimport GAVE_UP_HOLE, HELD, NOT_BELIEVED
 from tcpsight.connections._handshake cimport acknowledges_syn, awaits_answer, is_reset_valid, take_reset
-from tcpsight.connections._lifecycle cimport end_connection, expire, file_deadline, open_connection, role_of
+from tcpsight.connections._lifecycle cimport BATCH_CONNECTIONS, end_connection, expire, file_deadline, open_connection, role_of
 from tcpsight.connections._reuse cimport HOLD, IGNORE, OPEN_ANOTHER, hold_syn, on_syn
 from tcpsight.connections._rules cimport take_acknowledgment, take_sequence, take_usual, take_window
 from tcpsight.connections._sequence cimport to_offset
 from tcpsight.connections._slots cimport (
-    direction_of, find, header_hash, look_ahead, prefetch, release, reserve_holes, reserve_slots,
+    SHARES, direction_of, find, header_hash, look_ahead, prefetch, release, reserve_holes, reserve_slots,
 )
 from tcpsight.connections._state cimport (
     APPROXIMATE, BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, NO_OPENER, SETTLED, UNSEQUENCED, State, Stream,
 )
+from tcpsight.connections._shares cimport note_handshake_over
 from tcpsight.connections._timers cimport reserve_timers
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_NEW, OPTION_UNSEQUENCED, REASON_AMBIGUOUS_DUPLICATE,
@@ -151,14 +152,29 @@ cdef inline void apply(Context *x, State *c, int d, const Header *h, Segment *g,
         take_segment(x, c, d, h, g)
 
 
-cdef void track(Context *x, const Header *h, uint32_t hash, Segment *g, int32_t position) noexcept nogil:
-    """Everything that one header causes."""
-    cdef bint is_usual, is_jump = advance_clock(x, h)
+cdef bint track(Context *x, const Header *h, uint32_t hash, Segment *g, int32_t position) noexcept nogil:
+    """Everything that one header causes. False if its time ends more connections than a batch takes: come again."""
+    cdef bint is_jump
+    if x.is_expiring:
+        is_jump = x.expiring_is_jump
+        x.is_expiring = False
+    else:
+        is_jump = advance_clock(x, h)
+    if x.slots.timer_count and x.slots.timers[0].deadline < x.clock and not expire(x, position):
+        x.is_expiring = True
+        x.expiring_is_jump = is_jump
+        return False
+    place_segment(x, h, hash, g, position, is_jump)
+    return True
+
+
+cdef inline void place_segment(
+    Context *x, const Header *h, uint32_t hash, Segment *g, int32_t position, bint is_jump
+) noexcept nogil:
+    cdef bint is_usual
     cdef int d = 0, verdict = 0
     cdef uint32_t slot
     cdef State *c
-    if x.slots.timer_count and x.slots.timers[0].deadline < x.clock:
-        expire(x, position)
     slot = <uint32_t>choose(x, h, hash, position, &d, &verdict)
     c = &x.slots.states[slot]
     begin_row(g, h)
@@ -171,8 +187,11 @@ cdef void track(Context *x, const Header *h, uint32_t hash, Segment *g, int32_t 
     if g.kind == KIND_DUPLICATE:
         return
     note_time(x, c, slot, h.time_ns, is_jump, verdict == HOLD)
-    # A usual segment changes nothing that its connection's time-out depends on.
-    if not is_usual and c.filed_class != timer_class(c):
+    if is_usual:
+        # It changes nothing that its connection's time-out or place depends on.
+        return
+    note_handshake_over(&x.slots, slot)
+    if c.filed_class != timer_class(c):
         # A later deadline can wait until the filed one comes up.
         c.filed_class = <uint8_t>timer_class(c)
         if c.filed_deadline > deadline_of(x, c):
@@ -207,16 +226,22 @@ cdef class Tracker:
         Address (16 bytes; None: any), port (0: any) and IP version of each ``--server``.
     seed : int
         Seed of the hash table, so that nobody can prepare collisions.
+    most : int
+        How many connections may be open; their shares are rounded up.
     """
 
     cdef Context x
+    cdef int64_t *order         # while finishing: (number, slot) of those to end
+    cdef int64_t order_count
+    cdef int64_t order_at
 
-    def __cinit__(self, timeouts, servers, uint64_t seed):
+    def __cinit__(self, timeouts, servers, uint64_t seed, int64_t most):
         cdef int i
         memset(&self.x, 0, sizeof(Context))
         self.x.slots.hole_free = -1
         self.x.previous_ns = INT64_MIN
         self.x.slots.seed = seed
+        self.x.slots.share_limit = <uint32_t>max(1, min((most - 1) // SHARES + 1, 0x7FFFFFFF // SHARES))
         for i in range(3):
             self.x.timeouts[i] = timeouts[i]
         self.x.servers = <Server *>malloc((len(servers) + 1) * sizeof(Server))
@@ -233,6 +258,7 @@ cdef class Tracker:
 
     def __dealloc__(self):
         release(&self.x.slots)
+        free(self.order)
         free(self.x.servers)
         free(self.x.boundaries.data)
         free(self.x.connections.data)
@@ -243,12 +269,15 @@ cdef class Tracker:
         return self.x.slots.open_count
 
     def feed(self, const unsigned char[::1] headers, unsigned char[::1] segments, int64_t[:, ::1] counts, until_ns):
-        """Track a batch; give (connections, boundaries) as bytes of their rows.
+        """Track a batch; give (headers taken, whether that is all, connections, boundaries), the last two as bytes.
 
-        `segments` receives one row per header. `until_ns` is None or how far capture time has come.
+        `segments` receives one row per header taken. `until_ns` is None or how far capture time has come. Where more
+        end than a batch takes, the rest of the headers is to be given again.
         """
         cdef int64_t n = headers.shape[0] // <int64_t>sizeof(Header)
         cdef int64_t limit = INT64_MIN if until_ns is None else until_ns
+        cdef int64_t taken = 0
+        cdef bint is_all
         if headers.shape[0] != n * <int64_t>sizeof(Header) or segments.shape[0] < n * <int64_t>sizeof(Segment):
             raise ValueError("row buffers do not fit")
         self._bind(counts)
@@ -261,10 +290,11 @@ cdef class Tracker:
             raise MemoryError("no memory for more open connections")
         with nogil:
             if n:
-                self._loop(<const Header *>&headers[0], <Segment *>&segments[0], n)
-            if limit != INT64_MIN:
-                self._advance(limit, <int32_t>n)
-        return self._rows()
+                taken = self._loop(<const Header *>&headers[0], <Segment *>&segments[0], n)
+            is_all = taken == n
+            if is_all and limit != INT64_MIN:
+                is_all = self._advance(limit, <int32_t>n)
+        return taken, is_all, *self._rows()
 
     cdef _bind(self, int64_t[:, ::1] counts):
         if counts.shape[0] != REASONS or counts.shape[1] != 3:
@@ -272,7 +302,7 @@ cdef class Tracker:
         self.x.counts = &counts[0, 0]
         self.x.boundaries.count = self.x.connections.count = 0
 
-    cdef void _advance(self, int64_t until_ns, int32_t position) noexcept nogil:
+    cdef bint _advance(self, int64_t until_ns, int32_t position) noexcept nogil:
         """Capture time is known to have come this far."""
         cdef Context *x = &self.x
         if x.has_candidate and until_ns >= x.candidate_ns:
@@ -280,9 +310,10 @@ cdef class Tracker:
         if not x.has_clock or until_ns > x.clock:
             x.has_clock = True
             x.clock = until_ns
-        expire(x, position)
+        return expire(x, position)
 
-    cdef void _loop(self, const Header *headers, Segment *segments, int64_t n) noexcept nogil:
+    cdef int64_t _loop(self, const Header *headers, Segment *segments, int64_t n) noexcept nogil:
+        """Give how many headers were taken."""
         cdef uint32_t hashes[LOOK_AHEAD]
         cdef int64_t start = 0, i, m
         cdef Context *x = &self.x
@@ -294,31 +325,41 @@ cdef class Tracker:
             for i in range(m):
                 look_ahead(&x.slots, hashes[i])
             for i in range(m):
-                track(x, &headers[start + i], hashes[i], &segments[start + i], <int32_t>(start + i))
+                if not track(x, &headers[start + i], hashes[i], &segments[start + i], <int32_t>(start + i)):
+                    return start + i
             start += m
+        return n
 
     def finish(self, int64_t[:, ::1] counts):
-        """End every connection, in the order of their numbers; give (connections, boundaries)."""
-        cdef int64_t *order
-        cdef int64_t k = 0, i
-        cdef uint32_t slot
+        """End connections, in the order of their numbers; give (whether that is all, connections, boundaries)."""
         self._bind(counts)
-        if self.x.has_candidate:
-            reject_candidate(&self.x)
-        order = <int64_t *>malloc(2 * sizeof(int64_t) * (<int64_t>self.x.slots.open_count + 1))
-        if order == NULL:
+        if self.order == NULL:
+            if self.x.has_candidate:
+                reject_candidate(&self.x)
+            self._list_open()
+        with nogil:
+            while self.order_at < self.order_count and self.x.connections.count < BATCH_CONNECTIONS:
+                end_connection(&self.x, <uint32_t>self.order[2 * self.order_at + 1], 0, self.x.clock)
+                self.order_at += 1
+        if self.order_at < self.order_count:
+            return False, *self._rows()
+        free(self.order)
+        self.order = NULL
+        return True, *self._rows()
+
+    cdef _list_open(self):
+        cdef uint32_t slot
+        self.order = <int64_t *>malloc(2 * sizeof(int64_t) * (<int64_t>self.x.slots.open_count + 1))
+        if self.order == NULL:
             raise MemoryError
+        self.order_at = self.order_count = 0
         with nogil:
             for slot in range(self.x.slots.used):
                 if self.x.slots.states[slot].connection_id:
-                    order[2 * k] = self.x.slots.states[slot].connection_id
-                    order[2 * k + 1] = slot
-                    k += 1
-            qsort(order, k, 2 * sizeof(int64_t), compare_ids)
-            for i in range(k):
-                end_connection(&self.x, <uint32_t>order[2 * i + 1], 0, self.x.clock)
-        free(order)
-        return self._rows()
+                    self.order[2 * self.order_count] = self.x.slots.states[slot].connection_id
+                    self.order[2 * self.order_count + 1] = slot
+                    self.order_count += 1
+            qsort(self.order, self.order_count, 2 * sizeof(int64_t), compare_ids)
 
     cdef _rows(self):
         if self.x.failed:

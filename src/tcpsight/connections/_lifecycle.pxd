@@ -8,6 +8,7 @@ from tcpsight.connections._context cimport (
 from tcpsight.connections._edge cimport drop_jump
 from tcpsight.connections._handshake cimport elapsed
 from tcpsight.connections._sequence cimport missing_bytes
+from tcpsight.connections._shares cimport dispensable, is_full, join_share, leave_share, share_of
 from tcpsight.connections._slots cimport give_slot, holes_of, insert, path_of, same_address, take_slot
 from tcpsight.connections._state cimport (
     APPROXIMATE, BEYOND_HANDSHAKE, GAP_UNKNOWN, HAS_ISN, NO_OPENER, PENDING_SYN, REFUSED, RESET_BY_CLIENT,
@@ -16,13 +17,14 @@ from tcpsight.connections._state cimport (
 from tcpsight.connections._timers cimport pop_timer, push_timer
 from tcpsight.tables cimport (
     BOUNDARY_ENDED, BOUNDARY_OPENED, FLAG_ACK, FLAG_SYN, OPTION_UNSEQUENCED, REASON_CAPTURE_GAP,
-    REASON_SEGMENT_OUTSIDE_WINDOW, ROLE_FIRST, ROLE_OPTION, ROLE_PORT, ROLE_SYN, ROLE_SYN_ACK, STATE_CLIENT_RESET,
+    REASON_CONNECTION_OVERFLOW, REASON_SEGMENT_OUTSIDE_WINDOW, ROLE_FIRST, ROLE_OPTION, ROLE_PORT, ROLE_SYN, ROLE_SYN_ACK, STATE_CLIENT_RESET,
     STATE_CLOSED, STATE_HALF_CLOSED, STATE_HANDSHAKING, STATE_OPEN, STATE_REFUSED, STATE_SERVER_RESET,
     STATE_UNANSWERED, Boundary, Connection, Header,
 )
 
 cdef enum:
     STATE_UNKNOWN = 255     # the null of Connections.state
+    BATCH_CONNECTIONS = 16_384  # so many at once, lest many that end together take much memory
 
 
 cdef inline bint is_server(const Context *x, const uint8_t *address, uint16_t port, uint8_t ip_version) noexcept nogil:
@@ -84,9 +86,15 @@ cdef inline void announce(Context *x, const State *c, uint32_t slot, int32_t pos
 cdef inline uint32_t open_connection(
     Context *x, const Header *h, uint32_t hash, int32_t position, bint from_client, uint8_t role
 ) noexcept nogil:
-    cdef uint32_t slot = take_slot(&x.slots)
-    cdef State *c = &x.slots.states[slot]
+    cdef uint8_t share = share_of(h.source_address, h.source_port, h.destination_address, h.destination_port)
+    cdef uint32_t slot
+    cdef State *c
     cdef int d
+    if is_full(&x.slots, share):
+        note(x, REASON_CONNECTION_OVERFLOW, h.frame_number, 0)
+        end_connection(x, dispensable(&x.slots, share), position, x.clock)
+    slot = take_slot(&x.slots)
+    c = &x.slots.states[slot]
     if from_client:
         memcpy(c.client_address, h.source_address, 16)
         memcpy(c.server_address, h.destination_address, 16)
@@ -107,6 +115,7 @@ cdef inline uint32_t open_connection(
         c.streams[d].acked = INT64_MIN
         c.streams[d].hole_block = -1
     insert(&x.slots, hash, slot)
+    join_share(&x.slots, slot, share)
     file_deadline(x, c, slot)
     announce(x, c, slot, position)
     return slot
@@ -239,15 +248,18 @@ cdef inline void end_connection(Context *x, uint32_t slot, int32_t position, int
     b.position = position
     b.boundary = BOUNDARY_ENDED
     fill_row(x, c, r, both_closed)
+    leave_share(&x.slots, slot)
     give_slot(&x.slots, slot)
 
 
-cdef inline void expire(Context *x, int32_t position) noexcept nogil:
-    """End every connection whose deadline the clock has passed."""
+cdef inline bint expire(Context *x, int32_t position) noexcept nogil:
+    """End every connection whose deadline the clock has passed. False if there are more than a batch takes."""
     cdef uint32_t slot
     cdef int64_t connection_id, filed, due
     cdef State *c
     while x.slots.timer_count and x.slots.timers[0].deadline < x.clock:
+        if x.connections.count >= BATCH_CONNECTIONS:
+            return False
         slot = x.slots.timers[0].slot
         connection_id = x.slots.timers[0].connection_id
         filed = x.slots.timers[0].deadline
@@ -263,3 +275,4 @@ cdef inline void expire(Context *x, int32_t position) noexcept nogil:
             push_timer(&x.slots, due, connection_id, slot)
         else:
             end_connection(x, slot, position, due)
+    return True

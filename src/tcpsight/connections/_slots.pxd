@@ -39,6 +39,14 @@ cdef struct Timer:
     uint32_t slot
     uint32_t padding
 
+cdef enum:
+    SHARES = 256
+
+cdef struct Share:
+    uint32_t count
+    uint32_t oldest[2]      # slot + 1: ends of its two lists
+    uint32_t newest[2]
+
 cdef struct Slots:
     State *states
     uint32_t capacity
@@ -54,6 +62,8 @@ cdef struct Slots:
     Hole *holes
     int32_t hole_capacity   # in blocks of MAX_HOLES
     int32_t hole_used
+    Share shares[SHARES]
+    uint32_t share_limit
     int32_t hole_free       # first free block, -1: none; a free block's first start names the next
 
 
@@ -201,7 +211,7 @@ cdef inline uint32_t take_slot(Slots *s) noexcept nogil:
     cdef uint32_t slot
     if s.free_head:
         slot = s.free_head - 1
-        s.free_head = s.states[slot].next_free
+        s.free_head = s.states[slot].newer
     else:
         slot = s.used
         s.used += 1
@@ -220,7 +230,7 @@ cdef inline void give_slot(Slots *s, uint32_t slot) noexcept nogil:
         free(c.streams[d].seen_more)
     remove(s, state_hash(c, s.seed), slot)
     c.connection_id = 0
-    c.next_free = s.free_head
+    c.newer = s.free_head
     s.free_head = slot + 1
     s.open_count -= 1
 

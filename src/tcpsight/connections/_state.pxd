@@ -39,6 +39,7 @@ cdef enum:
     BEYOND_HANDSHAKE = 256  # anything but SYNs, SYN-ACKs and RSTs was seen
     SYN_AGAIN = 512         # the SYN was repeated since the last SYN-ACK
     SIMULTANEOUS = 1024     # both sides sent a SYN without ACK
+    HANDSHAKE_OVER = 4096   # listed so in its share
     SETTLED = 2048          # no more of a handshake is to come: it is complete, or lies before the capture
 
 cdef enum:
@@ -100,7 +101,7 @@ cdef struct State:
     # general
     int64_t start_ns
     int64_t filed_deadline
-    uint32_t next_free      # while the slot is free: the next free slot + 1
+    uint32_t newer          # neighbours in the list of its share, slot + 1; while the slot is free: the next free one
     uint32_t path           # see `path_of`
     int64_t connect_attempts
     int64_t connect_ns
@@ -109,8 +110,10 @@ cdef struct State:
     int64_t syn_last_ns
     int64_t syn_ack_first_ns
     int64_t syn_ack_last_ns
-    int64_t duplicates
-    int64_t ignored_resets
+    uint32_t duplicates
+    uint32_t ignored_resets
+    uint32_t older
+    uint32_t looked_at      # see `recent`
     int64_t pending_frame   # what is known of a SYN that is held: see PENDING_SYN
     int64_t pending_ns
     int64_t pending_last_ns     # its last repetition
@@ -135,5 +138,5 @@ cdef struct State:
     uint8_t syn_ack_has_value
     uint8_t role_source
     uint8_t opener          # direction of the first SYN
-    uint8_t padding
+    uint8_t share
     Stream streams[2]

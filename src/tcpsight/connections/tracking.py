@@ -14,14 +14,15 @@ A connection ends when the capture ends, when a time-out passes (all in capture 
 130 s, after both FINs or a RST 60 s, established 2 h 10 min), or when its endpoints are used again: a SYN with another
 ISN after FIN, RST or 60 s of silence, or earlier if the peer answers it; until then such a SYN is held. Deadlines are
 kept in a heap and looked at only when they come up, so an active connection costs nothing. Slots of ended connections
-are recycled: memory follows the number of open connections.
+are recycled: memory follows the number of open connections, and that has a limit (`_shares`).
 
 The clock is the highest time seen. A jump forward of more than an hour is believed when the next frame's time is not
 more than an hour before it, or when it is known from elsewhere that time has come so far (`until_ns`).
 
 The kernel is made of small parts, each with its rules: `_handshake` (SYNs, their answers, whose RST is believed),
 `_rules` (acknowledgments, payload, FIN, windows), `_edge` (gaps and jumps), `_duplicates`, `_lifecycle` (roles,
-time-outs, the row), `_reuse`, and below them `_sequence`, `_timers`, `_slots`, `_context`, `_state`.
+time-outs, the row), `_shares` (who goes when there are too many), `_reuse`, and below them `_sequence`, `_timers`,
+`_slots`, `_context`, `_state`.
 
 What it cannot see
 ------------------
@@ -45,6 +46,9 @@ from tcpsight.connections._kernel import Tracker
 from tcpsight.tables import Boundaries, Connections, Headers, Segments, UnseenCounter
 
 NS_PER_S = 1_000_000_000
+
+MOST_CONNECTIONS = 1_000_000
+"""How many connections may be open if nobody says otherwise: some 2 GB for all rooms."""
 
 
 class Timeouts(NamedTuple):
@@ -94,11 +98,14 @@ class Tracked(NamedTuple):
         Where among them connections open and end.
     connections : Connections
         Those that ended, in the order of their ``ended`` boundaries; columns that later rooms fill are zero.
+    is_whole : bool
+        Whether that is all; if not, `ConnectionTracking.more` gives the next part.
     """
 
     segments: Segments
     boundaries: Boundaries
     connections: Connections
+    is_whole: bool
 
 
 class ConnectionTracking:
@@ -112,6 +119,10 @@ class ConnectionTracking:
         Endpoints known to be servers'; better evidence than a SYN.
     timeouts : Timeouts
         When silent connections end.
+    most : int
+        How many connections may be open at once. They are shared out, rounded up, over 256 parts by a hash of their
+        endpoints; where one is full, the oldest connection that is not beyond its handshake is given up for the next,
+        or else the first in turn that was silent since it was last looked at.
     hash_seed : int
         Any 64-bit number; it changes speed under attack, never rows.
 
@@ -122,11 +133,18 @@ class ConnectionTracking:
     """
 
     def __init__(
-        self, servers: Sequence[Server] = (), timeouts: Timeouts | None = None, *, hash_seed: int = 0x7C95
+        self,
+        servers: Sequence[Server] = (),
+        timeouts: Timeouts | None = None,
+        *,
+        most: int = MOST_CONNECTIONS,
+        hash_seed: int = 0x7C95,
     ) -> None:
         self.unseen = UnseenCounter()
-        self._tracker = Tracker(tuple(timeouts or Timeouts()), list(servers), hash_seed)
+        self._tracker = Tracker(tuple(timeouts or Timeouts()), list(servers), hash_seed, most)
         self._block = Segments()
+        self._left: Headers | None = None
+        self._is_finishing = False
 
     @property
     def open_connections(self) -> int:
@@ -134,21 +152,39 @@ class ConnectionTracking:
         return self._tracker.open_count
 
     def feed(self, headers: Headers) -> Tracked:
-        """Take the next headers, shape (n,); give their n segments and the connections that end with them."""
+        """Take the next headers, shape (n,); give their n segments and the connections that end with them.
+
+        Where very many end, the answer is a part of it, and `more` gives the next; so a batch stays small.
+        """
+        if self._left is not None or self._is_finishing:
+            raise ValueError("the batch before this one was not taken to its end")
         if len(self._block) < len(headers):
             self._block = Segments.allocate(len(headers))
-        rows = np.ascontiguousarray(headers.rows)
-        connections, boundaries = self._tracker.feed(
-            rows.view(np.uint8), self._block.rows.view(np.uint8), self.unseen.counts, headers.until_ns
-        )
-        return _tracked(Segments(self._block.rows[: len(rows)], headers.until_ns), boundaries, connections)
+        self._left = headers
+        return self.more()
 
     def finish(self) -> Tracked:
-        """End the capture: end every open connection, by `connection_id`."""
-        connections, boundaries = self._tracker.finish(self.unseen.counts)
-        return _tracked(Segments(), boundaries, connections)
+        """End the capture: end every open connection, by `connection_id`; in parts, as `feed`."""
+        if self._left is not None:
+            raise ValueError("the batch before this one was not taken to its end")
+        self._is_finishing = True
+        return self.more()
+
+    def more(self) -> Tracked:
+        """Give the next part of what is not whole yet; its segments belong to the headers that are left."""
+        if self._left is None:
+            is_whole, connections, boundaries = self._tracker.finish(self.unseen.counts)
+            self._is_finishing = not is_whole
+            return _tracked(Segments(), boundaries, connections, is_whole=is_whole)
+        headers = self._left
+        taken, is_whole, connections, boundaries = self._tracker.feed(
+            headers.packed(), self._block.rows.view(np.uint8), self.unseen.counts, headers.until_ns
+        )
+        self._left = None if is_whole else headers[taken:]
+        segments = Segments(self._block.rows[:taken], headers.until_ns if is_whole else None)
+        return _tracked(segments, boundaries, connections, is_whole=is_whole)
 
 
-def _tracked(segments: Segments, boundaries: bytearray, connections: bytearray) -> Tracked:
+def _tracked(segments: Segments, boundaries: bytearray, connections: bytearray, *, is_whole: bool) -> Tracked:
     ended = Connections(np.frombuffer(connections, Connections.dtype))
-    return Tracked(segments, Boundaries(np.frombuffer(boundaries, Boundaries.dtype)), ended)
+    return Tracked(segments, Boundaries(np.frombuffer(boundaries, Boundaries.dtype)), ended, is_whole)

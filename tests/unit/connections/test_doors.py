@@ -14,7 +14,7 @@ TIMES = (1, 1, 1)
 
 
 def test_rows_that_do_not_fit_are_refused():
-    tracker, counts = Tracker(TIMES, [], 0), UnseenCounter().counts
+    tracker, counts = Tracker(TIMES, [], 0, 1000), UnseenCounter().counts
     one, room = Headers.allocate(1).rows.view(np.uint8), Segments.allocate(1).rows.view(np.uint8)
     with pytest.raises(ValueError, match="row buffers"):
         tracker.feed(one[:-1], room, counts, None)
@@ -23,7 +23,7 @@ def test_rows_that_do_not_fit_are_refused():
 
 
 def test_counts_that_do_not_fit_are_refused():
-    tracker, nothing = Tracker(TIMES, [], 0), np.zeros(0, np.uint8)
+    tracker, nothing = Tracker(TIMES, [], 0, 1000), np.zeros(0, np.uint8)
     with pytest.raises(ValueError, match="counts"):
         tracker.feed(nothing, nothing, np.zeros((1, 3), np.int64), None)
     with pytest.raises(ValueError, match="counts"):
@@ -33,7 +33,8 @@ def test_counts_that_do_not_fit_are_refused():
 def test_nothing_in_nothing_out():
     tracking = ConnectionTracking()
     for tracked in (tracking.feed(Headers()), tracking.finish(), tracking.finish()):
-        assert [len(table) for table in tracked] == [0, 0, 0]
+        assert [len(table) for table in tracked[:3]] == [0, 0, 0]
+        assert tracked.is_whole
 
 
 def test_columns_of_a_wider_table_are_taken_too():
