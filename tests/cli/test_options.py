@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.cli.running import TABLES
+from tests.cli.running import TABLES, assert_one_line
 from tests.support.pcap import pcap_bytes
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture
 
@@ -170,6 +170,42 @@ def test_columns_chooses_columns_and_their_order(here, pcap, command):
     done = here(command, pcap, "--format", "csv", "--columns", ", ".join(chosen))
     assert done.text.splitlines()[0] == ",".join(chosen)
     assert done.column(header[0]) == here(command, pcap, "--format", "csv").column(header[0])
+
+
+@pytest.mark.parametrize("command", TABLES)
+def test_columns_and_sort_take_the_names_of_the_headings(here, pcap, command):
+    names = here(command, pcap, "--format", "csv").text.splitlines()[0].split(",")
+    headings = here(command, pcap).text.splitlines()[0].split()
+    assert len(headings) == len(names)
+    assert headings != names
+    done = here(command, pcap, "--format", "csv", "--columns", ",".join(headings))
+    assert done.text.splitlines()[0].split(",") == names
+    timed = next(heading for heading, name in zip(headings, names, strict=True) if heading != name)
+    for order in (timed, f"-{timed}"):
+        assert here(command, pcap, "--sort", order).status == 0
+
+
+def test_a_name_without_its_unit_is_the_column_with_it(here, pcap):
+    options = ["--format", "csv", "--columns"]
+    assert here("segments", pcap, *options, "time,kind").text.startswith("time_ns,kind\n")
+    assert here("requests", pcap, *options, "request,response,").text.startswith("request_bytes,response_bytes\n")
+    twice = here("connections", pcap, *options, "connect,connect_ns")
+    assert (twice.status, "'connect_ns' is named twice" in twice.err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--columns", "--sort"])
+def test_a_column_that_is_not_there_is_answered_with_the_nearest(here, pcap, option):
+    done = here("requests", pcap, option, "respons_time")
+    assert done.status == 2
+    assert_one_line(done.err, "no column 'respons_time'; the nearest is 'response_time_ns'")
+    assert len(done.err) < 120
+
+
+@pytest.mark.parametrize("columns", ["", " ", ","])
+def test_no_column_at_all_is_refused(here, pcap, columns):
+    done = here("requests", pcap, "--columns", columns)
+    assert (done.status, done.text) == (2, "")
+    assert_one_line(done.err, "no column chosen")
 
 
 def test_timeouts_end_connections(here, tmp_path):

@@ -28,6 +28,16 @@ def test_where_keeps_rows_and_their_order(here, pcap, table):
     assert 0 < len(expected) < len(every.rows())
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_the_condition_in_the_help_is_one_for_that_table(here, pcap, table):
+    shown = " ".join(here(table, "--help").text.split())
+    example = shown.partition("holds, such as '")[2].partition("'.")[0]
+    assert example
+    done = here(table, pcap, "--where", example)
+    assert done.status == 0
+    assert all("holds for none" in line for line in done.err.splitlines() if "--where" in line)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_where_goes_with_every_format_and_with_sort(here, pcap, tmp_path, format):
     path = tmp_path / "rows"

@@ -47,7 +47,7 @@ def _bucket(text: str) -> int:
     metavar="N|unknown|all",
     help="Give the connections of a bucket instead, with the filter that makes tcpdump show each.",
 )
-@output_options
+@output_options("server_bytes > 8kB and duration < 400ms")
 def command(
     source: Input,
     by: str,

@@ -11,7 +11,7 @@ from tcpsight.cli.options import Input, input_options, output_options
 
 @click.command("connections")
 @input_options
-@output_options
+@output_options("server_bytes > 8kB and duration < 400ms")
 def command(source: Input, **output: Any) -> int:
     """Every connection, one row each: set-up, bytes, retransmissions, end.
 

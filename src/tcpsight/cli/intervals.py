@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     type=click.Choice(["service", "server", "client"]),
     help="A series for each of the 20 largest, and one for the others.",
 )
-@output_options  # fmt: skip
+@output_options("response_time_p99 > 50ms and arrivals > 0")  # fmt: skip
 def command(source: Input, interval_ns: int | None, max_stall_ns: int, by: By | None, **output: Any) -> int:
     """Throughput, concurrency and response times, one row per slice of time.
 

@@ -113,8 +113,6 @@ _INPUT: list[Decorator] = [
 ]  # fmt: skip
 
 _OUTPUT: list[Decorator] = [
-    click.option("--where", metavar="CONDITION",
-                 help="Only rows for which this holds, such as 'server_bytes > 8kB and duration < 400ms'."),
     click.option("--format", "format", type=click.Choice(FORMATS),
                  help="How rows are written.  [default: by the suffix of -o, else table]"),
     click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output."),
@@ -152,9 +150,11 @@ def input_options(function: Function) -> Function:
     return _decorated(command, _INPUT)
 
 
-def output_options(function: Function) -> Function:
-    """Give a command the options of a table's output."""
-    return _decorated(function, _OUTPUT)
+def output_options(where_example: str) -> Decorator:
+    """Give a command the options of a table's output; the example is a condition on rows of that table."""
+    text = f"Only rows for which this holds, such as '{where_example}'."
+    where = click.option("--where", metavar="CONDITION", help=text)
+    return lambda function: _decorated(function, [where, *_OUTPUT])
 
 
 def _decorated(function: Function, decorators: list[Decorator]) -> Function:

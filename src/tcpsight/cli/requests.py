@@ -11,7 +11,7 @@ from tcpsight.cli.options import Input, input_options, output_options
 
 @click.command("requests")
 @input_options
-@output_options
+@output_options("response_time > 100ms and server_port = 3306")
 def command(source: Input, **output: Any) -> int:
     """Every answered request with its response time, one row each.
 

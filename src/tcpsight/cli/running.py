@@ -89,7 +89,7 @@ class Output:
         """Open the writer."""
         from tcpsight.output.writers import open_writer
 
-        columns = [c.strip() for c in self.columns.split(",")] if self.columns else None
+        columns = self._chosen_columns()
         format = chosen_format(self.format, self.output)
         if format != "table":
             return open_writer(self.output, table_type, format, columns=columns)
@@ -103,6 +103,12 @@ class Output:
             columns = first + [c.name for c in table_type.columns if not c.internal and c.name not in first]
         layout = TextLayout(width=width)
         return open_writer(self.output, table_type, format, columns=columns, timezone=timezone, layout=layout)
+
+    def _chosen_columns(self) -> list[str] | None:
+        if self.columns is None:
+            return None
+        # A comma too many names no column.
+        return [name for part in self.columns.split(",") if (name := part.strip())]
 
     def order(self, by_time: str) -> str | None:
         """Name the column to sort by; text is sorted by time unless the user says otherwise."""

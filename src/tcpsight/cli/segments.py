@@ -11,7 +11,7 @@ from tcpsight.cli.options import Input, input_options, output_options
 
 @click.command("segments")
 @input_options
-@output_options
+@output_options("payload_bytes > 1kB and kind = retransmission")
 def command(source: Input, **output: Any) -> int:
     """Every TCP segment, one row each: stream offsets, new bytes, what kind it is.
 

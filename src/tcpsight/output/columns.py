@@ -15,6 +15,9 @@ from tcpsight.tables import Column, Table
 # Whoever sends the packets chooses the addresses, so the hash must not be guessable. It never shows in an output.
 _SEED = (int.from_bytes(os.urandom(8), "little"), int.from_bytes(os.urandom(8), "little"))
 
+UNIT_ENDINGS = ("_ns", "_bytes", "_per_s", "_bits_per_s", "_fraction")
+"""The units at the end of names, which people may leave out."""
+
 
 def shown_columns(table_type: type[Table], names: Sequence[str] | None = None) -> tuple[Column, ...]:
     """Give the columns that outputs show: all but the internal ones, or the named ones in the order named.
@@ -24,7 +27,7 @@ def shown_columns(table_type: type[Table], names: Sequence[str] | None = None) -
     table_type : type of Table
         The table.
     names : sequence of str, optional
-        Which columns, without repetition.
+        Which columns, without repetition. A name may lack the unit at its end, as headings of text do.
 
     Raises
     ------
@@ -36,12 +39,25 @@ def shown_columns(table_type: type[Table], names: Sequence[str] | None = None) -
         return tuple(shown.values())
     if len(names) == 0:
         raise UsageError(f"no column chosen; the columns are {', '.join(shown)}")
-    for position, name in enumerate(names):
-        if name not in shown:
-            raise UsageError(f"no column {name!r}; the columns are {', '.join(shown)}")
-        if name in names[:position]:
-            raise UsageError(f"column {name!r} is named twice")
-    return tuple(shown[name] for name in names)
+    chosen: dict[str, Column] = {}
+    for name in names:
+        whole = _whole_name(name, shown)
+        if whole in chosen:
+            raise UsageError(f"column {whole!r} is named twice")
+        chosen[whole] = shown[whole]
+    return tuple(chosen.values())
+
+
+def _whole_name(name: str, shown: Mapping[str, Column]) -> str:
+    """Find the column that is meant; a name that is whole goes before one that lacks its unit."""
+    for unit in ("", *UNIT_ENDINGS):
+        if name + unit in shown:
+            return name + unit
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.lower(), shown, 1)
+    hint = f"the nearest is {near[0]!r}" if near else f"the columns are {', '.join(shown)}"
+    raise UsageError(f"no column {name!r}; {hint}")
 
 
 def place(table_type: type[Table], name: str) -> int:
