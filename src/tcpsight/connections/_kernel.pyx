@@ -332,15 +332,18 @@ cdef class Tracker:
 
     def finish(self, int64_t[:, ::1] counts):
         """End connections, in the order of their numbers; give (whether that is all, connections, boundaries)."""
+        cdef int64_t i
         self._bind(counts)
         if self.order == NULL:
             if self.x.has_candidate:
                 reject_candidate(&self.x)
             self._list_open()
+        i = self.order_at
         with nogil:
-            while self.order_at < self.order_count and self.x.connections.count < BATCH_CONNECTIONS:
-                end_connection(&self.x, <uint32_t>self.order[2 * self.order_at + 1], 0, self.x.clock)
-                self.order_at += 1
+            while i < self.order_count and self.x.connections.count < BATCH_CONNECTIONS:
+                end_connection(&self.x, <uint32_t>self.order[2 * i + 1], 0, self.x.clock)
+                i += 1
+        self.order_at = i
         if self.order_at < self.order_count:
             return False, *self._rows()
         free(self.order)
@@ -349,17 +352,18 @@ cdef class Tracker:
 
     cdef _list_open(self):
         cdef uint32_t slot
+        cdef int64_t k = 0
         self.order = <int64_t *>malloc(2 * sizeof(int64_t) * (<int64_t>self.x.slots.open_count + 1))
         if self.order == NULL:
             raise MemoryError
-        self.order_at = self.order_count = 0
         with nogil:
             for slot in range(self.x.slots.used):
                 if self.x.slots.states[slot].connection_id:
-                    self.order[2 * self.order_count] = self.x.slots.states[slot].connection_id
-                    self.order[2 * self.order_count + 1] = slot
-                    self.order_count += 1
-            qsort(self.order, self.order_count, 2 * sizeof(int64_t), compare_ids)
+                    self.order[2 * k] = self.x.slots.states[slot].connection_id
+                    self.order[2 * k + 1] = slot
+                    k += 1
+            qsort(self.order, k, 2 * sizeof(int64_t), compare_ids)
+        self.order_at, self.order_count = 0, k
 
     cdef _rows(self):
         if self.x.failed:
