@@ -27,7 +27,7 @@ build: ## Compile the kernels in place, those that changed (ROOMS=decode,request
 layout: ## Write src/tcpsight/tables.pxd from tables.py
 	$(PYTHON) tools/layout.py
 
-reference: ## Write docs/reference/ from tables.py and the commands
+reference: ## Write docs/reference/ from tables.py, the commands and the docstrings
 	$(PYTHON) tools/reference.py
 
 accuracy: build ## Write docs/methods/accuracy.md and the accepted differences from the corpus beside the repository

@@ -1,8 +1,10 @@
-"""Write docs/reference/tables.md from tables.py and docs/reference/commands.md from the commands themselves.
+"""Write docs/reference/: tables.md from tables.py, commands.md from the commands, library.md from the docstrings.
 
 ``python tools/reference.py`` writes the pages; with ``--check`` it fails if one is stale.
 """
 
+import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from tcpsight import tables
+import tcpsight
+from tcpsight import streams, tables
 from tcpsight.cli.compat import TOOLS
 from tcpsight.cli.main import COMMANDS, tcpsight_command
 
@@ -68,6 +71,37 @@ Exit status: 0 fine; 2 wrong usage or unreadable input, with one line on standar
 still gives every row before the cut); 130 interrupted. Notes on standard error begin `tcpsight: note:`; nothing but the
 answer is on standard output, and a closed pipe ends the command quietly.
 """
+
+
+LIBRARY_HEAD = """# The library
+
+```python
+import tcpsight
+```
+
+`tcpsight.open` gives a capture; its tables are read when they are used, and their columns are those of
+[Tables](tables.md). Conversions to Polars and pandas need `pip install 'tcpsight[polars]'` or
+`'tcpsight[pandas]'` (in a clone `pip install '.[polars]'`). Examples run in a clone of the repository, where
+`examples/` is.
+"""
+
+# In the order in which people meet them.
+CLASSES: tuple[type, ...] = (
+    tcpsight.Analysis,
+    tcpsight.Rows,
+    tcpsight.IntervalRows,
+    streams.CapturedStreams,
+    streams.Conversation,
+    streams.Stream,
+    tcpsight.Following,
+    tcpsight.TcpsightError,
+    tcpsight.CaptureError,
+    tcpsight.UsageError,
+    tcpsight.CaptureWarning,
+)
+
+# Made by the library, not by its user: how they are made says nothing.
+MADE_BY_USERS = (tcpsight.Following,)
 
 
 def escaped(text: str) -> str:
@@ -180,9 +214,73 @@ def commands_page() -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
+def docstring_lines(documented: object, *, has_parameters: bool = True) -> Iterator[str]:
+    """Write a NumPy-style docstring as Markdown."""
+    text = inspect.getdoc(documented) or ""
+    # Two backticks are code in reStructuredText, one in Markdown.
+    first, *sections = re.split(r"^(?=[A-Z][a-z]+\n-+$)", text.replace("``", "`"), flags=re.MULTILINE)
+    yield from ["", *first.strip().splitlines()]
+    for section in sections:
+        title, _, *body = section.rstrip().splitlines()
+        if title == "Examples":
+            yield from ["", "```pycon", *body, "```"]
+        elif title == "Notes":
+            yield from ["", *body]
+        elif has_parameters or title != "Parameters":
+            yield from ["", f"**{title}**", "", *item_lines(body)]
+
+
+def item_lines(body: list[str]) -> Iterator[str]:
+    """Write the items of a section: what each is named, its type, and under it what it means."""
+    for line in body:
+        if not line.startswith(" "):
+            name, colon, kind = line.partition(" : ")
+            names = ", ".join(f"`{each}`" for each in name.split(", "))
+            yield f"* {names}{f' ({kind})' if colon else ''}:"
+        elif line.strip():
+            yield f"  {line.strip()}"
+
+
+def signature_of(name: str, function: object) -> str:
+    """Write how something is called."""
+    text = str(inspect.signature(function)).split(" -> ")[0]  # type: ignore[arg-type]
+    text = re.sub(r": '([^']*)'", r": \1", text)  # annotations are kept as text, defaults show their own quotes
+    return name + text.replace("(self, ", "(").replace("(self)", "()")
+
+
+def class_lines(documented: type) -> Iterator[str]:
+    """Describe one class and what can be asked of it."""
+    is_public = documented.__name__ in tcpsight.__all__
+    yield from ["", f"## {'tcpsight.' if is_public else ''}{documented.__name__}"]
+    yield from docstring_lines(documented, has_parameters=documented in MADE_BY_USERS)
+    for name, member in vars(documented).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(member, property):
+            yield from ["", f"### `{documented.__name__}.{name}`", *docstring_lines(member)]
+        elif inspect.isfunction(member):
+            called = signature_of(f"{documented.__name__}.{name}", member)
+            yield from ["", f"### `{documented.__name__}.{name}()`", "", "```python", called, "```"]
+            yield from docstring_lines(member)
+
+
+def library_page() -> str:
+    """Give the page of the library."""
+    lines = [GENERATED, LIBRARY_HEAD.rstrip(), "", "## `tcpsight.open()`", ""]
+    lines += ["```python", signature_of("tcpsight.open", tcpsight.open), "```"]
+    lines += docstring_lines(tcpsight.open)
+    for documented in CLASSES:
+        lines += class_lines(documented)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
 def main() -> int:
     """Write the pages, or check them."""
-    pages = {FOLDER / "tables.md": tables_page(), FOLDER / "commands.md": commands_page()}
+    pages = {
+        FOLDER / "tables.md": tables_page(),
+        FOLDER / "commands.md": commands_page(),
+        FOLDER / "library.md": library_page(),
+    }
     if sys.argv[1:] == ["--check"]:
         stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
         for path in stale:

@@ -9,18 +9,34 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tcpsight.analysis import Analysis, IntervalRows, open
-    from tcpsight.errors import CaptureError, TcpsightError, UsageError
+    from tcpsight.analysis import Analysis
+    from tcpsight.capture.following import Following
+    from tcpsight.errors import CaptureError, CaptureWarning, TcpsightError, UsageError
+    from tcpsight.interval_rows import IntervalRows
+    from tcpsight.opening import open
     from tcpsight.rows import Rows
 
-__all__ = ["Analysis", "CaptureError", "IntervalRows", "Rows", "TcpsightError", "UsageError", "__version__", "open"]
+__all__ = [
+    "Analysis",
+    "CaptureError",
+    "CaptureWarning",
+    "Following",
+    "IntervalRows",
+    "Rows",
+    "TcpsightError",
+    "UsageError",
+    "__version__",
+    "open",
+]
 
 _HOMES = {
     "Analysis": "analysis",
-    "IntervalRows": "analysis",
+    "IntervalRows": "interval_rows",
+    "Following": "capture.following",
     "Rows": "rows",
-    "open": "analysis",
+    "open": "opening",
     "CaptureError": "errors",
+    "CaptureWarning": "errors",
     "TcpsightError": "errors",
     "UsageError": "errors",
 }
@@ -33,3 +49,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(f"tcpsight.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'tcpsight' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

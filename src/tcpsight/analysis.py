@@ -1,42 +1,31 @@
-"""The library: open a capture, take its tables.
-
->>> capture = open("examples/mariadb-lock.pcap", servers=[":3306"])
->>> requests = capture.requests.to_polars()
->>> requests.height, requests["response_time_ns"].max()
-(4706, 1500280404)
->>> capture.intervals(1_000_000_000).to_numpy()["completions"].sum()
-np.int64(4706)
->>> series = capture.intervals()
->>> len(series.to_numpy()), series.chosen.interval_ns
-(1303, 10000000)
->>> series.chosen.reason
-'10 ms, the shortest that is chosen, because the 99th-percentile response time is 897 µs.'
-"""
+"""The library: open a capture, take its tables."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
+from tcpsight.arguments import Source, slice_ns
 from tcpsight.capture import Capture, open_capture
+from tcpsight.ending import conclude, conclude_if_broken
 from tcpsight.errors import UsageError
-from tcpsight.pipeline import Batch, Keep, Options, Pipeline, Selection
-from tcpsight.rows import Rows
+from tcpsight.interval_rows import IntervalRows
+from tcpsight.pipeline import Batch, Keep, Options, Pipeline
+from tcpsight.rows import OnBreak, Rows
 from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered, Unseen
 
 if TYPE_CHECKING:
+    from tcpsight.bucketing import Scale
     from tcpsight.capture.filter import FrameFilter
     from tcpsight.capture.following import Following
     from tcpsight.capture.link_offset import Passing
-    from tcpsight.model import ChosenInterval
     from tcpsight.model.keys import By
-    from tcpsight.slices import IntervalCollection
     from tcpsight.streams import CapturedStreams, Policy
 
-Source = str | os.PathLike[str] | BinaryIO
+__all__ = ["Analysis", "Run", "Source"]
 
 
 class Run:
@@ -61,44 +50,8 @@ class Run:
         return iter(self.pipeline)
 
 
-class IntervalRows(Rows):
-    """Slices of time, not read yet: `Rows` that tell how long a slice is, and why.
-
-    Parameters
-    ----------
-    run : callable
-        Opens the capture for one pass.
-    collect : callable
-        Makes what takes its requests.
-
-    Attributes
-    ----------
-    chosen : ChosenInterval or None
-        The length of a slice, `interval_ns`, and the `reason`, a sentence; None before the rows were read, and
-        where the caller set the length.
-    """
-
-    def __init__(
-        self, run: Callable[[], AbstractContextManager[Run]], collect: Callable[[], IntervalCollection]
-    ) -> None:
-        super().__init__(collect().table_type, self._blocks)
-        self.chosen: ChosenInterval | None = None
-        self._run = run
-        self._collect = collect
-
-    def _blocks(self) -> Iterator[Table]:
-        collection = self._collect()
-        with self._run() as run:
-            for batch in run:
-                collection.feed(batch)
-            for block in collection.rows(run.pipeline.span):
-                self.chosen = collection.chosen
-                yield block
-            _raise_if_broken(run)
-
-
 class Analysis:
-    """What a capture tells.
+    """What a capture tells; `tcpsight.open` makes it.
 
     Parameters
     ----------
@@ -115,10 +68,22 @@ class Analysis:
     link_offset : int
         Bytes in front of IP that the link type does not explain.
 
+    Attributes
+    ----------
+    is_strict : bool
+        Whether conversions of a broken capture raise `CaptureError` instead of a `CaptureWarning`; False at first.
+
     Notes
     -----
     Every table is made by a pass of its own, which reads the files again, open ones from where they stood; a pipe can
     be read once.
+
+    Examples
+    --------
+    >>> capture = tcpsight.open("examples/mariadb-lock.pcap", servers=":3306")
+    >>> requests = capture.requests.to_polars()
+    >>> requests.height, requests["response_time_ns"].max()
+    (4706, 1500280404)
     """
 
     def __init__(
@@ -133,6 +98,7 @@ class Analysis:
     ) -> None:
         self.sources = list(sources)
         self.following = following
+        self.is_strict = False
         self._positions = [_position(source) for source in sources]
         self.options = options or Options()
         self._frame_filter = frame_filter
@@ -169,34 +135,59 @@ class Analysis:
 
     @property
     def requests(self) -> Rows:
-        """Answered requests, in the order in which they became final."""
+        """Answered requests, in the order in which they became final.
+
+        Examples
+        --------
+        >>> tcpsight.open("examples/mariadb-lock.pcap").requests.to_polars().height
+        4706
+        """
         return self._rows(Requests, lambda batch: batch.requests)
 
     @property
     def unanswered(self) -> Rows:
-        """Requests that were never answered."""
+        """Requests that were never answered.
+
+        Examples
+        --------
+        >>> len(tcpsight.open("examples/mariadb-lock.pcap").unanswered.to_numpy())
+        0
+        """
         return self._rows(Unanswered, lambda batch: batch.unanswered)
 
     @property
     def connections(self) -> Rows:
-        """Connections, in the order in which they became final."""
+        """Connections, in the order in which they became final.
+
+        Examples
+        --------
+        >>> tcpsight.open("examples/mariadb-lock.pcap").connections.to_arrow().num_rows
+        9
+        """
         return self._rows(Connections, lambda batch: batch.connections)
 
     @property
     def segments(self) -> Rows:
-        """Segments, in capture order."""
+        """Segments, in capture order.
+
+        Examples
+        --------
+        >>> len(tcpsight.open("examples/mariadb-lock.pcap").segments.to_numpy())
+        12186
+        """
         return self._rows(SegmentDetails, lambda batch: batch.segments)
 
     def intervals(
-        self, interval_ns: int | None = None, *, max_stall_ns: int = 200_000_000, by: By | None = None
+        self, interval_ns: int | str | None = None, *, max_stall_ns: int | str = 200_000_000, by: By | None = None
     ) -> IntervalRows:
         """Slices of time: arrivals, completions, concurrency, response times.
 
         Parameters
         ----------
-        interval_ns : int, optional
-            Length of a slice; by default it is chosen from the response times, and the rows' `chosen` says why.
-        max_stall_ns : int
+        interval_ns : int or str, optional
+            Length of a slice, in nanoseconds or as ``"1s"``, ``"200ms"``, ``"1min30s"``; by default, and for
+            ``"auto"``, it is chosen from the response times, and the rows' `chosen` says why.
+        max_stall_ns : int or str
             The longest slice that is chosen: shorter stalls can hide in it.
         by : {"service", "server", "client"}, optional
             A series for each of the 20 largest.
@@ -204,16 +195,36 @@ class Analysis:
         Raises
         ------
         UsageError
-            If a length is not positive.
+            If a length is none, or not longer than 0, or if there are no series by that.
+
+        Examples
+        --------
+        >>> capture = tcpsight.open("examples/mariadb-lock.pcap")
+        >>> int(capture.intervals("1s").to_numpy()["completions"].sum())
+        4706
         """
         from tcpsight.slices import IntervalCollection
 
-        for name, length_ns in (("interval_ns", interval_ns), ("max_stall_ns", max_stall_ns)):
-            if length_ns is not None and length_ns < 1:
-                raise UsageError(f"{name} is {length_ns}: a slice must be longer than 0")
-        return IntervalRows(self.run, lambda: IntervalCollection(interval_ns, max_stall_ns=max_stall_ns, by=by))
+        is_chosen = isinstance(interval_ns, str) and interval_ns.strip().lower() == "auto"
+        length_ns = None if interval_ns is None or is_chosen else slice_ns("interval_ns", interval_ns)
+        most_ns = slice_ns("max_stall_ns", max_stall_ns)
+        if by not in (None, "service", "server", "client"):
+            raise UsageError(f"no series by {by!r}; there are service, server, client")
+        return IntervalRows(
+            self.run,
+            lambda: IntervalCollection(length_ns, max_stall_ns=most_ns, by=by),
+            is_strict=self.is_strict,
+        )
 
-    def buckets(self, by: str = "duration", *, where: str | None = None, **chosen: Any) -> Rows:
+    def buckets(
+        self,
+        by: str = "duration",
+        *,
+        where: str | None = None,
+        scale: Scale | None = None,
+        width: int | None = None,
+        count: int | None = None,
+    ) -> Rows:
         """Count connections in buckets, and tell what those in each are like.
 
         Parameters
@@ -222,19 +233,45 @@ class Analysis:
             ``duration``, ``connect``, ``client_bytes``, ``server_bytes``, ``throughput``, ``requests``, ``attempts``.
         where : str, optional
             Only connections for which this holds.
-        **chosen
-            ``scale``, ``width`` and ``count`` of the buckets, as `BucketCollection` takes them.
+        scale : {"logarithmic", "linear", "quantile"}, optional
+            Edges at 1, 2, 5, 10 …; of one width; or with equal numbers of connections. By default linear where a width
+            is given and for attempts, else logarithmic.
+        width : int, optional
+            Width of linear buckets, in the unit of what they are made by.
+        count : int, optional
+            How many linear buckets, or quantiles.
 
         Raises
         ------
         UsageError
             If the condition or the buckets make no sense.
-        """
-        return self._in_buckets(by, where, chosen, is_list=False)
 
-    def bucketed(self, by: str = "duration", *, where: str | None = None, **chosen: Any) -> Rows:
-        """Give connections in order of what buckets are made by, each with its bucket; see `buckets`."""
-        return self._in_buckets(by, where, chosen, is_list=True)
+        Examples
+        --------
+        >>> buckets = tcpsight.open("examples/mariadb-lock.pcap").buckets("server_bytes", scale="quantile", count=4)
+        >>> int(buckets.to_numpy()["connections"].sum())
+        9
+        """
+        return self._in_buckets(by, where, {"scale": scale, "width": width, "count": count}, is_list=False)
+
+    def bucketed(
+        self,
+        by: str = "duration",
+        *,
+        where: str | None = None,
+        scale: Scale | None = None,
+        width: int | None = None,
+        count: int | None = None,
+    ) -> Rows:
+        """Give connections in order of what buckets are made by, each with its bucket; arguments as of `buckets`.
+
+        Examples
+        --------
+        >>> listed = tcpsight.open("examples/mariadb-lock.pcap").bucketed("server_bytes")
+        >>> len(listed.to_numpy())
+        9
+        """
+        return self._in_buckets(by, where, {"scale": scale, "width": width, "count": count}, is_list=True)
 
     def _in_buckets(self, by: str, where: str | None, chosen: dict[str, Any], *, is_list: bool) -> Rows:
         from tcpsight.bucketing import BucketCollection
@@ -244,15 +281,15 @@ class Analysis:
         condition = Where(where, RatedConnections) if where is not None else None
         table_type = BucketCollection(by, **chosen).table_type  # what makes no sense is refused now
 
-        def read() -> Iterator[Table]:
+        def read(on_break: OnBreak) -> Iterator[Table]:
             collection = BucketCollection(by, where=condition, **chosen)
             with self.run() as run:
                 for batch in run:
                     collection.feed(batch.connections)
                 yield from collection.connections() if is_list else collection.rows()
-                _raise_if_broken(run)
+                conclude(run, on_break)
 
-        return Rows(BucketConnections if is_list else table_type, read)
+        return Rows(BucketConnections if is_list else table_type, read, is_strict=self.is_strict)
 
     def streams(self, overlaps: Policy = "first") -> CapturedStreams:
         """Read the capture once, and give what each side of each connection sent: use it in a ``with`` statement.
@@ -261,30 +298,48 @@ class Analysis:
         ----------
         overlaps : {"first", "last"}
             Which copy gives a byte that was captured more than once.
+
+        Examples
+        --------
+        >>> with tcpsight.open("examples/mariadb-lock.pcap").streams() as streams:
+        ...     len(streams), sum(len(conversation.client) for conversation in streams)
+        (9, 222288)
         """
         from tcpsight.streams import CapturedStreams
 
         return CapturedStreams(self, overlaps)
 
     @property
-    def unseen(self) -> Unseen:
-        """What was not understood, by reason; reads the capture."""
-        with self.run() as run:
-            for _ in run:
-                pass
-            _raise_if_broken(run)
-            return run.pipeline.unseen.table()
+    def unseen(self) -> Rows:
+        """What was not understood, by reason: of a broken capture, in what was read of it.
+
+        Examples
+        --------
+        >>> tcpsight.open("examples/mariadb-lock.pcap").unseen.to_arrow().column_names
+        ['reason', 'count', 'bytes', 'first_frame']
+        """
+
+        def read(on_break: OnBreak) -> Iterator[Table]:
+            with self.run() as run:
+                for _ in run:
+                    pass
+                if len(table := run.pipeline.unseen.table()):
+                    yield table
+                # That there is no TCP in it is told by these very rows.
+                conclude_if_broken(run, on_break)
+
+        return Rows(Unseen, read, is_strict=self.is_strict)
 
     def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:
-        def read() -> Iterator[Table]:
+        def read(on_break: OnBreak) -> Iterator[Table]:
             with self.run(with_segments=table_type is SegmentDetails) as run:
                 for batch in run:
                     table = part(batch)
                     if len(table):
                         yield table
-                _raise_if_broken(run)
+                conclude(run, on_break)
 
-        return Rows(table_type, read)
+        return Rows(table_type, read, is_strict=self.is_strict)
 
 
 def _position(source: Source) -> int | None:
@@ -292,56 +347,3 @@ def _position(source: Source) -> int | None:
     if isinstance(source, str | os.PathLike) or not source.seekable():
         return None
     return source.tell()
-
-
-def _raise_if_broken(run: Run) -> None:
-    if run.pipeline.broken is not None:
-        raise run.pipeline.broken
-
-
-def open(
-    *sources: Source,
-    servers: Sequence[str] = (),
-    frame_filter: str | None = None,
-    since_ns: int | None = None,
-    until_ns: int | None = None,
-    start_end: tuple[str, str] = ("request_last", "response_first"),
-    input_timezone: str = "UTC",
-) -> Analysis:
-    """Open a capture, in one file or several.
-
-    Parameters
-    ----------
-    *sources : path, ``-`` or binary file
-        pcap, pcapng or tcpdump text, plain or compressed.
-    servers : sequence of str
-        ``[ADDRESS]:PORT`` of the services of interest; all by default.
-    frame_filter : str, optional
-        BPF expression.
-    since_ns, until_ns : int, optional
-        Nanoseconds since the Unix epoch: requests that arrive, connections that last, segments and slices that lie in
-        [since_ns, until_ns). State is built from the whole capture.
-    start_end : tuple of str
-        Between which instants of a request response time runs.
-    input_timezone : str
-        IANA name of the zone of times in tcpdump text.
-
-    Returns
-    -------
-    Analysis
-        Its `requests`, `connections`, `segments` and `intervals()` are read when they are used.
-
-    Raises
-    ------
-    UsageError
-        Without a source, if a server makes no sense, or if the wanted time ends before it begins.
-    """
-    from tcpsight.endpoints import parse_server
-
-    if not sources:
-        raise UsageError("no capture was named")
-    if since_ns is not None and until_ns is not None and until_ns <= since_ns:
-        raise UsageError(f"until_ns {until_ns} is not after since_ns {since_ns}")
-    selection = Selection(tuple(parse_server(text) for text in servers), since_ns, until_ns)
-    options = Options(selection, start_end[0], start_end[1])
-    return Analysis(sources, options, frame_filter=frame_filter, input_timezone=input_timezone)

@@ -90,6 +90,11 @@ class BucketCollection:
         self._least, self._most = -1, -1
 
     def _check(self) -> None:
+        for number in (self._width, self._count):
+            if number is not None and not hasattr(number, "__index__"):
+                raise UsageError(f"{number!r} is no number of buckets, and no width of them: give an integer")
+        if self._scale not in ("logarithmic", "linear", "quantile"):
+            raise UsageError(f"no scale {self._scale!r}; there are logarithmic, linear, quantile")
         if self._width is not None and (self._scale != "linear" or self._width < 1):
             raise UsageError(f"a width of {self._width} makes no {self._scale} buckets")
         if self._width is not None and self._width * (self._count or LINEAR_BUCKETS) > WIDEST:

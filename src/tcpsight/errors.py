@@ -2,7 +2,16 @@
 
 
 class TcpsightError(Exception):
-    """Whatever tcpsight has to tell its user; the message is one plain line."""
+    """Whatever tcpsight has to tell its user; the message is one plain line.
+
+    Examples
+    --------
+    >>> try:
+    ...     tcpsight.open("examples/no-such.pcap").requests.to_numpy()
+    ... except tcpsight.TcpsightError as error:
+    ...     print(error)
+    examples/no-such.pcap: cannot be opened: No such file or directory
+    """
 
 
 class CaptureError(TcpsightError):
@@ -20,6 +29,14 @@ class CaptureError(TcpsightError):
         What is wrong and, where there is one, what to do next.
     offset_in : str
         What the offset counts in where that is not the file as it is stored: ``the decompressed data``.
+
+    Examples
+    --------
+    >>> try:
+    ...     tcpsight.open("README.md").requests.to_numpy()
+    ... except tcpsight.CaptureError as error:
+    ...     print(error.path)
+    README.md
     """
 
     def __init__(self, path: str, offset: int, reason: str, offset_in: str = "") -> None:
@@ -36,4 +53,30 @@ class CaptureError(TcpsightError):
 
 
 class UsageError(TcpsightError):
-    """What the user asked for makes no sense, or needs something that is not there."""
+    """What the user asked for makes no sense, or needs something that is not there.
+
+    Examples
+    --------
+    >>> tcpsight.open("examples/mariadb-lock.pcap").intervals("soon")
+    Traceback (most recent call last):
+    tcpsight.errors.UsageError: interval_ns is 'soon': write 200ms, 1.5s, 10min or 2h
+    """
+
+
+class CaptureWarning(UserWarning):
+    """The rows are there, but the capture broke off behind them, or has nothing in it that could give any.
+
+    Notes
+    -----
+    Turn it into an error with ``tcpsight.open(…, strict=True)``, which raises `CaptureError` instead, or silence it as
+    any other warning.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", tcpsight.CaptureWarning)
+    ...     rows = tcpsight.open("examples/mariadb-lock.pcap", servers=":9").requests.to_numpy()
+    >>> len(rows)
+    0
+    """

@@ -249,6 +249,14 @@ class CapturedStreams:
         Those that were wanted, by `connection_id`, shape (n,).
     broken : CaptureError or None
         Why the capture ended early; what came before is here.
+
+    Examples
+    --------
+    >>> with tcpsight.open("examples/mariadb-lock.pcap").streams() as streams:
+    ...     conversation = next(iter(streams))
+    ...     block = next(conversation.dialogue())
+    ...     print(conversation.connection_id, block.direction, block.offset)
+    1 client 0
     """
 
     def __init__(self, analysis: Analysis, overlaps: Policy = "first") -> None:

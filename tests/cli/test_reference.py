@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 
+import tcpsight
 from tcpsight.cli.main import COMMANDS
 from tests.conftest import ROOT
 
@@ -20,6 +22,24 @@ def test_every_command_is_in_the_reference():
     text = (ROOT / "docs" / "reference" / "commands.md").read_text("utf-8")
     for name in COMMANDS:
         assert f"## tcpsight {name}\n" in text
+
+
+def test_every_public_name_of_the_library_is_in_the_reference():
+    text = (ROOT / "docs" / "reference" / "library.md").read_text("utf-8")
+    for name in set(tcpsight.__all__) - {"__version__"}:
+        assert f"tcpsight.{name}" in text, name
+    for name in vars(tcpsight.Analysis) | vars(tcpsight.Rows):
+        assert name.startswith("_") or f".{name}" in text, name
+
+
+def test_every_example_of_the_library_reference_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = ROOT / "docs" / "reference" / "library.md"
+    text = page.read_text("utf-8").replace("```", "")
+    examples = doctest.DocTestParser().get_doctest(text, {"tcpsight": tcpsight}, page.name, str(page), 0)
+    found = doctest.DocTestRunner().run(examples)
+    assert found.attempted >= 20
+    assert found.failed == 0
 
 
 def test_every_method_page_is_in_the_index():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import inspect
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -15,7 +17,6 @@ import pyarrow as pa
 import pytest
 
 import tcpsight
-from tcpsight import analysis
 from tcpsight.errors import CaptureError, UsageError
 from tcpsight.model.auto_interval import MAX_STALL_NS
 from tcpsight.tables import Connections, Intervals, KeyedIntervals, Requests, SegmentDetails, Table, Unanswered, Unseen
@@ -29,6 +30,9 @@ TALKS = [
     Talk([*answered(50), Exchange(MS, None)], server_port=80, client_port=50_000, is_closed=False),
 ]
 FRAMES = capture(TALKS)
+OPEN: Any = tcpsight.open
+"""For arguments of types that it does not take."""
+
 TIMES = sorted(ms * MS for ms in (5, 1, 3, 50))
 
 
@@ -163,9 +167,10 @@ def test_a_pipe_can_be_read_once(path):
 
 def test_what_was_not_understood_is_counted(path):
     unseen = tcpsight.open(path).unseen
-    assert isinstance(unseen, Unseen)
-    assert unseen.count.tolist() == [1]
-    assert unseen.first_frame.tolist() == [len(FRAMES) + 1]
+    assert unseen.table_type is Unseen
+    assert unseen.to_numpy()["count"].tolist() == [1]
+    assert unseen.to_polars()["first_frame"].to_list() == [len(FRAMES) + 1]
+    assert pa.table(unseen) == unseen.to_arrow()
 
 
 def test_a_broken_capture_gives_its_rows_and_then_raises(tmp_path):
@@ -180,10 +185,102 @@ def test_a_broken_capture_gives_its_rows_and_then_raises(tmp_path):
     assert "\n" not in str(error)
     blocks, error = until_broken(opened.intervals())
     assert sum(int(block.rows["arrivals"].sum()) for block in blocks) == len(found)
-    with pytest.raises(CaptureError):
-        opened.requests.to_arrow()
-    with pytest.raises(CaptureError):
-        _ = opened.unseen
+
+
+def test_conversions_of_a_broken_capture_give_its_rows_with_a_warning_or_raise_where_that_is_wanted(tmp_path):
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap_bytes(FRAMES, nanoseconds=True)[:-10])
+    opened = tcpsight.open(path)
+    for convert in ("to_numpy", "to_arrow", "to_polars", "to_pandas"):
+        with pytest.warns(tcpsight.CaptureWarning, match="every row before that is here") as told:
+            rows = getattr(opened.requests, convert)()
+        assert sorted(pandas.Series(rows["response_time_ns"]).tolist()) == TIMES
+        assert {each.filename for each in told} == {__file__}
+    with pytest.warns(tcpsight.CaptureWarning):
+        assert pa.table(opened.requests).num_rows == len(TIMES)
+    with pytest.warns(tcpsight.CaptureWarning):
+        assert len(opened.requests.where("response_time > 2ms").to_numpy()) == 3
+    with pytest.warns(tcpsight.CaptureWarning):
+        assert opened.unseen.table_type.columns[0].name in opened.unseen.to_polars().columns
+    strict = tcpsight.open(path, strict=True)
+    for rows in (
+        strict.requests,
+        strict.intervals(),
+        strict.buckets(),
+        strict.unseen,
+        strict.requests.where("server_port = 80"),
+    ):
+        with pytest.raises(CaptureError):
+            rows.to_arrow()
+
+
+def test_a_capture_without_tcp_is_told_as_the_commands_tell_it(tmp_path):
+    path = tmp_path / "udp.pcap"
+    path.write_bytes(pcap_bytes([udp_frame()], nanoseconds=True))
+    opened = tcpsight.open(path)
+    with pytest.warns(tcpsight.CaptureWarning, match="no TCP in its only frame"):
+        assert len(opened.requests.to_numpy()) == 0
+    assert opened.unseen.to_numpy()["count"].tolist() == [1]
+    blocks, error = until_broken(opened.connections)
+    assert not blocks
+    assert "no TCP" in str(error)
+    with pytest.raises(CaptureError, match="no TCP"):
+        tcpsight.open(path, strict=True).intervals().to_numpy()
+    with pytest.warns(tcpsight.CaptureWarning, match="port 9"):
+        tcpsight.open(path, frame_filter="port 9").requests.to_numpy()
+    path.write_bytes(pcap_bytes([], nanoseconds=True))
+    with pytest.warns(tcpsight.CaptureWarning, match="no frames"):
+        tcpsight.open(path).requests.to_numpy()
+
+
+def test_what_was_asked_for_and_is_not_there_is_told(path):
+    with pytest.warns(tcpsight.CaptureWarning, match="nothing in the capture matches"):
+        assert len(tcpsight.open(path, servers=":9").requests.to_numpy()) == 0
+
+
+def test_lists_of_files_one_server_and_durations_are_taken_as_they_are_meant(path, tmp_path):
+    parts = [tmp_path / "1.pcap", tmp_path / "2.pcap"]
+    for part, frames in zip(parts, (FRAMES[:8], FRAMES[8:]), strict=True):
+        part.write_bytes(pcap_bytes(frames, nanoseconds=True))
+    assert tcpsight.open(parts).requests.to_arrow() == tcpsight.open(*parts).requests.to_arrow()
+    assert tcpsight.open(path, servers=":80").requests.to_arrow().num_rows == 1
+    opened = tcpsight.open(path)
+    for text, length_ns in (("10ms", 10 * MS), ("0.01 s", 10 * MS), ("1s20ms", 1020 * MS), ("1", 1000 * MS)):
+        assert opened.intervals(text).to_arrow() == opened.intervals(length_ns).to_arrow()
+    assert opened.intervals("auto").to_arrow() == opened.intervals().to_arrow()
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda path: OPEN([]), "no capture was named"),
+        (lambda path: OPEN(5), "5 is no capture"),
+        (lambda path: OPEN(path, servers=3306), "3306 is no server"),
+        (lambda path: OPEN(path, servers=[3306]), "3306 is no server"),
+        (lambda path: OPEN(path, since_ns="2024"), "since_ns is '2024'"),
+        (lambda path: OPEN(path, start_end="request_last"), "start_end is 'request_last'"),
+        (lambda path: OPEN(path).intervals("soon"), "interval_ns is 'soon': write 200ms"),
+        (lambda path: OPEN(path).intervals("5s 3"), "write 200ms"),
+        (lambda path: OPEN(path).intervals(0.5), "interval_ns is 0.5"),
+        (lambda path: OPEN(path).intervals("0s"), "longer than 0"),
+        (lambda path: OPEN(path).intervals("9" * 50 + "s"), "longer than any"),
+        (lambda path: OPEN(path).intervals(by="hour"), "no series by 'hour'"),
+        (lambda path: OPEN(path).buckets(width="5"), "no number"),
+    ],
+)
+def test_an_obvious_mistake_is_one_line(path, ask, told):
+    with pytest.raises(UsageError, match=told) as raised:
+        ask(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_text_that_was_opened_is_no_capture(path):
+    with path.open(errors="replace") as file, pytest.raises(UsageError, match="mode 'rb'"):
+        OPEN(file)
+
+
+def test_completion_shows_the_public_names():
+    assert set(dir(tcpsight)) == set(tcpsight.__all__)
 
 
 def until_broken(rows: tcpsight.Rows) -> tuple[list[Table], CaptureError]:
@@ -221,9 +318,11 @@ def test_mistakes_are_told_as_errors_of_tcpsight(path, tmp_path):
 
 def test_docstring_examples_run(monkeypatch):
     monkeypatch.chdir(ROOT)
-    result = doctest.testmod(analysis)
-    assert result.attempted >= 3
-    assert result.failed == 0
+    for name in ("analysis", "errors", "interval_rows", "opening", "rows", "capture.following"):
+        module = importlib.import_module(f"tcpsight.{name}")
+        result = doctest.testmod(module, extraglobs={"tcpsight": tcpsight})
+        assert result.attempted >= 1, name
+        assert result.failed == 0, name
 
 
 def test_the_example_of_the_readme_runs(monkeypatch):

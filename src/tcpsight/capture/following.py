@@ -34,6 +34,12 @@ class Following:
     ----------
     is_stopped : bool
         Whether the user has seen enough: what is there is read, and no more is waited for.
+
+    Examples
+    --------
+    >>> following = tcpsight.Following(idle_ns=100_000_000)
+    >>> tcpsight.open("examples/mariadb-lock.pcap", following=following).requests.to_arrow().num_rows
+    4706
     """
 
     def __init__(self, idle_ns: int | None = None) -> None:
