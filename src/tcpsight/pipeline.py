@@ -52,6 +52,10 @@ Keep = Callable[[Frames, Headers, Positions], Positions]
 NOWHERE: Positions = np.zeros(0, np.int64)
 
 
+SERVICES_LEFT_OUT = 6
+"""So many services are remembered of those that a selection leaves out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which rows are wanted.
@@ -198,6 +202,8 @@ class Pipeline:
         How many were read so far.
     selected : int
         How many connections the selection let through so far.
+    services_left_out : dict of Server
+        Some services whose connections were looked at while the selection had let none through.
     first_ns, last_ns : int or None
         First and last TCP segment so far, over the connections that ended.
     broken : CaptureError or None
@@ -215,6 +221,7 @@ class Pipeline:
         self.frames = 0
         self.segments = 0
         self.selected = 0
+        self.services_left_out: dict[Server, None] = {}
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.broken: CaptureError | None = None
@@ -304,6 +311,8 @@ class Pipeline:
     def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails) -> Batch:
         selection = self.options.selection
         requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
+        if self.selected == 0:
+            self._remember_services(connections)
         connections = connections[
             selection.of_services(connections) & selection.of_time(connections.start_ns, connections.end_ns)
         ]
@@ -320,6 +329,14 @@ class Pipeline:
             Pieces(),
             Streams(),
         )
+
+    def _remember_services(self, connections: Connections) -> None:
+        """Keep a few services for a message, should the selection choose nothing."""
+        for row in connections.rows:
+            if len(self.services_left_out) >= SERVICES_LEFT_OUT:
+                return
+            address = row["server_address"].tobytes()
+            self.services_left_out[Server(address, int(row["server_port"]), int(row["ip_version"]))] = None
 
     def _selected_segments(self, segments: SegmentDetails, tracked: Tracked) -> SegmentDetails:
         if not self.options.with_segments:

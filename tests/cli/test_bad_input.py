@@ -312,3 +312,16 @@ def test_interfaces_that_lost_frames_are_named_and_their_names_escaped(here, tmp
     for command in (("report",), ("report", "--format", "json"), ("segments",)):
         done = here(*command, path)
         assert not set("\x1b\x07") & set(done.text + done.err)
+
+
+def test_what_stands_in_the_way_of_tcp_is_said_with_the_way_out(here, tmp_path):
+    path = tmp_path / "bad.pcap"
+    path.write_bytes(UNKNOWN_LINK_TYPE)
+    done = here("requests", path)
+    assert_one_line(done.err, "link type 147 (private use, USER0) is not decoded", "editcap -T ether")
+    fragment = bytearray(FRAMES[0].data)
+    fragment[20:22] = b"\x20\x10"  # more fragments follow, and this is not the first
+    path.write_bytes(pcap_bytes([Frame(frame.time_ns, bytes(fragment)) for frame in FRAMES[:3]]))
+    assert_one_line(here("requests", path).err, "3 are IP fragments, which are not put together")
+    path.write_bytes(pcap_bytes([Frame(FRAMES[0].time_ns, bytes(fragment))]))
+    assert_one_line(here("requests", path).err, "no TCP in its only frame; 1 is an IP fragment, which is not")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -270,3 +271,36 @@ def test_on_a_terminal_the_columns_that_matter_come_first(pcap):
     for name, first in FIRST_COLUMNS.items():
         known = {c.name for c in getattr(tables, name).columns}
         assert set(first.split()) <= known, name
+
+
+@pytest.mark.parametrize("command", TABLES)
+def test_a_selection_of_nothing_names_only_what_was_given_and_what_there_is(here, pcap, command):
+    note = "tcpsight: note: nothing in the capture matches"
+    services = "its services are 10.0.0.9:3306, 10.0.0.9:80\n"
+    time = r"it runs from 2023-11-14T22:13:20.\d{6}Z to 2023-11-14T22:13:20.\d{6}Z\n"
+    server = here(command, pcap, "--server", ":81", "--format", "csv").err
+    assert f"{note} --server; {services}" in server
+    late = here(command, pcap, "--since", "2027-01-01", "--format", "csv").err
+    assert re.search(f"{note} --since; {time}", late)
+    both = here(command, pcap, "--server", ":80", "--until", "2001-01-01", "--format", "csv").err
+    assert re.search(f"{note} --server and --until; {services[:-1]}; {time}", both)
+
+
+def test_an_instant_that_looks_like_a_date_is_refused_with_what_was_meant(here, pcap):
+    done = here("requests", pcap, "--since", "2027")
+    assert done.status == 2
+    assert_one_line(done.err, "2027 would be 1970-01-01T00:33:47Z; write 2027-01-01")
+    assert_one_line(here("requests", pcap, "--until", "20270315").err, "write 2027-03-15")
+    assert here("requests", pcap, "--since", "2027.0").status == 0
+    assert_one_line(here("requests", pcap, "--since", "17000000000000").err, "is no instant")
+    assert_one_line(here("requests", pcap, "--since", "").err, "is no instant")
+
+
+@pytest.mark.parametrize(("unit", "digits"), [(1, 19), (10**3, 16), (10**6, 13)])
+def test_instants_copied_from_an_output_are_of_the_unit_that_their_digits_tell(here, pcap, unit, digits):
+    arrivals = here("requests", pcap, "--format", "csv", "--sort", "arrival").column("arrival_ns")
+    since = int(arrivals[2]) // unit
+    assert len(str(since)) == digits
+    kept = here("requests", pcap, "--format", "csv", "--since", str(since), "--sort", "arrival").column("arrival_ns")
+    assert kept == [arrival for arrival in arrivals if int(arrival) >= since * unit]
+    assert 0 < len(kept) < len(arrivals)

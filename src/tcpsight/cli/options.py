@@ -59,8 +59,8 @@ class Input:
         from tcpsight.endpoints import parse_server
         from tcpsight.pipeline import Options, Selection
 
-        since = values.instant_ns(self.since, self.timezone) if self.since else None
-        until = values.instant_ns(self.until, self.timezone) if self.until else None
+        since = values.instant_ns(self.since, self.timezone) if self.since is not None else None
+        until = values.instant_ns(self.until, self.timezone) if self.until is not None else None
         if since is not None and until is not None and until <= since:
             raise click.UsageError(f"--until {self.until} is not after --since {self.since}")
         selection = Selection(tuple(parse_server(text) for text in self.servers), since, until)
@@ -85,7 +85,7 @@ _INPUT: list[Decorator] = [
                  help="Only this service, and take this side for the server. Repeatable."),
     click.option("--filter", "frame_filter", metavar="BPF", help="Only frames that match, in tcpdump's language."),
     click.option("--since", metavar="INSTANT", help="Only requests that arrive, connections that last, from here on."),
-    click.option("--until", metavar="INSTANT", help="Only those before: ISO 8601 or seconds since 1970."),
+    click.option("--until", metavar="INSTANT", help="Only those before: ISO 8601, or s, ms, µs or ns since 1970 by its digits."),
     click.option("--start-end", default="request_last,response_first", show_default=True, metavar="START,END",
                  help="Response time runs from request_first|request_last to response_first|response_last."),
     click.option("--timezone", default="UTC", show_default=True, metavar="ZONE",

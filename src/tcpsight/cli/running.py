@@ -298,6 +298,8 @@ def conclude(run: Run, *, shows_unseen: bool = False) -> int:
     CaptureError
         The capture broke off, or holds nothing to analyse.
     """
+    from tcpsight.cli.nothing import no_tcp, nothing_selected
+
     if not shows_unseen:
         notes(run)
     pipeline = run.pipeline
@@ -309,23 +311,10 @@ def conclude(run: Run, *, shows_unseen: bool = False) -> int:
     if run.frame_filter is not None and run.frame_filter.matched == 0:
         warn(run.frame_filter.why_nothing_matched())
     elif pipeline.segments == 0:
-        raise CaptureError(paths, -1, _no_tcp(run))
+        raise CaptureError(paths, -1, no_tcp(run))
     elif pipeline.selected == 0 and not pipeline.options.selection.is_everything:
-        warn("nothing in the capture matches --server, --since and --until")
+        warn(nothing_selected(run))
     return 0
-
-
-def _no_tcp(run: Run) -> str:
-    frames = run.pipeline.frames
-    if run.frame_filter is not None:
-        nothing = "no TCP in any of its frames that match --filter"
-    else:
-        nothing = f"no TCP in any of its {frames:,} frames" if frames > 1 else "no TCP in its only frame"
-    cut = int(run.pipeline.unseen.counts[REASONS.index("truncated_frame"), 0])
-    if not cut:
-        return nothing
-    are = f"{cut:,} are" if cut > 1 else "1 is"
-    return f"{nothing}; {are} cut before the TCP header ends: capture more of each (tcpdump -s 128)"
 
 
 def notes(run: Run) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -43,6 +43,10 @@ ENDS = {
 LATEST_NS = 2**62
 """The year 2116: times of captures are clamped to it, and to its opposite, so that differences never overflow."""
 
+EPOCH_DIGITS = {12: 10**6, 13: 10**6, 15: 10**3, 16: 10**3, 18: 1, 19: 1}
+"""Nanoseconds in the unit of a number since 1970 that has so many digits: the shorter ones lie before 2001."""
+
+_DATE = re.compile(r"((?:19|2[01])\d\d)(?:(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))?")
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zµ]*)")
 _EPOCH = re.compile(r"(\d+)(?:\.(\d{1,9}))?")
 _FRACTION = re.compile(r"(?<=\d)[.,](\d{1,9})\d*")
@@ -91,6 +95,9 @@ def zone(name: str) -> ZoneInfo:
 def instant_ns(text: str, timezone: str) -> int:
     """Read an instant: ISO 8601 (in `timezone` unless it names an offset) or seconds since the epoch.
 
+    Whole numbers of 12 or 13 digits are milliseconds, of 15 or 16 microseconds, of 18 or 19 nanoseconds: as seconds
+    all of them lie beyond the times that a capture can hold. What looks like a year or a date is refused.
+
     What lies beyond the times that a capture can hold is the first or the last of them.
     """
     return min(max(_instant_ns(text, timezone), -LATEST_NS), LATEST_NS)
@@ -99,7 +106,7 @@ def instant_ns(text: str, timezone: str) -> int:
 def _instant_ns(text: str, timezone: str) -> int:
     epoch = _EPOCH.fullmatch(text.strip())
     if epoch:
-        return int(epoch[1]) * 10**9 + int((epoch[2] or "").ljust(9, "0"))
+        return _epoch_ns(epoch[1], epoch[2])
     fraction = _FRACTION.search(text)
     whole = _FRACTION.sub("", text, count=1).strip()
     try:
@@ -111,6 +118,23 @@ def _instant_ns(text: str, timezone: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone(timezone))
     return int(moment.timestamp()) * 10**9 + (int(fraction[1].ljust(9, "0")) if fraction else 0)
+
+
+def _epoch_ns(whole: str, fraction: str | None) -> int:
+    """Read a number of seconds, or of what its digits tell."""
+    if fraction is not None or len(whole) <= 10:
+        seconds = int(whole[:20])
+        if fraction is None and (date := _DATE.fullmatch(whole)):
+            moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            meant = f"{date[1]}-{date[2] or '01'}-{date[3] or '01'}"
+            raise click.BadParameter(f"{whole} would be {moment}; write {meant}, or {whole}.0 for that second")
+        return seconds * 10**9 + int((fraction or "").ljust(9, "0"))
+    if len(whole) not in EPOCH_DIGITS:
+        raise click.BadParameter(
+            f"{whole} is no instant: as seconds since 1970 it is beyond every capture; write 2024-05-01T12:00:00, "
+            "or as many digits as seconds (10), milliseconds (13), microseconds (16) or nanoseconds (19) have"
+        )
+    return int(whole) * EPOCH_DIGITS[len(whole)]
 
 
 def start_end(text: str) -> tuple[str, str]:
