@@ -380,3 +380,26 @@ def test_a_closed_standard_stream_disturbs_nobody(tmp_path, pcap, closed, comman
     done = subprocess.run(f"{words} {closed}", shell=True, check=False, capture_output=True)
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
+
+
+def test_a_report_into_a_json_file_is_json_unless_text_is_asked_for(here, pcap, tmp_path):
+    path = tmp_path / "report.json"
+    assert here("report", pcap, "-o", path).status == 0
+    assert path.read_bytes() == here("report", pcap, "--format", "json").out
+    assert here("report", pcap, "-o", path, "--format", "text").status == 0
+    assert path.read_bytes().startswith(b"Capture") or b"Service" in path.read_bytes()
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+def test_formats_for_programs_are_not_written_to_a_terminal(here, pcap, monkeypatch, format):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    done = here("requests", pcap, "--format", format)
+    assert (done.status, done.out) == (2, b"")
+    assert_one_line(done.err, "name a file with -o")
+
+
+@pytest.mark.parametrize("command", ["report", "requests"])
+def test_an_empty_source_is_one_line(here, command):
+    done = here(command, "")
+    assert done.status == 2
+    assert_one_line(done.err, "a SOURCE is empty")

@@ -48,12 +48,10 @@ def _quantiles(ctx: click.Context, param: click.Parameter, values: tuple[float, 
     "--format",
     "format",
     type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="A page, or the same facts for a program.",
+    help="A page, or the same facts for a program.  [default: json if -o ends in .json, else text]",
 )
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
-def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, output: str) -> int:
+def command(source: Input, quantiles: tuple[float, ...], top: int, format: str | None, output: str) -> int:
     """Tell what is wrong and how each service performs, in one page.
 
     \b
@@ -66,6 +64,7 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, 
     from tcpsight.facts import facts
     from tcpsight.reporting import ReportCollection
 
+    chosen = format or ("json" if output.lower().endswith(".json") else "text")
     with reading(source) as (run, batches):
         collection = ReportCollection(top)
         for batch in batches:
@@ -74,7 +73,7 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str, 
         if run.pipeline.frames:
             report = collection.report(run)
             warn_of_outside(run, report.outside)
-            _write(facts(report, quantiles), output, format, values.zone(source.timezone))
+            _write(facts(report, quantiles), output, chosen, values.zone(source.timezone))
         return conclude(run, shows_unseen=run.pipeline.frames > 0)
 
 

@@ -91,6 +91,8 @@ class Output:
 
         columns = self._chosen_columns()
         format = chosen_format(self.format, self.output)
+        if format in ("parquet", "arrow") and self.output == "-" and sys.stdout.isatty():
+            raise click.UsageError(f"{format} is nothing to read on a terminal: name a file with -o")
         if format != "table":
             return open_writer(self.output, table_type, format, columns=columns)
         from tcpsight.output.text import TextLayout

@@ -152,6 +152,8 @@ def expanded(sources: tuple[str, ...]) -> list[str]:
     """Expand globs that the shell left alone; refuse addresses that can't be opened."""
     paths: list[str] = []
     for source in sources:
+        if not source:
+            raise click.UsageError("a SOURCE is empty: name a capture, or - for standard input")
         if source.startswith("file://"):
             paths.append(source.removeprefix("file://"))
         elif "://" in source:
