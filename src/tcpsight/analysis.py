@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcpsight.arguments import Source, slice_ns
 from tcpsight.capture import Capture, open_capture
+from tcpsight.capture.tags import TagSurvey
 from tcpsight.ending import conclude, conclude_if_broken
 from tcpsight.errors import UsageError
 from tcpsight.interval_rows import IntervalRows
@@ -39,12 +40,15 @@ class Run:
         What is known so far.
     frame_filter : FrameFilter or None
         How many frames it matched so far.
+    tags : TagSurvey
+        What was seen between link headers and IP so far.
     """
 
-    def __init__(self, capture: Capture, pipeline: Pipeline, frame_filter: FrameFilter | None) -> None:
+    def __init__(self, capture: Capture, pipeline: Pipeline, frame_filter: FrameFilter | None, tags: TagSurvey) -> None:
         self.capture = capture
         self.pipeline = pipeline
         self.frame_filter = frame_filter
+        self.tags = tags
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self.pipeline)
@@ -131,7 +135,8 @@ class Analysis:
             if position is not None:
                 source.seek(position)  # type: ignore[union-attr]
         with open_capture(self.sources, input_timezone=self._input_timezone, following=self.following) as capture:
-            yield Run(capture, Pipeline(capture, options, passing, keep), frame_filter)
+            tags = TagSurvey(passing)
+            yield Run(capture, Pipeline(capture, options, tags, keep), frame_filter, tags)
 
     @property
     def requests(self) -> Rows:
@@ -286,6 +291,7 @@ class Analysis:
             with self.run() as run:
                 for batch in run:
                     collection.feed(batch.connections)
+                collection.tags = run.tags
                 yield from collection.connections() if is_list else collection.rows()
                 conclude(run, on_break)
 

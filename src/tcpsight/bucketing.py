@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from tcpsight.capture.tags import TagSurvey
 from tcpsight.errors import UsageError
-from tcpsight.facts import capture_filter
+from tcpsight.facts import isolating_filter
 from tcpsight.model.buckets import (
     MEASURES,
     BucketSeries,
@@ -59,6 +60,8 @@ class BucketCollection:
     ----------
     given, total : int
         How many connections came, and for how many of them the condition holds.
+    tags : TagSurvey
+        What the capture has in front of IP, for the filters; set it before `connections`.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class BucketCollection:
         self._column = measure(by).name
         self._spill = SortedSpill(RatedConnections, (self._column,))
         self.given = self.total = 0
+        self.tags = TagSurvey()
         self._known = 0
         self._least, self._most = -1, -1
 
@@ -95,7 +99,10 @@ class BucketCollection:
                 raise UsageError(f"{number!r} is no number of buckets, and no width of them: give an integer")
         if self._scale not in ("logarithmic", "linear", "quantile"):
             raise UsageError(f"no scale {self._scale!r}; there are logarithmic, linear, quantile")
-        if self._width is not None and (self._scale != "linear" or self._width < 1):
+        if self._width is not None and self._scale != "linear":
+            instead = "give a count, or linear buckets" if self._scale == "quantile" else "choose linear buckets"
+            raise UsageError(f"a width is for linear buckets, {self._scale} ones have none: {instead}")
+        if self._width is not None and self._width < 1:
             raise UsageError(f"a width of {self._width} makes no {self._scale} buckets")
         if self._width is not None and self._width * (self._count or LINEAR_BUCKETS) > WIDEST:
             raise UsageError(f"buckets of {self._width} reach beyond all numbers")
@@ -137,6 +144,9 @@ class BucketCollection:
     def connections(self, bucket: int | None = None) -> Iterator[BucketConnections]:
         """Give the connections of one bucket, −1 for those of unknown value, or of all buckets, by value."""
         cut = self._cut()
+        if bucket is not None and bucket >= cut.count and self.total:
+            last = f"buckets are 0 to {cut.count - 1}" if self._known else "no connection has a known value"
+            raise UsageError(f"there is no bucket {bucket}: {last}; write unknown for those of unknown value")
         for table in self._spill.sorted():
             values = table.rows[self._column]
             known = int(np.count_nonzero(values >= 0))
@@ -144,7 +154,7 @@ class BucketCollection:
             places[:known] = cut.buckets(values[:known])
             wanted = np.ones(len(values), np.bool_) if bucket is None else places == bucket
             if wanted.any():
-                yield _with_filters(table[wanted], places[wanted])
+                yield _with_filters(table[wanted], places[wanted], self.tags)
 
     def _cut(self) -> Cut:
         if self._scale == "quantile":
@@ -159,7 +169,7 @@ class BucketCollection:
 
 
 def _with_filters(
-    connections: RatedConnections, places: np.ndarray[tuple[int], np.dtype[np.int64]]
+    connections: RatedConnections, places: np.ndarray[tuple[int], np.dtype[np.int64]], tags: TagSurvey
 ) -> BucketConnections:
     table = BucketConnections.allocate(len(connections))
     for c in type(connections).columns:
@@ -170,5 +180,6 @@ def _with_filters(
             (row[f"{side}_address"].tobytes(), int(row[f"{side}_port"]), int(row["ip_version"]))
             for side in ("client", "server")
         ]
-        table.capture_filter[i] = capture_filter(ends[0], ends[1]).encode()
+        text = isolating_filter(ends[0], ends[1], tags, is_tunnelled=row["encapsulation"] != 0)
+        table.capture_filter[i] = text.encode()
     return table

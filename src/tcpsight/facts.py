@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcpsight.analysis import Run
+    from tcpsight.capture.tags import TagSurvey
     from tcpsight.model.distribution import Distribution
     from tcpsight.model.services import Endpoint, Service
     from tcpsight.reporting import Report, ServiceReport
@@ -88,6 +89,11 @@ def _capture(report: Report) -> Facts:
         "end_ns": last_ns,
         "duration_ns": last_ns - first_ns if first_ns is not None and last_ns is not None else None,
         "connections": sum(each.service.connections for each in report.services) + report.omitted.connections,
+        "tunnels": {
+            "connections": dict(report.tunnels.connections),
+            "pairs_inside_and_outside": report.tunnels.pairs_inside_and_outside,
+            "is_complete": report.tunnels.is_complete,
+        },
         "selection": _selection(run),
         "response_time": {"start": pipeline.options.start, "end": pipeline.options.end},
         "broken": str(pipeline.broken) if pipeline.broken else None,
@@ -178,8 +184,8 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
         "series": _series(series),
         "connections": _connections(service, quantiles),
         "clients": _clients(service),
-        "slowest_requests": [_request(row, each.endpoint) for row in service.slowest.rows],
-        "unanswered_requests": [_waiting(row, each.endpoint) for row in service.waiting.rows],
+        "slowest_requests": [_request(row, _place(row, each, report)) for row in service.slowest.rows],
+        "unanswered_requests": [_waiting(row, _place(row, each, report)) for row in service.waiting.rows],
     }
 
 
@@ -233,7 +239,10 @@ def _clients(service: Service) -> Facts:
     }
 
 
-def _place(row: Any, server: Endpoint) -> Facts:
+def _place(row: Any, each: ServiceReport, report: Report) -> Facts:
+    server = each.endpoint
+    # Rows of requests do not tell; a display filter finds what is outside of tunnels too.
+    is_tunnelled = each.service.tunnelled_connections > 0
     client = (row["client_address"].tobytes(), int(row["client_port"]), server[2])
     return {
         "connection_id": int(row["connection_id"]),
@@ -241,29 +250,51 @@ def _place(row: Any, server: Endpoint) -> Facts:
         "client_address": address_text(client[0], client[2]),
         "client_port": client[1],
         "arrival_ns": int(row["arrival_ns"]),
-        "filter": capture_filter(client, server),
+        "filter": isolating_filter(client, server, report.run.tags, is_tunnelled=is_tunnelled),
     }
 
 
 def capture_filter(client: Endpoint, server: Endpoint) -> str:
-    """Write the BPF expression that matches the frames between two endpoints, in both directions."""
+    """Write the BPF expression that matches the untagged frames between two endpoints, in both directions."""
     terms = [f"host {address_text(address, version)}" for address, _, version in (client, server)]
     terms += [f"port {port}" for _, port, _ in (client, server)]
     return " and ".join(dict.fromkeys(["tcp", *terms]))
 
 
-def _request(row: Any, server: Endpoint) -> Facts:
+def display_filter(client: Endpoint, server: Endpoint) -> str:
+    """Write the option that makes tshark show the frames between two endpoints, whatever is in front of them."""
+    fields = {4: "ip.addr", 6: "ipv6.addr"}
+    terms = [f"{fields[version]} == {address_text(address, version)}" for address, _, version in (client, server)]
+    terms += [f"tcp.port == {port}" for _, port, _ in (client, server)]
+    return f"tshark -Y '{' and '.join(dict.fromkeys(terms))}'"
+
+
+def isolating_filter(client: Endpoint, server: Endpoint, tags: TagSurvey, *, is_tunnelled: bool = False) -> str:
+    """Write what finds the frames between two endpoints in this capture.
+
+    It is a capture filter, with an alternative for each number of VLAN tags: the one without comes first, because
+    ``vlan`` moves all that follows it. Behind tunnels, labels and sessions only a display filter finds them.
+    """
+    if is_tunnelled or tags.has_others:
+        return display_filter(client, server)
+    plain = text = capture_filter(client, server)
+    for _ in range(tags.vlan_tags):
+        text = f"({plain}) or (vlan and ({text}))"
+    return text
+
+
+def _request(row: Any, place: Facts) -> Facts:
     return {
-        **_place(row, server),
+        **place,
         "response_time_ns": int(row["response_time_ns"]),
         "request_bytes": int(row["request_bytes"]),
         "response_bytes": int(row["response_bytes"]),
     }
 
 
-def _waiting(row: Any, server: Endpoint) -> Facts:
+def _waiting(row: Any, place: Facts) -> Facts:
     return {
-        **_place(row, server),
+        **place,
         "waited_ns": int(row["end_ns"] - row["arrival_ns"]),
         "request_bytes": int(row["request_bytes"]),
     }

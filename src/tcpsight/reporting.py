@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tcpsight.model import IntervalKey, KeyedIntervalSeries
 from tcpsight.model.services import Endpoint, Service, ServiceSummary
+from tcpsight.model.tunnels import TunnelSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
 from tcpsight.tables import Connections, KeyedIntervals, Requests, Unanswered, Unseen
@@ -86,6 +87,8 @@ class Report:
         What was not understood.
     outside : int
         How many requests, answered or not, no slice of the series has among its arrivals.
+    tunnels : TunnelSummary
+        Which connections, of all services, are inside tunnels.
     """
 
     run: Run
@@ -94,6 +97,7 @@ class Report:
     interval_ns: int
     unseen: Unseen
     outside: int
+    tunnels: TunnelSummary
 
 
 class ReportCollection:
@@ -107,12 +111,13 @@ class ReportCollection:
 
     def __init__(self, most_services: int = 10) -> None:
         self.summary = ServiceSummary()
+        self._tunnels = TunnelSummary()
         self._most_services = most_services
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
         self._waiting_by_arrival = SortedSpill(Unanswered, ("arrival_ns",))
         self._requests = BlockWriter(Requests, BLOCK_ROWS, self.summary.feed_requests)
         self._unanswered = BlockWriter(Unanswered, BLOCK_ROWS, self.summary.feed_unanswered)
-        self._connections = BlockWriter(Connections, BLOCK_ROWS, self.summary.feed_connections)
+        self._connections = BlockWriter(Connections, BLOCK_ROWS, self._feed_connections)
 
     def feed(self, batch: Batch) -> None:
         """Take what became final: sums are over what arrived, the series over what was there."""
@@ -121,6 +126,10 @@ class ReportCollection:
         self._connections.write(batch.connections)
         self._by_arrival.add(batch.residents)
         self._waiting_by_arrival.add(batch.waiting)
+
+    def _feed_connections(self, connections: Connections) -> None:
+        self.summary.feed_connections(connections)
+        self._tunnels.feed(connections)
 
     def report(self, run: Run) -> Report:
         """Give the facts, when the run has ended."""
@@ -138,7 +147,7 @@ class ReportCollection:
         if span is not None:
             interval_ns = series_interval_ns(span[1] - span[0])
             outside = self._add_series(services, interval_ns, *span)
-        return Report(run, services, omitted, interval_ns, run.pipeline.unseen.table(), outside)
+        return Report(run, services, omitted, interval_ns, run.pipeline.unseen.table(), outside, self._tunnels)
 
     def _add_series(self, services: list[ServiceReport], interval_ns: int, first_ns: int, last_ns: int) -> int:
         """Give every service its series; tell how many requests arrived in no slice."""

@@ -540,10 +540,14 @@ class RatedConnections(Connections):
 
 
 class BucketConnections(RatedConnections):
-    """The connections of one bucket, or of all, each with the filter that isolates it."""
+    """The connections of one bucket, or of all, each with the filter that finds its endpoints' frames."""
 
     bucket = column("int64", "", "its bucket; null where what buckets are made by is unknown", null=-1)
-    capture_filter = column("S136", "BPF", "the expression that makes tcpdump, or --filter, show its frames")
+    capture_filter = column(
+        "S432",
+        "BPF",
+        "what makes tcpdump, or --filter, show its frames; inside tunnels, labels or sessions a tshark display filter",
+    )
 
 
 class Buckets(Table):

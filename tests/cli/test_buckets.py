@@ -112,3 +112,24 @@ def test_a_filter_is_shown_whole_in_text_even_where_addresses_are_long(here, tmp
     path.write_bytes(pcap_bytes(capture([Talk(answered(1), client=long % 1, server=long % 2)])))
     text = here("buckets", path, "--bucket", "0", "--columns", "capture_filter").text.splitlines()[1]
     assert text == f"tcp and host {long % 1} and host {long % 2} and port 40000 and port 3306"
+
+
+def test_a_bucket_beyond_the_last_is_one_line_with_the_range(here, connections):
+    for scale, last in (("logarithmic", 8), ("quantile", 9), ("linear", 20)):
+        done = here("buckets", connections, "--scale", scale, "--bucket", "700")
+        assert (done.status, done.text) == (2, "")
+        assert_one_line(done.err, "there is no bucket 700", f"buckets are 0 to {last}")
+        assert here("buckets", connections, "--scale", scale, "--bucket", str(last)).status == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--bucket", "0"), ("--bucket", "700")])
+def test_a_condition_that_holds_for_none_is_told(here, connections, more):
+    done = here("buckets", connections, "--where", "duration > 400s", *more)
+    assert done.status == 0
+    assert done.err == "tcpsight: note: --where duration > 400s: holds for none of 16 rows\n"
+
+
+def test_a_width_for_quantiles_is_one_line_that_says_what_to_do(here, connections):
+    done = here("buckets", connections, "--scale", "quantile", "--width", "5ms")
+    assert (done.status, done.text) == (2, "")
+    assert_one_line(done.err, "--width 5ms is for linear buckets", "leave --scale quantile out, or use --count N")

@@ -25,6 +25,7 @@ from tcpsight.capture.formats import PCAP, unpacked
 from tcpsight.capture.pcap import VIEW_BYTES
 from tcpsight.capture.pcap_variants import HEADER_BYTES, dialect_of
 from tcpsight.capture.source import open_source
+from tcpsight.capture.tags import TagSurvey
 from tcpsight.errors import CaptureError
 from tcpsight.facts import facts
 from tcpsight.output.report import json_text, page
@@ -178,7 +179,8 @@ def lived(sources: Sequence[io.BytesIO | io.RawIOBase], seed: int, *, is_small: 
 
 
 def _run(capture: Capture, found: Lived) -> None:
-    pipeline = Pipeline(capture, Options(with_segments=True))
+    tags = TagSurvey()
+    pipeline = Pipeline(capture, Options(with_segments=True), tags)
     blocks: dict[str, list[Table]] = defaultdict(list)
     intervals, report = IntervalCollection(), ReportCollection()
     for batch in pipeline:
@@ -197,7 +199,7 @@ def _run(capture: Capture, found: Lived) -> None:
     found.broken = str(pipeline.broken or "")
     found.interfaces = [repr(each) for each in capture.interfaces]
     found.capture, found.pipeline = capture, pipeline
-    found.report = report.report(Run(capture, pipeline, None))
+    found.report = report.report(Run(capture, pipeline, None, tags))
 
 
 def is_short(pipeline: Pipeline) -> bool:

@@ -94,7 +94,10 @@ def test_a_capture_without_connections_has_no_buckets(tmp_path):
     [
         ({"by": "color"}, "no buckets by 'color'"),
         ({"width": 0}, "a width of 0 makes no linear buckets"),
-        ({"width": 5, "scale": "quantile"}, "a width of 5 makes no quantile buckets"),
+        (
+            {"width": 5, "scale": "quantile"},
+            "a width is for linear buckets, quantile ones have none: give a count, or linear buckets",
+        ),
         ({"count": 3}, "3 is no number of logarithmic buckets"),
         ({"count": 0, "scale": "linear"}, "0 is no number of linear buckets"),
         ({"width": 2**60}, "reach beyond all numbers"),

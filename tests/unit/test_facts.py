@@ -6,13 +6,23 @@ import json
 
 import pytest
 
+from tcpsight.capture.tags import TagSurvey
 from tcpsight.connections import Server
-from tcpsight.facts import capture_filter, distribution_facts, endpoint_text, quantile_name
+from tcpsight.facts import (
+    capture_filter,
+    distribution_facts,
+    endpoint_text,
+    isolating_filter,
+    quantile_name,
+)
 from tcpsight.model import Distribution
 from tcpsight.pipeline import Options, Selection
+from tcpsight.tables import BucketConnections
+from tests.support.layers import ethernet as on_ethernet
+from tests.support.layers import typed, vxlan
 from tests.support.pcap import pcap_bytes
 from tests.support.reports import facts_of, report_facts
-from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, udp_frame
+from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture, udp_frame
 
 FOUR = bytes(10) + b"\xff\xff\x0a\x00\x00\x01"
 SIX = bytes(15) + b"\x01"
@@ -21,7 +31,7 @@ KEYS = {
     "": {"capture", "services", "omitted", "unseen"},
     "capture": {
         "files", "interfaces", "frames", "segments", "start_ns", "end_ns", "duration_ns", "connections", "selection",
-        "response_time", "broken", "unknown_link_types",
+        "response_time", "broken", "unknown_link_types", "tunnels",
     },
     "services": {
         "server_address", "server_port", "requests", "unanswered", "overlapped", "request_bytes", "response_bytes",
@@ -178,3 +188,25 @@ def test_endpoints_and_filters():
     assert endpoint_text(SIX, None, 6) == "::1"
     assert capture_filter((SIX, 1024, 6), (SIX, 80, 6)) == "tcp and host ::1 and port 1024 and port 80"
     assert capture_filter((FOUR, 80, 4), (SIX, 80, 6)) == "tcp and host 10.0.0.1 and host ::1 and port 80"
+
+
+def test_the_longest_filter_fits_its_column():
+    ends = [(bytes.fromhex(f"20010db8{'1234' * 5}567{i}"), 50_000 + i, 6) for i in (1, 2)]
+    room = BucketConnections.dtype["capture_filter"].itemsize
+    tags = TagSurvey()
+    for tags.vlan_tags in range(3):
+        for is_tunnelled in (False, True):
+            assert len(isolating_filter(ends[0], ends[1], tags, is_tunnelled=is_tunnelled)) <= room
+
+
+def test_a_tunnel_is_told_and_endpoints_inside_and_outside_are_counted_twice():
+    frames = capture(TALKS)
+    talk = TALKS[0].frames()
+    copies = [(f.time_ns, on_ethernet(vxlan(typed(f.data[14:]))).data) for f in talk]
+    plain = report_facts(TALKS)["capture"]["tunnels"]
+    assert plain == {"connections": {}, "pairs_inside_and_outside": 0, "is_complete": True}
+    both = facts_of(pcap_bytes(sorted([*((f.time_ns, f.data) for f in frames), *copies]), nanoseconds=True))
+    assert both["capture"]["tunnels"]["connections"] == {"vxlan": 1}
+    assert both["capture"]["tunnels"]["pairs_inside_and_outside"] == 1
+    inside = facts_of(pcap_bytes(copies, nanoseconds=True))["capture"]["tunnels"]
+    assert inside == {"connections": {"vxlan": 1}, "pairs_inside_and_outside": 0, "is_complete": True}

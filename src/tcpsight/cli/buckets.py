@@ -76,6 +76,9 @@ def command(
     where = output.pop("where")
     options = Output(**output, where=None)
     condition = Where(where, RatedConnections) if where is not None else None
+    if width is not None and scale not in (None, "linear"):
+        instead = "use --count N" if scale == "quantile" else "leave --width out"
+        raise click.UsageError(f"--width {width} is for linear buckets: leave --scale {scale} out, or {instead}")
     collection = BucketCollection(by, scale=scale, width=_width(by, width), count=count, where=condition)
     table_type: type[Table] = collection.table_type if bucket is None else BucketConnections
     with reading(source) as (run, batches):
@@ -88,6 +91,7 @@ def command(
             if bucket is None:
                 yield from collection.rows()
             else:
+                collection.tags = run.tags
                 yield from collection.connections(None if bucket == ALL else bucket)
 
         return write_rows(run, tables(), options.open(table_type, source.timezone), options.sort)

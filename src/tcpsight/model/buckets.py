@@ -109,6 +109,11 @@ class Cut:
         self._seen = 0
         self._last: tuple[int, int] | None = None  # the last value and the rank of the first that equals it
 
+    @property
+    def count(self) -> int:
+        """How many buckets there are, empty ones included."""
+        return self._count if self.edges is None else len(self.edges) - self.has_end
+
     def buckets(self, values: Int64s) -> Int64s:
         """Give the bucket of each of the next values, shape (n,); they come in ascending order."""
         if self.edges is not None:

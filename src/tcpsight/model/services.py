@@ -93,6 +93,8 @@ class Service:
         Connections with sequence numbers and without a SYN: they began before the capture.
     unsequenced_connections : int
         Connections without sequence numbers, whose retransmissions and gaps are unknown.
+    tunnelled_connections : int
+        Connections inside a tunnel over IP.
     totals : dict of str to int
         Sums of Connections columns.
     clients : dict of (bytes, int) to Client
@@ -116,6 +118,7 @@ class Service:
     retried_connections: int = 0
     joined_connections: int = 0
     unsequenced_connections: int = 0
+    tunnelled_connections: int = 0
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMMED, 0))
     clients: dict[tuple[bytes, int] | None, Client] = field(default_factory=dict)
     slowest: Requests = field(default_factory=Requests)
@@ -188,6 +191,7 @@ class ServiceSummary:
             service.retried_connections += int((rows.connect_attempts > 1).sum())
             service.joined_connections += int(((rows.connect_attempts == 0) & (rows.is_sequenced != 0)).sum())
             service.unsequenced_connections += int((rows.is_sequenced == 0).sum())
+            service.tunnelled_connections += int((rows.encapsulation != 0).sum())
             service.connect_times.add(rows.connect_ns)
             service.server_handshake_rtts.add(rows.server_handshake_rtt_ns)
             service.client_handshake_rtts.add(rows.client_handshake_rtt_ns)

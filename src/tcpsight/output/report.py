@@ -107,6 +107,7 @@ class _Page:
         ]
         lines = wrapped(head, self._screen.width, self._screen, separator=INDENT)
         lines += wrapped([Piece(c) for c in counts], self._screen.width, self._screen)
+        lines += self._tunnels(capture["tunnels"])
         lines += self._selection(capture["selection"])
         times = capture["response_time"]
         if (times["start"], times["end"]) != ("request_last", "response_first"):
@@ -115,6 +116,17 @@ class _Page:
             why = f"The capture breaks off: {units.printable(capture['broken'])}"
             lines += [self._paint(line, "red") for line in self._wrapped(why, "", "")]
         return lines + self._nothing(capture)
+
+    def _tunnels(self, tunnels: Facts) -> list[str]:
+        pieces = [
+            Piece(f"{_counted(n, 'connection')} inside {units.printable(name)}")
+            for name, n in tunnels["connections"].items()
+        ]
+        if twice := tunnels["pairs_inside_and_outside"]:
+            least = "" if tunnels["is_complete"] else "at least "
+            pairs = f"{least}{_counted(twice, 'pair')} of endpoints seen inside and outside of tunnels: counted twice"
+            pieces.append(Piece(pairs, "yellow"))
+        return wrapped(pieces, self._screen.width, self._screen) if pieces else []
 
     def _selection(self, chosen: Facts) -> list[str]:
         parts = []
