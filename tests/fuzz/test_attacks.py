@@ -5,8 +5,8 @@ Times are not asserted; ``make attacks`` measures memory and time at full size.
 
 from __future__ import annotations
 
-import os
 import subprocess
+import sys
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -43,14 +43,25 @@ class Measured(NamedTuple):
     peak_bytes: int
 
 
+# A process is charged with what its parent held when it was made: so a small one makes it, not the tests.
+LAUNCHER = """
+import os, sys
+child = os.fork()
+if child == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+_, status, usage = os.wait4(child, 0)
+with open(sys.argv[1], "w") as told:
+    told.write(str(usage.ru_maxrss * 1024))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def measured(tmp_path: Path, *arguments: str | Path) -> Measured:
-    out, err = tmp_path / "out", tmp_path / "err"
+    out, err, peak = tmp_path / "out", tmp_path / "err", tmp_path / "peak"
+    command = [sys.executable, "-S", "-c", LAUNCHER, str(peak), *COMMAND, *map(str, arguments)]
     with out.open("wb") as first, err.open("wb") as second:
-        process = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=first, stderr=second)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    outcome = Outcome(process.returncode, out.read_bytes(), err.read_text())
-    return Measured(outcome, usage.ru_maxrss * 1024)
+        status = subprocess.run(command, stdout=first, stderr=second, check=False).returncode
+    return Measured(Outcome(status, out.read_bytes(), err.read_text()), int(peak.read_text()))
 
 
 def test_every_syn_of_a_flood_is_a_connection(tmp_path):
