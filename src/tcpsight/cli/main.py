@@ -159,7 +159,11 @@ def run() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     # Modules and batches leave no cycles behind; looking for some every 700 objects costs two percent of a run.
     gc.set_threshold(100_000)
-    status = main()
+    try:
+        status = main()
+    except KeyboardInterrupt:  # again, while the first was being answered
+        print("tcpsight: interrupted", file=sys.stderr)
+        status = 130
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done: another Ctrl-C would show Python's insides
     gc.freeze()  # or Python looks through everything once more before it ends
     sys.exit(status)
