@@ -2,8 +2,8 @@
 
 Theory of operation
 -------------------
-The EtherTypes of the first `EVERY_FRAME` frames are looked at, then those of every `STRIDE`-th frame: it costs next to
-nothing, and a connection that is tagged has many frames.
+The EtherTypes of the first `FIRST_FRAMES` frames are looked at, then those of `STRETCH` frames in every `ROUND`: it
+costs next to nothing, and a connection that is tagged has many frames. Which frames does not depend on batches.
 
 What it cannot see: tags that only few frames have, late in a long capture.
 """
@@ -19,8 +19,9 @@ from tcpsight.tables import Frames
 if TYPE_CHECKING:
     from tcpsight.capture.link_offset import Passing
 
-EVERY_FRAME = 65_536
-STRIDE = 16
+FIRST_FRAMES = 65_536
+STRETCH = 4096
+ROUND = 1 << 19
 
 IP = (0x0800, 0x86DD)
 TAGS = (0x8100, 0x88A8, 0x9100)
@@ -65,7 +66,13 @@ class TagSurvey:
         if self._inner is not None:
             frames = self._inner.apply(frames)
         if len(frames) and not self.has_others:
-            self._look(frames.rows if self._frames < EVERY_FRAME else frames.rows[::STRIDE], frames.data)
+            # How far into a round this batch begins, and how much of its beginning is looked at.
+            begun = self._frames % ROUND
+            stretch = FIRST_FRAMES if self._frames < ROUND else STRETCH
+            if begun < stretch:
+                self._look(frames.rows[: stretch - begun], frames.data)
+            elif len(frames) > ROUND - begun:
+                self._look(frames.rows[ROUND - begun :][:STRETCH], frames.data)
         self._frames += len(frames)
         return frames
 

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from tcpsight.capture import open_capture
-from tcpsight.capture.tags import EVERY_FRAME, STRIDE, TagSurvey
+from tcpsight.capture.tags import FIRST_FRAMES, ROUND, STRETCH, TagSurvey
 from tests.support.encapsulations import V4
 from tests.support.layers import ethernet, labelled, pppoe, tagged
 from tests.support.pcap import pcap_bytes
@@ -51,4 +51,5 @@ def test_frames_that_are_cut_anywhere_are_no_harm(length):
 
 
 def test_late_in_a_capture_a_tagged_run_of_frames_is_still_noticed():
-    assert survey([PLAIN[:34]] * (2 * EVERY_FRAME) + [ONE] * (2 * STRIDE)) == (1, False)
+    assert survey([PLAIN[:34]] * (ROUND + STRETCH // 2) + [ONE] * 10) == (1, False)
+    assert survey([PLAIN[:34]] * FIRST_FRAMES + [ONE] * 10) == (0, False)
