@@ -165,6 +165,10 @@ def run() -> None:
         print("tcpsight: interrupted", file=sys.stderr)
         status = 130
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done: another Ctrl-C would show Python's insides
+    if status == 130:
+        # Python would end itself by the signal if it thinks that an interrupt was left unanswered.
+        sys.stderr.flush()
+        os._exit(status)
     gc.freeze()  # or Python looks through everything once more before it ends
     sys.exit(status)
 
