@@ -22,6 +22,7 @@ from tcpsight.compat.tcprstat_format import Samples, header, is_format, line
 from tcpsight.compat.tcprstat_options import packed
 from tests.cli.running import COMMAND, Here, Outcome
 from tests.compat.running import lines_of
+from tests.support.packet_sockets import wait_until_it_captures
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture
 
@@ -373,19 +374,13 @@ def redis(require_program: Callable[[str], str], tmp_path: Path) -> Iterator[int
         server.terminate()
 
 
-def packet_sockets() -> int:
-    return len(Path("/proc/net/packet").read_text().splitlines()) - 1
-
-
 @pytest.mark.live
 def test_live_every_answer_of_a_real_server_under_load_is_counted_once(redis: int):
-    before = packet_sockets()
     words = ["-l", "127.0.0.1", "-p", str(redis), "-t", "1", "-n", "0", "--tail", "-f", r"%I %n %m %M\n", "--no-header"]
     command = [*COMMAND, "compat", "tcprstat", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tool:
-        while packet_sockets() <= before:
-            time.sleep(0.05)
-        time.sleep(0.5)
+        wait_until_it_captures(tool)
+        time.sleep(1)  # the filter is attached after the socket is bound
         benchmark = ["redis-benchmark", "-p", str(redis), "-c", "4", "-n", "20000", "-t", "get", "-q"]
         subprocess.run(benchmark, check=True, stdout=subprocess.DEVNULL)
         time.sleep(3)

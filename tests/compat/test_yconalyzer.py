@@ -10,12 +10,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 
 from tests.cli.running import COMMAND, Here, Outcome
 from tests.conftest import BESIDE
+from tests.support.packet_sockets import wait_until_it_captures
 from tests.support.pcap import Frame, pcap_bytes, pcapng_bytes, tcp_frame
 
 FOLDER = BESIDE / "fixtures" / "yconalyzer"
@@ -396,15 +396,13 @@ def live(server: Server, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def packet_sockets() -> int:
-    """Count the programs that capture."""
-    return len(Path("/proc/net/packet").read_text().splitlines()) - 1
-
-
-def ask_until_done(server: Server, process: subprocess.Popen[bytes]) -> int:
-    """Load the server until the process ends; give how often it was asked."""
+def ask_while_it_captures(server: Server, process: subprocess.Popen[bytes], for_s: float = 2) -> int:
+    """Load the server while all of it is captured; give how often it was asked."""
+    wait_until_it_captures(process)
+    time.sleep(1)  # the filter is attached after the socket is bound
     asked = 0
-    while process.poll() is None:
+    end = time.monotonic() + for_s
+    while time.monotonic() < end:
         server.ask(5)
         asked += 5
         time.sleep(0.02)
@@ -414,12 +412,12 @@ def ask_until_done(server: Server, process: subprocess.Popen[bytes]) -> int:
 @pytest.mark.live
 def test_live_counts_the_connections_of_a_real_server(server):
     process = live(server, "-t", "6")
-    asked = ask_until_done(server, process)
+    asked = ask_while_it_captures(server, process)
     out, err = process.communicate()
     done = Outcome(process.returncode, out, err.decode())
     assert done.status == 0, done.err
     counted = int(value(done, "Total Connections (terminated by FIN)"))
-    assert 0 < counted <= asked
+    assert counted == asked
     assert value(done, "Avg Client Data") == "51 bytes"
     assert value(done, "Avg Server Data") == "3001 bytes"
     received, dropped = done.err.splitlines()
@@ -429,11 +427,8 @@ def test_live_counts_the_connections_of_a_real_server(server):
 
 @pytest.mark.live
 def test_live_ends_with_its_report_on_ctrl_c(server):
-    before = packet_sockets()
     process = live(server, "-t", "600")
-    while packet_sockets() <= before:
-        time.sleep(0.05)
-    server.ask(20)
+    ask_while_it_captures(server, process, 1)
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
@@ -446,7 +441,7 @@ def test_live_ends_with_its_report_on_ctrl_c(server):
 def test_what_was_recorded_live_is_read_later(server, tmp_path):
     path = tmp_path / "live.pcap"
     process = live(server, "-t", "6", "-w", str(path))
-    ask_until_done(server, process)
+    ask_while_it_captures(server, process)
     assert process.wait() == 0
     command = [*COMMAND, "compat", "yconalyzer", "-p", str(server.port), "-r", str(path)]
     read = subprocess.run(command, capture_output=True, check=False, timeout=60)
