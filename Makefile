@@ -5,6 +5,8 @@ PYTEST_ARGS ?= -n auto --dist loadfile
 CHECKED_ARGS ?= -n auto
 BENCH_ARGS ?=
 ATTACK_ARGS ?=
+# Which scenarios, seeds, how many runs, where to: `make lab LAB_ARGS=--help`.
+LAB_ARGS ?=
 # How long each of the engines and builds of `make fuzz` is fed.
 FUZZ_SECONDS ?= 60
 FUZZ_ARGS ?=
@@ -16,7 +18,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy test check format checked bench wheel clean
+.PHONY: help build layout reference accuracy test check format checked lab bench wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +76,9 @@ fuzz-address:
 
 attacks: build ## Attack at full size: floods of 5 million connections, long bombs; print memory and time (ATTACK_ARGS=--store)
 	PYTHONPATH=src $(PYTHON) -m tests.fuzz.attacks $(ATTACK_ARGS)
+
+lab: ## Record scenarios of known truth between two kernels; needs root (LAB_ARGS='--runs 60 --set A', see --help)
+	PYTHONPATH=src $(PYTHON) -m tests.truth.lab.record $(LAB_ARGS)
 
 bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)

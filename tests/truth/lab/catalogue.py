@@ -172,7 +172,7 @@ def zero_window_stall(random: Random) -> Scenario:
     side, rtt = side_of(random), ms(random, 2, 80)
     pause, first = ms(random, 500, 2500), random.randint(20 * KB, 200 * KB)
     buffer = random.choice((32, 64, 128)) * 1024
-    reader = {"receive_buffer": buffer, "read_first": first, "pause_ns": pause}
+    reader: dict[str, Any] = {"receive_buffer": buffer, "read_first": first, "pause_ns": pause}
     size = first + 6 * buffer + random.randint(0, 300 * KB)
     is_up = side == "client"
     return Scenario(
@@ -209,7 +209,11 @@ def window_limited(random: Random) -> Scenario:
 def nagle_delayed_ack(random: Random) -> Scenario:
     rtt = ms(random, 0.5, 15)
     one = Exchange(
-        random.randint(60, 900), random.randint(50, 1200), think_ns=ms(random, 0, 10), writes=2, server_ns=ms(random, 0, 3)
+        random.randint(60, 900),
+        random.randint(50, 1200),
+        think_ns=ms(random, 0, 10),
+        writes=2,
+        server_ns=ms(random, 0, 3),
     )
     return Scenario(
         "",

@@ -17,6 +17,7 @@ import ctypes
 import fcntl
 import os
 import re
+import socket
 import struct
 import subprocess
 import time
@@ -110,8 +111,22 @@ class Namespace:
         self.enter()
         for name, value in settings.items():
             Path("/proc/sys", *name.split(".")).write_text(str(value))
-        text = "\n".join([*commands, f"link set {DEVICE} txqueuelen 10000 up", "link set lo up"])
+        text = "\n".join([f"link set {DEVICE} txqueuelen 10000 up", "link set lo up", *commands])
         subprocess.run(["ip", "-batch", "-"], input=text, text=True, check=True)
+
+    def wait_for_route(self, own: str, peer: str) -> None:
+        """Wait until packets to `peer` would leave: IPv6 takes a device for up some time after it is."""
+        self.enter()
+        deadline = time.monotonic() + 5
+        while True:
+            family = socket.AF_INET6 if ":" in own else socket.AF_INET
+            with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as s:
+                s.bind((own, 0))
+                s.connect((peer, 9))
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"no route from {own} to {peer}")
+            time.sleep(0.005)
 
     def counters(self) -> dict[str, int]:
         """Give the TCP counters of this namespace that are not zero, and what its device dropped."""
@@ -196,8 +211,8 @@ def events(instance: Path, addresses: set[str]) -> list[Event]:
 
 def _host(text: str) -> str:
     if text.startswith("["):
-        return text[1:].split("]")[0]
-    return text.split(":")[0] if text.count(":") == 1 else text
+        return text[1:].split("]", maxsplit=1)[0]
+    return text.split(":", maxsplit=1)[0] if text.count(":") == 1 else text
 
 
 def overruns(instance: Path) -> int:

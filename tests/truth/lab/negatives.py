@@ -83,9 +83,7 @@ def random_loss(random: Random) -> Scenario:
     rules = replace(LINE, loss=random.uniform(0.002, 0.02))
     back = Direction(loss=random.uniform(0, 0.02))  # of ACKs
     link = both(rtt, rules, back) if side == "client" else both(rtt, back, rules)
-    return Scenario(
-        "", link, bulk(side, size), hosts=hosts(random), parameters=(("rtt_ns", rtt), ("loss", rules.loss))
-    )
+    return Scenario("", link, bulk(side, size), hosts=hosts(random), parameters=(("rtt_ns", rtt), ("loss", rules.loss)))
 
 
 @entry

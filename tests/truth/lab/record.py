@@ -36,8 +36,11 @@ __all__ = ["main", "negatives", "record"]
 SETS = {"A": 1000, "B": 500_000}
 """First seeds: set A to choose thresholds by, set B for results that are stored."""
 
-LATE_P99_NS, LATE_MAX_NS = 500_000, 5_000_000
-"""A run is not kept if more than 1 in 100 packets, or any, left the forwarder later than this."""
+LATE_P99_NS, LATE_MAX_NS = 2_000_000, 20_000_000
+"""A run is not kept if more than 1 in 100 packets, or any, left the forwarder later than this.
+
+What is late is logged as it was, so truth stays true; but a link that is said to be clean should be.
+"""
 
 TRIES = 4
 
@@ -55,7 +58,9 @@ def why_not(truth: dict[str, Any]) -> str:
     """Say why a run is not kept; empty if it is."""
     path, machine = truth["path"], truth["machine"]
     if path["late_p99_ns"] > LATE_P99_NS or path["late_max_ns"] > LATE_MAX_NS:
-        return "late"
+        return (
+            f"late: 99 of 100 by {path['late_p99_ns'] / 1e6:.2f} ms at most, all by {path['late_max_ns'] / 1e6:.2f} ms"
+        )
     if machine["capture_drops"] or machine["lost_tracepoints"]:
         return "capture dropped frames"
     if any(c.get("device_sent_dropped") for c in truth["counters"].values()):

@@ -1,4 +1,4 @@
-"""Makes captures that are not what they seem from captures that are: what happened stays the same, what is seen does not.
+"""Makes captures that are not what they seem from captures that are: what happened stays the same.
 
 Works on pcaps of raw IP in nanoseconds as the laboratory writes them.
 """

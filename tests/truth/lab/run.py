@@ -54,6 +54,8 @@ def run(scenario: Scenario, slot: int, folder: Path, program: Path) -> Raw:
     for end, (own, peer) in zip(ends, (mine, mine[::-1]), strict=True):
         address = f"{own} peer {peer}" + (" nodad" if hosts.is_ipv6 else "")
         end.configure([f"address add {address} dev {kernel.DEVICE}"], hosts.of_kernel())
+    for end, (own, peer) in zip(ends, (mine, mine[::-1]), strict=True):
+        end.wait_for_route(own, peer)
     before = cpu_times()
     with kernel.tracing() as instance:
         forwarder = Forwarder(program, (ends[0].device, ends[1].device), scenario.link, folder)
@@ -109,9 +111,7 @@ def stop_capture(process: subprocess.Popen[bytes]) -> int:
 
 
 @contextlib.contextmanager
-def applications(
-    scenario: Scenario, ends: tuple[kernel.Namespace, ...], address: str
-) -> Iterator[tuple[Child, Child]]:
+def applications(scenario: Scenario, ends: tuple[kernel.Namespace, ...], address: str) -> Iterator[tuple[Child, Child]]:
     """Run client and server; the client is ready when it is done."""
 
     def serve(go: int, out: int) -> None:

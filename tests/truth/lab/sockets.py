@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
 
 # struct tcp_info of include/uapi/linux/tcp.h, in order. Kernels append fields: what is not there is not given.
 _BYTES = ("state", "ca_state", "retransmits", "probes", "backoff", "options", "wscale", "delivery_rate_app_limited")
 _WORDS = (
-    "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets last_data_sent last_ack_sent last_data_recv "
-    "last_ack_recv pmtu rcv_ssthresh rtt rttvar snd_ssthresh snd_cwnd advmss reordering rcv_rtt rcv_space total_retrans"
-).split()
+    "rto", "ato", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets", "last_data_sent",
+    "last_ack_sent", "last_data_recv", "last_ack_recv", "pmtu", "rcv_ssthresh", "rtt", "rttvar", "snd_ssthresh",
+    "snd_cwnd", "advmss", "reordering", "rcv_rtt", "rcv_space", "total_retrans",
+)  # fmt: skip
 _REST: tuple[tuple[str, str], ...] = (
     ("Q", "pacing_rate"), ("Q", "max_pacing_rate"), ("Q", "bytes_acked"), ("Q", "bytes_received"),
     ("I", "segs_out"), ("I", "segs_in"), ("I", "notsent_bytes"), ("I", "min_rtt"), ("I", "data_segs_in"),
@@ -39,11 +39,15 @@ def tcp_info(s: socket.socket) -> dict[str, int]:
     return found
 
 
-def interesting(info: dict[str, int]) -> dict[str, Any]:
+_KEPT = (
+    "state", "ca_state", "rto", "snd_mss", "rcv_mss", "advmss", "reordering", "rtt", "rttvar", "min_rtt",
+    "snd_cwnd", "total_retrans", "bytes_acked", "bytes_received", "segs_out", "segs_in", "data_segs_in",
+    "data_segs_out", "delivery_rate", "busy_time", "rwnd_limited", "sndbuf_limited", "delivered", "bytes_sent",
+    "bytes_retrans", "dsack_dups", "reord_seen", "rcv_ooopack", "total_rto", "total_rto_recoveries",
+    "total_rto_time",
+)  # fmt: skip
+
+
+def interesting(info: dict[str, int]) -> dict[str, int]:
     """Give the fields that truth is made of."""
-    names = (
-        "state ca_state rto snd_mss rcv_mss advmss reordering rtt rttvar min_rtt snd_cwnd total_retrans bytes_acked bytes_received "
-        "segs_out segs_in data_segs_in data_segs_out delivery_rate busy_time rwnd_limited sndbuf_limited delivered "
-        "bytes_sent bytes_retrans dsack_dups reord_seen rcv_ooopack total_rto total_rto_recoveries total_rto_time"
-    ).split()
-    return {name: info[name] for name in names if name in info}
+    return {name: info[name] for name in _KEPT if name in info}
