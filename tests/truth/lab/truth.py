@@ -262,6 +262,7 @@ def truth_of(scenario: Scenario, seed: int, raw: Raw, client_address: str) -> di
                 "kernel_retransmissions": causes(raw.events, port, client_address, side),
                 "info": info,
                 "rtt_min_ns": min_rtt(info),
+                "is_rtt_coarse": is_coarse(info, scenario),
                 "application": app,
                 "samples": samples,
             }
@@ -286,6 +287,11 @@ def truth_of(scenario: Scenario, seed: int, raw: Raw, client_address: str) -> di
 def min_rtt(info: dict[str, int] | None) -> int | None:
     """Give the socket's minimum RTT in ns, unless it never had a sample."""
     return info["min_rtt"] * 1000 if info and info.get("min_rtt", NEVER) not in (0, NEVER) else None
+
+
+def is_coarse(info: dict[str, int] | None, scenario: Scenario) -> bool:
+    """Whether the minimum may come from a timestamp: an ACK of what was sent twice is timed in whole milliseconds."""
+    return bool(info and scenario.hosts.has_timestamps and info["min_rtt"] % 1000 == 0)
 
 
 def expectation(e: Expected, by_port: dict[int, list[Packet]], scenario: Scenario) -> dict[str, Any]:
