@@ -254,6 +254,11 @@ class Pipeline:
         return self._pairing.opened
 
     @property
+    def joined_fragments(self) -> int:
+        """How many frames gave no segment of their own, but are part of one that came in fragments."""
+        return self._decoding.joined_fragments
+
+    @property
     def unseen(self) -> UnseenCounter:
         """What was not understood so far, by all rooms."""
         total = UnseenCounter()
@@ -276,6 +281,7 @@ class Pipeline:
                 yield from self._batches(headers, self._tracking.feed(headers), kept)
         except CaptureError as error:
             self.broken = error
+        self._decoding.finish()
         yield from self._batches(Headers(), self._tracking.finish(), NOWHERE)
 
     def _batches(self, headers: Headers, tracked: Tracked, kept: Positions) -> Iterator[Batch]:

@@ -100,7 +100,7 @@ REASON_TEXTS = {
     "unknown_link_type": "frames of a link type that tcpsight does not decode",
     "not_ip": "frames without an IP packet (ARP, LLDP and the like)",
     "not_tcp": "IP packets that are not TCP",
-    "fragment": "IP fragments (not reassembled)",
+    "fragment": "IP fragments that could not be put together to a TCP segment",
     "malformed_link": "frames whose link, label or tunnel header contradicts itself",
     "malformed_ip": "packets whose IP header contradicts itself",
     "malformed_tcp": "packets whose TCP header contradicts itself",
@@ -366,7 +366,7 @@ class Headers(Table):
     ip_id = column("uint16", "", "IPv4 identification; 0 for IPv6")
     payload_bytes = column("int32", "B", "TCP payload by the IP header's length, SYN and FIN excluded")
     options_hash = column("uint32", "", "hash of the raw option bytes, to recognise capture duplicates", internal=True)
-    captured_payload_bytes = column("int32", "B", "how many payload bytes the capture holds")
+    captured_payload_bytes = column("int32", "B", "how many payload bytes the capture holds; 0 if they came in IP fragments")
     timestamp_value = column("uint32", "", "TSval (RFC 7323)")
     timestamp_echo = column("uint32", "", "TSecr (RFC 7323)")
     ip_version = column("uint8", "", "4 or 6")
@@ -418,7 +418,9 @@ class SegmentDetails(Segments):
 
     file = column("uint16", "", "index of the file that holds it, in the order given")
     frame_in_file = column("int64", "", "number of the frame in that file: a place to look")
-    captured_payload_bytes = column("int32", "B", "how many of its payload bytes the capture holds")
+    captured_payload_bytes = column(
+        "int32", "B", "how many of its payload bytes the capture holds; 0 if they came in IP fragments"
+    )
     timestamp_value = column("int64", "", "TSval of the timestamps option", null=-1)
     timestamp_echo = column("int64", "", "TSecr of the timestamps option", null=-1)
     sack = column("S128", "", "SACK blocks as stream offsets of the other direction: left-right, separated by blanks")

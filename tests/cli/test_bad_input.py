@@ -322,6 +322,6 @@ def test_what_stands_in_the_way_of_tcp_is_said_with_the_way_out(here, tmp_path):
     fragment = bytearray(FRAMES[0].data)
     fragment[20:22] = b"\x20\x10"  # more fragments follow, and this is not the first
     path.write_bytes(pcap_bytes([Frame(frame.time_ns, bytes(fragment)) for frame in FRAMES[:3]]))
-    assert_one_line(here("requests", path).err, "3 are IP fragments, which are not put together")
+    assert_one_line(here("requests", path).err, "3 are IP fragments of packets that are not whole")
     path.write_bytes(pcap_bytes([Frame(FRAMES[0].time_ns, bytes(fragment))]))
-    assert_one_line(here("requests", path).err, "no TCP in its only frame; 1 is an IP fragment, which is not")
+    assert_one_line(here("requests", path).err, "1 is an IP fragment of a packet that is not whole")

@@ -71,21 +71,27 @@ JUMPS = (0, 0, 0, 0, 1, -1, -100, 1460, 2**16, -(2**16), 2**30, 2**31 - 1, 2**31
 
 
 def run_decode(data: bytes) -> Features:
-    """Decode frames of any link type; at once and one by one."""
+    """Decode frames of any link type; at once, one by one and in other cuts: fragments are kept from batch to batch."""
     frames = frames_in(data)
-    decoding, alone = Decoding(), Decoding()
+    decoding = Decoding()
     headers = decoding.feed(frames).copy()
-    singles = Headers.concatenate([alone.feed(frames[i : i + 1]).copy() for i in range(len(frames))])
-    assert _columns(headers) == _columns(singles), "a frame's header depends on the frames around it"
-    assert decoding.unseen.counts.tolist() == alone.unseen.counts.tolist()
+    decoding.finish()
+    for cuts in (list(range(len(frames) + 1)), _cuts(len(frames), zlib.crc32(data))):
+        again = Decoding()
+        parts = Headers.concatenate([again.feed(frames[i:j]).copy() for i, j in pairwise(cuts)])
+        again.finish()
+        assert _columns(headers) == _columns(parts), "headers depend on how frames are cut into batches"
+        assert decoding.unseen.counts.tolist() == again.unseen.counts.tolist()
+        assert decoding.joined_fragments == again.joined_fragments
     counts = {name: int(count) for name, count in zip(REASONS, decoding.unseen.counts[:, 0], strict=True)}
-    assert len(headers) + sum(counts[name] for name in DECODED) == len(frames)
+    assert len(headers) + sum(counts[name] for name in DECODED) + decoding.joined_fragments == len(frames)
     assert (headers.payload_bytes >= 0).all()
     assert (headers.captured_payload_bytes >= 0).all()
     assert (headers.captured_payload_bytes <= headers.payload_bytes).all()
     assert (headers.sack_count <= 4).all()
     assert (headers.window_scale <= 14).all()
     told = {f"{name} {count.bit_length()}" for name, count in counts.items() if count}
+    told |= {f"joined {decoding.joined_fragments.bit_length()}"}
     for name in ("encapsulation", "options", "sack_count", "ip_version"):
         told |= {f"{name} {value}" for value in np.unique(headers.rows[name]).tolist()}
     return told | {f"link {value} {len(headers)}" for value in np.unique(frames.link_type).tolist()}

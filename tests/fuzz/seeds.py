@@ -11,6 +11,7 @@ from random import Random
 from tests.fuzz.mutation import options, pcap_parts
 from tests.fuzz.mutation_files import PACKERS
 from tests.fuzz.rooms import packed_frames
+from tests.reference.decode_strategies import halves
 from tests.support.pcap import (
     Frame,
     Interface,
@@ -164,6 +165,8 @@ def frames(contents: Sequence[bytes]) -> tuple[bytes, ...]:
         if parts is not None and parts[2]:
             link_type = struct.unpack_from(parts[0] + "H", parts[1], 20 if parts[0] == "<" else 22)[0]
             found.append(packed_frames([(link_type, r.frame) for r in parts[2][:FRAMES_OF_EACH]]))
+    # Frames are dealt out to three interfaces, and fragments belong together on one.
+    found.append(packed_frames([(1, half) for number in (1, 2) for half in halves(number) for _ in range(3)]))
     return tuple(found)
 
 

@@ -78,6 +78,7 @@ class Lived:
     tables: dict[str, Table] = field(default_factory=dict)
     unseen: list[list[int]] = field(default_factory=list)
     frames: int = 0
+    joined: int = 0
     segments: int = 0
     broken: str = ""
     interfaces: list[str] = field(default_factory=list)
@@ -91,7 +92,7 @@ class Lived:
             name: {c.name: table.rows[c.name].tobytes() for c in type(table).columns}
             for name, table in self.tables.items()
         }
-        counted = (self.unseen, self.frames, self.segments, self.broken, self.interfaces)
+        counted = (self.unseen, self.frames, self.joined, self.segments, self.broken, self.interfaces)
         return columns | {"counted": counted}
 
 
@@ -195,7 +196,7 @@ def _run(capture: Capture, found: Lived) -> None:
         rows = [block.copy() for block in intervals.rows(pipeline.span)]
         found.tables["intervals"] = intervals.table_type.concatenate(rows)
     found.unseen = pipeline.unseen.counts.tolist()
-    found.frames, found.segments = pipeline.frames, pipeline.segments
+    found.frames, found.segments, found.joined = pipeline.frames, pipeline.segments, pipeline.joined_fragments
     found.broken = str(pipeline.broken or "")
     found.interfaces = [repr(each) for each in capture.interfaces]
     found.capture, found.pipeline = capture, pipeline
@@ -237,7 +238,7 @@ def check(found: Lived) -> None:
         assert found.broken
         return
     reasons = dict(zip(REASONS, found.unseen, strict=True))
-    assert found.frames == found.segments + sum(reasons[name][0] for name in DECODED)
+    assert found.frames == found.segments + found.joined + sum(reasons[name][0] for name in DECODED)
     assert all(count >= 0 and size >= 0 for count, size, _ in found.unseen)
     for name, table in found.tables.items():
         check_signs(name, table)

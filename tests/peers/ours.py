@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tcpsight.capture import open_capture
 from tcpsight.connections import ConnectionTracking
@@ -114,19 +117,25 @@ def endpoint_of(connection: Any, who: str) -> Endpoint:
     return _address(connection[f"{who}_address"], connection["ip_version"]), int(connection[f"{who}_port"])
 
 
-def fates_of(path: Path, numbers: set[int]) -> dict[int, str]:
-    """Tell why each of these frames gave no segment."""
-    fates = {}
+def decoded(path: Path) -> Iterator[tuple[int, Any]]:
+    """Give the number of each frame, with its row of Headers or why it has none; up to where the capture is damaged."""
+    decoding = Decoding()
+    before = decoding.unseen.counts[:, 0].copy()
     try:
         with open_capture([path]) as capture:
             for frames in capture:
                 for i, number in enumerate(frames.frame_number.tolist()):
-                    if number in numbers:
-                        decoding = Decoding()
-                        decoding.feed(Frames(frames.rows[i : i + 1], data=frames.data))
-                        table = decoding.unseen.table()
-                        fates[number] = REASONS[table.reason[0]] if len(table) else "nothing"
+                    headers = decoding.feed(Frames(frames.rows[i : i + 1], data=frames.data))
+                    counted = np.flatnonzero(decoding.unseen.counts[:, 0] - before)
+                    before[:] = decoding.unseen.counts[:, 0]
+                    # Fragments that were held before it may be counted with a frame; its own reason is never theirs.
+                    own = [REASONS[reason] for reason in counted if REASONS[reason] != "fragment"]
+                    yield number, headers.rows[0].copy() if len(headers) else (own or ["fragment"])[0]
     except CaptureError:
         # The frames behind the damage have no fate of their own.
         pass
-    return fates
+
+
+def fates_of(path: Path, numbers: set[int]) -> dict[int, str]:
+    """Tell why each of these frames gave no segment."""
+    return {number: fate for number, fate in decoded(path) if number in numbers and isinstance(fate, str)}

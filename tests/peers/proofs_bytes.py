@@ -15,10 +15,6 @@ NS_PER_S = 10**9
 LARGEST = 65_535
 
 
-def is_fragment(case: Case, d: Difference) -> bool:
-    return d.ours == "fragment" and case.theirs[d.frame].is_fragment
-
-
 def is_malformed(case: Case, d: Difference) -> bool:
     """tshark's dissection, or ours, ends inside a header that contradicts itself."""
     return d.ours == "malformed_tcp" or d.frame in case.unread

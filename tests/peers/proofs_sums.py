@@ -126,7 +126,12 @@ def _fates(case: Case, d: Difference) -> list[str]:
     ]
 
 
-def has_fragments(case: Case, d: Difference) -> bool:
+def has_whole_fragments(case: Case, d: Difference) -> bool:
+    """Among its frames is one that, in tshark's words too, completes a segment that came in fragments."""
+    return any(s.frame in case.theirs and case.theirs[s.frame].is_fragment for s in _segments(case, d))
+
+
+def has_lost_fragments(case: Case, d: Difference) -> bool:
     return "fragment" in _fates(case, d)
 
 

@@ -45,7 +45,6 @@ class Reason(NamedTuple):
 REASONS = (
     Reason("no-capture", "damage", "tshark", ("capture",), proofs_sums.is_no_capture),
     Reason("gave-up", "peer", "tcptrace", ("capture",), proofs_sums.gave_up),
-    Reason("fragment", "limit", "tshark", ("frame",), proofs_bytes.is_fragment),
     Reason("trailer", "peer", "tshark", ("frame",), proofs_bytes.is_short_of_a_trailer),
     Reason("malformed", "damage", "tshark", ("frame",), proofs_bytes.is_malformed),
     Reason("jumbo", "peer", "tshark", ("frame",), proofs_bytes.is_jumbo),
@@ -99,7 +98,8 @@ REASONS = (
     Reason("before-beginning", "definition", "tcptrace", ("bytes",), proofs_sums.lies_below_beginning),
     Reason("idle-4-minutes", "peer", "tcptrace", ("bytes", "kind"), proofs_sums.was_sent_before_the_silence),
     Reason("answer-divides", "peer", "tcptrace", ("kind",), proofs_sums.begins_a_conversation),
-    Reason("fragment", "limit", "tcptrace", ("sums",), proofs_sums.has_fragments),
+    Reason("fragment", "peer", "tcptrace", ("sums",), proofs_sums.has_whole_fragments),
+    Reason("lost-fragment", "limit", "tcptrace", ("sums",), proofs_sums.has_lost_fragments),
     Reason("extension-header", "peer", "tcptrace", ("sums",), proofs_sums.has_extension_headers),
     Reason("jumbo", "peer", "tcptrace", ("sums",), proofs_sums.has_jumbo),
     Reason("malformed", "damage", "tcptrace", ("sums",), proofs_sums.has_malformed),

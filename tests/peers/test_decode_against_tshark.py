@@ -14,9 +14,6 @@ from collections import Counter
 
 import pytest
 
-from tcpsight.capture import open_capture
-from tcpsight.decode import Decoding
-from tcpsight.errors import CaptureError
 from tcpsight.tables import (
     OPTION_CUT,
     OPTION_MSS,
@@ -24,9 +21,8 @@ from tcpsight.tables import (
     OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
     OPTION_WINDOW_SCALE,
-    REASONS,
-    Frames,
 )
+from tests.peers.ours import decoded
 
 pytestmark = pytest.mark.peers
 
@@ -41,29 +37,6 @@ def tshark_rows(path):
     text = lzma.decompress(path.read_bytes()).decode("utf-8", "replace")
     reader = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
     return {int(row["frame.number"]): row for row in reader}
-
-
-def reason_of(frames, i):
-    """Tell why frame `i` gives no row."""
-    decoding = Decoding()
-    decoding.feed(Frames(frames.rows[i : i + 1], data=frames.data))
-    return REASONS[decoding.unseen.table().reason[0]]
-
-
-def our_rows(path):
-    """Give what became of each frame, by frame number: its row, or the reason why there is none."""
-    fates = {}
-    decoding = Decoding()
-    try:
-        for frames in open_capture([path]):
-            headers = decoding.feed(frames).copy()
-            rows = dict(zip(headers.frame_number.tolist(), headers.rows, strict=True))
-            for i, number in enumerate(frames.frame_number.tolist()):
-                fates[number] = rows[number] if number in rows else reason_of(frames, i)
-    except CaptureError:
-        # What stands before the damage has been read, and is compared.
-        pass
-    return fates
 
 
 def is_quoted(tshark):
@@ -138,9 +111,9 @@ def why_no_row(tshark, reason):
         # Routers quote the packet that they did not forward, sFlow samples those that passed by: neither is a segment
         # of a connection on this wire.
         return "quoted"
-    if reason == "fragment" and (tshark["ip.flags.mf"] == "1" or as_number(tshark["ip.frag_offset"])):
-        # tshark puts fragments together and shows the segment in the last of them.
-        return "fragment"
+    if reason == "fragment" and tshark["ip.flags.mf"] == "1":
+        # The rest of the packet is not in the capture; tshark shows what stands in its first fragment.
+        return "lost fragment"
     has_impossible_offset = not tshark["tcp.len"] or as_number(tshark["tcp.hdr_len"]) < 20
     if reason == "malformed_tcp" and has_impossible_offset:
         # tshark shows the fields it read before it found the data offset below 5 or beyond the packet.
@@ -219,7 +192,7 @@ def test_headers_equal_those_of_tshark(corpus_dir):
             tally["capture missing"] += 1
             continue
         found: list[tuple[object, ...]] = []
-        compare(tshark_rows(table), our_rows(corpus_dir / "captures" / path), tally, found)
+        compare(tshark_rows(table), dict(decoded(corpus_dir / "captures" / path)), tally, found)
         if found:
             unexplained[path] = found
     print(tally)

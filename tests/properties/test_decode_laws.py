@@ -8,21 +8,28 @@ import mmap
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tcpsight.decode import Decoding
 from tcpsight.tables import Frames, Headers
-from tests.reference.decode_strategies import Piece, frames_of, pieces
+from tests.reference.decode_strategies import Piece, fragment_batches, frames_of, pieces
 
 MADE = st.lists(pieces(), max_size=6)
 
 
 def decoded(*batches: Frames) -> tuple[bytes, bytes]:
     """Give all rows and all counts, as bytes."""
+    rows, counts, _ = decoded_with_fragments(*batches)
+    return rows, counts
+
+
+def decoded_with_fragments(*batches: Frames) -> tuple[bytes, bytes, int]:
+    """Give all rows and all counts, as bytes, and how many frames are part of another frame's segment."""
     decoding = Decoding()
     rows = b"".join(decoding.feed(batch).rows.tobytes() for batch in batches)
-    return rows + decoding.finish().rows.tobytes(), decoding.unseen.counts.tobytes()
+    rows += decoding.finish().rows.tobytes()
+    return rows, decoding.unseen.counts.tobytes(), decoding.joined_fragments
 
 
 def cut(frames: Frames, at: list[int]) -> list[Frames]:
@@ -38,6 +45,33 @@ def test_cutting_into_batches_changes_nothing(made, at):
     assert decoded(*cut(frames, at)) == decoded(frames)
 
 
+@settings(max_examples=200, deadline=None)
+@given(fragment_batches(), st.lists(st.integers(0, 12), max_size=6))
+def test_cutting_between_fragments_changes_nothing(frames, at):
+    assert decoded_with_fragments(*cut(frames, at)) == decoded_with_fragments(frames)
+
+
+@settings(max_examples=200, deadline=None)
+@given(fragment_batches(), st.integers(-(2**40), 2**60))
+def test_shifting_the_times_of_fragments_shifts_the_times_and_nothing_else(frames, shift):
+    headers, unseen, joined = decoded_with_fragments(frames)
+    frames.time_ns[:] += shift
+    expected = np.frombuffer(headers, Headers.dtype).copy()
+    expected["time_ns"] += shift
+    assert decoded_with_fragments(frames) == (expected.tobytes(), unseen, joined)
+
+
+@settings(max_examples=200, deadline=None)
+@given(fragment_batches())
+def test_every_fragment_is_part_of_a_row_or_counted(frames):
+    decoding = Decoding()
+    rows = decoding.feed(frames).copy()
+    assert (rows.captured_payload_bytes <= rows.payload_bytes).all()
+    assert set(rows.frame_number.tolist()) <= set(frames.frame_number.tolist())
+    decoding.finish()
+    assert len(rows) + decoding.unseen.counts[:, 0].sum() + decoding.joined_fragments == len(frames)
+
+
 @settings(max_examples=100, deadline=None)
 @given(MADE, st.integers(-(2**40), 2**60))
 def test_shifting_the_times_shifts_the_times_and_nothing_else(made, shift):
@@ -51,13 +85,14 @@ def test_shifting_the_times_shifts_the_times_and_nothing_else(made, shift):
 
 @settings(max_examples=100, deadline=None)
 @given(MADE, st.randoms(use_true_random=False))
-def test_every_frame_stands_alone(made, random):
+def test_every_frame_but_fragments_stands_alone(made, random):
     frames = frames_of(made)
     order = list(range(len(frames)))
     random.shuffle(order)
     shuffled = Frames(frames.rows[order], data=frames.data)
-    rows, unseen = decoded(frames)
-    shuffled_rows, shuffled_unseen = decoded(shuffled)
+    rows, unseen, joined = decoded_with_fragments(frames)
+    shuffled_rows, shuffled_unseen, joined_shuffled = decoded_with_fragments(shuffled)
+    assume(joined == joined_shuffled == 0)
     ordered = np.sort(np.frombuffer(shuffled_rows, Headers.dtype), order="frame_number")
     assert ordered.tobytes() == rows
     assert shuffled_unseen == unseen
@@ -78,7 +113,8 @@ def test_every_frame_is_a_row_or_counted(made):
     frames = frames_of(made)
     decoding = Decoding()
     headers = decoding.feed(frames)
-    assert len(headers) + decoding.unseen.counts[:, 0].sum() == len(frames)
+    decoding.finish()
+    assert len(headers) + decoding.unseen.counts[:, 0].sum() + decoding.joined_fragments == len(frames)
     assert (headers.captured_payload_bytes <= headers.payload_bytes).all()
     assert (headers.captured_payload_bytes >= 0).all()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tcpsight.tables import ENCAPSULATIONS, LINK_TYPE_TEXT_LENGTHS, Frames
+from tests.reference.decode_fragments import InPiecesError, Piece, Reassembly
 from tests.reference.decode_layers import (
     Next,
     NoSegmentError,
@@ -40,6 +41,7 @@ MOST_EXTENSION_HEADERS = 8
 TCP = 6
 AUTHENTICATION = 51
 FRAGMENT = 44
+LONGEST_PAYLOAD = 65_535
 # Hop-by-hop, routing, destination options, mobility, HIP, shim6: length in units of eight bytes, the first not counted.
 EIGHT_BYTE_UNITS = {0, 43, 60, 135, 139, 140}
 EXTENSION_HEADERS = EIGHT_BYTE_UNITS | {AUTHENTICATION, FRAGMENT}
@@ -92,29 +94,38 @@ class Unseen:
         entry[2] = min(entry[2], frame_number)
 
 
-def decode(frames: Frames) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
-    """Give the rows of Headers, and for each reason count, bytes and first frame."""
+def decode(frames: Frames) -> tuple[list[dict[str, Any]], dict[str, list[int]], int]:
+    """Give the rows of Headers, for each reason count, bytes and first frame, and how many frames joined others."""
     rows = []
     unseen = Unseen()
+    reassembly = Reassembly(tcp, unseen.add)
     data = bytes(frames.data)
     for frame in frames.rows:
         start = int(frame["position"])
         wire_bytes = int(frame["wire_bytes"])
         wire = Wire(data[start : start + int(frame["captured_bytes"])], wire_bytes)
+        interface_id = int(frame["interface_id"])
+        if int(frame["link_type"]) == 276:
+            interface_id = (interface_id + (int.from_bytes(data[start + 4 : start + 8], "big") << 8)) % 2**32
         try:
             row = segment(wire, int(frame["link_type"]))
+        except InPiecesError as part:
+            part.piece.key += (interface_id,)
+            whole = reassembly.take(part.piece, int(frame["time_ns"]), (wire_bytes, int(frame["frame_number"])))
+            if whole is None:
+                continue
+            row = whole
         except NoSegmentError as reason:
             unseen.add(str(reason), wire_bytes, int(frame["frame_number"]))
             continue
         if wire.has_more:
             unseen.add("aggregate", wire_bytes, int(frame["frame_number"]))
-        for name in ("frame_number", "time_ns", "frame_in_file", "interface_id", "file"):
+        for name in ("frame_number", "time_ns", "frame_in_file", "file"):
             row[name] = int(frame[name])
-        if int(frame["link_type"]) == 276:
-            device = int.from_bytes(data[start + 4 : start + 8], "big")
-            row["interface_id"] = (row["interface_id"] + (device << 8)) % 2**32
+        row["interface_id"] = interface_id
         rows.append(row)
-    return rows, unseen.counts
+    reassembly.finish()
+    return rows, unseen.counts, reassembly.joined
 
 
 def segment(wire: Wire, link_type: int) -> dict[str, Any]:
@@ -131,10 +142,14 @@ def segment(wire: Wire, link_type: int) -> dict[str, Any]:
             version = 4 if following == 0x0800 else 6
             row, end, protocol = ipv4(wire) if version == 4 else ipv6(wire)
             following = "carried"
+            if wire.fragment:
+                raise in_pieces(wire, row, end, protocol)
             if protocol == TCP:
                 break
         elif following == "carried":
             protocol = extension_headers(wire, end, protocol, version)
+            if wire.fragment:
+                raise in_pieces(wire, row, end, protocol)
             if protocol == TCP:
                 break
             following = behind_ip(wire, end, protocol)
@@ -146,12 +161,30 @@ def segment(wire: Wire, link_type: int) -> dict[str, Any]:
             raise NoSegmentError("not_ip")
     else:
         raise NoSegmentError("too_deep")
-    kinds = [ENCAPSULATIONS.index(kind) for kind in wire.tunnels]
-    row |= tcp(wire, end)
-    row |= {"encapsulation": kinds[-1] if kinds else 0, "tunnel": sum(k << 4 * i for i, k in enumerate(kinds[:-5:-1]))}
+    row |= tcp(wire, end) | tunnel(wire)
     if link_type == LINK_TYPE_TEXT_LENGTHS:
         row["options"] |= {"unsequenced"}
     return row
+
+
+def tunnel(wire: Wire) -> dict[str, Any]:
+    """Give the columns about tunnels."""
+    kinds = [ENCAPSULATIONS.index(kind) for kind in wire.tunnels]
+    return {"encapsulation": kinds[-1] if kinds else 0, "tunnel": sum(k << 4 * i for i, k in enumerate(kinds[:-5:-1]))}
+
+
+def in_pieces(wire: Wire, row: dict[str, Any], end: int, protocol: int) -> Exception:
+    """Tell which piece of which packet begins here."""
+    assert wire.fragment
+    offset, has_more, identification = wire.fragment
+    size = end - wire.at
+    is_usable = protocol == TCP and not wire.has_more and size > 0 and offset + size <= LONGEST_PAYLOAD
+    if not is_usable or (has_more and size % 8):
+        return NoSegmentError("fragment")
+    columns = tunnel(wire)
+    key = (row["ip_version"], row["source_address"], row["destination_address"], identification, *columns.values())
+    data = wire.captured[wire.at : end]
+    return InPiecesError(Piece(key, row | columns, offset, offset + size, not has_more, data))
 
 
 def link(wire: Wire, link_type: int) -> Next:
@@ -180,7 +213,7 @@ def ipv4(wire: Wire) -> tuple[dict[str, Any], int, int]:
         raise NoSegmentError("malformed_ip")
     more_fragments, offset = bool(fields[4] & 0x2000), fields[4] & 0x1FFF
     if more_fragments or offset:
-        raise NoSegmentError("fragment")
+        wire.fragment = 8 * offset, more_fragments, fields[3]
     wire.at = start + header_bytes
     row = {
         "ip_version": 4,
@@ -217,6 +250,10 @@ def extension_headers(wire: Wire, end: int, protocol: int, version: int) -> int:
             return protocol
         if walked < MOST_EXTENSION_HEADERS:
             protocol = extension_header(wire, end, protocol)
+        if wire.fragment:
+            if version == 4:
+                raise NoSegmentError("fragment")
+            return protocol
     raise NoSegmentError("malformed_ip")
 
 
@@ -225,11 +262,11 @@ def extension_header(wire: Wire, end: int, kind: int) -> int:
     start = wire.at
     if end - start < 8:
         raise NoSegmentError("malformed_ip")
-    next_header, length, fragment_offset = struct.unpack(">BBH4x", wire.take(8))
+    next_header, length, fragment_offset, identification = struct.unpack(">BBHI", wire.take(8))
     if kind == FRAGMENT:
         # Three bits that are not the offset: two reserved, and M, the lowest.
         if fragment_offset >> 3 or fragment_offset & 1:
-            raise NoSegmentError("fragment")
+            wire.fragment = fragment_offset & ~7, bool(fragment_offset & 1), identification
         size = 8
     elif kind == AUTHENTICATION:
         size = (length + 2) * 4

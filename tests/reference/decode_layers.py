@@ -27,6 +27,8 @@ class Wire:
     # Whether `captured` ends where an outer packet does.
     clipped: bool = False
     link_type: int = 0
+    # Offset, whether more follow, and identification, where an IP packet turned out to be a fragment.
+    fragment: tuple[int, bool, int] | None = None
     has_more: bool = False
     tunnels: list[str] = field(default_factory=list)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+import numpy as np
 from hypothesis import strategies as st
 
 from tcpsight.tables import LINK_TYPE_TEXT_LENGTHS, Frames
@@ -212,6 +213,60 @@ def pieces(draw: st.DrawFn) -> Piece:
     if draw(RARELY):
         del data[draw(st.integers(0, len(data))) :]
     return Piece(bytes(data), wire_bytes, link_type)
+
+
+def fragment(version: int, number: int, begin: int, data: bytes, *, is_last: bool) -> bytes:
+    """Give an IP packet with one fragment of a packet with TCP."""
+    if version == 4:
+        bits = begin >> 3 | (0 if is_last else 0x2000)
+        head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(data), number, bits, 64, 6, 0, b"abcd", b"efgh")
+        return head + data
+    head = struct.pack(">IHBB16s16s", 6 << 28, 8 + len(data), 44, 64, b"a" * 16, b"b" * 16)
+    return head + struct.pack(">BBHI", 6, 0, begin | (not is_last), number) + data
+
+
+def halves(number: int) -> tuple[bytes, bytes]:
+    """Give the two frames of a small segment."""
+    segment = struct.pack(">HHIIBBHHH", number, 80, 1, 2, 0x50, 0x18, 9, 9, 0) + bytes(12)
+    both = fragment(4, number, 0, segment[:16], is_last=False), fragment(4, number, 16, segment[16:], is_last=True)
+    return bytes(12) + b"\x08\0" + both[0], bytes(12) + b"\x08\0" + both[1]
+
+
+@st.composite
+def fragments(draw: st.DrawFn) -> bytes:
+    """Give one of the few fragments there are: most often one that fits others."""
+    version, number = draw(st.sampled_from([4, 4, 6])), draw(st.integers(1, 2))
+    size = draw(st.sampled_from([40, 40, 40, 44, 1480]))
+    options = draw(st.sampled_from([0, 0, 2, 9]))
+    segment = struct.pack(">HHIIBBHHH", number, 80, 1, 2, 0x50 + (options << 4), 0x18, 9, 9, 0)
+    segment += bytes([draw(st.integers(0, 3))]) * (size - 20)
+    begin = draw(st.sampled_from([0, 0, 8, 16, 16, 24]))
+    end = draw(st.sampled_from([16, 16, 24, size, size]))
+    if begin >= end:
+        begin, end = 0, begin or 16
+    is_last = (end == size) != draw(RARELY)
+    packet = fragment(version, number, begin, segment[begin:end], is_last=is_last)
+    if draw(RARELY):
+        packet = fragment(version, number, draw(st.integers(0, 8191)) << 3, segment[begin:end], is_last=is_last)
+    return packet
+
+
+@st.composite
+def fragment_batches(draw: st.DrawFn) -> Frames:
+    """Give batches of fragments, some of them in tunnels, cut, on other interfaces or much later."""
+    made = []
+    for packet in draw(st.lists(fragments(), max_size=12)):
+        inner = typed(packet)
+        if draw(RARELY):
+            inner = layers.gre(inner) if draw(st.booleans()) else layers.ip_in_ip(inner)
+        data = ethernet(inner).data
+        held = draw(st.integers(14, len(data))) if draw(RARELY) else len(data)
+        made.append(Piece(data[:held], len(data), 1))
+    frames = frames_of(made)
+    frames.interface_id[:] = [int(draw(RARELY)) for _ in made]
+    steps = st.sampled_from([0, 1, 10**9, 10**9, 29 * 10**9, 31 * 10**9, -(10**9), -(31 * 10**9)])
+    frames.time_ns[:] = np.cumsum([draw(steps) if draw(RARELY) else 1000 for _ in made])
+    return frames
 
 
 def frames_of(made: list[Piece], gap: int = 0) -> Frames:

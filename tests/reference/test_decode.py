@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tcpsight import tables
 from tcpsight.decode import Decoding
 from tcpsight.tables import REASONS, Frames, Headers, UnseenCounter
 from tests.reference import decode as reference
-from tests.reference.decode_strategies import EVERY_LINK_TYPE, Piece, frame_batches, frames_of
+from tests.reference.decode_strategies import EVERY_LINK_TYPE, Piece, fragment_batches, frame_batches, frames_of, halves
 
 OPTION_BITS = {
     name.removeprefix("OPTION_").lower(): value for name, value in vars(tables).items() if name.startswith("OPTION_")
@@ -51,15 +52,32 @@ def check(frames: Frames) -> None:
         stale.rows[column.name] = 0xA5
     decoding.unseen = UnseenCounter()
     headers = decoding.feed(frames)
-    rows, unseen = reference.decode(frames)
-    assert said_by_the_kernel(headers.rows) == rows
+    said = said_by_the_kernel(headers.rows)
+    decoding.finish()
+    rows, unseen, joined = reference.decode(frames)
+    assert said == rows
     assert unseen_of(decoding.unseen) == unseen
+    assert decoding.joined_fragments == joined
 
 
 @settings(max_examples=400, deadline=None)
 @given(frame_batches())
 def test_kernel_equals_reference(frames):
     check(frames)
+
+
+@settings(max_examples=400, deadline=None)
+@given(fragment_batches())
+def test_kernel_equals_reference_on_fragments(frames):
+    check(frames)
+
+
+def test_kernel_equals_reference_when_more_packets_are_begun_than_are_kept():
+    chance = random.Random(5)
+    order = [(number, half) for number in range(700) for half in (0, 1)]
+    # Each half is at most 400 places from where it would be: some packets are forgotten in between, some are not.
+    order.sort(key=lambda at: 2 * at[0] + at[1] * chance.choice([0, 100, 500, 520, 800]))
+    check(frames_of([Piece(halves(number)[half], 54, 1) for number, half in order]))
 
 
 @settings(max_examples=200, deadline=None)

@@ -36,8 +36,8 @@ def _cut(run: Run) -> str:
 
 def _fragments(run: Run) -> str:
     fragments = _count(run, "fragment")
-    are = f"{fragments:,} are IP fragments, which are" if fragments > 1 else "1 is an IP fragment, which is"
-    return f"{are} not put together" if fragments else ""
+    several = f"{fragments:,} are IP fragments of packets that are not whole"
+    return several if fragments > 1 else "1 is an IP fragment of a packet that is not whole" if fragments else ""
 
 
 def _link_types(run: Run) -> str:

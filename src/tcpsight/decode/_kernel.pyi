@@ -2,11 +2,14 @@ from typing import Any
 
 import numpy as np
 
+from tcpsight.decode._fragments import Fragments
+
 def decode(
     frames: np.ndarray[Any, np.dtype[np.uint8]],
     data: Any,
     headers: np.ndarray[Any, np.dtype[np.uint8]],
     counts: np.ndarray[Any, np.dtype[np.int64]],
+    fragments: Fragments,
 ) -> int: ...
 def payload_positions(
     frames: np.ndarray[Any, np.dtype[np.uint8]],

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
+from tcpsight.decode._fragments cimport Assemblies, Fragments, take_fragment
 from tcpsight.decode._link cimport LINK_ETHERNET, LINK_LINUX_SLL, LINK_LINUX_SLL2, read_ip_version, read_link
 from tcpsight.decode._network cimport read_behind_ip, read_ipv4, read_ipv6
 from tcpsight.decode._records cimport read_cooked
@@ -25,6 +26,8 @@ from tcpsight.decode._tags cimport (
 from tcpsight.decode._transport cimport read_tcp
 from tcpsight.decode._wire cimport (
     GOES_ON,
+    HELD,
+    HOLDS_FRAGMENT,
     HOLDS_TCP,
     HOLDS_TCP_AND_MORE,
     LAYER_BEHIND_IP,
@@ -197,8 +200,16 @@ cdef int find_any(const Frame *frame, const uint8_t *data, Cursor *cursor, Packe
     return REASON_TOO_DEEP if outcome == GOES_ON else outcome
 
 
+cdef inline uint32_t interface_of(const Frame *frame, const uint8_t *data) noexcept nogil:
+    """Tell on which interface a frame was captured."""
+    if frame.link_type == LINK_LINUX_SLL2:
+        # Captured on `any`: the header tells the device.
+        return (frame.interface_id + (load32(data + frame.position + 4) << 8)) & 0xFFFFFFFFu
+    return frame.interface_id
+
+
 cdef inline int decode_frame(const Frame *frame, const uint8_t *data, Header *header) noexcept nogil:
-    """Decode one frame into a row; give HOLDS_TCP, perhaps AND_MORE, or the reason why the row is void."""
+    """Decode one frame into a row; give HOLDS_TCP, perhaps AND_MORE, HOLDS_FRAGMENT, or the reason why it is void."""
     # Two cursors: one that only inlined steps know stays in registers.
     cdef Cursor cursor, elsewhere
     cdef Packet packet, packet_elsewhere
@@ -212,17 +223,36 @@ cdef inline int decode_frame(const Frame *frame, const uint8_t *data, Header *he
     outcome = read_tcp(&cursor, &packet, header)
     if outcome != HOLDS_TCP:
         return outcome
+    write_frame(frame, data, header)
+    return HOLDS_TCP_AND_MORE if cursor.has_more else HOLDS_TCP
+
+
+cdef inline void write_frame(const Frame *frame, const uint8_t *data, Header *header) noexcept nogil:
+    """Write what the row has from its frame."""
     header.frame_number = frame.frame_number
     header.time_ns = frame.time_ns
     header.frame_in_file = frame.frame_in_file
-    header.interface_id = frame.interface_id
+    header.interface_id = interface_of(frame, data)
     header.file = frame.file
-    if frame.link_type == LINK_LINUX_SLL2:
-        # Captured on `any`: the header tells the device.
-        header.interface_id = (frame.interface_id + (load32(data + frame.position + 4) << 8)) & 0xFFFFFFFFu
     if frame.link_type == LINK_TYPE_TEXT_LENGTHS:
         header.options |= OPTION_UNSEQUENCED
-    return HOLDS_TCP_AND_MORE if cursor.has_more else HOLDS_TCP
+
+
+cdef int decode_fragment(
+    const Frame *frame, const uint8_t *data, Header *header, Assemblies *fragments
+) noexcept nogil:
+    """Decode a frame with a fragment, out of the way of all others; give how many rows, 0 or 1, were written."""
+    cdef Cursor cursor
+    cdef Packet packet
+    cdef int outcome
+    find_any(frame, data, &cursor, &packet)
+    outcome = take_fragment(fragments, frame, interface_of(frame, data), &cursor, &packet, header)
+    if outcome == HOLDS_TCP:
+        write_frame(frame, data, header)
+        return 1
+    if outcome != HELD:
+        count_unseen(fragments.counts + 3 * outcome, frame)
+    return 0
 
 
 cdef inline void count_unseen(int64_t *count, const Frame *frame) noexcept nogil:
@@ -234,11 +264,12 @@ cdef inline void count_unseen(int64_t *count, const Frame *frame) noexcept nogil
 
 
 cdef int64_t decode_frames(
-    const Frame *frames, int64_t n, const unsigned char[::1] data, Header *headers, int64_t *counts
+    const Frame *frames, int64_t n, const unsigned char[::1] data, Header *headers, Assemblies *fragments
 ) noexcept nogil:
     """Decode `n` frames; give the number of rows, or −1 − i where frame i lies outside `data`."""
     cdef int64_t size = data.shape[0]
     cdef const uint8_t *first = &data[0] if size else NULL
+    cdef int64_t *counts = fragments.counts
     cdef int64_t rows = 0
     cdef int64_t i
     cdef int outcome
@@ -252,6 +283,8 @@ cdef int64_t decode_frames(
         elif outcome == HOLDS_TCP_AND_MORE:
             rows += 1
             count_unseen(counts + 3 * REASON_AGGREGATE, frames + i)
+        elif outcome == HOLDS_FRAGMENT:
+            rows += decode_fragment(frames + i, first, headers + rows, fragments)
         else:
             count_unseen(counts + 3 * outcome, frames + i)
     return rows
@@ -262,6 +295,7 @@ def decode(
     const unsigned char[::1] data,  # IN: what their positions count in
     unsigned char[::1] headers,  # OUT: Headers rows, room for as many as there are frames
     int64_t[:, ::1] counts,  # IN, OUT: count, bytes, first frame of each reason
+    Fragments fragments not None,  # IN, OUT: what came in pieces
 ):
     """Decode frames into rows of Headers; give how many rows were written."""
     cdef int64_t n = frames.shape[0] // <int64_t>sizeof(Frame)
@@ -274,8 +308,9 @@ def decode(
         raise ValueError("counts have the wrong shape")
     if n == 0:
         return 0
+    fragments.all.counts = &counts[0, 0]
     with nogil:
-        rows = decode_frames(<const Frame *>&frames[0], n, data, <Header *>&headers[0], &counts[0, 0])
+        rows = decode_frames(<const Frame *>&frames[0], n, data, <Header *>&headers[0], &fragments.all)
     if rows < 0:
         raise ValueError(f"row {-1 - rows} of the frames lies outside their data")
     return rows

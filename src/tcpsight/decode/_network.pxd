@@ -6,8 +6,8 @@ one exception is a length of zero, which no real packet has: the sender's kernel
 (segmentation offload), or the packet is longer than the field can tell (RFC 2675, BIG TCP). Then the frame's length
 on the wire is all there is.
 
-A fragment gives no segment, not even the first one, which may hold a whole TCP header: its payload goes on in
-packets that are not read, so any payload length told here would be false. All are counted as fragments.
+A fragment gives no segment by itself, not even the first one, which may hold a whole TCP header: its payload goes on in
+other packets. They are put together in `_fragments.pyx`.
 
 `read_ipv4` and `read_ipv6` answer HOLDS_TCP where TCP is next. Everything else is left to `read_behind_ip`: extension
 headers, tunnels, and what is neither.
@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t, uint8_t
 from tcpsight.decode._tunnels cimport read_ether_ip, read_gre, read_l2tp_in_ip, read_udp
 from tcpsight.decode._wire cimport (
     GOES_ON,
+    HOLDS_FRAGMENT,
     HOLDS_TCP,
     LAYER_BEHIND_IP,
     PROTOCOL_IPV4,
@@ -81,13 +82,13 @@ cdef inline int read_ipv4(Cursor *cursor, Packet *packet) noexcept nogil:
         length = cursor.wire - cursor.at
     if p[0] >> 4 != 4 or header_bytes < 20 or length < header_bytes or length > LONGEST_PACKET:
         return REASON_MALFORMED_IP
-    if load16(p + 6) & 0x3FFF:
-        return REASON_FRAGMENT
     packet.header_at = cursor.at
     packet.end = cursor.at + length
     packet.ip_version = 4
     packet.ip_id = load16(p + 4)
     packet.ttl = p[8]
+    if load16(p + 6) & 0x3FFF:
+        return HOLDS_FRAGMENT
     cursor.next_header = p[9]
     step(cursor, header_bytes, LAYER_BEHIND_IP)
     return HOLDS_TCP if p[9] == NEXT_TCP else GOES_ON
@@ -162,7 +163,7 @@ cdef inline int read_extension_headers(Cursor *cursor, const Packet *packet) noe
             length = 8
             # Offset 0 and no more to come is a whole packet (an atomic fragment, RFC 6946).
             if load16(p + 2) & 0xFFF9:
-                return REASON_FRAGMENT
+                return HOLDS_FRAGMENT if packet.ip_version == 6 else REASON_FRAGMENT
         elif cursor.next_header == NEXT_AUTHENTICATION:
             length = (<int64_t>p[1] + 2) << 2
         else:

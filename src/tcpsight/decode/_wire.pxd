@@ -1,7 +1,8 @@
 """What the stages of decoding hand on: a place in one frame's bytes, and the IP packet found there.
 
 A stage reads one header at `Cursor.at`, moves `at` behind it and sets `Cursor.protocol` to what follows. It answers
-`GOES_ON` (another header follows), `HOLDS_TCP` (a TCP header follows), or the REASON why there is no segment here.
+`GOES_ON` (another header follows), `HOLDS_TCP` (a TCP header follows), `HOLDS_FRAGMENT`, or the REASON why there is no
+segment here.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
@@ -13,6 +14,8 @@ cdef enum:
     GOES_ON = -1
     HOLDS_TCP = -2
     HOLDS_TCP_AND_MORE = -3  # and further packets, which are not read
+    HOLDS_FRAGMENT = -4  # part of an IP packet
+    HELD = -5  # part of an IP packet that is not whole yet
 
 cdef enum:
     # EtherTypes (IEEE 802 registry). Every stage speaks them, also where the wire has another numbering.

@@ -2,16 +2,19 @@
 
 Theory of operation
 -------------------
-Each frame stands alone: the room keeps nothing from one frame to the next but what it counts, so how frames are cut
-into batches cannot matter. The link type tells the first header, each header tells the next, and a bounded loop steps
-from one to the next: tags, labels, IP, tunnels and what is in them, until TCP comes, whose header becomes the row. A
-step that can't go on gives the reason, and the frame is counted under it with its bytes on the wire. Frames of
-Ethernet, and those captured on `any`, with TCP right behind IP, which most are, take a way of their own.
+Each frame stands alone but for fragments of IP packets: of these the room keeps the places and the TCP header until
+the packet is whole, in a table of fixed size (`_fragments.pyx`), and nothing else from one frame to the next but what
+it counts. How frames are cut into batches cannot matter. The link type tells the first header, each header tells the
+next, and a bounded loop steps from one to the next: tags, labels, IP, tunnels and what is in them, until TCP comes,
+whose header becomes the row. A step that can't go on gives the reason, and the frame is counted under it with its
+bytes on the wire. Frames of Ethernet, and those captured on `any`, with TCP right behind IP, which most are, take a
+way of their own.
 
-What it cannot see: segments in fragments (all are counted, none is reassembled), in tunnels and under link types it
-does not know, what is encrypted, all but the first of several packets in one frame, and behind a TCP header that the
-capture cut before its twentieth byte. The IP header's length is believed even where the frame is shorter, since tools
-that cut payload away leave frames like that; so a damaged length field passes for payload that was not captured.
+What it cannot see: segments of which a fragment is missing, fragments of tunnels' outer packets, the payload of
+segments in fragments (its length is known), segments in tunnels and under link types it does not know, what is
+encrypted, all but the first of several packets in one frame, and behind a TCP header that the capture cut before its
+twentieth byte. The IP header's length is believed even where the frame is shorter, since tools that cut payload away
+leave frames like that; so a damaged length field passes for payload that was not captured.
 Checksums are not verified: offload leaves them unfinished on the sending machine.
 """
 
@@ -19,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from tcpsight.decode._fragments import Fragments
 from tcpsight.decode._kernel import decode
 from tcpsight.decode._kernel import payload_positions as locate
 from tcpsight.tables import Frames, Headers, UnseenCounter
@@ -30,14 +34,21 @@ class Decoding:
     Attributes
     ----------
     unseen : UnseenCounter
-        The frames that gave no row, by the reason why, with their bytes on the wire.
+        The frames that gave no row, by the reason why, with their bytes on the wire. Fragments whose packet may still
+        become whole are not among them before `finish`.
     """
 
-    __slots__ = ("_block", "unseen")
+    __slots__ = ("_block", "_fragments", "unseen")
 
     def __init__(self) -> None:
         self.unseen = UnseenCounter()
         self._block = Headers()
+        self._fragments = Fragments()
+
+    @property
+    def joined_fragments(self) -> int:
+        """How many frames, each with a fragment, became part of a segment whose row has another frame's number."""
+        return self._fragments.joined
 
     def feed(self, frames: Frames) -> Headers:
         """Take the next frames; give the segments in them, in the same order.
@@ -60,7 +71,8 @@ class Decoding:
         if len(self._block) < len(frames):
             self._block = Headers.allocate(len(frames))
         rows = np.ascontiguousarray(frames.rows)
-        n = decode(rows.view(np.uint8), frames.data, self._block.rows.view(np.uint8), self.unseen.counts)
+        block = self._block.rows.view(np.uint8)
+        n = decode(rows.view(np.uint8), frames.data, block, self.unseen.counts, self._fragments)
         return Headers(self._block.rows[:n], frames.until_ns)
 
     def payload_positions(self, frames: Frames, headers: Headers) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -88,5 +100,6 @@ class Decoding:
         return positions
 
     def finish(self) -> Headers:
-        """Give the rows that were held back: none, ever."""
+        """Count the fragments whose packets never became whole; there are no rows to give."""
+        self._fragments.give_up(self.unseen.counts)
         return Headers()

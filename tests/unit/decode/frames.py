@@ -39,6 +39,7 @@ def unseen_reason(data: bytes, *, link_type: int = 1, wire_bytes: int | None = N
     decoding = Decoding()
     headers = decoding.feed(frames_of(data, link_type=link_type, wire_bytes=wire_bytes))
     assert len(headers) == 0
+    decoding.finish()
     unseen: Any = decoding.unseen.table()
     assert unseen.count.tolist() == [1]
     assert unseen.bytes.tolist() == [len(data) if wire_bytes is None else wire_bytes]
