@@ -749,6 +749,11 @@ def find_copy(side: Side, h: Row) -> str:
     found = ""
     for other_mark, other_ns, other_interface in side.remembered.headers:
         if mark != other_mark:
+            # With an identification a packet is itself, whether or not its checksum was filled in by then.
+            differ = {name for name, mine, other in zip(REPEATED, mark, other_mark, strict=True) if mine != other}
+            is_elsewhere = interface != other_interface and abs(time_ns - other_ns) <= COPY_ELSEWHERE_WITHIN_NS
+            if differ == {"checksum"} and h["ip_id"] and is_elsewhere:
+                return "duplicate"
             continue
         if interface != other_interface and abs(time_ns - other_ns) <= COPY_ELSEWHERE_WITHIN_NS:
             return "duplicate"

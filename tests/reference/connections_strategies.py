@@ -167,6 +167,7 @@ class Traffic:
         row = before[-1 - move["value"] % len(before)] | {"time_ns": self.time_ns, "ttl": move["value"]}
         if is_copy:
             row["interface_id"] = move["interface"]
+            row["checksum"] += move["length"] % 3 == 0
         else:
             row["ip_id"] = len(self.rows)
         self.rows.append(row)

@@ -53,7 +53,8 @@ cdef struct Hole:
 cdef struct Seen:
     int64_t time_ns
     uint32_t mark           # 0: empty
-    uint32_t interface_id
+    uint16_t interface
+    uint16_t checksum
 
 cdef struct Stream:
     # hot line
