@@ -234,7 +234,8 @@ def l2tp_session(wire: Wire, end: int) -> Next:
 
 def esp_in_udp(wire: Wire, end: int) -> Next:
     security = wire.rest()[:4]
-    if end - wire.at < 8 or len(security) < 4 or security == bytes(4):
+    is_reserved = int.from_bytes(security, "big") < 256
+    if end - wire.at < 12 or len(security) < 4 or is_reserved or (end - wire.at) % 4:
         raise OrdinaryUdpError
     raise NoSegmentError("encrypted_packet")
 

@@ -319,8 +319,14 @@ cdef inline int read_tzsp(Cursor *cursor, const Packet *packet) noexcept nogil:
 
 
 cdef inline int read_esp_in_udp(Cursor *cursor, const Packet *packet) noexcept nogil:
-    """Tell ESP (RFC 3948 §2.1) from key exchange, whose first four bytes are zero, and from keep-alives of one byte."""
-    if not has_room(cursor, packet, 8) or not holds(cursor, 4) or load32(cursor.bytes + cursor.at) == 0:
+    """Tell ESP (RFC 3948 §2.1) from key exchange, whose first four bytes are zero, and from keep-alives of one byte.
+
+    And from others that happen to use the port: indices below 256 are reserved, and ESP ends at a multiple of four
+    bytes (RFC 4303 §2.1, §2.4).
+    """
+    if not has_room(cursor, packet, 12) or not holds(cursor, 4) or load32(cursor.bytes + cursor.at) < 256:
+        return REASON_NOT_TCP
+    if (packet.end - cursor.at) & 3:
         return REASON_NOT_TCP
     return REASON_ENCRYPTED_PACKET
 

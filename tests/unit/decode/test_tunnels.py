@@ -69,7 +69,11 @@ def test_what_a_tunnel_carries_may_be_something_else():
 def test_encrypted_and_compressed_packets_are_counted_as_such():
     assert reason_of(over_ip(50, bytes(40))) == "encrypted_packet"
     assert reason_of(over_ip(50, bytes(40), 6)) == "encrypted_packet"
-    assert reason_of(over_udp(4500, b"\0\0\0\7" + bytes(40))) == "encrypted_packet"
+    assert reason_of(over_udp(4500, b"\0\0\1\7" + bytes(40))) == "encrypted_packet"
+    # No ESP: an index that is reserved, an end that is no multiple of four bytes, no room for a trailer.
+    assert reason_of(over_udp(4500, b"\0\0\0\7" + bytes(40))) == "not_tcp"
+    assert reason_of(over_udp(4500, b"\0\0\1\7" + bytes(41))) == "not_tcp"
+    assert reason_of(over_udp(4500, b"\0\0\1\7" + bytes(4))) == "not_tcp"
     assert reason_of(over_udp(4500, bytes(44))) == "not_tcp"
     assert reason_of(over_udp(4500, b"\xff")) == "not_tcp"
     assert reason_of(over_udp(51820, b"\4\0\0\0" + bytes(60))) == "encrypted_packet"
