@@ -86,6 +86,15 @@ def test_two_acknowledgments_confirm_a_gap():
     assert followed.of_segments("acked_offset")[6:] == [None, 2**29 + 500]
 
 
+def test_two_forged_acknowledgments_stop_a_direction_for_100_ms_at_most():
+    forged = f"60 < A acked={2**29} \n 61 < A acked={2**29 + 500} \n"
+    talk = "\n".join(f"{70 + 10 * i} > PA 100 off={100 + 100 * i}" for i in range(30))
+    followed = track(HANDSHAKE + forged + talk)
+    # What comes in that time is missing; then new bytes count again, behind a gap as large as the forged one.
+    assert followed.of_segments("new_bytes")[8:] == [0] * 10 + [100] * 20
+    assert followed.one("client_bytes", "is_approximate") == (2**29 + 500 + 2000, 1)
+
+
 def test_a_segment_confirms_where_an_acknowledgment_pointed():
     followed = track(HANDSHAKE + f"60 < A acked={2**29} \n 70 > PA 5 off={2**29}")
     assert followed.one("client_bytes", "client_gap_bytes") == (2**29 + 5, 2**29 - 100)
