@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.truth.lab.sockets import interesting, tcp_info
@@ -53,6 +53,7 @@ class Client:
     close: str = "fin"  # fin, reset, or vanish: the process ends while the path is out
     port: int = PORT
     linger_ns: int = 0  # how long the run goes on when all is done
+    background_ns: int = 0  # between the exchanges of one more connection, which lasts as long as the run
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,9 @@ def _connection(log: Log, how: Client, address: str, congestion: str) -> None:
 def run_client(log: Log, how: Client, address: str, congestion: str) -> None:
     """Do all connections; returns when they are done."""
     threads = []
+    if how.background_ns:
+        other = replace(how, exchanges=(Exchange(think_ns=how.background_ns),) * 1000)
+        threading.Thread(target=_connection, args=(log, other, address, congestion), daemon=True).start()
     for i in range(how.connections):
         if i:
             pause(how.gap_ns)

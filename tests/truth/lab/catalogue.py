@@ -162,6 +162,7 @@ def shaping(random: Random) -> Scenario:
         bulk(side, size),
         hosts=hosts(random),
         expected=(Expected("shaping", side, values=(("rate_bits_per_s", rate),)),),
+        seconds=6.0,
         allowed=("bufferbloat",),
         parameters=(("rtt_ns", rtt), ("rate", rate), ("burst", burst), ("bytes", size)),
     )
@@ -230,9 +231,10 @@ def nagle_delayed_ack(random: Random) -> Scenario:
 def slow_start_after_idle(random: Random) -> Scenario:
     side, rtt = side_of(random), ms(random, 30, 100)
     size = random.randint(250, 500) * KB
-    idle = ms(random, 700, 1200)
+    # The window is halved for every timeout of silence, so it takes several of them.
+    idle = ms(random, 1400, 2300)
     one = Exchange(size, 100, think_ns=idle) if side == "client" else Exchange(200, size, think_ns=idle)
-    count = random.randint(3, 4)
+    count = random.randint(2, 3)
     return Scenario(
         "",
         toward(side, rtt, Direction(line_rate=40 * MBIT)),
@@ -335,7 +337,8 @@ def half_open_leak(random: Random) -> Scenario:
         return Scenario(
             "",
             both(rtt),
-            replace(client, linger_ns=ms(random, 2500, 4000)),
+            # Silence is only seen when something else goes on.
+            replace(client, linger_ns=ms(random, 2500, 4000), background_ns=200 * MS),
             Server(close="never"),
             hosts(random),
             expected=(Expected("half_open_leak", "server", subject="server"),),

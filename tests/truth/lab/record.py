@@ -89,15 +89,16 @@ def record(job: Job, slot: int, folder: Path, program: Path, keep_log: bool) -> 
             path = work / f"{vantage}.pcap"
             if scenario.rewrite:
                 rewrite(path, scenario.rewrite, job.seed, scenario.client.port)
-            compress(path, target / f"{vantage}.pcap.zst")
+            pack(path.read_bytes(), target / f"{vantage}.pcap.zst")
         if keep_log:
-            compress(work / "path.log", target / "path.log.zst")
+            pack(raw.log.tobytes(), target / "path.log.zst")
         (target / "truth.json").write_text(json.dumps(truth))
     return ""
 
 
-def compress(source: Path, target: Path) -> None:
-    target.write_bytes(zstandard.ZstdCompressor(level=9).compress(source.read_bytes()))
+def pack(data: bytes, target: Path) -> None:
+    """Write bytes compressed."""
+    target.write_bytes(zstandard.ZstdCompressor(level=9).compress(data))
 
 
 # --- many runs at a time

@@ -5,6 +5,7 @@ Works on pcaps of raw IP in nanoseconds as the laboratory writes them.
 
 from __future__ import annotations
 
+import lzma
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,9 @@ Rewrite = Callable[[list[Frame], Random, int], list[Frame]]
 def read(path: Path) -> tuple[bytes, list[Frame]]:
     """Give the file's header and its frames."""
     data = path.read_bytes()
-    if path.suffix == ".zst":
+    if path.suffix == ".xz":
+        data = lzma.decompress(data)
+    elif path.suffix == ".zst":
         data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
     if HEADER.unpack_from(data)[0] != MAGIC:
         raise ValueError(f"{path} is no capture of the laboratory")

@@ -22,9 +22,11 @@ import numpy as np
 from tests.truth.lab import kernel
 from tests.truth.lab.applications import Log, listen, run_client, run_server
 from tests.truth.lab.path import Forwarder
+from tests.truth.lab.rewriting import read, write
 from tests.truth.lab.scenario import Scenario
 
-Capture = tuple[str, "subprocess.Popen[bytes]"]
+SETTLE_SECONDS = 0.02
+"""How long a capture gets to write what it saw."""
 
 
 class Raw(NamedTuple):
@@ -64,15 +66,32 @@ def run(scenario: Scenario, slot: int, folder: Path, program: Path) -> Raw:
         with applications(scenario, ends, mine[1]) as (client_side, server_side):
             client_side.wait_ready(scenario.seconds + 5)
             settle(scenario)
-            # What happens from here on, such as the kernel closing the sockets of those who end, is no part of the run.
-            dropped = [stop_capture(process) for process in captures]
-            log = forwarder.finish()
-            found = kernel.events(instance, set(mine))
-            lost = kernel.overruns(instance)
+            # What happens from here on, such as kernels closing what is still open, is no part of the run.
+            end_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
             client, server = client_side.finish(5), server_side.finish(5)
+            time.sleep(SETTLE_SECONDS)
+            dropped = [stop_capture(process) for process in captures]
+            log = until(forwarder.finish(), end_ns)
+            found = [e for e in kernel.events(instance, set(mine)) if e.time_ns <= end_ns]
+            lost = kernel.overruns(instance)
+    for v in {"client", "server"} & set(scenario.vantages):
+        cut(folder / f"{v}.pcap", end_ns)
     counters = {"client": ends[0].counters(), "server": ends[1].counters()}
     machine = busy(before, cpu_times()) | {"capture_drops": sum(dropped), "lost_tracepoints": lost}
     return Raw(log, client, server, found, counters, machine)
+
+
+def until(log: np.ndarray[Any, Any], end_ns: int) -> np.ndarray[Any, Any]:
+    """Give the log as it would be if the run had ended at `end_ns`."""
+    kept = log[log["in_ns"] <= end_ns].copy()
+    kept["out_ns"][kept["out_ns"] > end_ns] = 0
+    return kept
+
+
+def cut(path: Path, end_ns: int) -> None:
+    """Take from a capture what came after `end_ns`."""
+    header, frames = read(path)
+    write(path, header, [f for f in frames if f.time_ns <= end_ns])
 
 
 def settle(scenario: Scenario) -> None:
@@ -121,7 +140,7 @@ def applications(scenario: Scenario, ends: tuple[kernel.Namespace, ...], address
         threading.Thread(target=run_server, args=(log, scenario.server, listener), daemon=True).start()
         os.write(out, b"\n")
         os.read(go, 1)
-        write(out, log)
+        tell(out, log)
 
     def ask(go: int, out: int) -> None:
         ends[0].enter()
@@ -132,7 +151,7 @@ def applications(scenario: Scenario, ends: tuple[kernel.Namespace, ...], address
         worker.join(scenario.seconds)
         os.write(out, b"\n")
         os.read(go, 1)
-        write(out, log)
+        tell(out, log)
 
     children = []
     try:
@@ -145,10 +164,14 @@ def applications(scenario: Scenario, ends: tuple[kernel.Namespace, ...], address
             child.end()
 
 
-def write(out: int, log: Log) -> None:
+def tell(out: int, log: Log) -> None:
+    """Write the log, and live on: at the end of a process the kernel closes its sockets."""
     data = json.dumps(log.give()).encode()
     while data:
         data = data[os.write(out, data) :]
+    os.close(out)
+    while True:
+        signal.pause()
 
 
 class Child:

@@ -151,7 +151,7 @@ def side_truth(packets: list[Packet], side: str) -> dict[str, Any]:
         late += bool(delivered.add(p.offset, p.end) and p.payload and p.offset < high and p not in again)
     ends = [p.offset + p.payload for p, _ in sent if p.payload]
     return {
-        "segments": len(sent),
+        "segments": sum(p.side == side and not p.is_copy for p in packets),
         "delivered_segments": len(arrived),
         "data_segments": sum(p.payload > 0 for p, _ in sent),
         "bytes": max(ends, default=0),
@@ -263,6 +263,7 @@ def truth_of(scenario: Scenario, seed: int, raw: Raw, client_address: str) -> di
                 "info": info,
                 "rtt_min_ns": min_rtt(info),
                 "is_rtt_coarse": is_coarse(info, scenario),
+                "has_offload": scenario.hosts.has_offload,
                 "application": app,
                 "samples": samples,
             }

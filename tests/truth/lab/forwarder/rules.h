@@ -86,7 +86,7 @@ static enum fate stream_fate(struct direction *d, const struct packet *p, int64_
         s->high = end;
     if (d->set.outage_after > 0 && (int64_t)s->high > d->set.outage_after && d->outages == 0) {
         d->outage_from[0] = now - start, d->outage_to[0] = now - start + d->set.outage_ns, d->outages = 1;
-        return FORWARDED; /* the packet that crosses the mark still passes: what follows it does not */
+        return FORWARDED; /* is_out() takes this one already: it crosses the mark */
     }
     for (int i = 0; i < s->listed_count; i++)
         if (!is_new && s->listed[i] == offset && s->copies[i])

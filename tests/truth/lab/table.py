@@ -1,0 +1,141 @@
+"""The tables of truth: ``python -m tests.truth.lab.table build/lab/B`` measures recorded runs and prints them.
+
+With ``--store`` what is printed goes to `accuracy.md` beside this module, which docs/methods/accuracy.md includes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.truth.lab.measure import QUANTITIES, Difference, Quantity, Verdict, differences, folders, verdicts
+from tests.truth.lab.scenario import KINDS
+
+STORED = Path(__file__).resolve().parent / "accuracy.md"
+Z = 1.959964
+"""Quantile of the normal distribution for 95 %, both sides."""
+
+
+class Interval(NamedTuple):
+    """A proportion with its bounds."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+def wilson(hits: int, of: int) -> Interval:
+    """Give a proportion and its 95 % score interval (Wilson 1927)."""
+    if of == 0:
+        return Interval(math.nan, 0.0, 1.0)
+    p, spread = hits / of, Z * Z / of
+    middle = (p + spread / 2) / (1 + spread)
+    half = Z * math.sqrt(p * (1 - p) / of + spread / (4 * of)) / (1 + spread)
+    return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """Give the nearest-rank quantile of sorted values."""
+    return values[max(0, math.ceil(q * len(values)) - 1)]
+
+
+def quantity_table(found: Iterable[Difference]) -> str:
+    """Tell for every quantity how far it is off."""
+    by_name: dict[str, list[Difference]] = defaultdict(list)
+    for d in found:
+        by_name[d.quantity].append(d)
+    lines = [
+        "| quantity | connections | exact | within the goal | error: median | 95 % | 99 % | largest |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [_quantity_row(q, by_name[q.name]) for q in QUANTITIES if by_name[q.name]]
+    return "\n".join(lines)
+
+
+def _quantity_row(q: Quantity, some: list[Difference]) -> str:
+    exact = sum(d.measured == d.truth for d in some) / len(some)
+    good = sum(d.is_good for d in some) / len(some)
+    if q.relative:
+        errors = sorted(abs(d.measured - d.truth) / abs(d.truth) for d in some if d.truth)
+        shown = [f"{100 * quantile(errors, p):.2f} %" for p in (0.5, 0.95, 0.99, 1)] if errors else ["–"] * 4
+    else:
+        errors = sorted(abs(d.measured - d.truth) for d in some)
+        shown = [f"{quantile(errors, p):,.0f} {q.unit}".strip() for p in (0.5, 0.95, 0.99, 1)]
+    return f"| {q.name} | {len(some):,} | {100 * exact:.1f} % | {100 * good:.1f} % | {' | '.join(shown)} |"
+
+
+def finding_table(found: Iterable[Verdict]) -> str:
+    """Tell for every kind of finding how often it was told when it was so, and when it was not."""
+    by_kind: dict[str, list[Verdict]] = defaultdict(list)
+    for v in found:
+        if v.is_scored:
+            by_kind[v.kind].append(v)
+    lines = [
+        "| finding | runs with it | found | recall (95 %) | runs without it | told wrongly | precision (95 %) |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [_finding_row(kind, by_kind[kind]) for kind in KINDS if by_kind[kind]]
+    return "\n".join(lines)
+
+
+def _finding_row(kind: str, some: list[Verdict]) -> str:
+    # One run, one trial: its captures are of the same packets. It counts as found where every capture shows it …
+    positive: dict[str, list[bool]] = defaultdict(list)
+    negative: dict[str, list[bool]] = defaultdict(list)
+    for v in some:
+        (positive if v.is_true else negative)[v.run].append(v.is_told)
+    hits = sum(all(told) for told in positive.values())
+    # … and as told wrongly where any does.
+    wrong = sum(any(told) for told in negative.values())
+    recall, precision = wilson(hits, len(positive)), wilson(hits, hits + wrong)
+    return f"| {kind} | {len(positive)} | {hits} | {recall} | {len(negative)} | {wrong} | {precision} |"
+
+
+def misses(found: Iterable[Verdict]) -> list[str]:
+    """Name every verdict that was wrong."""
+    return [
+        f"{'missed' if v.is_true else 'wrongly told'}: {v.kind} in {v.run} at {v.vantage}"
+        for v in found
+        if v.is_scored and v.is_true != v.is_told
+    ]
+
+
+def page(roots: Sequence[Path]) -> tuple[str, list[str]]:
+    """Give the section of the accuracy page, and the verdicts that were wrong."""
+    runs = folders(roots)
+    with ProcessPoolExecutor() as pool:
+        numbers = [d for some in pool.map(differences, runs, chunksize=8) for d in some]
+        judged = [v for some in pool.map(verdicts, runs, chunksize=8) for v in some]
+    text = [f"{len(runs):,} runs of the [laboratory](laboratory.md).\n", quantity_table(numbers), ""]
+    if any(v.is_told for v in judged):
+        text += [finding_table(judged), ""]
+    return "\n".join(text), misses(judged)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("roots", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--store", action="store_true", help="write accuracy.md")
+    parser.add_argument("--misses", action="store_true", help="name every wrong verdict too")
+    chosen = parser.parse_args(arguments)
+    text, wrong = page(chosen.roots)
+    print(text)
+    if chosen.misses:
+        print("\n".join(wrong))
+    if chosen.store:
+        STORED.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""What measures must not flatter: truth from the log, comparison, proportions, rewriting, the catalogue."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.truth.lab import record, table
+from tests.truth.lab.catalogue import ENTRIES, make
+from tests.truth.lab.measure import Tables, Verdict, captures_of, differences, folders, truth_of, verdicts
+from tests.truth.lab.path import DOWN, RECORD, UP
+from tests.truth.lab.rewriting import REWRITES, Frame, merge_segments, read
+from tests.truth.lab.scenario import KINDS, VANTAGES
+from tests.truth.lab.truth import Covered, conversations, outstanding, side_truth, zero_windows
+
+KEPT = Path(__file__).resolve().parent / "captures"
+SYN, RST, ACK = 2, 4, 16
+
+
+def log(*rows: tuple[int, int, int, int, int, int, int]) -> np.ndarray[Any, Any]:
+    """Make a log of (direction, in_ns, out_ns, seq, ack, payload, flags); a packet without `out_ns` was lost."""
+    made = np.zeros(len(rows), RECORD)
+    for r, (direction, in_ns, out_ns, seq, ack, payload, flags) in zip(made, rows, strict=True):
+        r["direction"], r["in_ns"], r["out_ns"], r["flags"] = direction, in_ns, out_ns, flags
+        r["seq"], r["ack"], r["payload"], r["window"] = seq % 2**32, ack % 2**32, payload, 1000
+        r["source"], r["destination"] = (5000, 80) if direction == UP else (80, 5000)
+        r["fate"] = 0 if out_ns else 1
+        r["headers"][:40] = list(bytes([0x45, *[0] * 31, 5 << 4, *[0] * 7]))
+    return made
+
+
+BASE = 2**32 - 50
+EXCHANGE = log(
+    (UP, 10, 20, BASE - 1, 0, 0, SYN),
+    (DOWN, 20, 30, 0, BASE, 0, SYN | ACK),
+    (UP, 100, 0, BASE, 1, 100, ACK),  # lost
+    (UP, 110, 120, BASE + 100, 1, 100, ACK),
+    (UP, 300, 310, BASE, 1, 100, ACK),  # sent again
+    (DOWN, 310, 320, 1, BASE + 200, 0, ACK),
+    (UP, 500, 510, BASE + 200, 1, 50, ACK),
+    (UP, 700, 710, BASE + 200, 1, 50, ACK),  # sent again though it had arrived
+    (DOWN, 710, 720, 1, BASE + 250, 0, ACK),
+)
+
+
+def test_what_was_sent_again_is_known_by_its_bytes():
+    packets = conversations(EXCHANGE)[5000]
+    truth = side_truth(packets, "client")
+    assert (truth["resent"], truth["resent_data"], truth["resent_bytes"], truth["resent_spurious"]) == (2, 2, 150, 1)
+    assert truth["bytes"] == 250
+    assert truth["fates"] == {"random": 1}
+    assert side_truth(packets, "server")["resent"] == 0
+
+
+def test_time_outstanding_is_what_the_sender_waited():
+    truth = outstanding(conversations(EXCHANGE)[5000], "client")
+    assert truth["non_idle_ns"] == (320 - 100) + (720 - 500)
+    assert truth["in_flight_max_bytes"] == 200
+    assert truth["non_idle_goodput_bits_per_s"] == 250 * 8e9 / 440
+
+
+def test_a_closed_window_lasts_until_it_opens():
+    rows = log((UP, 10, 20, 0, 0, 0, ACK), (UP, 50, 60, 0, 0, 0, ACK), (UP, 80, 90, 0, 0, 0, ACK))
+    rows["window"] = (0, 0, 5)
+    assert zero_windows(conversations(rows)[5000], "client")["zero_window_ns"] == 70
+    assert zero_windows(conversations(rows)[5000], "client")["zero_windows"] == 2
+
+
+def test_covered_counts_each_byte_once():
+    covered = Covered()
+    assert [covered.add(*s) for s in ((0, 10), (20, 30), (5, 25), (0, 30), (30, 31))] == [10, 10, 10, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("hits", "of", "low", "high"), [(0, 10, 0.0, 0.2775), (60, 60, 0.9398, 1.0), (57, 60, 0.8630, 0.9829)]
+)
+def test_bounds_are_those_of_wilson(hits: int, of: int, low: float, high: float):
+    bounds = table.wilson(hits, of)
+    assert bounds.low == pytest.approx(low, abs=1e-4)
+    assert bounds.high == pytest.approx(high, abs=1e-4)
+
+
+def test_no_runs_prove_nothing():
+    bounds = table.wilson(0, 0)
+    assert math.isnan(bounds.value)
+    assert (bounds.low, bounds.high) == (0.0, 1.0)
+
+
+def test_a_run_counts_once_however_many_captures_it_has():
+    def told(run: str, is_true: bool, *tellings: bool) -> list[Verdict]:
+        return [Verdict("refused", run, v, is_true, t, True) for v, t in zip(VANTAGES, tellings, strict=False)]
+
+    found = [*told("a", True, True, True), *told("b", True, True, False), *told("c", False, False, True)]
+    row = table.finding_table(found).splitlines()[-1]
+    assert row.startswith("| refused | 2 | 1 | 0.500")
+    assert "| 1 | 1 | 0.500" in row
+
+
+@pytest.mark.parametrize("name", list(ENTRIES))
+def test_a_seed_always_makes_the_same_scenario(name: str):
+    assert make(name, 7) == make(name, 7)
+    assert make(name, 7) != make(name, 8)
+
+
+def test_every_kind_of_finding_has_a_scenario():
+    expected = {e.kind for name in ENTRIES for seed in range(3) for e in make(name, seed).expected}
+    assert expected == set(KINDS)
+
+
+def test_sets_of_seeds_do_not_meet():
+    a, b = record.SETS["A"], record.SETS["B"]
+    assert a + 100_000 * record.TRIES < b
+
+
+def frame(seq: int, payload: int, *, port: int = 5000, flags: int = ACK) -> Frame:
+    data = bytearray(40)
+    data[0], data[32], data[33] = 0x45, 5 << 4, flags
+    data[20:24] = port.to_bytes(2, "big") + (80).to_bytes(2, "big")
+    data[24:28] = (seq % 2**32).to_bytes(4, "big")
+    return Frame(seq, 40 + payload, bytes(data))
+
+
+def test_merged_segments_hold_the_same_bytes():
+    frames = [frame(2**32 - 100, 100), frame(2**32, 200), frame(200, 50), frame(1000, 10), frame(0, 7, port=6000)]
+    merged = merge_segments(frames, Random(1), 80)
+    assert [(f.seq, f.payload) for f in merged] == [(2**32 - 100, 350), (1000, 10), (0, 7)]
+
+
+@pytest.mark.parametrize("name", [n for n in REWRITES if n not in ("clock_backwards", "merge_segments", "cut_options")])
+def test_rewriting_shows_other_frames_but_makes_none_up(name: str):
+    frames = [frame(10 * i, 10) for i in range(100)]
+    assert set(REWRITES[name](frames, Random(3), 80)) <= {f._replace(time_ns=t) for f in frames for t in _near(f)}
+
+
+def _near(f: Frame) -> set[int]:
+    return {f.time_ns, f.time_ns + 1000, f.time_ns + 20_000}
+
+
+# --- runs that are kept: for machines where none can be recorded
+
+
+@pytest.mark.parametrize("folder", folders([KEPT]), ids=lambda f: f.name)
+def test_what_tcpsight_counts_in_kept_runs_is_true(folder: Path):
+    assert [d for d in differences(folder) if not d.is_good] == []
+
+
+def test_there_is_a_kept_run_of_every_scenario():
+    assert {f.name for f in folders([KEPT])} == set(ENTRIES)
+    assert sum(p.stat().st_size for p in KEPT.rglob("*") if p.is_file()) <= 1_500_000
+
+
+def test_kept_runs_hold_headers_only():
+    for folder in folders([KEPT]):
+        for path in captures_of(folder):
+            assert all(len(f.data) <= 128 for f in read(path)[1]), path
+
+
+def test_findings_are_judged_by_kind_time_and_direction(tmp_path: Path):
+    kept = next(f for f in folders([KEPT]) if f.name == "policing")
+    expected = truth_of(kept)["expected"][0]
+    for name in ("truth.json.xz", "server.pcap.xz"):
+        (tmp_path / name).write_bytes((kept / name).read_bytes())
+    finding = {"kind": "policing", "start_ns": expected["start_ns"], "end_ns": expected["end_ns"]}
+    far = {"start_ns": expected["end_ns"] + 10**10, "end_ns": expected["end_ns"] + 2 * 10**10}
+    other = json.dumps({"direction": "client" if expected["direction"] == "server" else "server"})
+    for told, is_right in (
+        ([finding], True),
+        ([finding | far], False),
+        ([finding | {"evidence": other}], False),
+        ([], False),
+    ):
+        found = verdicts(tmp_path, lambda _, told=told: Tables([], [], told))  # type: ignore[misc]
+        assert {v.kind: v.is_told for v in found if v.is_true} == {"policing": is_right}
+        assert not any(v.is_told for v in found if not v.is_true)
