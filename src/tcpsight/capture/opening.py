@@ -125,19 +125,22 @@ def open_capture(
         raise UsageError(f"{len(sources)} captures were named; {MOST_FILES} are the most that are read as one")
     options = ReadOptions(max(batch_frames, 1), max(buffer_bytes, 1), input_timezone)
     inputs = [Input(source, index, options, stdin) for index, source in enumerate(sources)]
-    merge = None
     try:
-        if len(inputs) == 1:
-            inputs[0].following = following
-            inputs[0].open()
-        else:
-            from tcpsight.capture.merging import Merge, ranked
-
-            order = ranked(inputs)
-            order[-1].following = following
-            merge = Merge(order, options)
+        return Capture(inputs, _begin(inputs, options, following))
     except BaseException:
         for each in inputs:
             each.close()
         raise
-    return Capture(inputs, merge)
+
+
+def _begin(inputs: list[Input], options: ReadOptions, following: Following | None) -> Merge | None:
+    """Open the only file, or put several in order."""
+    if len(inputs) == 1:
+        inputs[0].following = following
+        inputs[0].open()
+        return None
+    from tcpsight.capture.merging import Merge, ranked
+
+    order = ranked(inputs)
+    order[-1].following = following
+    return Merge(order, options)

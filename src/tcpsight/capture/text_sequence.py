@@ -86,6 +86,18 @@ class _Sender:
             self.expected, self.is_guess = 0, True
         return self.expected
 
+    def sent(self, sequence: int, length: int, flags: int) -> int:
+        """Note that `length` numbers from `sequence` on were sent; give `sequence`, or what stands for it if −1."""
+        if sequence < 0:
+            return self.unprinted()
+        end = (sequence + length) & _MASK
+        if flags & FLAG_SYN:
+            self.begin(end)
+        else:
+            self.learn(sequence)
+            self.learn(end)
+        return sequence
+
     def error(self, number: int) -> int:
         """Tell how far `number` is from what is expected; 0 where nothing is."""
         return 0 if self.expected is None or self.is_guess else abs(_distance(number, self.expected))
@@ -140,13 +152,7 @@ class SequenceNumbers:
             else:
                 sender.base = sequence if sequence >= 0 else sender.unprinted()
                 receiver.base = (acknowledgment - 1) & _MASK
-        if sequence < 0:
-            sequence = sender.unprinted()
-        elif flags & FLAG_SYN:
-            sender.begin((sequence + length) & _MASK)
-        else:
-            sender.learn(sequence)
-            sender.learn((sequence + length) & _MASK)
+        sequence = sender.sent(sequence, length, flags)
         if acknowledgment < 0:
             return Numbers((sequence + sender.shift) & _MASK, 0, edges)
         receiver.learn(acknowledgment)
