@@ -22,6 +22,8 @@ from tests.peers.selfmade import make
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT.parent / "shared" / "corpus"
 PAGE = ROOT / "docs" / "methods" / "accuracy.md"
+# What `python -m tests.truth.lab.table --store` measured: the network against known truth.
+NETWORK = ROOT / "tests" / "truth" / "lab" / "accuracy.md"
 # From what weighs least to what weighs most, where several things differ.
 WHOSE = ("peer", "definition", "damage", "limit")
 WHOSE_REASON = {reason.code: reason.whose for reason in REASONS}
@@ -66,6 +68,8 @@ def report(sets: Iterable[Set]) -> str:
     for one in sets:
         parts += [f"## {one.title}\n", _captures(one.compared), _agreement("tshark", one.compared)]
         parts += [_agreement("tcptrace", one.compared), _classes(one.compared), _refused(one.compared)]
+    if NETWORK.is_file():
+        parts += ["## The network, against known truth\n", NETWORK.read_text(encoding="utf-8")]
     return "\n".join(part for part in parts if part)
 
 

@@ -111,6 +111,7 @@ def start_capture(end: kernel.Namespace, path: Path, snaplen: int) -> subprocess
         ["tcpdump", "-n", "-i", kernel.DEVICE, "-s", str(snaplen), "--immediate-mode", "-U", "-Z", "root", "-B", "4096",
          "--time-stamp-precision=nano", "-w", str(path), "tcp"],
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: kernel.die_with_parent(signal.SIGKILL),
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:

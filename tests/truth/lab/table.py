@@ -1,6 +1,7 @@
 """The tables of truth: ``python -m tests.truth.lab.table build/lab/B`` measures recorded runs and prints them.
 
-With ``--store`` what is printed goes to `accuracy.md` beside this module, which docs/methods/accuracy.md includes.
+With ``--store`` what is printed goes to `accuracy.md` beside this module; `make accuracy` puts that into
+docs/methods/accuracy.md, if it is there.
 """
 
 from __future__ import annotations
