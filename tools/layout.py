@@ -24,6 +24,7 @@ STRUCTS: dict[str, type[tables.Table]] = {
     "UnansweredRequest": tables.Unanswered,
     "RequestCount": tables.RequestCounts,
     "Interval": tables.Intervals,
+    "NetworkRow": tables.Network,
 }
 
 ENUMERATIONS = {

@@ -16,7 +16,7 @@ from tcpsight.errors import UsageError
 from tcpsight.interval_rows import IntervalRows
 from tcpsight.pipeline import Batch, Keep, Options, Pipeline
 from tcpsight.rows import OnBreak, Rows
-from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered, Unseen
+from tcpsight.tables import Connections, Network, Requests, SegmentDetails, Table, Unanswered, Unseen
 
 if TYPE_CHECKING:
     from tcpsight.bucketing import Scale
@@ -110,8 +110,10 @@ class Analysis:
         self._link_offset = link_offset
 
     @contextmanager
-    def run(self, *, with_segments: bool = False, keep: Keep | None = None) -> Iterator[Run]:
-        """Open the capture for one pass; with `keep`, which takes care of payload, its batches index streams.
+    def run(self, carrying: type[Table] | None = None, *, keep: Keep | None = None) -> Iterator[Run]:
+        """Open the capture for one pass, whose batches carry that table, too, if it is one that costs extra.
+
+        With `keep`, which takes care of payload, they index streams.
 
         Raises
         ------
@@ -128,9 +130,11 @@ class Analysis:
             from tcpsight.capture.link_offset import LinkOffset
 
             passing = LinkOffset(self._link_offset, frame_filter)
-        options = self.options
-        if with_segments:
-            options = replace(options, with_segments=True)
+        options = replace(
+            self.options,
+            with_segments=self.options.with_segments or carrying is SegmentDetails,
+            with_network=self.options.with_network or carrying is Network,
+        )
         for source, position in zip(self.sources, self._positions, strict=True):
             if position is not None:
                 source.seek(position)  # type: ignore[union-attr]
@@ -170,6 +174,18 @@ class Analysis:
         9
         """
         return self._rows(Connections, lambda batch: batch.connections)
+
+    @property
+    def network(self) -> Rows:
+        """What the network did to each direction of each connection.
+
+        Examples
+        --------
+        >>> network = tcpsight.open("examples/mariadb-lock.pcap").network.to_numpy()
+        >>> len(network), int(network["retransmissions"].sum())
+        (18, 0)
+        """
+        return self._rows(Network, lambda batch: batch.network)
 
     @property
     def segments(self) -> Rows:
@@ -338,7 +354,7 @@ class Analysis:
 
     def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:
         def read(on_break: OnBreak) -> Iterator[Table]:
-            with self.run(with_segments=table_type is SegmentDetails) as run:
+            with self.run(table_type) as run:
                 for batch in run:
                     table = part(batch)
                     if len(table):

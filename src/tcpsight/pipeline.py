@@ -22,6 +22,7 @@ from tcpsight.connections import MOST_CONNECTIONS, ConnectionTracking, Server, T
 from tcpsight.connections.stream_index import StreamIndexing
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
+from tcpsight.network import NetworkMeasuring
 from tcpsight.requests import Paired, RequestPairing
 from tcpsight.tables import (
     BOUNDARIES,
@@ -31,6 +32,7 @@ from tcpsight.tables import (
     Connections,
     Frames,
     Headers,
+    Network,
     Pieces,
     Requests,
     SegmentDetails,
@@ -72,7 +74,7 @@ class Selection:
     since_ns: int | None = None
     until_ns: int | None = None
 
-    def of_services(self, rows: Requests | Connections | Boundaries) -> Mask:
+    def of_services(self, rows: Requests | Connections | Network | Boundaries) -> Mask:
         """Tell which rows belong to the selected services, shape (n,)."""
         if not self.servers:
             return np.ones(len(rows), np.bool_)
@@ -132,6 +134,8 @@ class Options:
         How many may be open at once before old ones are given up.
     with_segments : bool
         Whether batches carry segments.
+    with_network : bool
+        Whether batches carry what the network did.
     ports : tuple of int
         Segments from or to these ports only reach the rooms behind `decode`; empty: all. Other than a selection it
         leaves no trace of what it leaves out.
@@ -145,6 +149,7 @@ class Options:
     timeouts: Timeouts = field(default_factory=Timeouts)
     most_connections: int = MOST_CONNECTIONS
     with_segments: bool = False
+    with_network: bool = False
     ports: tuple[int, ...] = ()
     by: str = "stream"
     given_at: str = "final"
@@ -157,8 +162,8 @@ class Batch(NamedTuple):
     ----------
     requests, unanswered : Requests, Unanswered
         Those that arrived in the wanted time.
-    connections, segments : Connections, SegmentDetails
-        Those that overlap it, those that lie in it.
+    connections, network, segments : Connections, Network, SegmentDetails
+        Those that overlap it, what the network did to them, those that lie in it.
     residents, waiting : Requests, Unanswered
         Answered and unanswered requests that were there at some instant of it, even if they arrived before: what
         its slices are made of.
@@ -173,6 +178,7 @@ class Batch(NamedTuple):
     requests: Requests
     unanswered: Unanswered
     connections: Connections
+    network: Network
     segments: SegmentDetails
     residents: Requests
     waiting: Unanswered
@@ -237,6 +243,7 @@ class Pipeline:
             most=self.options.most_connections,
             hash_seed=secrets.randbits(64),
         )
+        self._measuring = NetworkMeasuring() if self.options.with_network else None
         self._pairing = RequestPairing(
             self.options.start, self.options.end, by=self.options.by, given_at=self.options.given_at
         )
@@ -303,18 +310,21 @@ class Pipeline:
             self.first_ns = first if self.first_ns is None else min(self.first_ns, first)
             self.last_ns = last if self.last_ns is None else max(self.last_ns, last)
         segments = details(headers, tracked) if self.options.with_segments else SegmentDetails()
+        network = Network()
+        if self._measuring is not None:
+            network = self._measuring.feed(tracked.segments, headers, tracked.boundaries)
         index: tuple[Pieces, Streams] = (Pieces(), Streams())
         if self._keep is not None:
             index = self._indexing.feed(headers, tracked, kept)
         if self.options.selection.is_everything:
             self.selected += len(connections)
             whole = paired.requests, paired.unanswered
-            return Batch(*whole, connections, segments, *whole, headers, kept, *index)
-        return self._selected(paired, tracked, segments)._replace(
+            return Batch(*whole, connections, network, segments, *whole, headers, kept, *index)
+        return self._selected(paired, tracked, network, segments)._replace(
             headers=headers, kept=kept, pieces=index[0], streams=index[1]
         )
 
-    def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails) -> Batch:
+    def _selected(self, paired: Paired, tracked: Tracked, network: Network, segments: SegmentDetails) -> Batch:
         selection = self.options.selection
         requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
         if self.selected == 0:
@@ -327,6 +337,7 @@ class Pipeline:
             requests[selection.of_arrivals(requests)],
             unanswered[selection.of_arrivals(unanswered)],
             connections,
+            network[selection.of_services(network) & selection.of_time(network.start_ns, network.end_ns)],
             self._selected_segments(segments, tracked),
             requests[selection.of_residents(requests, requests.completion_ns)],
             unanswered[selection.of_residents(unanswered, unanswered.end_ns)],

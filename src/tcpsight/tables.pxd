@@ -310,3 +310,50 @@ cdef struct Interval:
     int64_t response_time_max_ns
     double response_time_dispersion_ns
     int64_t late
+
+cdef struct NetworkRow:
+    int64_t connection_id
+    uint8_t direction
+    uint8_t client_address[16]
+    uint16_t client_port
+    uint8_t server_address[16]
+    uint16_t server_port
+    uint8_t ip_version
+    int64_t start_ns
+    int64_t end_ns
+    uint8_t is_approximate
+    int64_t segments
+    int64_t wire_segments
+    int64_t bytes
+    int64_t retransmissions
+    int64_t timeout_retransmissions
+    int64_t fast_retransmissions
+    int64_t tail_loss_probes
+    int64_t spurious_retransmissions
+    int64_t control_retransmissions
+    int64_t retransmitted_bytes
+    int64_t keep_alives
+    int64_t zero_window_probes
+    int64_t out_of_order
+    int64_t reordered
+    int64_t reordering_max_bytes
+    int64_t duplicate_acks
+    int64_t zero_windows
+    int64_t zero_window_ns
+    int64_t window_full
+    int64_t window_max_bytes
+    int64_t in_flight_max_bytes
+    int64_t mss_bytes
+    int64_t rtt_samples
+    int64_t rtt_delayed_samples
+    int64_t rtt_min_ns
+    int64_t rtt_p50_ns
+    int64_t rtt_p95_ns
+    int64_t rtt_max_ns
+    int64_t srtt_ns
+    int64_t rttvar_ns
+    int64_t rto_ns
+    int64_t throughput_bits_per_s
+    int64_t goodput_bits_per_s
+    int64_t non_idle_goodput_bits_per_s
+    int64_t non_idle_ns

@@ -663,6 +663,67 @@ class KeyedIntervals(Intervals):
     is_other = column("uint8", "bool", "whether this row stands for all keys that have no rows of their own")
 
 
+class Network(Table):
+    """One row per connection and direction, when the connection ends: the client's direction, then the server's.
+
+    A count or size is of what this direction's sender sent, its acknowledgments and windows included; round trips,
+    bytes in flight and outstanding time are of its data, to the acknowledgments of the other side. All is as seen at
+    the capture point; capture duplicates are left out. Null where sequence numbers are not known.
+    """
+
+    connection_id = column("int64", "", "the connection")
+    direction = column("uint8", "", "who sent it", names=DIRECTIONS)
+    client_address = column("uint8", "address", "client", width=16)
+    client_port = column("uint16", "", "client's port")
+    server_address = column("uint8", "address", "server", width=16)
+    server_port = column("uint16", "", "server's port")
+    ip_version = column("uint8", "", "4 or 6")
+    start_ns = column("int64", "epoch ns", "first segment of the connection")
+    end_ns = column("int64", "epoch ns", "last segment of the connection")
+    is_approximate = column("uint8", "bool", "whether counts may be off: more holes than are kept")
+    segments = column("int64", "", "segments sent")
+    wire_segments = column(
+        "int64", "", "the same with offloaded segments counted as the full-size ones that they are on the wire"
+    )
+    bytes = column("int64", "B", "payload bytes captured for the first time", null=-1)
+    retransmissions = column("int64", "", "segments without any new byte, SYN and FIN included", null=-1)
+    timeout_retransmissions = column("int64", "", "of those, sent because a timer ran out, and what followed it", null=-1)
+    fast_retransmissions = column("int64", "", "of those, sent because acknowledgments told of a loss", null=-1)
+    tail_loss_probes = column("int64", "", "of those, the last segment sent again once to provoke an answer", null=-1)
+    spurious_retransmissions = column("int64", "", "of those, found needless: the receiver had it all", null=-1)
+    control_retransmissions = column("int64", "", "of all retransmissions, repeated SYNs, SYN-ACKs and FINs", null=-1)
+    retransmitted_bytes = column("int64", "B", "payload bytes sent again", null=-1)
+    keep_alives = column("int64", "", "keep-alives sent", null=-1)
+    zero_window_probes = column("int64", "", "probes sent into a closed window", null=-1)
+    out_of_order = column("int64", "", "segments that filled a hole: overtaken, or lost before the capture point", null=-1)
+    reordered = column("int64", "", "of those, too early for a retransmission: overtaken on the way", null=-1)
+    reordering_max_bytes = column("int64", "B", "how far behind the highest byte seen a reordered one came", null=-1)
+    duplicate_acks = column("int64", "", "acknowledgments that repeat the last one (RFC 5681 §2)", null=-1)
+    zero_windows = column("int64", "", "segments that announced a closed window")
+    zero_window_ns = column("int64", "ns", "how long its window was closed")
+    window_full = column("int64", "", "segments that filled the window of the other side", null=-1)
+    window_max_bytes = column("int64", "B", "largest window announced", null=-1)
+    in_flight_max_bytes = column("int64", "B", "most bytes sent and not yet acknowledged", null=-1)
+    mss_bytes = column("int64", "B", "largest segment it will take, as its SYN said", null=-1)
+    rtt_samples = column("int64", "", "round trips measured, by Karn's rule", null=-1)
+    rtt_delayed_samples = column("int64", "", "of those, such that the acknowledgment may have been delayed", null=-1)
+    rtt_min_ns = column("int64", "ns", "shortest round trip", null=-1)
+    rtt_p50_ns = column("int64", "ns", "median of the clean round trips, of all if none is clean; within 5 %", null=-1)
+    rtt_p95_ns = column("int64", "ns", "their 95th percentile; within 5 %", null=-1)
+    rtt_max_ns = column("int64", "ns", "their maximum", null=-1)
+    srtt_ns = column("int64", "ns", "smoothed round trip at the end, of all (RFC 6298)", null=-1)
+    rttvar_ns = column("int64", "ns", "its mean deviation", null=-1)
+    rto_ns = column("int64", "ns", "time-out that follows, before any lower bound: srtt + 4 rttvar", null=-1)
+    throughput_bits_per_s = column("int64", "bit/s", "all payload bits / duration of the connection", null=-1)
+    goodput_bits_per_s = column("int64", "bit/s", "first-time payload bits / duration of the connection", null=-1)
+    non_idle_goodput_bits_per_s = column(
+        "int64", "bit/s", "first-time payload bits / non-idle time; null where captured at the receiver", null=-1
+    )
+    non_idle_ns = column(
+        "int64", "ns", "time with bytes sent and not yet acknowledged; null where captured at the receiver", null=-1
+    )
+
+
 class Unseen(Table):
     """What was not understood, counted: one row per reason that occurred."""
 

@@ -1,0 +1,244 @@
+# What a segment tells of the two directions of its connection.
+from libc.stdint cimport int64_t, uint16_t, uint32_t
+from tcpsight.network._recovery cimport (
+    close_holes, find_spurious, open_hole, resent_of, take_filling, take_retransmission, take_sack, value_difference,
+)
+from tcpsight.network._round_trips cimport take_round_trip
+from tcpsight.network._sent cimport pop, push, sent_at
+from tcpsight.network._state cimport (
+    BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT,
+    SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS, Flow, Memory, Resent, Sent, Slot, larger,
+)
+from tcpsight.tables cimport (
+    FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
+    KIND_ZERO_WINDOW_PROBE, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, Header, Segment,
+)
+from libc.stdint cimport INT64_MIN
+
+cdef enum:
+    TIMESTAMPS_BYTES = 12           # of a segment's room, RFC 6691
+    SMALL_SEGMENT_BYTES = 512       # below the least MSS of IPv4 (536): tells nothing of what a full segment is
+
+
+# --- acknowledgments --------------------------------------------------------------------------------------------
+
+
+cdef inline int64_t full_segment(const Flow *f, const Flow *peer) noexcept nogil:
+    """Payload of a full-size segment of this direction; 0 if unknown."""
+    if peer.mss:
+        return peer.mss - (TIMESTAMPS_BYTES if f.flags & USES_TIMESTAMPS and peer.mss > 2 * TIMESTAMPS_BYTES else 0)
+    return f.payload_max if f.payload_max >= SMALL_SEGMENT_BYTES else 0
+
+
+cdef inline void measure(
+    Flow *f, const Flow *peer, const Sent *last, const Segment *g, const Header *h, int64_t now, uint32_t covered
+) noexcept nogil:
+    """A round trip, from the last segment that was acknowledged; not where it was sent again (Karn's rule)."""
+    cdef Resent *resent
+    cdef int64_t begin = last.time_ns
+    cdef int64_t full
+    cdef bint is_delayed
+    if last.flags & RESENT:
+        resent = resent_of(f, last)
+        if resent == NULL or not resent.has_value or not h.options & OPTION_TIMESTAMPS or not last.flags & HAS_VALUE:
+            return
+        if value_difference(h.timestamp_echo, resent.value) < 0:
+            # Eifel (RFC 3522): the peer echoes what only the original carried. Valid for the first missing byte alone;
+            # a delayed acknowledgment of data before it echoes that.
+            if covered == 1 and resent.start <= f.acked:
+                find_spurious(f, resent)
+            return
+        if h.timestamp_echo != resent.value or resent.value == last.value:
+            return
+        begin = resent.time_ns
+    full = full_segment(f, peer)
+    is_delayed = not last.flags & CONTROL and (
+        g.payload_bytes > 0 or covered < 2 or full == 0 or g.acked_offset - f.acked < 2 * full
+    )
+    take_round_trip(f, larger(0, now - begin), is_delayed)
+
+
+cdef inline void take_progress(
+    Flow *f, const Flow *peer, Memory *memory, const Segment *g, const Header *h, int64_t now
+) noexcept nogil:
+    """The peer acknowledged something new of this direction."""
+    cdef int64_t acked = g.acked_offset
+    cdef bint was_held = f.sacked_end > f.acked
+    cdef uint32_t covered = 0
+    cdef uint32_t marks = 0
+    cdef Sent last
+    last.end = INT64_MIN
+    last.time_ns = 0
+    last.value = 0
+    last.flags = 0
+    while f.count and sent_at(f, 0).end <= acked:
+        last = sent_at(f, 0)[0]
+        marks |= last.flags
+        covered += 1
+        pop(f, memory)
+    # What was sent again in the middle, or lay above a hole, was acknowledged late.
+    if last.end == acked and not was_held and (not marks & (RESENT | UNCLEAN) or (last.flags & RESENT and covered == 1)):
+        measure(f, peer, &last, g, h, now, covered)
+    f.acked = acked
+    f.flags |= HAS_ACKED
+    f.progress_ns = now
+    f.duplicate_acks_seen = 0
+    if not f.flags & KNOWN or acked > f.next:
+        # Not captured: a FIN or data, whoever knows; it does not matter here.
+        f.next = f.data_end = acked
+        f.flags |= KNOWN
+    if f.flags & BUSY and acked >= f.data_end:
+        f.flags &= ~BUSY
+        f.non_idle_ns += now - f.busy_since_ns
+    if f.flags & (IN_FAST_RECOVERY | IN_TIMEOUT) and acked >= f.recovery_point:
+        f.flags &= ~(IN_FAST_RECOVERY | IN_TIMEOUT)
+    if f.rare != NULL and f.rare.hole_count:
+        close_holes(f)
+
+
+cdef inline void take_acknowledgment(
+    Slot *slot, Memory *memory, const Segment *g, const Header *h, int64_t now
+) noexcept nogil:
+    """What a segment says of the other direction."""
+    cdef Flow *own = &slot.flows[g.direction & 1]
+    cdef Flow *f = &slot.flows[1 - (g.direction & 1)]
+    if not f.flags & HAS_ACKED or g.acked_offset > f.acked:
+        take_progress(f, own, memory, g, h, now)
+    elif (
+        # RFC 5681 §2: outstanding data, no data, no SYN or FIN, the highest number so far, the same window.
+        g.acked_offset == f.acked
+        and f.data_end > f.acked
+        and g.payload_bytes == 0
+        and not g.flags & (FLAG_SYN | FLAG_FIN)
+        and own.flags & SAW_WINDOW
+        and own.raw_window == h.window
+        and g.kind == KIND_NEW
+    ):
+        own.duplicate_acks += 1
+        f.duplicate_acks_seen += 1
+    if h.sack_count and f.flags & KNOWN:
+        take_sack(f, h, g)
+
+
+# --- windows ----------------------------------------------------------------------------------------------------
+
+
+cdef inline void take_window(Flow *f, const Segment *g, const Header *h, int64_t now) noexcept nogil:
+    """The window that a segment announces."""
+    f.window = g.window_bytes
+    f.raw_window = h.window
+    f.flags |= SAW_WINDOW
+    if g.window_bytes > f.window_max:
+        f.window_max = g.window_bytes
+    if h.window == 0 and not g.flags & (FLAG_SYN | FLAG_FIN):
+        f.zero_windows += 1
+        if not f.flags & IS_CLOSED:
+            f.flags |= IS_CLOSED
+            f.closed_since_ns = now
+    elif f.flags & IS_CLOSED and h.window:
+        f.flags &= ~IS_CLOSED
+        f.closed_ns += now - f.closed_since_ns
+
+
+# --- data -------------------------------------------------------------------------------------------------------
+
+
+cdef inline void note_flight(Flow *f, const Flow *peer) noexcept nogil:
+    """Bytes in flight, and whether they fill the window."""
+    cdef int64_t in_flight
+    if not f.flags & HAS_ACKED:
+        return
+    in_flight = f.data_end - f.acked
+    f.in_flight_max = larger(f.in_flight_max, in_flight)
+    if peer.flags & SAW_WINDOW and 0 < peer.window <= in_flight:
+        f.window_full += 1
+
+
+cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const Header *h, int64_t now) noexcept nogil:
+    """Something this direction had not sent before."""
+    cdef Flow *f = &slot.flows[g.direction & 1]
+    cdef bint is_control = (g.flags & (FLAG_SYN | FLAG_FIN)) != 0
+    cdef int64_t end = g.offset + g.payload_bytes + ((g.flags & FLAG_SYN) != 0)
+    cdef Sent *sent
+    if f.flags & KNOWN and g.offset > f.next:
+        open_hole(f, g, h, now)
+    if not f.flags & KNOWN or end > f.data_end:
+        f.data_end = end
+    if g.payload_bytes:
+        if f.payload_max < g.payload_bytes:
+            f.payload_max = g.payload_bytes
+        if not f.flags & BUSY and (not f.flags & HAS_ACKED or f.data_end > f.acked):
+            f.flags |= BUSY
+            f.busy_since_ns = now
+        note_flight(f, &slot.flows[1 - (g.direction & 1)])
+    end += (g.flags & FLAG_FIN) != 0
+    if f.flags & KNOWN and end <= f.next:
+        return
+    f.next = end
+    f.flags |= KNOWN
+    if f.flags & HAS_ACKED and end <= f.acked:
+        return  # its acknowledgment was captured before it
+    sent = push(f, memory)
+    if sent != NULL:
+        sent.end = end
+        sent.time_ns = now
+        sent.value = h.timestamp_value
+        sent.flags = (CONTROL if is_control and not g.payload_bytes else 0) | (
+            HAS_VALUE if h.options & OPTION_TIMESTAMPS else 0
+        )
+
+
+cdef inline void take_syn(Flow *f, const Header *h) noexcept nogil:
+    if h.options & OPTION_MSS:
+        f.mss = h.mss_bytes
+    if h.options & OPTION_SACK_PERMITTED:
+        f.flags |= OFFERED_SACK
+
+
+cdef inline void count_segment(Flow *f, const Flow *peer, const Segment *g, const Header *h) noexcept nogil:
+    """Count a segment, and as many as it is on the wire: an offloading interface cuts it behind the capture point."""
+    cdef int64_t full
+    f.segments += 1
+    if h.options & OPTION_TIMESTAMPS:
+        f.flags |= USES_TIMESTAMPS
+    full = full_segment(f, peer) if peer.mss and g.payload_bytes > SMALL_SEGMENT_BYTES else 0
+    f.wire_segments += (g.payload_bytes + full - 1) // full if full and g.payload_bytes > full else 1
+
+
+cdef inline int64_t round_trip_of(const Slot *slot) noexcept nogil:
+    """The shortest whole round trip: to the one side and to the other; 0 if unknown."""
+    if slot.flows[0].rtt_samples == 0 or slot.flows[1].rtt_samples == 0:
+        return 0
+    return slot.flows[0].rtt_min_ns + slot.flows[1].rtt_min_ns
+
+
+cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, const Header *h) noexcept nogil:
+    """Take a segment that is no capture duplicate."""
+    cdef Flow *f = &slot.flows[g.direction & 1]
+    cdef int64_t now
+    if g.time_ns > slot.last_ns:
+        slot.last_ns = g.time_ns
+    now = slot.last_ns
+    count_segment(f, &slot.flows[1 - (g.direction & 1)], g, h)
+    if g.offset == INT64_MIN or g.flags & FLAG_RST:
+        return  # not believed, or the end of it all
+    if g.flags & FLAG_SYN:
+        take_syn(f, h)
+    if g.flags & FLAG_ACK and g.acked_offset != INT64_MIN:
+        take_acknowledgment(slot, memory, g, h, now)
+    take_window(f, g, h, now)
+    f.new_bytes += g.new_bytes
+    if g.kind == KIND_NEW:
+        f.retransmitted_bytes += g.payload_bytes - g.new_bytes
+        if g.payload_bytes or g.flags & (FLAG_SYN | FLAG_FIN):
+            take_next(slot, memory, g, h, now)
+    elif g.kind == KIND_RETRANSMISSION:
+        f.retransmitted_bytes += g.payload_bytes
+        take_retransmission(f, g, h, now)
+    elif g.kind == KIND_OUT_OF_ORDER:
+        f.retransmitted_bytes += g.payload_bytes - g.new_bytes
+        take_filling(f, g, h, now, round_trip_of(slot))
+    elif g.kind == KIND_KEEP_ALIVE:
+        f.keep_alives += 1
+    elif g.kind == KIND_ZERO_WINDOW_PROBE:
+        f.zero_window_probes += 1

@@ -1,0 +1,370 @@
+"""Loop over segments and boundaries that measures each direction of each connection.
+
+`measuring.py` has the theory, `_state.pxd` what is remembered, `_flow_rules.pxd` what a segment does to it.
+"""
+
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset
+
+from tcpsight.network._flow_rules cimport take_segment
+from tcpsight.network._round_trips cimport percentile
+from tcpsight.network._state cimport (
+    BUSY,
+    CAUSE_FAST,
+    CAUSE_SPURIOUS,
+    CAUSE_TAIL_LOSS_PROBE,
+    CAUSE_TIMEOUT,
+    FIRST_SENT,
+    HOLES_LOST,
+    IS_CLOSED,
+    Flow,
+    Memory,
+    Sent,
+    Slot,
+    larger,
+    smaller,
+)
+from tcpsight.tables cimport (
+    BOUNDARY_OPENED,
+    KIND_DUPLICATE,
+    OPTION_UNSEQUENCED,
+    Boundary,
+    Header,
+    NetworkRow,
+    Segment,
+)
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    #define tcpsight_prefetch(address) __builtin_prefetch(address)
+    #else
+    #define tcpsight_prefetch(address) ((void)(address))
+    #endif
+    """
+    void tcpsight_prefetch(const void *address) noexcept nogil
+
+cdef enum:
+    # Rows whose state is fetched together.
+    BLOCK = 32
+
+cdef enum:
+    # What `measure_batch` found wrong in its input.
+    FINE = 0
+    BAD_POSITION = 1
+    BAD_SLOT = 2
+
+cdef struct Batch:
+    const Segment *segments
+    const Header *headers
+    const Boundary *boundaries
+    NetworkRow *rows
+    Slot *slots
+    Memory *memory
+    int64_t segment_count
+    int64_t boundary_count
+    int64_t slot_count
+    int64_t row_count
+
+SLOT_BYTES = sizeof(Slot)
+
+
+# ------------------------------------------------------------------------------------------------ slots
+
+
+cdef void free_flow(Flow *f, Memory *memory) noexcept nogil:
+    if f.sent != NULL:
+        memory.sent_bytes -= f.size * <int64_t>sizeof(Sent)
+    free(f.sent)
+    free(f.round_trips)
+    free(f.rare)
+    f.sent = NULL
+    f.round_trips = NULL
+    f.rare = NULL
+
+
+cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
+    cdef int d
+    memset(slot, 0, sizeof(Slot))
+    slot.is_used = True
+    slot.connection_id = boundary.connection_id
+    slot.first_ns = slot.last_ns = boundary.time_ns
+    memcpy(slot.client_address, boundary.client_address, 16)
+    memcpy(slot.server_address, boundary.server_address, 16)
+    slot.client_port = boundary.client_port
+    slot.server_port = boundary.server_port
+    slot.ip_version = boundary.ip_version
+    for d in range(2):
+        slot.flows[d].size = FIRST_SENT
+        slot.flows[d].window = -1
+        slot.flows[d].window_max = -1
+
+
+# ------------------------------------------------------------------------------------------------ rows out
+
+
+cdef inline int64_t bits_per_s(int64_t byte_count, int64_t duration_ns) noexcept nogil:
+    if duration_ns <= 0:
+        return -1
+    return <int64_t>smaller_double(byte_count * 8e9 / duration_ns, 9e18)
+
+
+cdef inline double smaller_double(double a, double b) noexcept nogil:
+    return a if a < b else b
+
+
+cdef void give_counts(NetworkRow *row, const Flow *f) noexcept nogil:
+    row.bytes = f.new_bytes
+    row.retransmissions = f.retransmissions
+    row.timeout_retransmissions = f.causes[CAUSE_TIMEOUT]
+    row.fast_retransmissions = f.causes[CAUSE_FAST]
+    row.tail_loss_probes = f.causes[CAUSE_TAIL_LOSS_PROBE]
+    row.spurious_retransmissions = f.causes[CAUSE_SPURIOUS]
+    row.control_retransmissions = f.control_retransmissions
+    row.retransmitted_bytes = f.retransmitted_bytes
+    row.keep_alives = f.keep_alives
+    row.zero_window_probes = f.zero_window_probes
+    row.out_of_order = f.out_of_order
+    row.reordered = f.reordered
+    row.reordering_max_bytes = f.reordering_max if f.reordered else -1
+    row.duplicate_acks = f.duplicate_acks
+    row.window_full = f.window_full
+    row.in_flight_max_bytes = f.in_flight_max
+
+
+cdef void give_round_trips(NetworkRow *row, const Flow *f) noexcept nogil:
+    row.rtt_samples = f.rtt_samples
+    row.rtt_delayed_samples = f.rtt_delayed
+    if f.rtt_samples == 0:
+        row.rtt_min_ns = row.rtt_p50_ns = row.rtt_p95_ns = row.rtt_max_ns = -1
+        row.srtt_ns = row.rttvar_ns = row.rto_ns = -1
+        return
+    row.rtt_min_ns = f.rtt_min_ns
+    row.rtt_p50_ns = percentile(f, 50)
+    row.rtt_p95_ns = percentile(f, 95)
+    row.rtt_max_ns = f.rtt_max_ns
+    row.srtt_ns = f.srtt_ns
+    row.rttvar_ns = f.rttvar_ns
+    row.rto_ns = f.srtt_ns + 4 * f.rttvar_ns
+
+
+cdef void give_rates(NetworkRow *row, Flow *f, const Slot *slot) noexcept nogil:
+    cdef int64_t duration_ns = slot.last_ns - slot.first_ns
+    row.throughput_bits_per_s = bits_per_s(f.new_bytes + f.retransmitted_bytes, duration_ns)
+    row.goodput_bits_per_s = bits_per_s(f.new_bytes, duration_ns)
+    row.non_idle_ns = f.non_idle_ns + (slot.last_ns - f.busy_since_ns if f.flags & BUSY else 0)
+    row.non_idle_goodput_bits_per_s = bits_per_s(f.new_bytes, row.non_idle_ns)
+
+
+cdef void forget_sequenced(NetworkRow *row) noexcept nogil:
+    """Null whatever needs sequence numbers."""
+    row.bytes = row.retransmissions = row.timeout_retransmissions = row.fast_retransmissions = -1
+    row.tail_loss_probes = row.spurious_retransmissions = row.control_retransmissions = -1
+    row.retransmitted_bytes = row.keep_alives = row.zero_window_probes = row.out_of_order = row.reordered = -1
+    row.reordering_max_bytes = row.duplicate_acks = row.window_full = row.in_flight_max_bytes = -1
+    row.rtt_samples = row.rtt_delayed_samples = -1
+    row.throughput_bits_per_s = row.goodput_bits_per_s = -1
+    row.non_idle_ns = row.non_idle_goodput_bits_per_s = -1
+
+
+cdef void give_row(Batch *batch, Slot *slot, int d) noexcept nogil:
+    cdef NetworkRow *row = batch.rows + batch.row_count
+    cdef Flow *f = &slot.flows[d]
+    batch.row_count += 1
+    memset(row, 0, sizeof(NetworkRow))
+    row.connection_id = slot.connection_id
+    row.direction = <uint8_t>d
+    memcpy(row.client_address, slot.client_address, 16)
+    memcpy(row.server_address, slot.server_address, 16)
+    row.client_port = slot.client_port
+    row.server_port = slot.server_port
+    row.ip_version = slot.ip_version
+    row.start_ns = slot.first_ns
+    row.end_ns = slot.last_ns
+    row.is_approximate = (f.flags & HOLES_LOST) != 0
+    row.segments = f.segments
+    row.wire_segments = f.wire_segments
+    row.zero_windows = f.zero_windows
+    row.zero_window_ns = f.closed_ns + (slot.last_ns - f.closed_since_ns if f.flags & IS_CLOSED else 0)
+    row.window_max_bytes = f.window_max
+    row.mss_bytes = f.mss if f.mss else -1
+    give_counts(row, f)
+    give_round_trips(row, f)
+    give_rates(row, f, slot)
+    if slot.is_unsequenced:
+        forget_sequenced(row)
+
+
+# ------------------------------------------------------------------------------- segments and boundaries
+
+
+cdef inline void fetch(const Slot *slot, int d) noexcept nogil:
+    """Fetch what the usual segment touches: of its own direction to send, of the other to acknowledge."""
+    cdef const uint8_t *own = <const uint8_t *>&slot.flows[d]
+    cdef const uint8_t *other = <const uint8_t *>&slot.flows[1 - d]
+    tcpsight_prefetch(own)
+    tcpsight_prefetch(own + 64)
+    tcpsight_prefetch(own + 128)
+    tcpsight_prefetch(other)
+    tcpsight_prefetch(other + 64)
+    tcpsight_prefetch(other + 128)
+    tcpsight_prefetch(&slot.connection_id)
+
+
+cdef int take_block(Batch *batch, int64_t begin, int length) noexcept nogil:
+    cdef const Segment *segment
+    cdef Slot *slot
+    cdef int i
+    for i in range(length):
+        segment = batch.segments + begin + i
+        if segment.slot >= batch.slot_count:
+            return BAD_SLOT
+        fetch(batch.slots + segment.slot, segment.direction & 1)
+    for i in range(length):
+        segment = batch.segments + begin + i
+        slot = batch.slots + segment.slot
+        if not slot.is_used:
+            return BAD_SLOT
+        if segment.kind == KIND_DUPLICATE:
+            continue
+        slot.is_unsequenced |= (batch.headers[begin + i].options & OPTION_UNSEQUENCED) != 0
+        take_segment(slot, batch.memory, segment, batch.headers + begin + i)
+    return FINE
+
+
+cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
+    """Take the segments of rows [begin, end)."""
+    cdef int wrong
+    while begin < end:
+        wrong = take_block(batch, begin, <int>smaller(BLOCK, end - begin))
+        if wrong != FINE:
+            return wrong
+        begin += BLOCK
+    return FINE
+
+
+cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
+    """Open or end a slot."""
+    cdef bint is_opening = boundary.boundary == BOUNDARY_OPENED
+    cdef Slot *slot
+    if boundary.slot >= batch.slot_count or batch.slots[boundary.slot].is_used == is_opening:
+        return BAD_SLOT
+    slot = batch.slots + boundary.slot
+    if is_opening:
+        open_slot(slot, boundary)
+        return FINE
+    give_row(batch, slot, 0)
+    give_row(batch, slot, 1)
+    free_flow(&slot.flows[0], batch.memory)
+    free_flow(&slot.flows[1], batch.memory)
+    slot.is_used = False
+    return FINE
+
+
+cdef int measure_batch(Batch *batch) noexcept nogil:
+    """Walk segments and boundaries together, in the order in which they happened."""
+    cdef int64_t row = 0
+    cdef int64_t i
+    cdef const Boundary *boundary
+    cdef int wrong
+    for i in range(batch.boundary_count):
+        boundary = batch.boundaries + i
+        if boundary.position < row or boundary.position > batch.segment_count:
+            return BAD_POSITION
+        wrong = take_segments(batch, row, boundary.position)
+        if wrong == FINE:
+            wrong = take_boundary(batch, boundary)
+        if wrong != FINE:
+            return wrong
+        row = boundary.position
+    return take_segments(batch, row, batch.segment_count)
+
+
+# ------------------------------------------------------------------------------------------------ the door
+
+
+cdef int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:
+    """Check a block of packed rows at the door; give its number of rows."""
+    if block.shape[0] % row_bytes:
+        raise ValueError(f"{block.shape[0]} bytes are not rows of {row_bytes} bytes")
+    return block.shape[0] // <int64_t>row_bytes
+
+
+cdef const uint8_t *start_of(const uint8_t[::1] block) noexcept:
+    return &block[0] if block.shape[0] else NULL
+
+
+cdef class Measures:
+    """State of all open connections."""
+
+    cdef Slot *slots
+    cdef int64_t slot_count
+    cdef Memory memory
+
+    def __dealloc__(self):
+        cdef int64_t i
+        for i in range(self.slot_count):
+            free_flow(&self.slots[i].flows[0], &self.memory)
+            free_flow(&self.slots[i].flows[1], &self.memory)
+        free(self.slots)
+
+    cdef int reserve(self, int64_t slots) except -1:
+        """Make room for so many slots."""
+        cdef int64_t room = larger(256, self.slot_count)
+        cdef void *fresh
+        while room < slots:
+            room *= 2
+        if room == self.slot_count:
+            return 0
+        fresh = realloc(self.slots, room * sizeof(Slot))
+        if fresh == NULL:
+            raise MemoryError(f"no memory for {room} connections")
+        self.slots = <Slot *>fresh
+        memset(self.slots + self.slot_count, 0, (room - self.slot_count) * sizeof(Slot))
+        self.slot_count = room
+        return 0
+
+    def feed(
+        self,
+        const uint8_t[::1] segments not None,
+        const uint8_t[::1] headers not None,
+        const uint8_t[::1] boundaries not None,
+        int64_t slots,
+        uint8_t[::1] rows not None,
+    ):
+        """Take a batch; give how many rows were written.
+
+        Parameters
+        ----------
+        segments, headers, boundaries : bytes of Segments, Headers and Boundaries rows
+            Header i is that of segment i.
+        slots : int
+            One more than the highest slot in the boundaries.
+        rows : bytes of Network rows
+            At least two per boundary; overwritten.
+        """
+        cdef Batch batch
+        cdef int wrong
+        memset(&batch, 0, sizeof(Batch))
+        self.reserve(slots)
+        batch.segment_count = rows_of(segments, sizeof(Segment))
+        batch.segments = <const Segment *>start_of(segments)
+        if rows_of(headers, sizeof(Header)) != batch.segment_count:
+            raise ValueError("there is not one header for each segment")
+        batch.headers = <const Header *>start_of(headers)
+        batch.boundary_count = rows_of(boundaries, sizeof(Boundary))
+        batch.boundaries = <const Boundary *>start_of(boundaries)
+        if rows_of(rows, sizeof(NetworkRow)) < 2 * batch.boundary_count:
+            raise ValueError("too little room for rows")
+        batch.rows = <NetworkRow *>start_of(rows)
+        batch.slots = self.slots
+        batch.slot_count = self.slot_count
+        batch.memory = &self.memory
+        with nogil:
+            wrong = measure_batch(&batch)
+        if wrong == BAD_POSITION:
+            raise ValueError("boundaries are not in the order of their positions, or lie outside the batch")
+        if wrong == BAD_SLOT:
+            raise ValueError("a segment or an end has a slot that is not open, or a slot was opened twice")
+        return batch.row_count

@@ -1,0 +1,220 @@
+# Why a segment was sent again, whether that was needed, and which segments were only overtaken.
+cimport cython
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdlib cimport calloc
+from tcpsight.network._sent cimport find_sent, mark_resent, mark_unclean
+from tcpsight.network._state cimport (
+    CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IN_FAST_RECOVERY,
+    IN_TIMEOUT, MOST_HOLES, MOST_RESENT, OFFERED_SACK, Flow, Hole, Rare, Resent, Sent, larger,
+)
+from tcpsight.network._state cimport RESENT as WAS_RESENT
+from tcpsight.tables cimport FLAG_FIN, FLAG_SYN, OPTION_TIMESTAMPS, Header, Segment
+
+cdef enum:
+    DUPLICATES_OF_LOSS = 3          # RFC 5681 §3.2
+    LEAST_RTO_NS = 200000000        # Linux; RFC 6298 asks for 1 s
+    # What fills a hole sooner was overtaken, where neither round trips nor timestamps tell: tshark's limit.
+    REORDERING_NS = 3000000
+
+
+@cython.overflowcheck(False)  # modular on purpose (RFC 7323 §2.2)
+cdef inline int32_t value_difference(uint32_t a, uint32_t b) noexcept nogil:
+    return <int32_t>(a - b)
+
+
+@cython.overflowcheck(False)
+cdef inline int64_t block_offset(const Header *h, const Segment *g, int i) noexcept nogil:
+    """The stream offset of a SACK block's edge: the nearest to the acknowledgment that has its number."""
+    return g.acked_offset + <int32_t>(h.sack[i] - h.acknowledgment_number)
+
+
+cdef inline Rare *rare_of(Flow *f) noexcept nogil:
+    """What few directions need; NULL if memory is out."""
+    if f.rare == NULL:
+        f.rare = <Rare *>calloc(1, sizeof(Rare))
+    return f.rare
+
+
+# --- what was sent again ----------------------------------------------------------------------------------------
+
+
+cdef inline int64_t time_out_of(const Flow *f) noexcept nogil:
+    """The sender's retransmission time-out, as seen here (RFC 6298 §2)."""
+    if f.rtt_samples == 0:
+        return 1000000000           # RFC 6298 §2.1
+    return larger(LEAST_RTO_NS, f.srtt_ns + 4 * f.rttvar_ns)
+
+
+cdef inline int cause_of(Flow *f, const Segment *g, int64_t end, int64_t now) noexcept nogil:
+    """Why it was sent again. What acknowledgments told counts for more than how long it took."""
+    cdef Sent *sent
+    cdef bint is_told
+    cdef int64_t since = f.progress_ns
+    if f.flags & HAS_ACKED and end <= f.acked:
+        return CAUSE_SPURIOUS
+    if g.flags & FLAG_SYN:
+        return CAUSE_TIMEOUT
+    if f.flags & IN_TIMEOUT:
+        # Whatever follows a time-out until all that had been sent by then is acknowledged.
+        return CAUSE_TIMEOUT
+    sent = find_sent(f, g.offset, end)
+    is_told = f.sacked_end >= end or f.duplicate_acks_seen >= DUPLICATES_OF_LOSS or f.flags & IN_FAST_RECOVERY
+    if sent != NULL:
+        since = larger(since, sent.time_ns)
+    if is_told:
+        if sent != NULL and sent.flags & WAS_RESENT and now - since >= time_out_of(f) and was_resent_long_ago(f, g.offset, now):
+            return CAUSE_TIMEOUT
+        return CAUSE_FAST
+    if end >= f.next and f.flags & OFFERED_SACK and (sent == NULL or not sent.flags & WAS_RESENT):
+        return CAUSE_TAIL_LOSS_PROBE   # RFC 8985 §7
+    return CAUSE_TIMEOUT
+
+
+cdef inline bint was_resent_long_ago(const Flow *f, int64_t start, int64_t now) noexcept nogil:
+    """Whether the retransmission before this one is a time-out ago."""
+    cdef int i
+    for i in range(MOST_RESENT):
+        if f.rare.resent[i].start <= start < f.rare.resent[i].end and now - f.rare.resent[i].time_ns < time_out_of(f):
+            return False
+    return True
+
+
+cdef inline void take_retransmission(Flow *f, const Segment *g, const Header *h, int64_t now) noexcept nogil:
+    """Count a segment that was sent again, by its cause."""
+    cdef int64_t end = g.offset + g.payload_bytes + ((g.flags & FLAG_FIN) != 0) + ((g.flags & FLAG_SYN) != 0)
+    cdef Rare *rare = rare_of(f)
+    cdef Resent *resent
+    cdef int cause, i
+    f.retransmissions += 1
+    if g.flags & (FLAG_SYN | FLAG_FIN) and g.new_bytes == 0:
+        f.control_retransmissions += 1
+    if rare == NULL:
+        f.causes[CAUSE_TIMEOUT] += 1
+        return
+    cause = cause_of(f, g, end, now)
+    f.causes[cause] += 1
+    if cause == CAUSE_SPURIOUS:
+        return
+    if cause == CAUSE_FAST and not f.flags & IN_FAST_RECOVERY:
+        f.flags |= IN_FAST_RECOVERY
+        f.recovery_point = f.next
+    elif cause == CAUSE_TIMEOUT and not f.flags & IN_TIMEOUT:
+        f.flags = <unsigned short>((f.flags & ~IN_FAST_RECOVERY) | IN_TIMEOUT)
+        f.recovery_point = f.next
+    resent = &rare.resent[rare.resent_at & (MOST_RESENT - 1)]
+    rare.resent_at += 1
+    resent.is_again = False
+    for i in range(MOST_RESENT):
+        if rare.resent[i].start < end and g.offset < rare.resent[i].end and &rare.resent[i] != resent:
+            rare.resent[i].is_again = True
+            resent.is_again = True
+    resent.start = g.offset
+    resent.end = end
+    resent.time_ns = now
+    resent.cause = <unsigned char>cause
+    resent.value = h.timestamp_value
+    resent.has_value = (h.options & OPTION_TIMESTAMPS) != 0
+    mark_resent(f, g.offset, end)
+
+
+cdef inline void find_spurious(Flow *f, Resent *resent) noexcept nogil:
+    """It turned out that this retransmission was needless."""
+    f.causes[resent.cause] -= 1
+    f.causes[CAUSE_SPURIOUS] += 1
+    resent.start = resent.end = 0
+
+
+cdef inline void take_sack(Flow *f, const Header *h, const Segment *g) noexcept nogil:
+    """SACK blocks of the peer: what they reach, and (D-SACK, RFC 2883) what reached it twice."""
+    cdef int64_t start = block_offset(h, g, 0), end = block_offset(h, g, 1)
+    cdef int i, first = 0
+    cdef bint is_repeated = start < g.acked_offset
+    if h.sack_count > 1 and not is_repeated:
+        is_repeated = start >= block_offset(h, g, 2) and end <= block_offset(h, g, 3)
+    if is_repeated:
+        first = 1
+        if f.rare != NULL:
+            for i in range(MOST_RESENT):
+                if start <= f.rare.resent[i].start < f.rare.resent[i].end <= end + 1:
+                    find_spurious(f, &f.rare.resent[i])
+                    break  # a block tells of one arrival
+    for i in range(first, h.sack_count):
+        end = block_offset(h, g, 2 * i + 1)
+        if end <= f.next:
+            f.sacked_end = larger(f.sacked_end, end)
+
+
+cdef inline Resent *resent_of(Flow *f, const Sent *sent) noexcept nogil:
+    """The only retransmission of a segment; NULL if it is not known, or was not the only one."""
+    cdef int i
+    if f.rare == NULL:
+        return NULL
+    for i in range(MOST_RESENT):
+        if f.rare.resent[i].start < sent.end <= f.rare.resent[i].end:
+            return NULL if f.rare.resent[i].is_again else &f.rare.resent[i]
+    return NULL
+
+
+# --- holes ------------------------------------------------------------------------------------------------------
+
+
+cdef inline void open_hole(Flow *f, const Segment *g, const Header *h, int64_t now) noexcept nogil:
+    """Segments are missing before this one: overtaken, lost, or not captured."""
+    cdef Rare *rare = rare_of(f)
+    cdef Hole *hole
+    cdef uint32_t i
+    if rare == NULL:
+        return
+    if rare.hole_count == MOST_HOLES:
+        f.flags |= HOLES_LOST
+        rare.hole_count -= 1
+        for i in range(rare.hole_count):
+            rare.holes[i] = rare.holes[i + 1]
+    hole = &rare.holes[rare.hole_count]
+    rare.hole_count += 1
+    hole.start = f.next
+    hole.end = g.offset
+    hole.time_ns = now
+    hole.value = h.timestamp_value
+    hole.has_value = (h.options & OPTION_TIMESTAMPS) != 0
+
+
+cdef inline void close_holes(Flow *f) noexcept nogil:
+    """Forget holes that the peer has acknowledged: what fills them now was sent again, or came late."""
+    cdef uint32_t kept = 0, i
+    for i in range(f.rare.hole_count):
+        if f.rare.holes[i].end > f.acked:
+            f.rare.holes[kept] = f.rare.holes[i]
+            kept += 1
+    f.rare.hole_count = kept
+
+
+cdef inline bint is_overtaken(const Hole *hole, const Header *h, int64_t now, int64_t round_trip_ns) noexcept nogil:
+    """Whether what fills a hole had been sent before what opened it.
+
+    A retransmission is sent after the segment that showed the hole, so its timestamp is not older, and it can't come
+    sooner than a round trip after it.
+    """
+    cdef int32_t difference
+    if hole.has_value and h.options & OPTION_TIMESTAMPS:
+        difference = value_difference(h.timestamp_value, hole.value)
+        if difference:
+            return difference < 0
+    if round_trip_ns > 0:
+        return now - hole.time_ns < round_trip_ns - (round_trip_ns >> 3)
+    return now - hole.time_ns < REORDERING_NS
+
+
+cdef inline void take_filling(Flow *f, const Segment *g, const Header *h, int64_t now, int64_t round_trip_ns) noexcept nogil:
+    """A segment that fills a hole."""
+    cdef int64_t end = g.offset + g.payload_bytes
+    cdef uint32_t i
+    f.out_of_order += 1
+    if f.rare != NULL:
+        for i in range(f.rare.hole_count):
+            if f.rare.holes[i].start < end and g.offset < f.rare.holes[i].end:
+                if is_overtaken(&f.rare.holes[i], h, now, round_trip_ns):
+                    f.reordered += 1
+                    f.reordering_max = larger(f.reordering_max, f.data_end - end)
+                break
+    mark_unclean(f, g.offset)

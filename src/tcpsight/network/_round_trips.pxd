@@ -1,0 +1,127 @@
+# Round trips: smoothed as RFC 6298 says, the shortest and longest exact, percentiles from a logarithmic histogram.
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc
+from libc.string cimport memset
+from tcpsight.network._state cimport FEW_ROUND_TRIPS, HAS_CLEAN, Flow, larger, smaller
+
+cdef enum:
+    # Sixteen bins to an octave from 1.024 µs to 137 s: a bin's middle is within 3.1 % of whatever lies in it.
+    LOWEST_BITS = 10
+    OCTAVES = 27
+    BINS = 1 + 16 * OCTAVES
+
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    static inline int tcpsight_bits(unsigned long long n) { return 64 - __builtin_clzll(n); }
+    #else
+    static inline int tcpsight_bits(unsigned long long n) { int bits = 0; while (n) { n >>= 1; bits++; } return bits; }
+    #endif
+    """
+    int tcpsight_bits(uint64_t n) noexcept nogil
+
+
+cdef inline uint32_t bin_of(int64_t round_trip_ns) noexcept nogil:
+    """Bin 0 holds what is below 1.024 µs; the last one also what is above all."""
+    cdef uint32_t octave
+    if round_trip_ns < 1 << LOWEST_BITS:
+        return 0
+    octave = tcpsight_bits(<uint64_t>round_trip_ns) - 1 - LOWEST_BITS
+    if octave >= OCTAVES:
+        return BINS - 1
+    return 1 + 16 * octave + <uint32_t>((round_trip_ns >> (octave + LOWEST_BITS - 4)) & 15)
+
+
+cdef inline int64_t middle_of(uint32_t bin) noexcept nogil:
+    """The middle of a bin."""
+    cdef int64_t width
+    cdef uint32_t octave
+    if bin == 0:
+        return 1 << (LOWEST_BITS - 1)
+    octave = (bin - 1) >> 4
+    width = <int64_t>1 << (octave + LOWEST_BITS - 4)
+    return (16 + ((bin - 1) & 15)) * width + (width >> 1)
+
+
+cdef inline void keep_round_trip(Flow *f, int64_t round_trip_ns) noexcept nogil:
+    """Keep a round trip for the percentiles."""
+    cdef int i
+    f.rtt_max_ns = larger(f.rtt_max_ns, round_trip_ns)
+    if f.round_trips == NULL and f.rtt_kept >= FEW_ROUND_TRIPS:
+        f.round_trips = <uint32_t *>calloc(BINS, sizeof(uint32_t))
+        if f.round_trips == NULL:
+            return
+        for i in range(FEW_ROUND_TRIPS):
+            f.round_trips[bin_of(f.few[i])] += 1
+    if f.round_trips != NULL:
+        f.round_trips[bin_of(round_trip_ns)] += 1
+    else:
+        f.few[f.rtt_kept] = round_trip_ns
+    f.rtt_kept += 1
+
+
+cdef inline void forget_round_trips(Flow *f) noexcept nogil:
+    f.rtt_kept = 0
+    f.rtt_max_ns = 0
+    if f.round_trips != NULL:
+        # Never again one by one: the histogram is there.
+        memset(f.round_trips, 0, BINS * sizeof(uint32_t))
+
+
+@cython.overflowcheck(False)
+cdef inline void smooth(Flow *f, int64_t round_trip_ns) noexcept nogil:
+    """RFC 6298 §2, in whole nanoseconds."""
+    cdef int64_t off
+    if f.rtt_samples == 0:
+        f.srtt_ns = round_trip_ns
+        f.rttvar_ns = round_trip_ns >> 1
+        return
+    off = f.srtt_ns - round_trip_ns
+    f.rttvar_ns += ((off if off >= 0 else -off) - f.rttvar_ns) >> 2
+    f.srtt_ns -= off >> 3
+
+
+cdef inline void take_round_trip(Flow *f, int64_t round_trip_ns, bint is_delayed) noexcept nogil:
+    """Take a round trip. One that may hold a delayed acknowledgment counts for percentiles until there is a clean one."""
+    smooth(f, round_trip_ns)
+    if f.rtt_samples == 0 or round_trip_ns < f.rtt_min_ns:
+        f.rtt_min_ns = round_trip_ns
+    f.rtt_samples += f.rtt_samples != 0xFFFFFFFFu
+    if is_delayed:
+        f.rtt_delayed += f.rtt_delayed != 0xFFFFFFFFu
+        if f.flags & HAS_CLEAN:
+            return
+    elif not f.flags & HAS_CLEAN:
+        f.flags |= HAS_CLEAN
+        forget_round_trips(f)
+    keep_round_trip(f, round_trip_ns)
+
+
+cdef inline int64_t nearest_rank(uint32_t percent, uint32_t n) noexcept nogil:
+    """The rank, from 1 on, of a percentile of n values: the smallest that so much of them do not exceed."""
+    return larger(1, (<int64_t>percent * n + 99) // 100)
+
+
+cdef inline int64_t percentile(const Flow *f, uint32_t percent) noexcept nogil:
+    """A percentile of the round trips that were kept; −1 if there are none."""
+    cdef int64_t rank, below = 0
+    cdef uint32_t i, j, smaller_ones
+    cdef int bin
+    if f.rtt_kept == 0:
+        return -1
+    rank = nearest_rank(percent, f.rtt_kept)
+    if f.round_trips == NULL:
+        for i in range(f.rtt_kept):
+            smaller_ones = 0
+            for j in range(f.rtt_kept):
+                smaller_ones += f.few[j] < f.few[i] or (f.few[j] == f.few[i] and j < i)
+            if smaller_ones == rank - 1:
+                return f.few[i]
+    for bin in range(BINS):
+        below += f.round_trips[bin]
+        if below >= rank:
+            # No further than what is exact.
+            return larger(f.rtt_min_ns, smaller(f.rtt_max_ns, middle_of(bin)))
+    return f.rtt_max_ns

@@ -1,0 +1,154 @@
+# What is remembered of an open connection: per direction the hot lines first, then what few segments touch.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+
+cdef enum:
+    # Segments in flight whose times are kept: at first, and at most, per direction; and bytes for all connections.
+    FIRST_SENT = 4
+    MOST_SENT = 4096
+    MOST_SENT_BYTES = 268435456
+    # A ring that grew beyond this is given back when nothing is in flight.
+    KEPT_SENT = 64
+    # Retransmissions remembered per direction until it is known whether they were needed; at most so many holes.
+    MOST_RESENT = 8
+    MOST_HOLES = 16
+    # Round trips kept one by one before there is a histogram.
+    FEW_ROUND_TRIPS = 4
+
+cdef enum:
+    # Causes of a retransmission, as they index Flow.causes.
+    CAUSE_TIMEOUT = 0
+    CAUSE_FAST = 1
+    CAUSE_TAIL_LOSS_PROBE = 2
+    CAUSE_SPURIOUS = 3
+    CAUSES = 4
+
+cdef enum:
+    # Bits of Sent.flags.
+    HAS_VALUE = 1           # its TSval is known
+    RESENT = 2              # sent again: Karn's rule
+    UNCLEAN = 4             # sent above a hole that was filled: its ACK was held back
+    CONTROL = 8             # SYN or FIN: acknowledged at once
+
+cdef enum:
+    # Bits of Flow.flags.
+    KNOWN = 1               # something it sent has a place: `next` and `data_end` are known
+    HAS_ACKED = 2           # `acked` is known
+    BUSY = 4                # data outstanding since `busy_since_ns`
+    SAW_WINDOW = 8
+    IS_CLOSED = 16          # its last window was zero, since `closed_since_ns`
+    IN_FAST_RECOVERY = 32   # until `recovery_point` is acknowledged
+    IN_TIMEOUT = 64
+    HAS_CLEAN = 128         # the round trips kept are clean ones
+    HOLES_LOST = 256        # there were more holes than are kept
+    OFFERED_SACK = 512
+    USES_TIMESTAMPS = 1024
+
+cdef struct Sent:
+    int64_t end             # one past its last number: SYN and FIN count
+    int64_t time_ns
+    uint32_t value          # TSval
+    uint8_t flags
+    uint8_t padding[3]
+
+cdef struct Resent:
+    int64_t start
+    int64_t end             # start == end: empty
+    int64_t time_ns
+    uint32_t value
+    uint8_t cause
+    uint8_t has_value
+    uint8_t is_again        # not the first time
+    uint8_t padding
+
+cdef struct Hole:
+    int64_t start
+    int64_t end
+    int64_t time_ns         # when the segment behind it came
+    uint32_t value          # its TSval
+    uint32_t has_value
+
+cdef struct Rare:
+    # Allocated when the first segment is sent again or a hole opens.
+    Resent resent[MOST_RESENT]
+    Hole holes[MOST_HOLES]
+    uint32_t resent_at
+    uint32_t hole_count
+
+cdef struct Flow:
+    # first line: sending and being acknowledged
+    int64_t next            # one past the highest number sent, SYN and FIN included
+    int64_t data_end        # the same of data alone
+    int64_t acked           # what the peer acknowledged
+    int64_t busy_since_ns
+    int64_t non_idle_ns
+    int64_t segments
+    Sent *sent              # NULL while `few_sent` is enough
+    uint16_t head
+    uint16_t count
+    uint16_t size
+    uint16_t flags
+    # second
+    int64_t new_bytes
+    int64_t in_flight_max
+    int64_t progress_ns     # when the peer last acknowledged something new
+    int64_t srtt_ns
+    int64_t rttvar_ns
+    int64_t rtt_min_ns
+    uint32_t rtt_samples
+    uint32_t rtt_delayed
+    int32_t window          # offered by its last segment, -1 if unknown
+    uint16_t raw_window
+    uint16_t mss            # announced by its SYN; 0 if unseen
+    # third and fourth
+    Sent few_sent[FIRST_SENT]
+    uint32_t *round_trips   # counts by bin; NULL while `few` is enough
+    int64_t rtt_max_ns
+    uint32_t rtt_kept
+    uint32_t duplicate_acks_seen   # by this flow since the last progress
+    int64_t payload_max
+    # cold
+    int64_t few[FEW_ROUND_TRIPS]
+    Rare *rare
+    int64_t sacked_end      # highest number that a SACK block of the peer reached
+    int64_t recovery_point
+    int64_t closed_since_ns
+    int64_t closed_ns
+    int64_t wire_segments
+    int64_t retransmissions
+    int64_t causes[CAUSES]
+    int64_t control_retransmissions
+    int64_t retransmitted_bytes
+    int64_t keep_alives
+    int64_t zero_window_probes
+    int64_t out_of_order
+    int64_t reordered
+    int64_t reordering_max
+    int64_t duplicate_acks
+    int64_t zero_windows
+    int64_t window_full
+    int64_t window_max
+
+cdef struct Slot:
+    Flow flows[2]
+    int64_t connection_id
+    int64_t first_ns
+    int64_t last_ns
+    uint8_t client_address[16]
+    uint8_t server_address[16]
+    uint16_t client_port
+    uint16_t server_port
+    uint8_t ip_version
+    uint8_t is_used
+    uint8_t is_unsequenced
+    uint8_t padding[1]
+
+cdef struct Memory:
+    int64_t sent_bytes      # in rings of all connections
+
+
+cdef inline int64_t larger(int64_t a, int64_t b) noexcept nogil:
+    return a if a > b else b
+
+
+cdef inline int64_t smaller(int64_t a, int64_t b) noexcept nogil:
+    return a if a < b else b

@@ -1,0 +1,97 @@
+"""Measure what the network did to each direction of each connection.
+
+Theory of operation
+-------------------
+Each direction has a ring of the segments in flight: where each ends and when it was captured. Whatever the other side
+then says is held against it.
+
+1. *Round trips.* An acknowledgment that ends where a segment ended gives one, from that segment; not if any of what it
+   covers was sent again (Karn's rule) or lay above a hole, for such an acknowledgment was held back. Timestamps lift
+   the ambiguity where only one segment was sent again. A round trip is *clean* if the receiver had no reason to wait:
+   a SYN or FIN, or two full-size segments acknowledged by a segment without data (RFC 9293 §3.8.6.3). Others may hold
+   a delayed acknowledgment, or the time in which the server made its answer; they count for percentiles only as long
+   as there is no clean one. The minimum is that of all: waiting can only lengthen.
+2. *Why a segment was sent again.* `spurious`: the receiver had it already, as an earlier acknowledgment, a D-SACK block
+   (RFC 2883) or an echoed timestamp (Eifel, RFC 3522) shows. Otherwise `fast`: acknowledgments told of the loss, by SACK
+   blocks above it or three duplicates (RFC 5681, 6675), and what follows until all is acknowledged that had been sent.
+   `tail loss probe`: nobody told of a loss, and it is the last segment, for the first time, of a sender that offered
+   SACK (RFC 8985 §7). `timeout`: all others, and what follows until all is acknowledged that had been sent.
+   A retransmission has exactly one cause.
+3. *Holes.* A segment that fills a hole was lost before the capture point and sent again, or overtaken. It was overtaken
+   if its timestamp is older than that of the segment that showed the hole, or, where they are the same or absent, if it
+   came sooner than 7/8 of the shortest round trip after it: a retransmission can't.
+4. *Windows and bytes in flight.* In flight is what was sent and not cumulatively acknowledged. A segment fills the
+   window if as much is then in flight as the other side last offered. Windows are null where the scale is unknown.
+5. *Non-idle time* runs from data sent while nothing was in flight to the acknowledgment of all data (as the Linux
+   counter `tcpi_busy_time` does, but for data that the sender holds back).
+
+Memory: 1.3 KB per open connection; 24 B per segment in flight, at most 4,096 per direction and 256 MiB in all; 1.7 KB
+per direction with more than four round trips; 1 KB per direction that saw loss. Beyond the limits fewer round trips are
+measured.
+
+What it cannot see
+------------------
+What happens on the other side of the capture point: captured at the receiver, round trips are those of the receiving
+host, loss shows as holes, bytes in flight and non-idle time are too small. Whether a sender without tail loss probes
+waited for its timer before it sent a last segment again. Whether a needless retransmission was needless where neither
+D-SACK nor timestamps are in use. Segments cut by the sender's interface: they are captured whole, and their times are
+those of handing them over.
+"""
+
+from __future__ import annotations
+
+from tcpsight.network import _kernel
+from tcpsight.tables import Boundaries, Headers, Network, Segments, UnseenCounter
+
+SMALLEST_ROOM = 256
+"""Rows to begin with; doubled when they are too few."""
+
+
+class NetworkMeasuring:
+    """Measure round trips, recovery and windows, batch by batch.
+
+    Feed segments in capture order. How they are cut into batches never changes the rows that come out.
+
+    Attributes
+    ----------
+    unseen : UnseenCounter
+        Empty: whatever reaches this room has been counted before it.
+    """
+
+    def __init__(self) -> None:
+        self.unseen = UnseenCounter()
+        self._measures = _kernel.Measures()
+        self._rows = Network.allocate(SMALLEST_ROOM)
+
+    def feed(self, segments: Segments, headers: Headers, boundaries: Boundaries) -> Network:
+        """Take the next segments and the boundaries among them; give two rows for each connection that ended.
+
+        Parameters
+        ----------
+        segments : Segments, shape (n,)
+            In capture order.
+        headers : Headers, shape (n,)
+            What they were made from, row by row.
+        boundaries : Boundaries, shape (m,)
+            By position; one that lies at row i happens before segment i.
+
+        Returns
+        -------
+        Network
+            In the order of the boundaries that ended their connections, the client's direction first. Valid until the
+            next call.
+
+        Raises
+        ------
+        ValueError
+            If a slot is used that is not open, or opened while open: the fault of whoever made the tables.
+        """
+        slots = int(boundaries.slot.max()) + 1 if len(boundaries) else 0
+        if 2 * len(boundaries) > len(self._rows):
+            self._rows = Network.allocate(1 << (2 * len(boundaries) - 1).bit_length())
+        made = self._measures.feed(
+            segments.packed(), headers.packed(), boundaries.packed(), slots, self._rows.packed()
+        )
+        network = self._rows[:made]
+        network.until_ns = segments.until_ns
+        return network
