@@ -162,8 +162,8 @@ class Batch(NamedTuple):
     ----------
     requests, unanswered : Requests, Unanswered
         Those that arrived in the wanted time.
-    connections, network, segments : Connections, Network, SegmentDetails
-        Those that overlap it, what the network did to them, those that lie in it.
+    connections, segments : Connections, SegmentDetails
+        Those that overlap it, those that lie in it.
     residents, waiting : Requests, Unanswered
         Answered and unanswered requests that were there at some instant of it, even if they arrived before: what
         its slices are made of.
@@ -173,12 +173,13 @@ class Batch(NamedTuple):
         Where the payload of each header is kept, −1 for none; empty where nobody keeps it.
     pieces, streams : Pieces, Streams
         What this batch adds to the index of all streams, whatever was selected; empty where nobody keeps payload.
+    network : Network
+        What the network did to the connections that overlap the wanted time; empty unless it is wanted.
     """
 
     requests: Requests
     unanswered: Unanswered
     connections: Connections
-    network: Network
     segments: SegmentDetails
     residents: Requests
     waiting: Unanswered
@@ -186,6 +187,7 @@ class Batch(NamedTuple):
     kept: Positions
     pieces: Pieces
     streams: Streams
+    network: Network
 
 
 class Pipeline:
@@ -319,7 +321,7 @@ class Pipeline:
         if self.options.selection.is_everything:
             self.selected += len(connections)
             whole = paired.requests, paired.unanswered
-            return Batch(*whole, connections, network, segments, *whole, headers, kept, *index)
+            return Batch(*whole, connections, segments, *whole, headers, kept, *index, network)
         return self._selected(paired, tracked, network, segments)._replace(
             headers=headers, kept=kept, pieces=index[0], streams=index[1]
         )
@@ -337,7 +339,6 @@ class Pipeline:
             requests[selection.of_arrivals(requests)],
             unanswered[selection.of_arrivals(unanswered)],
             connections,
-            network[selection.of_services(network) & selection.of_time(network.start_ns, network.end_ns)],
             self._selected_segments(segments, tracked),
             requests[selection.of_residents(requests, requests.completion_ns)],
             unanswered[selection.of_residents(unanswered, unanswered.end_ns)],
@@ -345,6 +346,7 @@ class Pipeline:
             NOWHERE,
             Pieces(),
             Streams(),
+            network[selection.of_services(network) & selection.of_time(network.start_ns, network.end_ns)],
         )
 
     def _remember_services(self, connections: Connections) -> None:

@@ -228,6 +228,8 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         take_acknowledgment(slot, memory, g, h, now)
     take_window(f, g, h, now)
     f.new_bytes += g.new_bytes
+    if g.flags & FLAG_FIN and not f.fin_end and g.kind != KIND_RETRANSMISSION:
+        f.fin_end = g.offset + g.payload_bytes + 1
     if g.kind == KIND_NEW:
         f.retransmitted_bytes += g.payload_bytes - g.new_bytes
         if g.payload_bytes or g.flags & (FLAG_SYN | FLAG_FIN):

@@ -86,7 +86,8 @@ cdef inline void take_retransmission(Flow *f, const Segment *g, const Header *h,
     cdef Resent *resent
     cdef int cause, i
     f.retransmissions += 1
-    if g.flags & (FLAG_SYN | FLAG_FIN) and g.new_bytes == 0:
+    # A FIN elsewhere than the first one is none.
+    if g.flags & FLAG_SYN or (g.flags & FLAG_FIN and end == f.fin_end):
         f.control_retransmissions += 1
     if rare == NULL:
         f.causes[CAUSE_TIMEOUT] += 1

@@ -111,6 +111,7 @@ cdef struct Flow:
     Rare *rare
     int64_t sacked_end      # highest number that a SACK block of the peer reached
     int64_t recovery_point
+    int64_t fin_end         # one past its first FIN; 0 if unseen
     int64_t closed_since_ns
     int64_t closed_ns
     int64_t wire_segments

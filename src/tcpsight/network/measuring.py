@@ -12,10 +12,10 @@ then says is held against it.
    a delayed acknowledgment, or the time in which the server made its answer; they count for percentiles only as long
    as there is no clean one. The minimum is that of all: waiting can only lengthen.
 2. *Why a segment was sent again.* `spurious`: the receiver had it already, as an earlier acknowledgment, a D-SACK block
-   (RFC 2883) or an echoed timestamp (Eifel, RFC 3522) shows. Otherwise `fast`: acknowledgments told of the loss, by SACK
-   blocks above it or three duplicates (RFC 5681, 6675), and what follows until all is acknowledged that had been sent.
+   (RFC 2883) or an echoed timestamp (Eifel, RFC 3522) shows. Otherwise `fast`: acknowledgments told of a loss, by SACK
+   blocks above it or three duplicates (RFC 5681, 6675), and what follows until all that had been sent is acknowledged.
    `tail loss probe`: nobody told of a loss, and it is the last segment, for the first time, of a sender that offered
-   SACK (RFC 8985 §7). `timeout`: all others, and what follows until all is acknowledged that had been sent.
+   SACK (RFC 8985 §7). `timeout`: all others, and what follows until all that had been sent is acknowledged.
    A retransmission has exactly one cause.
 3. *Holes.* A segment that fills a hole was lost before the capture point and sent again, or overtaken. It was overtaken
    if its timestamp is older than that of the segment that showed the hole, or, where they are the same or absent, if it
@@ -25,7 +25,7 @@ then says is held against it.
 5. *Non-idle time* runs from data sent while nothing was in flight to the acknowledgment of all data (as the Linux
    counter `tcpi_busy_time` does, but for data that the sender holds back).
 
-Memory: 1.3 KB per open connection; 24 B per segment in flight, at most 4,096 per direction and 256 MiB in all; 1.7 KB
+Memory: 1 KB per open connection; 24 B per segment in flight, at most 4,096 per direction and 256 MiB in all; 1.7 KB
 per direction with more than four round trips; 1 KB per direction that saw loss. Beyond the limits fewer round trips are
 measured.
 
@@ -89,9 +89,7 @@ class NetworkMeasuring:
         slots = int(boundaries.slot.max()) + 1 if len(boundaries) else 0
         if 2 * len(boundaries) > len(self._rows):
             self._rows = Network.allocate(1 << (2 * len(boundaries) - 1).bit_length())
-        made = self._measures.feed(
-            segments.packed(), headers.packed(), boundaries.packed(), slots, self._rows.packed()
-        )
+        made = self._measures.feed(segments.packed(), headers.packed(), boundaries.packed(), slots, self._rows.packed())
         network = self._rows[:made]
         network.until_ns = segments.until_ns
         return network
