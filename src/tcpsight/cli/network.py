@@ -13,7 +13,7 @@ from tcpsight.cli.options import Input, input_options, output_options
 @input_options
 @output_options("rtt_p95 > 100ms and retransmissions > 0")
 def command(source: Input, **output: Any) -> int:
-    """Each direction of each connection, one row each: round trips, retransmissions, windows, goodput.
+    """Each direction of each connection: round trips, losses, windows, goodput.
 
     \b
     tcpsight network capture.pcap --sort -retransmissions
