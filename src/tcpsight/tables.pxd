@@ -357,3 +357,25 @@ cdef struct NetworkRow:
     int64_t goodput_bits_per_s
     int64_t non_idle_goodput_bits_per_s
     int64_t non_idle_ns
+    int64_t window_limited_ns
+    int64_t zero_window_longest_ns
+    int64_t zero_window_longest_start_ns
+    int64_t rising_samples
+    double rising_correlation
+    int64_t high_samples
+    int64_t high_first_ns
+    int64_t high_last_ns
+    int64_t nagle_count
+    int64_t nagle_first_ns
+    int64_t nagle_last_ns
+    int64_t restart_count
+    int64_t restart_first_ns
+    int64_t restart_last_ns
+    int64_t stall_start_ns
+    int64_t stall_end_ns
+    int64_t stall_retransmissions
+    int64_t stall_peer_segments
+    int64_t stall_payload_bytes
+    uint8_t stall_is_over
+    int64_t payload_acked_max_bytes
+    int64_t needless_syn_acks

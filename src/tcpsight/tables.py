@@ -722,6 +722,31 @@ class Network(Table):
     non_idle_ns = column(
         "int64", "ns", "time with bytes sent and not yet acknowledged; null where captured at the receiver", null=-1
     )
+    window_limited_ns = column(
+        "int64", "ns", "time in which what was in flight left no room for another segment in the other side's window"
+    )
+    # What findings are made from.
+    zero_window_longest_ns = column("int64", "ns", "its longest time with a closed window", internal=True)
+    zero_window_longest_start_ns = column("int64", "epoch ns", "when that began", internal=True)
+    rising_samples = column("int64", "", "clean round trips of data", internal=True)
+    rising_correlation = column("float64", "", "of those with bytes in flight", internal=True)
+    high_samples = column("int64", "", "clean round trips far above the shortest", internal=True)
+    high_first_ns = column("int64", "epoch ns", "the first of them", internal=True)
+    high_last_ns = column("int64", "epoch ns", "the last of them", internal=True)
+    nagle_count = column("int64", "", "small segments held back until a delayed acknowledgment came", internal=True)
+    nagle_first_ns = column("int64", "epoch ns", "the first of them", internal=True)
+    nagle_last_ns = column("int64", "epoch ns", "the last of them", internal=True)
+    restart_count = column("int64", "", "pauses after which less was in flight than before", internal=True)
+    restart_first_ns = column("int64", "epoch ns", "the first of them", internal=True)
+    restart_last_ns = column("int64", "epoch ns", "the last of them", internal=True)
+    stall_start_ns = column("int64", "epoch ns", "when the bytes that were sent again most were sent first", internal=True)
+    stall_end_ns = column("int64", "epoch ns", "when they were sent last, or acknowledged at last", internal=True)
+    stall_retransmissions = column("int64", "", "how often they were sent again", internal=True)
+    stall_peer_segments = column("int64", "", "what the other side sent meanwhile", internal=True)
+    stall_payload_bytes = column("int64", "B", "payload of the segment", internal=True)
+    stall_is_over = column("uint8", "bool", "whether they were acknowledged at last", internal=True)
+    payload_acked_max_bytes = column("int64", "B", "largest segment that was acknowledged", internal=True)
+    needless_syn_acks = column("int64", "", "SYN-ACKs sent again after they had been acknowledged", internal=True)
 
 
 class Unseen(Table):

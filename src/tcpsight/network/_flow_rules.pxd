@@ -1,12 +1,16 @@
 # What a segment tells of the two directions of its connection.
 from libc.stdint cimport int64_t, uint16_t, uint32_t
+from tcpsight.network._evidence cimport (
+    end_stall, note_closed, note_delayed, note_first_answer, note_rising, note_room, note_sending,
+)
 from tcpsight.network._recovery cimport (
-    close_holes, find_spurious, open_hole, resent_of, take_filling, take_retransmission, take_sack, value_difference,
+    close_holes, find_spurious, open_hole, resent_of, take_filling, take_retransmission, take_sack,
+    time_out_of, value_difference,
 )
 from tcpsight.network._round_trips cimport take_round_trip
 from tcpsight.network._sent cimport pop, push, sent_at
 from tcpsight.network._state cimport (
-    BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT,
+    BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IS_CLOSED, IS_RESTART, KNOWN, OFFERED_SACK, RESENT,
     SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS, Flow, Memory, Resent, Sent, Slot, larger,
 )
 from tcpsight.tables cimport (
@@ -55,7 +59,11 @@ cdef inline void measure(
     is_delayed = not last.flags & CONTROL and (
         g.payload_bytes > 0 or covered < 2 or full == 0 or g.acked_offset - f.acked < 2 * full
     )
-    take_round_trip(f, larger(0, now - begin), is_delayed)
+    take_round_trip(f, now - begin, is_delayed)
+    if is_delayed:
+        note_delayed(f, g, now - begin, now)
+    elif not last.flags & CONTROL:
+        note_rising(f, last, now - begin, now)
 
 
 cdef inline void take_progress(
@@ -70,15 +78,25 @@ cdef inline void take_progress(
     last.end = INT64_MIN
     last.time_ns = 0
     last.value = 0
+    last.in_flight = 0
+    last.payload = 0
     last.flags = 0
     while f.count and sent_at(f, 0).end <= acked:
         last = sent_at(f, 0)[0]
         marks |= last.flags
         covered += 1
+        if last.payload > f.payload_acked_max:
+            f.payload_acked_max = last.payload
         pop(f, memory)
     # What was sent again in the middle, or lay above a hole, was acknowledged late.
     if last.end == acked and not was_held and (not marks & (RESENT | UNCLEAN) or (last.flags & RESENT and covered == 1)):
         measure(f, peer, &last, g, h, now, covered)
+    if f.flags & IS_RESTART:
+        note_first_answer(f, full_segment(f, peer), now)
+    if f.stall.retransmissions:
+        f.stall.end_ns = now
+        f.stall.is_over = True
+        end_stall(f)
     f.acked = acked
     f.flags |= HAS_ACKED
     f.progress_ns = now
@@ -137,7 +155,7 @@ cdef inline void take_window(Flow *f, const Segment *g, const Header *h, int64_t
             f.closed_since_ns = now
     elif f.flags & IS_CLOSED and h.window:
         f.flags &= ~IS_CLOSED
-        f.closed_ns += now - f.closed_since_ns
+        note_closed(f, now)
 
 
 # --- data -------------------------------------------------------------------------------------------------------
@@ -165,6 +183,7 @@ cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const H
     if not f.flags & KNOWN or end > f.data_end:
         f.data_end = end
     if g.payload_bytes:
+        note_sending(f, &slot.flows[1 - (g.direction & 1)], time_out_of(f), now)
         if f.payload_max < g.payload_bytes:
             f.payload_max = g.payload_bytes
         if not f.flags & BUSY and (not f.flags & HAS_ACKED or f.data_end > f.acked):
@@ -183,6 +202,8 @@ cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const H
         sent.end = end
         sent.time_ns = now
         sent.value = h.timestamp_value
+        sent.payload = g.payload_bytes
+        sent.in_flight = <uint32_t>(f.data_end - f.acked) if f.flags & HAS_ACKED else 0
         sent.flags = (CONTROL if is_control and not g.payload_bytes else 0) | (
             HAS_VALUE if h.options & OPTION_TIMESTAMPS else 0
         )
@@ -215,11 +236,12 @@ cdef inline int64_t round_trip_of(const Slot *slot) noexcept nogil:
 cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, const Header *h) noexcept nogil:
     """Take a segment that is no capture duplicate."""
     cdef Flow *f = &slot.flows[g.direction & 1]
+    cdef Flow *peer = &slot.flows[1 - (g.direction & 1)]
     cdef int64_t now
     if g.time_ns > slot.last_ns:
         slot.last_ns = g.time_ns
     now = slot.last_ns
-    count_segment(f, &slot.flows[1 - (g.direction & 1)], g, h)
+    count_segment(f, peer, g, h)
     if g.offset == INT64_MIN or g.flags & FLAG_RST:
         return  # not believed, or the end of it all
     if g.flags & FLAG_SYN:
@@ -227,6 +249,7 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
     if g.flags & FLAG_ACK and g.acked_offset != INT64_MIN:
         take_acknowledgment(slot, memory, g, h, now)
     take_window(f, g, h, now)
+    peer.stall.peer_segments += 1
     f.new_bytes += g.new_bytes
     if g.flags & FLAG_FIN and not f.fin_end and g.kind != KIND_RETRANSMISSION:
         f.fin_end = g.offset + g.payload_bytes + 1
@@ -244,3 +267,6 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         f.keep_alives += 1
     elif g.kind == KIND_ZERO_WINDOW_PROBE:
         f.zero_window_probes += 1
+    # What it acknowledges, or the window it offers, may have made room for the peer; what it brings takes some.
+    note_room(peer, f, full_segment(peer, f), now)
+    note_room(f, peer, full_segment(f, peer), now)

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from tcpsight.network._evidence cimport correlation, end_stall, note_closed
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._round_trips cimport percentile
 from tcpsight.network._state cimport (
@@ -18,6 +19,7 @@ from tcpsight.network._state cimport (
     FIRST_SENT,
     HOLES_LOST,
     IS_CLOSED,
+    IS_FULL,
     Flow,
     Memory,
     Sent,
@@ -157,6 +159,33 @@ cdef void give_rates(NetworkRow *row, Flow *f, const Slot *slot) noexcept nogil:
     row.non_idle_goodput_bits_per_s = bits_per_s(f.new_bytes, row.non_idle_ns)
 
 
+cdef void give_evidence(NetworkRow *row, Flow *f, const Slot *slot) noexcept nogil:
+    """What findings are made from."""
+    end_stall(f)
+    row.window_limited_ns = f.full_ns + (slot.last_ns - f.full_since_ns if f.flags & IS_FULL else 0)
+    row.zero_window_longest_ns = f.closed_longest_ns
+    row.zero_window_longest_start_ns = f.closed_longest_start_ns
+    row.rising_samples = <int64_t>f.rising.n
+    row.rising_correlation = correlation(&f.rising)
+    row.high_samples = f.high.count
+    row.high_first_ns = f.high.first_ns
+    row.high_last_ns = f.high.last_ns
+    row.nagle_count = f.nagle.count
+    row.nagle_first_ns = f.nagle.first_ns
+    row.nagle_last_ns = f.nagle.last_ns
+    row.restart_count = f.restart.count
+    row.restart_first_ns = f.restart.first_ns
+    row.restart_last_ns = f.restart.last_ns
+    row.stall_start_ns = f.longest.start_ns
+    row.stall_end_ns = f.longest.end_ns
+    row.stall_retransmissions = f.longest.retransmissions
+    row.stall_peer_segments = f.longest.peer_segments
+    row.stall_payload_bytes = f.longest.payload
+    row.stall_is_over = f.longest.is_over
+    row.payload_acked_max_bytes = f.payload_acked_max
+    row.needless_syn_acks = f.syn_acks_needless
+
+
 cdef void forget_sequenced(NetworkRow *row) noexcept nogil:
     """Null whatever needs sequence numbers."""
     row.bytes = row.retransmissions = row.timeout_retransmissions = row.fast_retransmissions = -1
@@ -186,12 +215,15 @@ cdef void give_row(Batch *batch, Slot *slot, int d) noexcept nogil:
     row.segments = f.segments
     row.wire_segments = f.wire_segments
     row.zero_windows = f.zero_windows
-    row.zero_window_ns = f.closed_ns + (slot.last_ns - f.closed_since_ns if f.flags & IS_CLOSED else 0)
+    if f.flags & IS_CLOSED:
+        note_closed(f, slot.last_ns)
+    row.zero_window_ns = f.closed_ns
     row.window_max_bytes = f.window_max
     row.mss_bytes = f.mss if f.mss else -1
     give_counts(row, f)
     give_round_trips(row, f)
     give_rates(row, f, slot)
+    give_evidence(row, f, slot)
     if slot.is_unsequenced:
         forget_sequenced(row)
 

@@ -2,13 +2,14 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc
+from tcpsight.network._evidence cimport note_resending
 from tcpsight.network._sent cimport find_sent, mark_resent, mark_unclean
 from tcpsight.network._state cimport (
     CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IN_FAST_RECOVERY,
     IN_TIMEOUT, MOST_HOLES, MOST_RESENT, OFFERED_SACK, Flow, Hole, Rare, Resent, Sent, larger,
 )
 from tcpsight.network._state cimport RESENT as WAS_RESENT
-from tcpsight.tables cimport FLAG_FIN, FLAG_SYN, OPTION_TIMESTAMPS, Header, Segment
+from tcpsight.tables cimport FLAG_ACK, FLAG_FIN, FLAG_SYN, OPTION_TIMESTAMPS, Header, Segment
 
 cdef enum:
     DUPLICATES_OF_LOSS = 3          # RFC 5681 §3.2
@@ -84,6 +85,7 @@ cdef inline void take_retransmission(Flow *f, const Segment *g, const Header *h,
     cdef int64_t end = g.offset + g.payload_bytes + ((g.flags & FLAG_FIN) != 0) + ((g.flags & FLAG_SYN) != 0)
     cdef Rare *rare = rare_of(f)
     cdef Resent *resent
+    cdef const Sent *sent
     cdef int cause, i
     f.retransmissions += 1
     # A FIN elsewhere than the first one is none.
@@ -95,7 +97,11 @@ cdef inline void take_retransmission(Flow *f, const Segment *g, const Header *h,
     cause = cause_of(f, g, end, now)
     f.causes[cause] += 1
     if cause == CAUSE_SPURIOUS:
+        f.syn_acks_needless += (g.flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN | FLAG_ACK
         return
+    if cause != CAUSE_FAST:
+        sent = find_sent(f, g.offset, end)
+        note_resending(f, g, sent.time_ns if sent != NULL else now, now)
     if cause == CAUSE_FAST and not f.flags & IN_FAST_RECOVERY:
         f.flags |= IN_FAST_RECOVERY
         f.recovery_point = f.next

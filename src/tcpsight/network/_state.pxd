@@ -42,11 +42,15 @@ cdef enum:
     HOLES_LOST = 256        # there were more holes than are kept
     OFFERED_SACK = 512
     USES_TIMESTAMPS = 1024
+    IS_FULL = 2048          # what is in flight leaves no room for another segment in the peer's window
+    IS_RESTART = 4096       # it sends again after a pause, and no acknowledgment of that has come yet
 
 cdef struct Sent:
     int64_t end             # one past its last number: SYN and FIN count
     int64_t time_ns
     uint32_t value          # TSval
+    uint32_t in_flight      # bytes, itself included
+    int32_t payload
     uint8_t flags
     uint8_t padding[3]
 
@@ -73,6 +77,31 @@ cdef struct Rare:
     Hole holes[MOST_HOLES]
     uint32_t resent_at
     uint32_t hole_count
+
+cdef struct Stall:
+    # The same bytes, the lowest not acknowledged, sent again and again.
+    int64_t offset
+    int64_t start_ns        # when they were sent first, as far as is known
+    int64_t end_ns          # when they were sent last, or acknowledged at last
+    int64_t retransmissions
+    int64_t peer_segments   # seen meanwhile
+    int32_t payload
+    int32_t is_over         # they were acknowledged at last
+
+cdef struct Pattern:
+    # Something that happens over and over.
+    int64_t count
+    int64_t first_ns
+    int64_t last_ns
+
+cdef struct Rising:
+    # How round trips go with bytes in flight: sums over the clean ones.
+    double n
+    double x
+    double y
+    double xx
+    double xy
+    double yy
 
 cdef struct Flow:
     # first line: sending and being acknowledged
@@ -128,6 +157,21 @@ cdef struct Flow:
     int64_t zero_windows
     int64_t window_full
     int64_t window_max
+    # evidence for findings
+    Rising rising
+    Pattern high            # round trips far above the shortest
+    Pattern nagle           # small segments held back until a delayed acknowledgment
+    Pattern restart         # pauses after which it had to probe the path anew
+    Stall stall             # under way
+    Stall longest           # the one of most retransmissions
+    int64_t delayed_ack_ns  # when the last delayed acknowledgment of this direction came
+    int64_t sent_ns         # when it sent last
+    int64_t full_since_ns
+    int64_t full_ns
+    int64_t closed_longest_ns
+    int64_t closed_longest_start_ns
+    int64_t syn_acks_needless
+    int64_t payload_acked_max
 
 cdef struct Slot:
     Flow flows[2]
