@@ -30,6 +30,7 @@ TABLES: dict[type[tables.Table], tuple[str, str]] = {
     tables.Connections: ("tcpsight connections", "connections"),
     tables.Buckets: ("tcpsight buckets", "buckets()"),
     tables.BucketConnections: ("tcpsight buckets --bucket", "bucketed()"),
+    tables.Findings: ("tcpsight findings", "findings"),
     tables.Network: ("tcpsight network", "network"),
     tables.SegmentDetails: ("tcpsight segments", "segments"),
     tables.Unseen: ("", "unseen"),

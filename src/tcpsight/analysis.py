@@ -16,7 +16,7 @@ from tcpsight.errors import UsageError
 from tcpsight.interval_rows import IntervalRows
 from tcpsight.pipeline import Batch, Keep, Options, Pipeline
 from tcpsight.rows import OnBreak, Rows
-from tcpsight.tables import Connections, Network, Requests, SegmentDetails, Table, Unanswered, Unseen
+from tcpsight.tables import Connections, Findings, Network, Requests, SegmentDetails, Table, Unanswered, Unseen
 
 if TYPE_CHECKING:
     from tcpsight.bucketing import Scale
@@ -133,7 +133,7 @@ class Analysis:
         options = replace(
             self.options,
             with_segments=self.options.with_segments or carrying is SegmentDetails,
-            with_network=self.options.with_network or carrying is Network,
+            with_network=self.options.with_network or carrying in (Network, Findings),
         )
         for source, position in zip(self.sources, self._positions, strict=True):
             if position is not None:
@@ -174,6 +174,28 @@ class Analysis:
         9
         """
         return self._rows(Connections, lambda batch: batch.connections)
+
+    @property
+    def findings(self) -> Rows:
+        """Conditions that have a name, the worst first.
+
+        Examples
+        --------
+        >>> len(tcpsight.open("examples/mariadb-lock.pcap").findings.to_numpy())
+        0
+        """
+        from tcpsight.findings import FindingTable
+
+        def read(on_break: OnBreak) -> Iterator[Table]:
+            collection = FindingTable()
+            with self.run(Findings) as run:
+                for batch in run:
+                    collection.add(batch)
+                if len(table := collection.table()):
+                    yield table
+                conclude(run, on_break)
+
+        return Rows(Findings, read, is_strict=self.is_strict)
 
     @property
     def network(self) -> Rows:

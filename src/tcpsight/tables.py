@@ -31,6 +31,30 @@ DIRECTIONS = ("client", "server")
 KINDS = ("new", "retransmission", "out_of_order", "keep_alive", "zero_window_probe", "duplicate")
 """What a segment is; see `Segments.kind`."""
 
+FINDINGS = (
+    "blackhole",
+    "path_mtu_blackhole",
+    "bufferbloat",
+    "policing",
+    "shaping",
+    "zero_window_stall",
+    "window_limited",
+    "nagle_delayed_ack",
+    "slow_start_after_idle",
+    "syn_loss",
+    "listen_overflow",
+    "refused",
+    "unanswered",
+    "reset_storm",
+    "half_open_leak",
+    "one_way_capture",
+    "connection_churn",
+)
+"""Conditions that have a name; see `Findings.kind`."""
+
+SEVERITIES = ("info", "warning", "critical")
+"""How bad a finding is; what is merely worth knowing is `info`."""
+
 STATES = ("unanswered", "handshaking", "refused", "closed", "client_reset", "server_reset", "half_closed", "open")
 """How far a connection came; see `Connections.state`."""
 
@@ -747,6 +771,25 @@ class Network(Table):
     stall_is_over = column("uint8", "bool", "whether they were acknowledged at last", internal=True)
     payload_acked_max_bytes = column("int64", "B", "largest segment that was acknowledged", internal=True)
     needless_syn_acks = column("int64", "", "SYN-ACKs sent again after they had been acknowledged", internal=True)
+
+
+class Findings(Table):
+    """One row per condition found at a service, worst first; in one direction of its connections where it has one."""
+
+    kind = column("uint8", "", "what it is", names=FINDINGS)
+    severity = column("uint8", "", "how bad it is", names=SEVERITIES)
+    start_ns = column("int64", "epoch ns", "when it was so first")
+    end_ns = column("int64", "epoch ns", "when it was so last")
+    subject = column("S80", "", "the service, and who at it")
+    direction = column("uint8", "", "whose data it is about; null where it is about both", names=DIRECTIONS, null=255)
+    connections = column("int64", "", "connections that show it")
+    connection_id = column("int64", "", "the one that shows it most")
+    confidence = column("float64", "", "how sure, 0 to 1")
+    summary = column("S240", "", "what was seen, in a sentence")
+    evidence = column("S2048", "", "the rule and the numbers that met it, as JSON")
+    server_address = column("uint8", "address", "server", width=16)
+    server_port = column("uint16", "", "server's port")
+    ip_version = column("uint8", "", "4 or 6", internal=True)
 
 
 class Unseen(Table):

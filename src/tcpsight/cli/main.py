@@ -22,6 +22,7 @@ COMMANDS = {
     "requests": "Every request with its response time.",
     "intervals": "Throughput, concurrency and response times over time.",
     "connections": "Every connection: set-up, bytes, retransmissions, end.",
+    "findings": "Conditions that have a name: blackholes, bufferbloat, full queues, refused connections.",
     "network": "What the network did to each: round trips, retransmissions by cause, windows.",
     "buckets": "Connections by duration, bytes or throughput, with drill-down.",
     "segments": "Every TCP segment with stream offsets and its kind.",

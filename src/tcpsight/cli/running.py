@@ -55,6 +55,11 @@ FIRST_COLUMNS = {
         "bucket start_ns duration_ns connect_ns client_bytes server_bytes throughput_bits_per_s requests "
         "connect_attempts capture_filter"
     ),
+    "Network": (
+        "start_ns direction client_address client_port server_address server_port segments bytes retransmissions "
+        "rtt_min_ns rtt_p50_ns rtt_p95_ns in_flight_max_bytes zero_window_ns goodput_bits_per_s connection_id"
+    ),
+    "Findings": "severity kind subject connections start_ns end_ns summary confidence connection_id",
     "SegmentDetails": (
         "frame_number time_ns connection_id direction flags kind offset acked_offset payload_bytes window_bytes"
     ),

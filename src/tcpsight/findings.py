@@ -1,0 +1,114 @@
+"""Findings from a whole capture: what ended is judged as it comes, and written in sentences when all has been seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tcpsight.facts import endpoint_text
+from tcpsight.model.findings import Finding, FindingCollection
+from tcpsight.output.units import bit_rate, duration, fraction, size
+from tcpsight.pipeline import Batch
+from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES, Findings
+
+Numbers = dict[str, Any]
+
+_SENTENCES: dict[str, Callable[[Numbers], str]] = {
+    "blackhole": lambda n: (
+        f"data sent again {n['retransmissions']} times without a sign of the other side"
+        + (", until it came back" if n["is_over"] else "")
+    ),
+    "path_mtu_blackhole": lambda n: (
+        f"segments of {n['payload_bytes']} B vanish (sent again {n['retransmissions']} times), "
+        + (
+            f"{n['largest_acknowledged_bytes']} B pass"
+            if n["largest_acknowledged_bytes"] > 0
+            else "none as large has passed"
+        )
+    ),
+    "bufferbloat": lambda n: (
+        f"round trips rise from {duration(n['rtt_min_ns'])} to {duration(n['rtt_p95_ns'])} "
+        f"with {size(n['in_flight_max_bytes'])} in flight"
+    ),
+    "policing": lambda n: f"a token bucket drops what exceeds {bit_rate(n['rate_bits_per_s'])}",
+    "shaping": lambda n: f"a queue delays what exceeds {bit_rate(n['rate_bits_per_s'])}",
+    "zero_window_stall": lambda n: (
+        f"the receiver did not read: its window was closed for {duration(n['longest_ns'])} at a time"
+    ),
+    "window_limited": lambda n: (
+        f"the receiver's window of {size(n['window_max_bytes'])} held the sender back for "
+        f"{duration(n['window_limited_ns'])} of {duration(n['non_idle_ns'])}"
+    ),
+    "nagle_delayed_ack": lambda n: f"small segments waited {n['times']} times for a delayed acknowledgment",
+    "slow_start_after_idle": lambda n: f"after a pause the sender began slowly again, {n['times']} times",
+    "syn_loss": lambda n: f"{n['connect_attempts']} SYNs until the connection came about",
+    "listen_overflow": lambda n: "the server drops handshakes: its queue of connections to accept is full",
+    "refused": lambda n: "connections were refused",
+    "unanswered": lambda n: f"{n['connect_attempts']} SYNs without an answer in {duration(n['waited_ns'])}",
+    "reset_storm": lambda n: f"{n['resets']} of {n['connections']} connections were reset",
+    "half_open_leak": lambda n: f"{n['half_closed']} connections that one side closed and the other never did",
+    "one_way_capture": lambda n: "only one direction was captured: what needs both is unknown",
+    "connection_churn": lambda n: (
+        f"{fraction(n['connect_fraction'])} of the life of {n['connections']} connections is connecting"
+    ),
+}
+
+
+class FindingTable:
+    """Collect batches until the capture has ended, then give the table; once."""
+
+    def __init__(self) -> None:
+        self._collection = FindingCollection()
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch of a run that carries `Findings`."""
+        self._collection.feed(batch.network, batch.connections)
+
+    def table(self) -> Findings:
+        """Give one row per finding, the worst first."""
+        found = self._collection.finish()
+        table = Findings.allocate(len(found))
+        for row, finding in enumerate(found):
+            _write(table, row, finding)
+        return table
+
+
+def _write(table: Findings, row: int, finding: Finding) -> None:
+    key = finding.key
+    record = table.rows[row]
+    record["kind"] = FINDINGS.index(key.kind)
+    record["severity"] = SEVERITIES.index(finding.severity)
+    for name in ("start_ns", "end_ns", "connections", "connection_id", "confidence"):
+        record[name] = getattr(finding, name)
+    record["direction"] = key.direction if key.direction >= 0 else 255
+    record["ip_version"] = key.ip_version
+    record["server_port"] = key.port
+    if key.address is not None:
+        record["server_address"] = memoryview(key.address)
+    record["subject"] = _subject(finding).encode()
+    record["summary"] = _summary(finding).encode()
+    record["evidence"] = _evidence(finding)
+
+
+def _subject(finding: Finding) -> str:
+    key = finding.key
+    if key.address is None:
+        return "other services"
+    where = endpoint_text(key.address, key.port, key.ip_version)
+    if key.kind in ("syn_loss", "unanswered", "refused", "one_way_capture") or key.direction < 0:
+        return where
+    return f"{where}, data of the {DIRECTIONS[key.direction]}"
+
+
+def _summary(finding: Finding) -> str:
+    text = _SENTENCES[finding.key.kind](finding.numbers)
+    if finding.connections > 1 and "connections" not in finding.numbers and "half_closed" not in finding.numbers:
+        text += f"; {finding.connections} connections"
+    return text.replace("µ", "u")[:240]
+
+
+def _evidence(finding: Finding) -> bytes:
+    """Write the rule, what met it in the connection that shows it most, and some others."""
+    evidence = {"rule": finding.rule, **finding.numbers, "connection_ids": finding.examples}
+    return json.dumps(evidence, separators=(",", ":"), allow_nan=False).encode()

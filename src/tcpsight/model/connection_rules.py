@@ -1,0 +1,427 @@
+"""The rules of findings about connections: what must be so, by which numbers, and how sure that makes.
+
+A rule looks at one direction of all connections of a batch: `own` is what that direction's sender
+sent, `peer` the other direction. Times are those of the capture point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tcpsight.tables import STATES, Connections, Network
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Array = np.ndarray[Any, Any]
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+
+UNANSWERED, HANDSHAKING, REFUSED, CLOSED, CLIENT_RESET, SERVER_RESET, HALF_CLOSED, OPEN = range(len(STATES))
+
+
+class Pair(NamedTuple):
+    """One direction of the connections of a batch, each shape (n,)."""
+
+    own: Network
+    peer: Network
+    connections: Connections
+    direction: int
+
+    @classmethod
+    def both(cls, network: Network, connections: Connections) -> tuple[Pair, Pair]:
+        """Give the client's direction, then the server's."""
+        client, server = network[::2], network[1::2]
+        return cls(client, server, connections, 0), cls(server, client, connections, 1)
+
+
+@dataclass(slots=True)
+class Hits:
+    """Which connections meet a rule, each array of shape (n,)."""
+
+    is_hit: Bools
+    start_ns: Array
+    end_ns: Array
+    score: Array
+    numbers: dict[str, Array]
+    severity: Array
+    confidence: Array
+
+
+class ConnectionRule(NamedTuple):
+    """A condition of one direction of a connection.
+
+    Attributes
+    ----------
+    kind : str
+        What is found.
+    text : str
+        The rule in words.
+    look : callable
+        Tells which connections of a batch meet it; None where the direction can't.
+    has_direction : bool
+        Whether it is about the data of one side.
+    is_exclusive : bool
+        Whether a direction that one such rule found is left out by the next.
+    """
+
+    kind: str
+    text: str
+    look: Callable[[Pair], Hits | None]
+    has_direction: bool = True
+    is_exclusive: bool = False
+
+
+def _hits(
+    pair: Pair,
+    is_hit: Bools,
+    span: tuple[Array, Array] | None = None,
+    *,
+    score: Array | None = None,
+    severity: Array | str = "warning",
+    confidence: Array | float = 0.9,
+    **numbers: Array,
+) -> Hits:
+    n = len(is_hit)
+    start, end = span if span is not None else (pair.connections.start_ns, pair.connections.end_ns)
+    return Hits(
+        is_hit,
+        start,
+        end,
+        np.zeros(n) if score is None else score,
+        numbers,
+        np.broadcast_to(np.asarray(severity), (n,)),
+        np.broadcast_to(np.asarray(confidence, np.float64), (n,)),
+    )
+
+
+def _established(pair: Pair) -> Bools:
+    """Whether both sides have been heard."""
+    is_heard: Bools = (pair.own.segments > 0) & (pair.peer.segments > 0) & (pair.connections.state != REFUSED)
+    return is_heard
+
+
+# --- data that do not get through --------------------------------------------------------------------------------
+
+STALL_RETRANSMISSIONS = 3
+"""Linux takes three (tcp_retries1) for the first sign that a path is dead."""
+
+STALL_NS = SECOND
+"""Three backed-off time-outs take 1.4 s at least: 0.2 + 0.4 + 0.8."""
+
+LEAST_MTU_PAYLOAD = 1000
+"""Segments of the least path MTU of IPv4 (576) or IPv6 (1280) are not too large for any path that matters."""
+
+
+def _is_stalled(pair: Pair) -> Bools:
+    own = pair.own
+    is_long = (own.stall_retransmissions >= STALL_RETRANSMISSIONS) & (own.stall_end_ns - own.stall_start_ns >= STALL_NS)
+    is_stalled: Bools = is_long & (own.stall_payload_bytes > 0) & _established(pair)
+    return is_stalled
+
+
+def look_for_mtu_blackhole(pair: Pair) -> Hits:
+    """Look for large segments that vanish, while smaller ones pass."""
+    own = pair.own
+    is_larger = own.stall_payload_bytes > np.maximum(own.payload_acked_max_bytes, LEAST_MTU_PAYLOAD)
+    is_long = (own.stall_retransmissions >= 2) & (own.stall_end_ns - own.stall_start_ns >= 400 * MS)
+    is_hit = is_larger & is_long & _established(pair)
+    return _hits(
+        pair,
+        is_hit,
+        (own.stall_start_ns, own.stall_end_ns),
+        score=own.stall_retransmissions,
+        severity="critical",
+        # That smaller ones pass is certain once some did.
+        confidence=np.where(
+            (own.payload_acked_max_bytes > 0) | (own.stall_peer_segments > 0) | own.stall_is_over, 0.9, 0.6
+        ),
+        retransmissions=own.stall_retransmissions,
+        payload_bytes=own.stall_payload_bytes,
+        largest_acknowledged_bytes=own.payload_acked_max_bytes,
+        peer_segments=own.stall_peer_segments,
+        is_over=own.stall_is_over.astype(bool),
+    )
+
+
+def look_for_blackhole(pair: Pair) -> Hits:
+    """Look for data that are sent again and again, while the other side is silent."""
+    own = pair.own
+    is_hit = _is_stalled(pair) & (own.stall_peer_segments == 0)
+    return _hits(
+        pair,
+        is_hit,
+        (own.stall_start_ns, own.stall_end_ns),
+        score=own.stall_retransmissions,
+        severity=np.where(own.stall_is_over != 0, "warning", "critical"),
+        confidence=np.where(own.stall_retransmissions > STALL_RETRANSMISSIONS, 0.95, 0.85),
+        retransmissions=own.stall_retransmissions,
+        payload_bytes=own.stall_payload_bytes,
+        peer_segments=own.stall_peer_segments,
+        is_over=own.stall_is_over.astype(bool),
+    )
+
+
+# --- queues ------------------------------------------------------------------------------------------------------
+
+BLOAT_SAMPLES = 20
+"""Fewer round trips are an accident."""
+
+BLOAT_NS = 100 * MS
+"""A queue that a person notices; jitter of radio links is below."""
+
+BLOAT_CORRELATION = 0.5
+"""What rises with bytes in flight does so by them."""
+
+BLOAT_LOSS_FRACTION = 0.02
+"""A queue that overflows all the time is short, or policed."""
+
+
+def look_for_bufferbloat(pair: Pair) -> Hits:
+    """Look for round trips that rise with bytes in flight, while next to nothing is lost."""
+    own = pair.own
+    rise_ns = own.rtt_p95_ns - own.rtt_min_ns
+    lost = own.fast_retransmissions + own.timeout_retransmissions
+    is_hit = (
+        (own.rising_samples >= BLOAT_SAMPLES)
+        & (rise_ns >= np.maximum(BLOAT_NS, own.rtt_min_ns))
+        & (own.rising_correlation >= BLOAT_CORRELATION)
+        & (lost <= BLOAT_LOSS_FRACTION * own.segments)
+        & (own.high_samples > 0)
+    )
+    return _hits(
+        pair,
+        is_hit,
+        (own.high_first_ns, own.high_last_ns),
+        score=rise_ns,
+        confidence=np.clip(0.5 + own.rising_correlation / 2, 0, 0.99),
+        rtt_min_ns=own.rtt_min_ns,
+        rtt_p95_ns=own.rtt_p95_ns,
+        rtt_samples=own.rising_samples,
+        correlation=own.rising_correlation,
+        in_flight_max_bytes=own.in_flight_max_bytes,
+        losses=lost,
+    )
+
+
+# --- windows -----------------------------------------------------------------------------------------------------
+
+CLOSED_NS = 200 * MS
+"""As long as the shortest time-out: a stall that a person may notice."""
+
+LIMITED_FRACTION = 0.5
+"""Of the time in which data were outstanding."""
+
+LIMITED_NS = 300 * MS
+"""Shorter transfers end in slow start."""
+
+
+def look_for_zero_window(pair: Pair) -> Hits:
+    """Look for receivers that closed their window while the sender, whose data it is about, had more."""
+    own, peer = pair.own, pair.peer
+    is_waiting = (own.zero_window_probes > 0) | (own.window_full > 0)
+    is_hit = (peer.zero_window_longest_ns >= CLOSED_NS) & is_waiting
+    start = peer.zero_window_longest_start_ns
+    return _hits(
+        pair,
+        is_hit,
+        (start, start + peer.zero_window_longest_ns),
+        score=peer.zero_window_longest_ns,
+        severity=np.where(peer.zero_window_longest_ns >= 5 * SECOND, "critical", "warning"),
+        confidence=0.95,
+        longest_ns=peer.zero_window_longest_ns,
+        zero_window_ns=peer.zero_window_ns,
+        zero_windows=peer.zero_windows,
+        probes=own.zero_window_probes,
+        window_max_bytes=peer.window_max_bytes,
+    )
+
+
+def look_for_window_limit(pair: Pair) -> Hits:
+    """Look for senders that the receiver's window, not the path, held back."""
+    own, peer = pair.own, pair.peer
+    open_ns = own.non_idle_ns - peer.zero_window_ns
+    is_hit = (
+        (own.window_limited_ns >= LIMITED_FRACTION * open_ns)
+        & (own.window_limited_ns >= LIMITED_NS)
+        & (own.window_limited_ns >= own.rtt_min_ns * 5)
+        & (own.bytes >= 3 * np.maximum(peer.window_max_bytes, 1))
+        & (peer.zero_window_ns < LIMITED_FRACTION * own.non_idle_ns)
+        & (own.rtt_samples > 0)
+    )
+    return _hits(
+        pair,
+        is_hit,
+        score=own.window_limited_ns,
+        severity="info",
+        confidence=np.clip(own.window_limited_ns / np.maximum(open_ns, 1), 0.5, 0.95),
+        window_limited_ns=own.window_limited_ns,
+        non_idle_ns=own.non_idle_ns,
+        window_max_bytes=peer.window_max_bytes,
+        rtt_min_ns=own.rtt_min_ns,
+        goodput_bits_per_s=own.non_idle_goodput_bits_per_s,
+    )
+
+
+# --- senders that wait -------------------------------------------------------------------------------------------
+
+NAGLE_TIMES = 3
+"""Once or twice is an accident."""
+
+RESTARTS = 2
+
+
+def look_for_nagle(pair: Pair) -> Hits:
+    """Look for small segments that wait for acknowledgments which the other side delays."""
+    own = pair.own
+    return _hits(
+        pair,
+        own.nagle_count >= NAGLE_TIMES,
+        (own.nagle_first_ns, own.nagle_last_ns),
+        score=own.nagle_count,
+        confidence=np.clip(0.7 + 0.03 * own.nagle_count, 0, 0.95),
+        times=own.nagle_count,
+    )
+
+
+def look_for_restart(pair: Pair) -> Hits:
+    """Look for senders that probe the path anew after a pause."""
+    own = pair.own
+    return _hits(
+        pair,
+        own.restart_count >= RESTARTS,
+        (own.restart_first_ns, own.restart_last_ns),
+        score=own.restart_count,
+        severity="info",
+        confidence=0.85,
+        times=own.restart_count,
+        in_flight_max_bytes=own.in_flight_max_bytes,
+        rtt_min_ns=own.rtt_min_ns,
+    )
+
+
+# --- opening and ending ------------------------------------------------------------------------------------------
+
+
+def look_for_syn_loss(pair: Pair) -> Hits | None:
+    """Look for connections that came about by a SYN that was sent again."""
+    if pair.direction == 1:
+        return None
+    c = pair.connections
+    is_open = (c.state != UNANSWERED) & (c.state != REFUSED)
+    again = pair.peer.control_retransmissions - pair.peer.needless_syn_acks
+    is_hit = is_open & (c.connect_attempts >= 2)
+    return _hits(
+        pair,
+        is_hit,
+        score=c.connect_attempts,
+        confidence=0.9,
+        connect_attempts=c.connect_attempts,
+        connect_ns=c.connect_ns,
+        server_control_retransmissions=again,
+    )
+
+
+def look_for_listen_overflow(pair: Pair) -> Hits | None:
+    """Look for servers that sent SYN-ACKs again which had been acknowledged: they dropped the acknowledgment."""
+    if pair.direction == 0:
+        return None
+    own = pair.own
+    return _hits(
+        pair,
+        own.needless_syn_acks > 0,
+        score=own.needless_syn_acks,
+        confidence=0.85,
+        syn_acks_after_the_handshake=own.needless_syn_acks,
+    )
+
+
+def look_for_refusal(pair: Pair) -> Hits | None:
+    """Look for SYNs that were answered by a RST."""
+    if pair.direction == 0:
+        return None
+    c = pair.connections
+    return _hits(
+        pair, c.state == REFUSED, score=c.connect_attempts, confidence=0.99, connect_attempts=c.connect_attempts
+    )
+
+
+def look_for_silence(pair: Pair) -> Hits | None:
+    """Look for SYNs that had no answer."""
+    if pair.direction == 1:
+        return None
+    c = pair.connections
+    is_hit = (
+        (c.state == UNANSWERED) & ((c.connect_attempts >= 2) | (c.duration_ns >= SECOND)) & (pair.peer.segments == 0)
+    )
+    return _hits(
+        pair, is_hit, score=c.connect_attempts, confidence=0.95,
+        connect_attempts=c.connect_attempts, waited_ns=c.duration_ns,
+    )  # fmt: skip
+
+
+def look_for_one_way(pair: Pair) -> Hits:
+    """Look for connections of which one side alone was captured."""
+    own, peer, c = pair.own, pair.peer, pair.connections
+    is_hit = (own.segments >= 3) & (peer.segments == 0) & (c.state != UNANSWERED)
+    return _hits(
+        pair, is_hit, score=own.segments, severity="info", confidence=0.95, segments=own.segments, bytes=own.bytes,
+    )  # fmt: skip
+
+
+CONNECTION_RULES = (
+    ConnectionRule(
+        "path_mtu_blackhole",
+        "a segment larger than any acknowledged one, and than 1,000 B, was sent again twice or more in 400 ms or more",
+        look_for_mtu_blackhole,
+        is_exclusive=True,
+    ),
+    ConnectionRule(
+        "blackhole",
+        "the same data were sent again 3 times or more in 1 s or more, and the other side sent nothing",
+        look_for_blackhole,
+        is_exclusive=True,
+    ),
+    ConnectionRule(
+        "bufferbloat",
+        "of 20 or more clean round trips the 95th percentile is above the shortest by 100 ms and by itself, they go "
+        "with bytes in flight (r >= 0.5), and at most 2 % of segments were lost",
+        look_for_bufferbloat,
+    ),
+    ConnectionRule(
+        "zero_window_stall",
+        "the receiver's window was closed for 200 ms or more while the sender had data",
+        look_for_zero_window,
+    ),
+    ConnectionRule(
+        "window_limited",
+        "for half of the time with data outstanding, 300 ms and 5 round trips, the window had no room for a segment",
+        look_for_window_limit,
+    ),
+    ConnectionRule(
+        "nagle_delayed_ack",
+        "3 times or more a small segment followed at once upon an acknowledgment that was delayed by 25 to 500 ms",
+        look_for_nagle,
+    ),
+    ConnectionRule(
+        "slow_start_after_idle",
+        "twice or more, after a pause longer than the time-out, the first flight was an initial window and less than "
+        "half of what had been in flight before",
+        look_for_restart,
+    ),
+    ConnectionRule("syn_loss", "a SYN was sent twice or more before it was answered", look_for_syn_loss),
+    ConnectionRule(
+        "listen_overflow",
+        "a SYN-ACK was sent again after it had been acknowledged",
+        look_for_listen_overflow,
+        has_direction=False,
+    ),
+    ConnectionRule("refused", "a SYN was answered by a RST", look_for_refusal),
+    ConnectionRule("unanswered", "SYNs were sent twice, or for 1 s, and nothing came back", look_for_silence),
+    ConnectionRule(
+        "one_way_capture", "3 segments or more of one side of an open connection, none of the other", look_for_one_way
+    ),
+)

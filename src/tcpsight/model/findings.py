@@ -1,0 +1,227 @@
+"""Conditions that have a name: which connections show them, by what rule, at which service.
+
+Theory of operation
+-------------------
+Connections come when they end, with what the network did to each direction. A rule looks at all of a batch at once and
+tells which of them meet its condition, since when, until when, and by which numbers. What it finds is gathered by
+service, direction and kind, so that a thousand refused connections are one finding; the connection that shows it most
+lends its numbers as evidence. A few conditions are about a service as a whole (storms, leaks, churn) and are judged
+when the capture has ended, from sums.
+
+Rules are ordered by what they exclude: a connection that is one end of a path that swallows large packets is not a
+blackhole too. Thresholds are constants with the reason beside them; `docs/methods/findings.md` tells how often each
+rule is right.
+
+Memory: 1 KB for each of at most 1,000 services of each kind; more are one finding without a service.
+
+What it cannot see: what is not at the capture point. Captured at the receiver, a queue or a loss on the path leaves no
+trace in round trips; captured at the client, a server that drops SYNs looks like a path that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tcpsight.model.connection_rules import CONNECTION_RULES, Hits, Pair
+from tcpsight.model.service_rules import SERVICE_RULES, Sums
+from tcpsight.tables import FINDINGS, SEVERITIES, Connections, Network
+
+MOST_SERVICES = 1000
+"""Services with findings of one kind; a scan of a network has more."""
+
+EXAMPLES = 5
+"""Connections named in evidence."""
+
+
+class Key(NamedTuple):
+    """What findings are gathered by; address None stands for all beyond `MOST_SERVICES`."""
+
+    kind: str
+    direction: int
+    address: bytes | None
+    port: int
+    ip_version: int
+
+
+@dataclass(slots=True)
+class Finding:
+    """A condition at a service.
+
+    Attributes
+    ----------
+    key : Key
+        Which, where, and whose data it is about (−1: both sides').
+    severity : str
+        One of `SEVERITIES`.
+    confidence : float
+        0 to 1.
+    start_ns, end_ns : int
+        When it was so.
+    connections : int
+        How many show it.
+    connection_id : int
+        The one that shows it most.
+    numbers : dict
+        What it was found by.
+    rule : str
+        What these had to be.
+    """
+
+    key: Key
+    severity: str = "info"
+    confidence: float = 0.0
+    start_ns: int = 0
+    end_ns: int = 0
+    connections: int = 0
+    connection_id: int = -1
+    numbers: dict[str, Any] = field(default_factory=dict)
+    rule: str = ""
+    examples: list[int] = field(default_factory=list)
+    _score: float = -1.0
+
+    def add(self, hits: Hits, row: int, connection_id: int) -> None:
+        """Add a connection that shows it."""
+        start_ns, end_ns = int(hits.start_ns[row]), int(hits.end_ns[row])
+        self.start_ns = min(self.start_ns, start_ns) if self.connections else start_ns
+        self.end_ns = max(self.end_ns, end_ns) if self.connections else end_ns
+        self.connections += 1
+        if SEVERITIES.index(hits.severity[row]) > SEVERITIES.index(self.severity):
+            self.severity = str(hits.severity[row])
+        self.confidence = max(self.confidence, float(hits.confidence[row]))
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(connection_id)
+        if hits.score[row] > self._score:
+            self._score = float(hits.score[row])
+            self.connection_id = connection_id
+            self.numbers = {name: _plain(values[row]) for name, values in hits.numbers.items()}
+
+
+class FindingCollection:
+    """Collect what connections show, then give the findings.
+
+    Feed what ended, in any order of connections; the rows of a batch belong together.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[Key, Finding] = {}
+        self._sums: dict[tuple[bytes, int, int], Sums] = {}
+        self._services: dict[str, int] = dict.fromkeys(FINDINGS, 0)
+
+    def feed(self, network: Network, connections: Connections) -> None:
+        """Take connections that ended, with their two rows of Network each.
+
+        Parameters
+        ----------
+        network : Network, shape (2n,)
+            The client's direction of each connection, then the server's.
+        connections : Connections, shape (n,)
+            In the same order.
+        """
+        if not len(connections):
+            return
+        pairs = Pair.both(network, connections)
+        for service, rows in _services(connections):
+            sums = self._sums.setdefault(service, Sums()) if len(self._sums) < 64 * MOST_SERVICES else Sums()
+            sums.add(connections, rows)
+        taken = np.zeros((2, len(connections)), np.bool_)
+        for rule in CONNECTION_RULES:
+            for direction, pair in enumerate(pairs):
+                hits = rule.look(pair)
+                if hits is None:
+                    continue
+                where = hits.is_hit
+                if rule.is_exclusive:
+                    where = where & ~taken[direction]
+                    taken[direction] |= where
+                for row in np.flatnonzero(where):
+                    side = direction if rule.has_direction else -1
+                    self._finding(rule.kind, side, connections, int(row), rule.text).add(
+                        hits, int(row), int(connections.connection_id[row])
+                    )
+
+    def _finding(self, kind: str, direction: int, connections: Connections, row: int, text: str) -> Finding:
+        address, port, version = _service(connections, row)
+        key = Key(kind, direction, address, port, version)
+        if key not in self._found:
+            if self._services[kind] >= MOST_SERVICES:
+                key = Key(kind, direction, None, 0, 4)
+            else:
+                self._services[kind] += 1
+        return self._found.setdefault(key, Finding(key, rule=text))
+
+    def finish(self) -> list[Finding]:
+        """Give the findings, the worst first."""
+        end_ns = max((sums.end_ns for sums in self._sums.values()), default=0)
+        for (address, port, version), sums in self._sums.items():
+            for rule in SERVICE_RULES:
+                found = rule.judge(sums, end_ns)
+                if found is None:
+                    continue
+                key = Key(rule.kind, rule.direction(sums), address, port, version)
+                self._found[key] = Finding(
+                    key,
+                    found.severity,
+                    found.confidence,
+                    found.start_ns,
+                    found.end_ns,
+                    found.connections,
+                    found.connection_id,
+                    found.numbers,
+                    rule.text,
+                    [found.connection_id],
+                )
+        self._settle()
+        return sorted(self._found.values(), key=_rank)
+
+    def _settle(self) -> None:
+        """Leave out what another finding of the same service explains."""
+        for key in list(self._found):
+            if key.kind == "listen_overflow":
+                # A SYN that the server dropped was not lost on the way.
+                for direction in (-1, 0, 1):
+                    self._found.pop(key._replace(kind="syn_loss", direction=direction), None)
+
+
+def _rank(finding: Finding) -> tuple[Any, ...]:
+    key = finding.key
+    return (
+        -SEVERITIES.index(finding.severity),
+        -finding.connections,
+        finding.start_ns,
+        FINDINGS.index(key.kind),
+        key.address or b"",
+        key.port,
+        key.direction,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Give a number as JSON has it: rounded, not as NumPy has it."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return round(plain, 4) if isinstance(plain, float) else plain
+
+
+def _service(connections: Connections, row: int) -> tuple[bytes, int, int]:
+    return (
+        connections.server_address[row].tobytes(),
+        int(connections.server_port[row]),
+        int(connections.ip_version[row]),
+    )
+
+
+def _services(connections: Connections) -> Iterator[tuple[tuple[bytes, int, int], np.ndarray[Any, Any]]]:
+    """Give each service of a batch and its rows."""
+    keys = np.zeros((len(connections), 18), np.uint8)
+    keys[:, :16] = connections.server_address
+    keys[:, 16] = connections.server_port >> 8
+    keys[:, 17] = connections.server_port & 255
+    _, first, which = np.unique(keys.view("V18").ravel(), return_index=True, return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    ends = np.cumsum(np.bincount(which))
+    for group, begin in enumerate(first):
+        rows = order[ends[group - 1] if group else 0 : ends[group]]
+        yield _service(connections, int(begin)), rows

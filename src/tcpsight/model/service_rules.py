@@ -1,0 +1,168 @@
+"""The rules of findings about a service as a whole, judged from sums when the capture has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tcpsight.model.connection_rules import CLIENT_RESET, HALF_CLOSED, SECOND, SERVER_RESET, Array, Bools
+from tcpsight.tables import Connections
+
+MOST_TIMES = 4096
+"""Instants kept of each kind; a storm is seen in these."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """What the connections of a service come to.
+
+    Attributes
+    ----------
+    connections : int
+        How many ended.
+    end_ns : int
+        The last segment of any.
+    """
+
+    connections: int = 0
+    start_ns: int = 2**63 - 1
+    end_ns: int = -(2**63)
+    requests: int = 0
+    connected: int = 0
+    connect_ns: int = 0
+    duration_ns: int = 0
+    churn_id: int = -1
+    resets: list[list[tuple[int, int]]] = field(default_factory=lambda: [[], []])
+    half_closed: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, connections: Connections, rows: Array) -> None:
+        """Add connections."""
+        c = connections[rows]
+        self.connections += len(rows)
+        self.start_ns = min(self.start_ns, int(c.start_ns.min()))
+        self.end_ns = max(self.end_ns, int(c.end_ns.max()))
+        self.requests += int(c.requests.sum())
+        is_connected = c.connect_ns >= 0
+        self.connected += int(is_connected.sum())
+        self.connect_ns += int(c.connect_ns[is_connected].sum())
+        self.duration_ns += int(c.duration_ns[is_connected].sum())
+        if self.churn_id < 0 and is_connected.any():
+            self.churn_id = int(c.connection_id[is_connected][0])
+        for side, state in enumerate((CLIENT_RESET, SERVER_RESET)):
+            _keep(self.resets[side], c, c.state == state)
+        _keep(self.half_closed, c, c.state == HALF_CLOSED)
+
+
+def _keep(times: list[tuple[int, int]], c: Connections, which: Bools) -> None:
+    if len(times) < MOST_TIMES:
+        times += zip(c.end_ns[which].tolist(), c.connection_id[which].tolist(), strict=True)
+
+
+class Judgement(NamedTuple):
+    """What is so of a service."""
+
+    severity: str
+    confidence: float
+    start_ns: int
+    end_ns: int
+    connections: int
+    connection_id: int
+    numbers: dict[str, Any]
+
+
+class ServiceRule(NamedTuple):
+    """A condition of a service as a whole."""
+
+    kind: str
+    text: str
+    judge: Callable[[Sums, int], Judgement | None]
+    direction: Callable[[Sums], int] = lambda _: -1
+
+
+STORM_RESETS = 15
+"""Within a storm's time."""
+
+STORM_NS = 10 * SECOND
+
+STORM_FRACTION = 0.5
+"""Of the connections of the service."""
+
+
+def _more_resets(sums: Sums) -> int:
+    return int(len(sums.resets[1]) >= len(sums.resets[0]))
+
+
+def judge_resets(sums: Sums, end_ns: int) -> Judgement | None:
+    """Tell whether many connections were reset in a short time."""
+    del end_ns
+    resets = sorted(sums.resets[_more_resets(sums)])
+    if len(resets) < STORM_RESETS or len(resets) < STORM_FRACTION * sums.connections:
+        return None
+    times = np.array([time for time, _ in resets])
+    spread = times[STORM_RESETS - 1 :] - times[: len(times) - STORM_RESETS + 1]
+    if spread.min() > STORM_NS:
+        return None
+    numbers = {"resets": len(resets), "connections": sums.connections, "fifteen_within_ns": int(spread.min())}
+    return Judgement("warning", 0.9, int(times[0]), int(times[-1]), len(resets), resets[0][1], numbers)
+
+
+LEAKED = 3
+LEAK_NS = SECOND
+"""Silence after which a side that has not closed has forgotten to."""
+
+
+def judge_half_open(sums: Sums, end_ns: int) -> Judgement | None:
+    """Tell whether there are connections that one side closed, and the other never did."""
+    leaked = sorted((time, number) for time, number in sums.half_closed if end_ns - time >= LEAK_NS)
+    if len(leaked) < LEAKED:
+        return None
+    numbers = {"half_closed": len(leaked), "connections": sums.connections, "silent_for_ns": end_ns - leaked[0][0]}
+    return Judgement("warning", 0.85, leaked[0][0], end_ns, len(leaked), leaked[0][1], numbers)
+
+
+CHURN_CONNECTIONS = 20
+CHURN_FRACTION = 0.2
+"""Of the time that connections live goes into opening them."""
+
+CHURN_REQUESTS = 2
+"""Requests per connection: with more the handshake pays."""
+
+
+def judge_churn(sums: Sums, end_ns: int) -> Judgement | None:
+    """Tell whether connections live hardly longer than it takes to open them."""
+    del end_ns
+    if sums.connected < CHURN_CONNECTIONS or sums.duration_ns <= 0:
+        return None
+    share = sums.connect_ns / sums.duration_ns
+    if share < CHURN_FRACTION or sums.requests > CHURN_REQUESTS * sums.connections:
+        return None
+    numbers = {
+        "connections": sums.connected,
+        "connect_fraction": round(share, 4),
+        "requests_per_connection": round(sums.requests / sums.connections, 4),
+    }
+    return Judgement("info", 0.9, sums.start_ns, sums.end_ns, sums.connected, sums.churn_id, numbers)
+
+
+SERVICE_RULES = (
+    ServiceRule(
+        "reset_storm",
+        "15 resets by one side or more within 10 s, of half of the connections",
+        judge_resets,
+        _more_resets,
+    ),
+    ServiceRule(
+        "half_open_leak",
+        "3 connections or more that one side closed, and then nothing for 1 s",
+        judge_half_open,
+        lambda _: 1,
+    ),
+    ServiceRule(
+        "connection_churn",
+        "20 connections or more, a fifth of whose time is connecting, with 2 requests each at most",
+        judge_churn,
+    ),
+)
