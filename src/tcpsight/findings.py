@@ -47,7 +47,9 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "refused": lambda n: "connections were refused",
     "unanswered": lambda n: f"{n['connect_attempts']} SYNs without an answer in {duration(n['waited_ns'])}",
     "reset_storm": lambda n: f"{n['resets']} of {n['connections']} connections were reset",
-    "half_open_leak": lambda n: f"{n['half_closed']} connections that one side closed and the other never did",
+    "half_open_leak": lambda n: (
+        f"{n['half_closed'] + n['vanished']} connections that one side closed or left and the other never did"
+    ),
     "one_way_capture": lambda n: "only one direction was captured: what needs both is unknown",
     "connection_churn": lambda n: (
         f"{fraction(n['connect_fraction'])} of the life of {n['connections']} connections is connecting"

@@ -353,6 +353,9 @@ cdef struct NetworkRow:
     int64_t srtt_ns
     int64_t rttvar_ns
     int64_t rto_ns
+    int64_t echo_rtt_samples
+    int64_t echo_rtt_min_ns
+    int64_t echo_rtt_max_ns
     int64_t throughput_bits_per_s
     int64_t goodput_bits_per_s
     int64_t non_idle_goodput_bits_per_s
@@ -365,6 +368,9 @@ cdef struct NetworkRow:
     int64_t high_samples
     int64_t high_first_ns
     int64_t high_last_ns
+    int64_t echo_high_samples
+    int64_t echo_high_first_ns
+    int64_t echo_high_last_ns
     int64_t nagle_count
     int64_t nagle_first_ns
     int64_t nagle_last_ns

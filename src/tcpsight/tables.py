@@ -738,6 +738,11 @@ class Network(Table):
     srtt_ns = column("int64", "ns", "smoothed round trip at the end, of all (RFC 6298)", null=-1)
     rttvar_ns = column("int64", "ns", "its mean deviation", null=-1)
     rto_ns = column("int64", "ns", "time-out that follows, before any lower bound: srtt + 4 rttvar", null=-1)
+    echo_rtt_samples = column(
+        "int64", "", "round trips by timestamps: until the other side, while it sends data, echoes one of this side"
+    )
+    echo_rtt_min_ns = column("int64", "ns", "the shortest of them", null=-1)
+    echo_rtt_max_ns = column("int64", "ns", "the longest of them", null=-1)
     throughput_bits_per_s = column("int64", "bit/s", "all payload bits / duration of the connection", null=-1)
     goodput_bits_per_s = column("int64", "bit/s", "first-time payload bits / duration of the connection", null=-1)
     non_idle_goodput_bits_per_s = column(
@@ -757,6 +762,9 @@ class Network(Table):
     high_samples = column("int64", "", "clean round trips far above the shortest", internal=True)
     high_first_ns = column("int64", "epoch ns", "the first of them", internal=True)
     high_last_ns = column("int64", "epoch ns", "the last of them", internal=True)
+    echo_high_samples = column("int64", "", "round trips by timestamps far above the shortest", internal=True)
+    echo_high_first_ns = column("int64", "epoch ns", "the first of them", internal=True)
+    echo_high_last_ns = column("int64", "epoch ns", "the last of them", internal=True)
     nagle_count = column("int64", "", "small segments held back until a delayed acknowledgment came", internal=True)
     nagle_first_ns = column("int64", "epoch ns", "the first of them", internal=True)
     nagle_last_ns = column("int64", "epoch ns", "the last of them", internal=True)

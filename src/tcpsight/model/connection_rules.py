@@ -173,8 +173,14 @@ BLOAT_SAMPLES = 20
 BLOAT_NS = 100 * MS
 """A queue that a person notices; jitter of radio links is below."""
 
+BLOAT_LASTS_NS = 250 * MS
+"""The end of slow start fills any queue for a moment."""
+
 BLOAT_CORRELATION = 0.5
 """What rises with bytes in flight does so by them."""
+
+BLOAT_ECHOES = 5
+"""High round trips by timestamps: one is measured for each that passes, so that few are many."""
 
 BLOAT_LOSS_FRACTION = 0.02
 """A queue that overflows all the time is short, or policed."""
@@ -191,13 +197,30 @@ def look_for_bufferbloat(pair: Pair) -> Hits:
         & (own.rising_correlation >= BLOAT_CORRELATION)
         & (lost <= BLOAT_LOSS_FRACTION * own.segments)
         & (own.high_samples > 0)
+        & (own.high_last_ns - own.high_first_ns >= BLOAT_LASTS_NS)
+    )
+    # At the receiver round trips are short; but what it stamped comes back by way of the queue.
+    echo_rise_ns = pair.peer.echo_rtt_max_ns - pair.peer.echo_rtt_min_ns
+    is_echoed = (
+        ~is_hit
+        & (pair.peer.echo_high_samples >= BLOAT_ECHOES)
+        & (pair.peer.echo_high_last_ns - pair.peer.echo_high_first_ns >= BLOAT_LASTS_NS)
+        & (echo_rise_ns >= np.maximum(BLOAT_NS, pair.peer.echo_rtt_min_ns))
+        & (own.out_of_order <= BLOAT_LOSS_FRACTION * own.segments)
+        & (lost <= BLOAT_LOSS_FRACTION * own.segments)
     )
     return _hits(
         pair,
-        is_hit,
-        (own.high_first_ns, own.high_last_ns),
-        score=rise_ns,
-        confidence=np.clip(0.5 + own.rising_correlation / 2, 0, 0.99),
+        is_hit | is_echoed,
+        (
+            np.where(is_hit, own.high_first_ns, pair.peer.echo_high_first_ns),
+            np.where(is_hit, own.high_last_ns, pair.peer.echo_high_last_ns),
+        ),
+        score=np.maximum(rise_ns, echo_rise_ns),
+        confidence=np.where(is_hit, np.clip(0.5 + own.rising_correlation / 2, 0, 0.99), 0.8),
+        echo_rtt_min_ns=pair.peer.echo_rtt_min_ns,
+        echo_rtt_max_ns=pair.peer.echo_rtt_max_ns,
+        echo_rtt_samples=pair.peer.echo_rtt_samples,
         rtt_min_ns=own.rtt_min_ns,
         rtt_p95_ns=own.rtt_p95_ns,
         rtt_samples=own.rising_samples,
@@ -214,6 +237,9 @@ CLOSED_NS = 200 * MS
 
 LIMITED_FRACTION = 0.5
 """Of the time in which data were outstanding."""
+
+PACED_FRACTION = 0.6
+"""Of the largest window, per round trip: the connection opens, begins slowly and closes within its duration, too."""
 
 LIMITED_NS = 300 * MS
 """Shorter transfers end in slow start."""
@@ -240,11 +266,30 @@ def look_for_zero_window(pair: Pair) -> Hits:
     )
 
 
+def _is_paced_by_window(pair: Pair) -> Bools:
+    """Tell where a window's worth of data came each round trip: from further on, in flight is not what it is."""
+    own, peer = pair.own, pair.peer
+    window = peer.window_max_bytes
+    # The whole way and back, wherever on it the capture was taken.
+    trip_ns = own.rtt_min_ns + peer.rtt_min_ns
+    is_known = (own.rtt_samples > 0) & (peer.rtt_samples > 0)
+    per_trip = own.bytes * (trip_ns / np.maximum(pair.connections.duration_ns, 1))
+    is_paced: Bools = (
+        is_known
+        & (window > 0)
+        & (own.bytes >= 10 * window)
+        & (per_trip >= PACED_FRACTION * window)
+        & (peer.zero_windows == 0)
+        & (own.out_of_order == 0)
+    )
+    return is_paced
+
+
 def look_for_window_limit(pair: Pair) -> Hits:
     """Look for senders that the receiver's window, not the path, held back."""
     own, peer = pair.own, pair.peer
     open_ns = own.non_idle_ns - peer.zero_window_ns
-    is_hit = (
+    is_seen = (
         (own.window_limited_ns >= LIMITED_FRACTION * open_ns)
         & (own.window_limited_ns >= LIMITED_NS)
         & (own.window_limited_ns >= own.rtt_min_ns * 5)
@@ -252,6 +297,7 @@ def look_for_window_limit(pair: Pair) -> Hits:
         & (peer.zero_window_ns < LIMITED_FRACTION * own.non_idle_ns)
         & (own.rtt_samples > 0)
     )
+    is_hit = is_seen | _is_paced_by_window(pair)
     return _hits(
         pair,
         is_hit,
@@ -271,7 +317,8 @@ def look_for_window_limit(pair: Pair) -> Hits:
 NAGLE_TIMES = 3
 """Once or twice is an accident."""
 
-RESTARTS = 2
+RESTARTS = 1
+"""Once is a fact, and the price of each is the same."""
 
 
 def look_for_nagle(pair: Pair) -> Hits:
@@ -325,20 +372,6 @@ def look_for_syn_loss(pair: Pair) -> Hits | None:
     )
 
 
-def look_for_listen_overflow(pair: Pair) -> Hits | None:
-    """Look for servers that sent SYN-ACKs again which had been acknowledged: they dropped the acknowledgment."""
-    if pair.direction == 0:
-        return None
-    own = pair.own
-    return _hits(
-        pair,
-        own.needless_syn_acks > 0,
-        score=own.needless_syn_acks,
-        confidence=0.85,
-        syn_acks_after_the_handshake=own.needless_syn_acks,
-    )
-
-
 def look_for_refusal(pair: Pair) -> Hits | None:
     """Look for SYNs that were answered by a RST."""
     if pair.direction == 0:
@@ -388,7 +421,8 @@ CONNECTION_RULES = (
     ConnectionRule(
         "bufferbloat",
         "of 20 or more clean round trips the 95th percentile is above the shortest by 100 ms and by itself, they go "
-        "with bytes in flight (r >= 0.5), and at most 2 % of segments were lost",
+        "with bytes in flight (r >= 0.5), or 5 or more of the receiver's by timestamps are so high; that for 250 ms; "
+        "and at most 2 % of segments were lost",
         look_for_bufferbloat,
     ),
     ConnectionRule(
@@ -413,12 +447,6 @@ CONNECTION_RULES = (
         look_for_restart,
     ),
     ConnectionRule("syn_loss", "a SYN was sent twice or more before it was answered", look_for_syn_loss),
-    ConnectionRule(
-        "listen_overflow",
-        "a SYN-ACK was sent again after it had been acknowledged",
-        look_for_listen_overflow,
-        has_direction=False,
-    ),
     ConnectionRule("refused", "a SYN was answered by a RST", look_for_refusal),
     ConnectionRule("unanswered", "SYNs were sent twice, or for 1 s, and nothing came back", look_for_silence),
     ConnectionRule(

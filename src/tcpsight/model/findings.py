@@ -126,7 +126,7 @@ class FindingCollection:
         pairs = Pair.both(network, connections)
         for service, rows in _services(connections):
             sums = self._sums.setdefault(service, Sums()) if len(self._sums) < 64 * MOST_SERVICES else Sums()
-            sums.add(connections, rows)
+            sums.add(connections, network, rows)
         taken = np.zeros((2, len(connections)), np.bool_)
         for rule in CONNECTION_RULES:
             for direction, pair in enumerate(pairs):

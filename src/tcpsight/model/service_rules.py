@@ -8,8 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcpsight.model.connection_rules import CLIENT_RESET, HALF_CLOSED, SECOND, SERVER_RESET, Array, Bools
-from tcpsight.tables import Connections
+from tcpsight.model.connection_rules import (
+    CLIENT_RESET,
+    HALF_CLOSED,
+    OPEN,
+    REFUSED,
+    SECOND,
+    SERVER_RESET,
+    UNANSWERED,
+    Array,
+    Bools,
+)
+from tcpsight.tables import Connections, Network
 
 MOST_TIMES = 4096
 """Instants kept of each kind; a storm is seen in these."""
@@ -37,10 +47,17 @@ class Sums:
     churn_id: int = -1
     resets: list[list[tuple[int, int]]] = field(default_factory=lambda: [[], []])
     half_closed: list[tuple[int, int]] = field(default_factory=list)
+    vanished: list[list[tuple[int, int]]] = field(default_factory=lambda: [[], []])
+    repeated: list[tuple[int, int]] = field(default_factory=list)
+    dropped: list[tuple[int, int]] = field(default_factory=list)
+    lost: int = 0
+    server_gap_ns: int = 0
+    client_gap_ns: int = 0
 
-    def add(self, connections: Connections, rows: Array) -> None:
-        """Add connections."""
+    def add(self, connections: Connections, network: Network, rows: Array) -> None:
+        """Add connections, with their two rows of Network each."""
         c = connections[rows]
+        self._add_handshakes(c, network[2 * rows], network[2 * rows + 1])
         self.connections += len(rows)
         self.start_ns = min(self.start_ns, int(c.start_ns.min()))
         self.end_ns = max(self.end_ns, int(c.end_ns.max()))
@@ -51,9 +68,36 @@ class Sums:
         self.duration_ns += int(c.duration_ns[is_connected].sum())
         if self.churn_id < 0 and is_connected.any():
             self.churn_id = int(c.connection_id[is_connected][0])
+        for side, own in enumerate((network[2 * rows + 1], network[2 * rows])):
+            _keep(self.vanished[side], c, _is_forsaken(own, c))
         for side, state in enumerate((CLIENT_RESET, SERVER_RESET)):
             _keep(self.resets[side], c, c.state == state)
         _keep(self.half_closed, c, c.state == HALF_CLOSED)
+
+    def _add_handshakes(self, c: Connections, client: Network, server: Network) -> None:
+        has_gaps = (c.server_handshake_rtt_ns >= 0) & (c.client_handshake_rtt_ns >= 0)
+        self.server_gap_ns += int(c.server_handshake_rtt_ns[has_gaps].sum())
+        self.client_gap_ns += int(c.client_handshake_rtt_ns[has_gaps].sum())
+        # Each repeated SYN may have brought a SYN-ACK too many.
+        _keep(self.dropped, c, server.needless_syn_acks > np.maximum(c.connect_attempts - 1, 0))
+        is_again = (c.connect_attempts >= 2) & (c.state != UNANSWERED) & (c.state != REFUSED)
+        # A repeated SYN-ACK was lost, not held back.
+        _keep(self.repeated, c, is_again & (server.control_retransmissions == 0))
+        for side in (client, server):
+            resent = side.timeout_retransmissions + side.fast_retransmissions - side.control_retransmissions
+            self.lost += int(np.maximum(resent, 0).sum())
+
+
+def _is_forsaken(own: Network, c: Connections) -> Bools:
+    """Tell where the keep-alives of a side have no answer any more."""
+    is_silent: Bools = (
+        (c.state == OPEN)
+        & (own.stall_payload_bytes == 0)
+        & (own.stall_retransmissions >= 2)
+        & (own.stall_peer_segments == 0)
+        & (own.keep_alives >= 2)
+    )
+    return is_silent
 
 
 def _keep(times: list[tuple[int, int]], c: Connections, which: Bools) -> None:
@@ -114,12 +158,21 @@ LEAK_NS = SECOND
 """Silence after which a side that has not closed has forgotten to."""
 
 
+def _who_leaks(sums: Sums) -> int:
+    """Tell which side is gone, or has forgotten to close: clients vanish, servers forget."""
+    return int(len(sums.half_closed) >= len(sums.vanished[0]) + len(sums.vanished[1])) or int(
+        len(sums.vanished[1]) > len(sums.vanished[0])
+    )
+
+
 def judge_half_open(sums: Sums, end_ns: int) -> Judgement | None:
-    """Tell whether there are connections that one side closed, and the other never did."""
-    leaked = sorted((time, number) for time, number in sums.half_closed if end_ns - time >= LEAK_NS)
+    """Tell whether there are connections that one side closed or left, and the other never did."""
+    closed = {(time, number) for time, number in sums.half_closed if end_ns - time >= LEAK_NS}
+    vanished = set(sums.vanished[0]) | set(sums.vanished[1])
+    leaked = sorted(closed | vanished)
     if len(leaked) < LEAKED:
         return None
-    numbers = {"half_closed": len(leaked), "connections": sums.connections, "silent_for_ns": end_ns - leaked[0][0]}
+    numbers = {"half_closed": len(closed), "vanished": len(vanished), "connections": sums.connections}
     return Judgement("warning", 0.85, leaked[0][0], end_ns, len(leaked), leaked[0][1], numbers)
 
 
@@ -147,7 +200,43 @@ def judge_churn(sums: Sums, end_ns: int) -> Judgement | None:
     return Judgement("info", 0.9, sums.start_ns, sums.end_ns, sums.connected, sums.churn_id, numbers)
 
 
+DROPPED = 4
+DROPPED_FRACTION = 0.3
+"""Of the connections of the service: a path that loses so many SYNs loses other segments too."""
+
+AT_SERVER_FRACTION = 0.1
+"""Of the handshake's time: captured at the server, its SYN-ACK follows the SYN at once."""
+
+
+def judge_listening(sums: Sums, end_ns: int) -> Judgement | None:
+    """Tell whether the server dropped SYNs, or the last segment of handshakes."""
+    del end_ns
+    is_at_server = sums.connected > 0 and sums.server_gap_ns < AT_SERVER_FRACTION * (
+        sums.server_gap_ns + sums.client_gap_ns
+    )
+    enough = 1 if is_at_server else max(DROPPED, DROPPED_FRACTION * sums.connections)
+    is_repeated = len(sums.repeated) >= enough and sums.lost == 0
+    if not sums.dropped and not is_repeated:
+        return None
+    cases = sorted(set(sums.dropped) | set(sums.repeated if is_repeated else ()))
+    numbers = {
+        "handshakes_dropped": len(sums.dropped),
+        "syns_dropped": len(sums.repeated),
+        "connections": sums.connections,
+        "other_losses": sums.lost,
+        "is_at_server": is_at_server,
+    }
+    confidence = 0.95 if sums.dropped or is_at_server else 0.7
+    return Judgement("critical", confidence, cases[0][0], cases[-1][0], len(cases), cases[0][1], numbers)
+
+
 SERVICE_RULES = (
+    ServiceRule(
+        "listen_overflow",
+        "a SYN-ACK was sent again after it had been acknowledged; or, where nothing else was lost, SYNs had no answer: "
+        "one captured at the server, elsewhere 4 and of 30 % of the connections",
+        judge_listening,
+    ),
     ServiceRule(
         "reset_storm",
         "15 resets by one side or more within 10 s, of half of the connections",

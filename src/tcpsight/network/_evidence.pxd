@@ -1,8 +1,9 @@
 # What findings are made from: patterns that a sum over the whole connection would hide, and when they were.
+cimport cython
 from libc.math cimport sqrt
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from tcpsight.network._state cimport (
-    CAUSE_FAST, HAS_ACKED, IS_CLOSED, IS_FULL, IS_RESTART, SAW_WINDOW, Flow, Pattern, Rising, Sent, Stall, larger,
+    CAUSE_FAST, HAS_ACKED, IS_CLOSED, IS_FULL, SAW_WINDOW, STAMPS, Flow, Pattern, Rising, Sent, Stall, Stamp, larger,
 )
 from tcpsight.tables cimport FLAG_SYN, KIND_RETRANSMISSION, Segment
 
@@ -14,7 +15,7 @@ cdef enum:
     DELAYED_MOST_NS = 500000000
     AT_ONCE_NS = 1000000    # what an acknowledgment releases follows it within this and a round trip
     PAUSE_NS = 200000000    # shorter ones are no reason for a sender to start anew (RFC 5681 §4.1: a time-out)
-    INITIAL_SEGMENTS = 12   # RFC 6928 allows ten; allows for two more by the first acknowledgment
+    ECHO_GAP_NS = 20000000  # data that follow each other so closely were not waited for
 
 
 cdef inline void note_pattern(Pattern *p, int64_t now) noexcept nogil:
@@ -75,30 +76,90 @@ cdef inline void note_resending(Flow *f, const Segment *g, int64_t first_ns, int
 # --- pauses and delayed acknowledgments -------------------------------------------------------------------------
 
 
-cdef inline void note_delayed(Flow *f, const Segment *g, int64_t round_trip_ns, int64_t now) noexcept nogil:
-    """An acknowledgment without data of one small segment came late."""
+cdef inline void note_delayed(Flow *f, const Segment *g, bint is_alone, int64_t round_trip_ns, int64_t now) noexcept nogil:
+    """An acknowledgment without data, of one small segment that was alone, came late."""
     cdef int64_t over = round_trip_ns - f.rtt_min_ns
-    if g.payload_bytes == 0 and DELAYED_LEAST_NS <= over <= DELAYED_MOST_NS:
+    if g.payload_bytes == 0 and is_alone and DELAYED_LEAST_NS <= over <= DELAYED_MOST_NS:
         f.delayed_ack_ns = now
 
 
-cdef inline void note_sending(Flow *f, const Flow *peer, int64_t time_out_ns, int64_t now) noexcept nogil:
+cdef inline void note_burst(Flow *f, const Flow *peer, int64_t full, int64_t round_trip_ns, int64_t now) noexcept nogil:
+    """Between two bursts: was the sender held back by a congestion window that a pause had made small?
+
+    A sender without anything else to wait for sends the next burst a round trip after the one before.
+    """
+    cdef int64_t gap = now - f.sent_ns
+    cdef bint is_pause = (
+        gap > PAUSE_NS + round_trip_ns and f.data_end == f.acked and peer.zero_windows == f.burst.peer_closings and not peer.flags & IS_CLOSED
+    )
+    if gap <= round_trip_ns >> 1:
+        return
+    f.burst.largest = larger(f.burst.largest, f.burst.size)
+    if (
+        f.burst.is_first
+        and gap <= 2 * round_trip_ns
+        and f.burst.peer_bytes == peer.new_bytes
+        and full and 2 * full <= f.burst.size <= f.burst.largest >> 1
+    ):
+        note_pattern(&f.restart, now)
+    f.burst.is_first = is_pause
+    f.burst.peer_bytes = peer.new_bytes
+    f.burst.size = 0
+
+
+cdef inline void note_sending(
+    Flow *f, const Flow *peer, const Segment *g, int64_t full, int64_t round_trip_ns, int64_t now
+) noexcept nogil:
     """New data are sent; called before they count as in flight."""
     if f.delayed_ack_ns:
         if now - f.delayed_ack_ns <= AT_ONCE_NS + (peer.rtt_min_ns + (peer.rtt_min_ns >> 2) if peer.rtt_samples else 0):
             note_pattern(&f.nagle, now)
         f.delayed_ack_ns = 0
-    if f.sent_ns and f.data_end == f.acked and now - f.sent_ns > larger(PAUSE_NS, time_out_ns):
-        f.flags |= IS_RESTART
+    if round_trip_ns and f.sent_ns:
+        note_burst(f, peer, full, round_trip_ns, now)
+    f.burst.size += g.payload_bytes
+    f.burst.peer_closings = peer.zero_windows
     f.sent_ns = now
 
 
-cdef inline void note_first_answer(Flow *f, int64_t full, int64_t now) noexcept nogil:
-    """The first acknowledgment after a pause: was the sender held back by a fresh congestion window?"""
-    cdef int64_t in_flight = f.data_end - f.acked
-    f.flags &= ~IS_RESTART
-    if full and 2 * full <= in_flight <= INITIAL_SEGMENTS * full and 2 * in_flight <= f.in_flight_max:
-        note_pattern(&f.restart, now)
+# --- timestamps that come back ----------------------------------------------------------------------------------
+
+
+@cython.overflowcheck(False)  # modular on purpose (RFC 7323 §2.2)
+cdef inline void note_stamp(Flow *f, uint32_t value, int64_t now) noexcept nogil:
+    """A segment of this direction carries a timestamp; the first one with it is remembered."""
+    cdef Stamp *stamp = &f.echo.stamps[f.echo.at & (STAMPS - 1)]
+    if value == f.echo.value or stamp.is_set:
+        return
+    f.echo.value = stamp.value = value
+    stamp.time_ns = now
+    stamp.is_set = True
+    f.echo.at += 1
+
+
+@cython.overflowcheck(False)
+cdef inline void take_echo(Flow *f, uint32_t echo, int64_t now) noexcept nogil:
+    """The peer echoes a timestamp of this direction on data, in the middle of a run of data.
+
+    Only there: what begins a run may have waited for anything.
+    """
+    cdef int64_t gap = now - f.echo.last_ns
+    cdef bint is_running = f.echo.last_ns and gap <= ECHO_GAP_NS
+    cdef int64_t sample
+    cdef int i
+    f.echo.last_ns = now
+    for i in range(STAMPS):
+        if f.echo.stamps[i].is_set and <int32_t>(echo - f.echo.stamps[i].value) >= 0:
+            f.echo.stamps[i].is_set = False
+            if not is_running or echo != f.echo.stamps[i].value:
+                continue
+            sample = now - f.echo.stamps[i].time_ns
+            if f.echo.samples == 0 or sample < f.echo.min_ns:
+                f.echo.min_ns = sample
+            f.echo.samples += 1
+            f.echo.max_ns = larger(f.echo.max_ns, sample)
+            if sample - f.echo.min_ns >= HIGH_NS and sample >= 2 * f.echo.min_ns:
+                note_pattern(&f.echo.high, now)
 
 
 # --- windows ----------------------------------------------------------------------------------------------------

@@ -1,17 +1,17 @@
 # What a segment tells of the two directions of its connection.
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 from tcpsight.network._evidence cimport (
-    end_stall, note_closed, note_delayed, note_first_answer, note_rising, note_room, note_sending,
+    end_stall, note_closed, note_delayed, note_resending, note_rising, note_room, note_sending, note_stamp, take_echo,
 )
 from tcpsight.network._recovery cimport (
     close_holes, find_spurious, open_hole, resent_of, take_filling, take_retransmission, take_sack,
-    time_out_of, value_difference,
+    value_difference,
 )
 from tcpsight.network._round_trips cimport take_round_trip
-from tcpsight.network._sent cimport pop, push, sent_at
+from tcpsight.network._sent cimport mark_unclean, pop, push, sent_at
 from tcpsight.network._state cimport (
-    BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IS_CLOSED, IS_RESTART, KNOWN, OFFERED_SACK, RESENT,
-    SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS, Flow, Memory, Resent, Sent, Slot, larger,
+    BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT,
+    SAW_WINDOW, STAMPS, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger,
 )
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
@@ -21,6 +21,7 @@ from libc.stdint cimport INT64_MIN
 
 cdef enum:
     TIMESTAMPS_BYTES = 12           # of a segment's room, RFC 6691
+    SLACK_NS = 1000000              # frames of several queues may be captured out of order by so much
     SMALL_SEGMENT_BYTES = 512       # below the least MSS of IPv4 (536): tells nothing of what a full segment is
 
 
@@ -56,12 +57,18 @@ cdef inline void measure(
             return
         begin = resent.time_ns
     full = full_segment(f, peer)
+    # Two full segments are acknowledged at once; one with more behind it was not waited for either.
     is_delayed = not last.flags & CONTROL and (
-        g.payload_bytes > 0 or covered < 2 or full == 0 or g.acked_offset - f.acked < 2 * full
+        g.payload_bytes > 0 or full == 0 or (
+            g.acked_offset - f.acked < 2 * full
+            and (last.payload < full or f.data_end - g.acked_offset < 2 * full)
+        )
     )
     take_round_trip(f, now - begin, is_delayed)
     if is_delayed:
-        note_delayed(f, g, now - begin, now)
+        note_delayed(
+            f, g, g.acked_offset >= f.data_end and last.in_flight == <uint32_t>last.payload < full, now - begin, now
+        )
     elif not last.flags & CONTROL:
         note_rising(f, last, now - begin, now)
 
@@ -89,10 +96,8 @@ cdef inline void take_progress(
             f.payload_acked_max = last.payload
         pop(f, memory)
     # What was sent again in the middle, or lay above a hole, was acknowledged late.
-    if last.end == acked and not was_held and (not marks & (RESENT | UNCLEAN) or (last.flags & RESENT and covered == 1)):
+    if last.end == acked and not was_held and not marks & UNCLEAN and (not marks & RESENT or covered == 1):
         measure(f, peer, &last, g, h, now, covered)
-    if f.flags & IS_RESTART:
-        note_first_answer(f, full_segment(f, peer), now)
     if f.stall.retransmissions:
         f.stall.end_ns = now
         f.stall.is_over = True
@@ -146,6 +151,8 @@ cdef inline void take_window(Flow *f, const Segment *g, const Header *h, int64_t
     f.window = g.window_bytes
     f.raw_window = h.window
     f.flags |= SAW_WINDOW
+    if g.window_bytes < 0:
+        f.flags |= WINDOW_UNKNOWN
     if g.window_bytes > f.window_max:
         f.window_max = g.window_bytes
     if h.window == 0 and not g.flags & (FLAG_SYN | FLAG_FIN):
@@ -172,18 +179,28 @@ cdef inline void note_flight(Flow *f, const Flow *peer) noexcept nogil:
         f.window_full += 1
 
 
+cdef inline int64_t round_trip_of(const Slot *slot) noexcept nogil:
+    """The shortest whole round trip: to the one side and to the other; 0 if unknown."""
+    if slot.flows[0].rtt_samples == 0 or slot.flows[1].rtt_samples == 0:
+        return 0
+    return slot.flows[0].rtt_min_ns + slot.flows[1].rtt_min_ns
+
+
 cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const Header *h, int64_t now) noexcept nogil:
     """Something this direction had not sent before."""
     cdef Flow *f = &slot.flows[g.direction & 1]
     cdef bint is_control = (g.flags & (FLAG_SYN | FLAG_FIN)) != 0
     cdef int64_t end = g.offset + g.payload_bytes + ((g.flags & FLAG_SYN) != 0)
+    cdef const Flow *peer
     cdef Sent *sent
     if f.flags & KNOWN and g.offset > f.next:
         open_hole(f, g, h, now)
+    if g.payload_bytes:
+        peer = &slot.flows[1 - (g.direction & 1)]
+        note_sending(f, peer, g, full_segment(f, peer), round_trip_of(slot), now)
     if not f.flags & KNOWN or end > f.data_end:
         f.data_end = end
     if g.payload_bytes:
-        note_sending(f, &slot.flows[1 - (g.direction & 1)], time_out_of(f), now)
         if f.payload_max < g.payload_bytes:
             f.payload_max = g.payload_bytes
         if not f.flags & BUSY and (not f.flags & HAS_ACKED or f.data_end > f.acked):
@@ -226,11 +243,13 @@ cdef inline void count_segment(Flow *f, const Flow *peer, const Segment *g, cons
     f.wire_segments += (g.payload_bytes + full - 1) // full if full and g.payload_bytes > full else 1
 
 
-cdef inline int64_t round_trip_of(const Slot *slot) noexcept nogil:
-    """The shortest whole round trip: to the one side and to the other; 0 if unknown."""
-    if slot.flows[0].rtt_samples == 0 or slot.flows[1].rtt_samples == 0:
-        return 0
-    return slot.flows[0].rtt_min_ns + slot.flows[1].rtt_min_ns
+cdef inline void distrust(Slot *slot) noexcept nogil:
+    """The clock was set back: what was sent before can't be timed, nor what comes until it has caught up."""
+    cdef int d, i
+    for d in range(2):
+        mark_unclean(&slot.flows[d], INT64_MIN)
+        for i in range(STAMPS):
+            slot.flows[d].echo.stamps[i].is_set = False
 
 
 cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, const Header *h) noexcept nogil:
@@ -240,6 +259,9 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
     cdef int64_t now
     if g.time_ns > slot.last_ns:
         slot.last_ns = g.time_ns
+    slot.is_behind = g.time_ns < slot.last_ns - SLACK_NS
+    if slot.is_behind:
+        distrust(slot)
     now = slot.last_ns
     count_segment(f, peer, g, h)
     if g.offset == INT64_MIN or g.flags & FLAG_RST:
@@ -250,6 +272,10 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         take_acknowledgment(slot, memory, g, h, now)
     take_window(f, g, h, now)
     peer.stall.peer_segments += 1
+    if h.options & OPTION_TIMESTAMPS:
+        note_stamp(f, h.timestamp_value, now)
+        if g.new_bytes > 0:
+            take_echo(peer, h.timestamp_echo, now)
     f.new_bytes += g.new_bytes
     if g.flags & FLAG_FIN and not f.fin_end and g.kind != KIND_RETRANSMISSION:
         f.fin_end = g.offset + g.payload_bytes + 1
@@ -265,6 +291,9 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         take_filling(f, g, h, now, round_trip_of(slot))
     elif g.kind == KIND_KEEP_ALIVE:
         f.keep_alives += 1
+        if f.stall.peer_segments:
+            end_stall(f)  # the one before was answered
+        note_resending(f, g, now, now)
     elif g.kind == KIND_ZERO_WINDOW_PROBE:
         f.zero_window_probes += 1
     # What it acknowledges, or the window it offers, may have made room for the peer; what it brings takes some.

@@ -20,6 +20,7 @@ from tcpsight.network._state cimport (
     HOLES_LOST,
     IS_CLOSED,
     IS_FULL,
+    WINDOW_UNKNOWN,
     Flow,
     Memory,
     Sent,
@@ -170,6 +171,12 @@ cdef void give_evidence(NetworkRow *row, Flow *f, const Slot *slot) noexcept nog
     row.high_samples = f.high.count
     row.high_first_ns = f.high.first_ns
     row.high_last_ns = f.high.last_ns
+    row.echo_rtt_samples = f.echo.samples
+    row.echo_rtt_min_ns = f.echo.min_ns if f.echo.samples else -1
+    row.echo_rtt_max_ns = f.echo.max_ns if f.echo.samples else -1
+    row.echo_high_samples = f.echo.high.count
+    row.echo_high_first_ns = f.echo.high.first_ns
+    row.echo_high_last_ns = f.echo.high.last_ns
     row.nagle_count = f.nagle.count
     row.nagle_first_ns = f.nagle.first_ns
     row.nagle_last_ns = f.nagle.last_ns
@@ -218,7 +225,7 @@ cdef void give_row(Batch *batch, Slot *slot, int d) noexcept nogil:
     if f.flags & IS_CLOSED:
         note_closed(f, slot.last_ns)
     row.zero_window_ns = f.closed_ns
-    row.window_max_bytes = f.window_max
+    row.window_max_bytes = -1 if f.flags & WINDOW_UNKNOWN else f.window_max
     row.mss_bytes = f.mss if f.mss else -1
     give_counts(row, f)
     give_round_trips(row, f)

@@ -13,6 +13,8 @@ cdef enum:
     MOST_HOLES = 16
     # Round trips kept one by one before there is a histogram.
     FEW_ROUND_TRIPS = 4
+    # Timestamps that wait to be echoed, per direction.
+    STAMPS = 8
 
 cdef enum:
     # Causes of a retransmission, as they index Flow.causes.
@@ -42,8 +44,8 @@ cdef enum:
     HOLES_LOST = 256        # there were more holes than are kept
     OFFERED_SACK = 512
     USES_TIMESTAMPS = 1024
+    WINDOW_UNKNOWN = 4096   # one of its windows is
     IS_FULL = 2048          # what is in flight leaves no room for another segment in the peer's window
-    IS_RESTART = 4096       # it sends again after a pause, and no acknowledgment of that has come yet
 
 cdef struct Sent:
     int64_t end             # one past its last number: SYN and FIN count
@@ -93,6 +95,30 @@ cdef struct Pattern:
     int64_t count
     int64_t first_ns
     int64_t last_ns
+
+cdef struct Burst:
+    # Data that follow each other within half a round trip.
+    int64_t size
+    int64_t largest
+    int64_t peer_bytes      # what the peer had sent when it began
+    int64_t peer_closings   # how often the peer had closed its window when the last data were sent
+    int64_t is_first        # after a pause
+
+cdef struct Stamp:
+    int64_t time_ns
+    uint32_t value
+    uint32_t is_set
+
+cdef struct Echo:
+    # Round trips by timestamps: how long until the peer echoes what this direction stamped.
+    Stamp stamps[STAMPS]
+    int64_t samples
+    int64_t min_ns
+    int64_t max_ns
+    int64_t last_ns         # when the peer last sent data
+    Pattern high
+    uint32_t at
+    uint32_t value          # the last one that was stamped
 
 cdef struct Rising:
     # How round trips go with bytes in flight: sums over the clean ones.
@@ -162,6 +188,8 @@ cdef struct Flow:
     Pattern high            # round trips far above the shortest
     Pattern nagle           # small segments held back until a delayed acknowledgment
     Pattern restart         # pauses after which it had to probe the path anew
+    Burst burst
+    Echo echo
     Stall stall             # under way
     Stall longest           # the one of most retransmissions
     int64_t delayed_ack_ns  # when the last delayed acknowledgment of this direction came
@@ -185,7 +213,7 @@ cdef struct Slot:
     uint8_t ip_version
     uint8_t is_used
     uint8_t is_unsequenced
-    uint8_t padding[1]
+    uint8_t is_behind       # its clock was set back and has not caught up
 
 cdef struct Memory:
     int64_t sent_bytes      # in rings of all connections
