@@ -317,8 +317,8 @@ def look_for_window_limit(pair: Pair) -> Hits:
 NAGLE_TIMES = 3
 """Once or twice is an accident."""
 
-RESTARTS = 1
-"""Once is a fact, and the price of each is the same."""
+RESTARTS = 2
+"""After an outage of the path it looks the same, seen from the receiver."""
 
 
 def look_for_nagle(pair: Pair) -> Hits:
