@@ -8,10 +8,11 @@ from tcpsight.network._recovery cimport (
     value_difference,
 )
 from tcpsight.network._round_trips cimport take_round_trip
-from tcpsight.network._sent cimport mark_unclean, pop, push, sent_at
+from tcpsight.network._sent cimport mark_resent, mark_unclean, pop, push, sent_at
 from tcpsight.network._state cimport (
     BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT,
-    SAW_WINDOW, STAMPS, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger,
+    SAW_FIN, SAW_WINDOW, STAMPS, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger,
+    smaller,
 )
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
@@ -59,7 +60,10 @@ cdef inline void measure(
     full = full_segment(f, peer)
     # Two full segments are acknowledged at once; one with more behind it was not waited for either.
     is_delayed = not last.flags & CONTROL and (
-        g.payload_bytes > 0 or full == 0 or (
+        g.payload_bytes > 0
+        or full == 0
+        or not f.flags & HAS_ACKED
+        or (
             g.acked_offset - f.acked < 2 * full
             and (last.payload < full or f.data_end - g.acked_offset < 2 * full)
         )
@@ -217,6 +221,7 @@ cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const H
     sent = push(f, memory)
     if sent != NULL:
         sent.end = end
+        sent.controls = ((g.flags & FLAG_SYN) != 0) + ((g.flags & FLAG_FIN) != 0)
         sent.time_ns = now
         sent.value = h.timestamp_value
         sent.payload = g.payload_bytes
@@ -252,6 +257,18 @@ cdef inline void distrust(Slot *slot) noexcept nogil:
             slot.flows[d].echo.stamps[i].is_set = False
 
 
+cdef inline int64_t end_of(const Segment *g) noexcept nogil:
+    """One past its last number: SYN and FIN count."""
+    return g.offset + g.payload_bytes + ((g.flags & FLAG_SYN) != 0) + ((g.flags & FLAG_FIN) != 0)
+
+
+cdef inline void take_partly_new(Flow *f, const Segment *g) noexcept nogil:
+    """Part of its data had been sent before."""
+    f.retransmitted_bytes += g.payload_bytes - g.new_bytes
+    if f.flags & KNOWN:
+        mark_resent(f, g.offset, smaller(end_of(g), f.next))
+
+
 cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, const Header *h) noexcept nogil:
     """Take a segment that is no capture duplicate."""
     cdef Flow *f = &slot.flows[g.direction & 1]
@@ -277,18 +294,23 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         if g.new_bytes > 0:
             take_echo(peer, h.timestamp_echo, now)
     f.new_bytes += g.new_bytes
-    if g.flags & FLAG_FIN and not f.fin_end and g.kind != KIND_RETRANSMISSION:
-        f.fin_end = g.offset + g.payload_bytes + 1
+    if g.flags & FLAG_FIN and not f.flags & SAW_FIN and g.kind != KIND_RETRANSMISSION:
+        f.flags |= SAW_FIN
+        f.fin_end = end_of(g)
     if g.kind == KIND_NEW:
-        f.retransmitted_bytes += g.payload_bytes - g.new_bytes
+        if g.payload_bytes > g.new_bytes:
+            take_partly_new(f, g)
         if g.payload_bytes or g.flags & (FLAG_SYN | FLAG_FIN):
             take_next(slot, memory, g, h, now)
     elif g.kind == KIND_RETRANSMISSION:
         f.retransmitted_bytes += g.payload_bytes
         take_retransmission(f, g, h, now)
     elif g.kind == KIND_OUT_OF_ORDER:
-        f.retransmitted_bytes += g.payload_bytes - g.new_bytes
         take_filling(f, g, h, now, round_trip_of(slot))
+        if g.payload_bytes > g.new_bytes:
+            take_partly_new(f, g)
+        if not f.flags & KNOWN or end_of(g) > f.next:
+            take_next(slot, memory, g, h, now)
     elif g.kind == KIND_KEEP_ALIVE:
         f.keep_alives += 1
         if f.stall.peer_segments:

@@ -3,7 +3,7 @@
 `measuring.py` has the theory, `_state.pxd` what is remembered, `_flow_rules.pxd` what a segment does to it.
 """
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
@@ -17,6 +17,7 @@ from tcpsight.network._state cimport (
     CAUSE_TAIL_LOSS_PROBE,
     CAUSE_TIMEOUT,
     FIRST_SENT,
+    HAS_ACKED,
     HOLES_LOST,
     IS_CLOSED,
     IS_FULL,
@@ -102,6 +103,7 @@ cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
         slot.flows[d].size = FIRST_SENT
         slot.flows[d].window = -1
         slot.flows[d].window_max = -1
+        slot.flows[d].sacked_end = INT64_MIN
 
 
 # ------------------------------------------------------------------------------------------------ rows out
@@ -133,7 +135,8 @@ cdef void give_counts(NetworkRow *row, const Flow *f) noexcept nogil:
     row.reordering_max_bytes = f.reordering_max if f.reordered else -1
     row.duplicate_acks = f.duplicate_acks
     row.window_full = f.window_full
-    row.in_flight_max_bytes = f.in_flight_max
+    # Where nothing was ever acknowledged, nobody knows what was in flight.
+    row.in_flight_max_bytes = f.in_flight_max if f.flags & HAS_ACKED or f.new_bytes == 0 else -1
 
 
 cdef void give_round_trips(NetworkRow *row, const Flow *f) noexcept nogil:
@@ -199,7 +202,9 @@ cdef void forget_sequenced(NetworkRow *row) noexcept nogil:
     row.tail_loss_probes = row.spurious_retransmissions = row.control_retransmissions = -1
     row.retransmitted_bytes = row.keep_alives = row.zero_window_probes = row.out_of_order = row.reordered = -1
     row.reordering_max_bytes = row.duplicate_acks = row.window_full = row.in_flight_max_bytes = -1
-    row.rtt_samples = row.rtt_delayed_samples = -1
+    row.rtt_samples = row.rtt_delayed_samples = row.rtt_min_ns = row.rtt_p50_ns = row.rtt_p95_ns = row.rtt_max_ns = -1
+    row.srtt_ns = row.rttvar_ns = row.rto_ns = -1
+    row.zero_windows = row.zero_window_ns = row.window_max_bytes = row.mss_bytes = -1
     row.throughput_bits_per_s = row.goodput_bits_per_s = -1
     row.non_idle_ns = row.non_idle_goodput_bits_per_s = -1
 

@@ -6,7 +6,7 @@ from tcpsight.network._evidence cimport note_resending
 from tcpsight.network._sent cimport find_sent, mark_resent, mark_unclean
 from tcpsight.network._state cimport (
     CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IN_FAST_RECOVERY,
-    IN_TIMEOUT, MOST_HOLES, MOST_RESENT, OFFERED_SACK, Flow, Hole, Rare, Resent, Sent, larger,
+    IN_TIMEOUT, MOST_HOLES, MOST_RESENT, OFFERED_SACK, Flow, Hole, Rare, Resent, SAW_FIN, Sent, larger, smaller,
 )
 from tcpsight.network._state cimport RESENT as WAS_RESENT
 from tcpsight.tables cimport FLAG_ACK, FLAG_FIN, FLAG_SYN, OPTION_TIMESTAMPS, Header, Segment
@@ -89,7 +89,7 @@ cdef inline void take_retransmission(Flow *f, const Segment *g, const Header *h,
     cdef int cause, i
     f.retransmissions += 1
     # A FIN elsewhere than the first one is none.
-    if g.flags & FLAG_SYN or (g.flags & FLAG_FIN and end == f.fin_end):
+    if g.flags & FLAG_SYN or (g.flags & FLAG_FIN and f.flags & SAW_FIN and end == f.fin_end):
         f.control_retransmissions += 1
     if rare == NULL:
         f.causes[CAUSE_TIMEOUT] += 1
@@ -112,7 +112,10 @@ cdef inline void take_retransmission(Flow *f, const Segment *g, const Header *h,
     rare.resent_at += 1
     resent.is_again = False
     for i in range(MOST_RESENT):
-        if rare.resent[i].start < end and g.offset < rare.resent[i].end and &rare.resent[i] != resent:
+        # Those that are settled are empty, and meet nothing.
+        if (
+            larger(rare.resent[i].start, g.offset) < smaller(rare.resent[i].end, end) and &rare.resent[i] != resent
+        ):
             rare.resent[i].is_again = True
             resent.is_again = True
     resent.start = g.offset
@@ -135,30 +138,34 @@ cdef inline void take_sack(Flow *f, const Header *h, const Segment *g) noexcept 
     """SACK blocks of the peer: what they reach, and (D-SACK, RFC 2883) what reached it twice."""
     cdef int64_t start = block_offset(h, g, 0), end = block_offset(h, g, 1)
     cdef int i, first = 0
+    cdef Resent *resent
     cdef bint is_repeated = start < g.acked_offset
     if h.sack_count > 1 and not is_repeated:
         is_repeated = start >= block_offset(h, g, 2) and end <= block_offset(h, g, 3)
     if is_repeated:
         first = 1
         if f.rare != NULL:
-            for i in range(MOST_RESENT):
-                if start <= f.rare.resent[i].start < f.rare.resent[i].end <= end + 1:
-                    find_spurious(f, &f.rare.resent[i])
+            for i in range(MOST_RESENT):  # the oldest first
+                resent = &f.rare.resent[(f.rare.resent_at + i) & (MOST_RESENT - 1)]
+                if start <= resent.start < resent.end <= end + 1:
+                    find_spurious(f, resent)
                     break  # a block tells of one arrival
     for i in range(first, h.sack_count):
         end = block_offset(h, g, 2 * i + 1)
-        if end <= f.next:
+        if block_offset(h, g, 2 * i) < end <= f.next:
             f.sacked_end = larger(f.sacked_end, end)
 
 
 cdef inline Resent *resent_of(Flow *f, const Sent *sent) noexcept nogil:
     """The only retransmission of a segment; NULL if it is not known, or was not the only one."""
+    cdef Resent *resent
     cdef int i
     if f.rare == NULL:
         return NULL
-    for i in range(MOST_RESENT):
-        if f.rare.resent[i].start < sent.end <= f.rare.resent[i].end:
-            return NULL if f.rare.resent[i].is_again else &f.rare.resent[i]
+    for i in range(MOST_RESENT):  # the oldest first
+        resent = &f.rare.resent[(f.rare.resent_at + i) & (MOST_RESENT - 1)]
+        if resent.start < sent.end <= resent.end:
+            return NULL if resent.is_again else resent
     return NULL
 
 

@@ -78,14 +78,12 @@ cdef inline void mark_resent(Flow *f, int64_t start, int64_t end) noexcept nogil
     """Note that whatever of [start, end) is in flight was sent again."""
     cdef Sent *sent
     cdef uint32_t i = f.count
-    cdef int64_t begin
     while i > 0:
         i -= 1
         sent = sent_at(f, i)
         if sent.end <= start:
             return
-        begin = sent_at(f, i - 1).end if i > 0 else f.acked
-        if begin < end:
+        if sent.end - sent.payload - sent.controls < end:
             sent.flags |= RESENT
 
 

@@ -46,6 +46,7 @@ cdef enum:
     USES_TIMESTAMPS = 1024
     WINDOW_UNKNOWN = 4096   # one of its windows is
     IS_FULL = 2048          # what is in flight leaves no room for another segment in the peer's window
+    SAW_FIN = 8192          # `fin_end` is known
 
 cdef struct Sent:
     int64_t end             # one past its last number: SYN and FIN count
@@ -54,7 +55,8 @@ cdef struct Sent:
     uint32_t in_flight      # bytes, itself included
     int32_t payload
     uint8_t flags
-    uint8_t padding[3]
+    uint8_t controls        # numbers of its SYN and FIN
+    uint8_t padding[2]
 
 cdef struct Resent:
     int64_t start
@@ -166,7 +168,7 @@ cdef struct Flow:
     Rare *rare
     int64_t sacked_end      # highest number that a SACK block of the peer reached
     int64_t recovery_point
-    int64_t fin_end         # one past its first FIN; 0 if unseen
+    int64_t fin_end         # one past its first FIN
     int64_t closed_since_ns
     int64_t closed_ns
     int64_t wire_segments
