@@ -12,7 +12,8 @@ One line is one header, a template segment plus what matters::
     70    > PA  100 seq=+50      # 50 beyond the default; seq=-50 before it
     80    > ?   100              # text that shows lengths only: no numbers
 
-More keys: ``win= ws= ts=value/echo id= if= ttl= sum= port=`` (A's port), ``v6``, ``cut`` (options cut by the capture).
+More keys: ``win= ws= mss= ts=value/echo id= if= ttl= sum= port=`` (A's port), ``v6``, ``cut`` (options cut by the
+capture), ``sackok``, ``sack=100-200,300-400`` (blocks, by stream offsets of the other side).
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ from tcpsight.connections import MOST_CONNECTIONS, ConnectionTracking, Server, T
 from tcpsight.tables import (
     BOUNDARIES,
     ENCAPSULATIONS,
+    MAX_SACK_BLOCKS,
     OPTION_CUT,
+    OPTION_MSS,
+    OPTION_SACK,
+    OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
     OPTION_UNSEQUENCED,
     OPTION_WINDOW_SCALE,
@@ -43,6 +48,7 @@ from tcpsight.tables import (
 Row = dict[str, Any]
 """One header; the keys are columns of Headers."""
 
+OPTIONS = {"cut": OPTION_CUT, "mss": OPTION_MSS, "sackok": OPTION_SACK_PERMITTED, "sack": OPTION_SACK}
 FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32, "E": 64, "W": 128}
 A_ADDRESS = bytes(10) + b"\xff\xff\x0a\x00\x00\x01"
 B_ADDRESS = bytes(10) + b"\xff\xff\x0a\x00\x00\x09"
@@ -75,6 +81,8 @@ class Talk:
         row["checksum"] = int(notes.get("sum", 0))
         row["window"] = int(notes.get("win", 1000))
         row |= self._options(notes)
+        if "sack" in notes:
+            row |= self._blocks(side, notes["sack"])
         if letters == "?":
             row["options"] = OPTION_UNSEQUENCED
         else:
@@ -106,11 +114,17 @@ class Talk:
             value, echo = notes["ts"].split("/")
             row |= {"timestamp_value": int(value), "timestamp_echo": int(echo)}
             row["options"] |= OPTION_TIMESTAMPS
-        if "cut" in notes:
-            row["options"] |= OPTION_CUT
-        text = " ".join(f"{key}={notes[key]}" for key in ("ws", "ts", "cut") if key in notes)
+        if "mss" in notes:
+            row["mss_bytes"] = int(notes["mss"])
+        row["options"] |= sum(bit for key, bit in OPTIONS.items() if key in notes)
+        text = " ".join(f"{key}={notes[key]}" for key in ("ws", "ts", "cut", "mss", "sackok", "sack") if key in notes)
         row["options_hash"] = zlib.crc32(text.encode()) if text else 0
         return row
+
+    def _blocks(self, side: str, text: str) -> Row:
+        first = self.isn["<" if side == ">" else ">"] + 1
+        edges = [(first + int(edge)) % WRAP for block in text.split(",") for edge in block.split("-")]
+        return {"sack_count": len(edges) // 2, "sack": edges + [0] * (2 * MAX_SACK_BLOCKS - len(edges))}
 
     def _numbers(self, side: str, letters: str, notes: dict[str, str], length: int) -> Row:
         other = "<" if side == ">" else ">"
