@@ -6,10 +6,11 @@ Keys are names of the tables' columns where there is one; times are integer nano
 from __future__ import annotations
 
 import ipaddress
+import json
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.output.link_types import DECODED, HOLDS_NO_TCP, NAMES, advice
-from tcpsight.tables import REASON_TEXTS, REASONS, STATES
+from tcpsight.tables import DIRECTIONS, FINDINGS, REASON_TEXTS, REASONS, SEVERITIES, STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
     has_unknown = bool((report.unseen.reason == REASONS.index("unknown_link_type")).any())
     return {
         "capture": _capture(report) | {"unknown_link_types": _unknown_link_types(report.run) if has_unknown else []},
+        "findings": [_finding(row) for row in report.findings],
         "services": [_service(each, report, quantiles) for each in report.services],
         "omitted": {
             "services": omitted.services,
@@ -62,6 +64,22 @@ def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
             }
             for row in report.unseen
         ],
+    }
+
+
+def _finding(row: Any) -> Facts:
+    return {
+        "kind": FINDINGS[row["kind"]],
+        "severity": SEVERITIES[row["severity"]],
+        "subject": row["subject"].decode(),
+        "direction": DIRECTIONS[row["direction"]] if row["direction"] < len(DIRECTIONS) else None,
+        "start_ns": int(row["start_ns"]),
+        "end_ns": int(row["end_ns"]),
+        "connections": int(row["connections"]),
+        "connection_id": int(row["connection_id"]),
+        "confidence": round(float(row["confidence"]), 4),
+        "summary": row["summary"].decode(),
+        "evidence": json.loads(row["evidence"]),
     }
 
 

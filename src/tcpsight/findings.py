@@ -64,8 +64,9 @@ class FindingTable:
         self._collection = FindingCollection()
 
     def add(self, batch: Batch) -> None:
-        """Take a batch of a run that carries `Findings`."""
-        self._collection.feed(batch.network, batch.connections)
+        """Take a batch of a run that carries `Findings`; of another there is nothing to find."""
+        if len(batch.network):
+            self._collection.feed(batch.network, batch.connections)
 
     def table(self) -> Findings:
         """Give one row per finding, the worst first."""

@@ -74,7 +74,7 @@ class Selection:
     since_ns: int | None = None
     until_ns: int | None = None
 
-    def of_services(self, rows: Requests | Connections | Network | Boundaries) -> Mask:
+    def of_services(self, rows: Requests | Connections | Boundaries) -> Mask:
         """Tell which rows belong to the selected services, shape (n,)."""
         if not self.servers:
             return np.ones(len(rows), np.bool_)
@@ -331,9 +331,8 @@ class Pipeline:
         requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
         if self.selected == 0:
             self._remember_services(connections)
-        connections = connections[
-            selection.of_services(connections) & selection.of_time(connections.start_ns, connections.end_ns)
-        ]
+        is_wanted = selection.of_services(connections) & selection.of_time(connections.start_ns, connections.end_ns)
+        connections = connections[is_wanted]
         self.selected += len(connections)
         return Batch(
             requests[selection.of_arrivals(requests)],
@@ -346,7 +345,8 @@ class Pipeline:
             NOWHERE,
             Pieces(),
             Streams(),
-            network[selection.of_services(network) & selection.of_time(network.start_ns, network.end_ns)],
+            # Two rows for each connection, in the same order.
+            network[np.repeat(is_wanted, 2)] if len(network) else network,
         )
 
     def _remember_services(self, connections: Connections) -> None:

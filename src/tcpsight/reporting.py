@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tcpsight.findings import FindingTable
 from tcpsight.model import IntervalKey, KeyedIntervalSeries
 from tcpsight.model.services import Endpoint, Service, ServiceSummary
 from tcpsight.model.tunnels import TunnelSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
-from tcpsight.tables import Connections, KeyedIntervals, Requests, Unanswered, Unseen
+from tcpsight.tables import Connections, Findings, KeyedIntervals, Requests, Unanswered, Unseen
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
@@ -89,6 +90,8 @@ class Report:
         How many requests, answered or not, no slice of the series has among its arrivals.
     tunnels : TunnelSummary
         Which connections, of all services, are inside tunnels.
+    findings : Findings
+        Conditions that have a name, the worst first.
     """
 
     run: Run
@@ -98,10 +101,11 @@ class Report:
     unseen: Unseen
     outside: int
     tunnels: TunnelSummary
+    findings: Findings
 
 
 class ReportCollection:
-    """Collect what a report needs, batch by batch.
+    """Collect what a report needs, batch by batch, of a run that carries `Findings`.
 
     Parameters
     ----------
@@ -112,6 +116,7 @@ class ReportCollection:
     def __init__(self, most_services: int = 10) -> None:
         self.summary = ServiceSummary()
         self._tunnels = TunnelSummary()
+        self._findings = FindingTable()
         self._most_services = most_services
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
         self._waiting_by_arrival = SortedSpill(Unanswered, ("arrival_ns",))
@@ -124,6 +129,7 @@ class ReportCollection:
         self._requests.write(batch.requests)
         self._unanswered.write(batch.unanswered)
         self._connections.write(batch.connections)
+        self._findings.add(batch)
         self._by_arrival.add(batch.residents)
         self._waiting_by_arrival.add(batch.waiting)
 
@@ -147,7 +153,8 @@ class ReportCollection:
         if span is not None:
             interval_ns = series_interval_ns(span[1] - span[0])
             outside = self._add_series(services, interval_ns, *span)
-        return Report(run, services, omitted, interval_ns, run.pipeline.unseen.table(), outside, self._tunnels)
+        unseen = run.pipeline.unseen.table()
+        return Report(run, services, omitted, interval_ns, unseen, outside, self._tunnels, self._findings.table())
 
     def _add_series(self, services: list[ServiceReport], interval_ns: int, first_ns: int, last_ns: int) -> int:
         """Give every service its series; tell how many requests arrived in no slice."""

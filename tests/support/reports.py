@@ -10,6 +10,7 @@ from tcpsight.analysis import Analysis
 from tcpsight.facts import facts
 from tcpsight.pipeline import Options
 from tcpsight.reporting import ReportCollection
+from tcpsight.tables import Findings
 from tests.support.pcap import Frame, pcap_bytes
 from tests.support.traffic import Talk, capture
 
@@ -34,7 +35,7 @@ def facts_of(
     """Give the facts of a capture's bytes."""
     stream = io.BytesIO(content)
     stream.name = "talks.pcap"
-    with Analysis([stream], options, frame_filter=frame_filter).run() as run:
+    with Analysis([stream], options, frame_filter=frame_filter).run(Findings) as run:
         collection = ReportCollection(top)
         for batch in run:
             collection.feed(batch)

@@ -20,7 +20,7 @@ from tcpsight.pipeline import Options, Selection
 from tcpsight.tables import BucketConnections
 from tests.support.layers import ethernet as on_ethernet
 from tests.support.layers import typed, vxlan
-from tests.support.pcap import pcap_bytes
+from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.reports import facts_of, report_facts
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture, udp_frame
 
@@ -28,7 +28,11 @@ FOUR = bytes(10) + b"\xff\xff\x0a\x00\x00\x01"
 SIX = bytes(15) + b"\x01"
 
 KEYS = {
-    "": {"capture", "services", "omitted", "unseen"},
+    "": {"capture", "findings", "services", "omitted", "unseen"},
+    "findings": {
+        "kind", "severity", "subject", "direction", "start_ns", "end_ns", "connections", "connection_id", "confidence",
+        "summary", "evidence",
+    },
     "capture": {
         "files", "interfaces", "frames", "segments", "start_ns", "end_ns", "duration_ns", "connections", "selection",
         "response_time", "broken", "unknown_link_types", "tunnels",
@@ -57,11 +61,17 @@ TALKS = [
 
 
 def test_keys_are_stable():
-    found = report_facts(TALKS, more=[udp_frame(START_NS + 10**9)])
-    (service,) = found["services"]
+    ends = ("10.0.0.1", "10.0.0.9", 50_000, 81)
+    refused = [
+        Frame(START_NS + 10**9, tcp_frame(*ends, 1, 0, "S")),
+        Frame(START_NS + 10**9 + MS, tcp_frame(*ends[1::-1], *ends[:1:-1], 0, 2, "RA")),
+    ]
+    found = report_facts(TALKS, more=[*refused, udp_frame(START_NS + 2 * 10**9)])
+    service = found["services"][0]
     places = {
         "": found,
         "capture": found["capture"],
+        "findings": found["findings"][0],
         "services": service,
         "omitted": found["omitted"],
         "unseen": found["unseen"][0],

@@ -7,6 +7,7 @@ import pytest
 from tcpsight.analysis import Analysis
 from tcpsight.pipeline import Options, Selection
 from tcpsight.reporting import SERIES_COLUMNS, Report, ReportCollection, series_interval_ns
+from tcpsight.tables import Findings
 from tests.support.pcap import pcap_bytes
 from tests.support.traffic import MS, START_NS, Talk, answered, capture
 
@@ -14,7 +15,7 @@ from tests.support.traffic import MS, START_NS, Talk, answered, capture
 def collect(tmp_path, talks, most_services=10, options=None) -> Report:
     path = tmp_path / "talks.pcap"
     path.write_bytes(pcap_bytes(capture(talks), nanoseconds=True))
-    with Analysis([path], options).run() as run:
+    with Analysis([path], options).run(Findings) as run:
         collection = ReportCollection(most_services)
         for batch in run:
             collection.feed(batch)

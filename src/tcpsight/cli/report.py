@@ -63,9 +63,10 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str |
     from tcpsight.cli.running import conclude, reading, warn_of_outside
     from tcpsight.facts import facts
     from tcpsight.reporting import ReportCollection
+    from tcpsight.tables import Findings
 
     chosen = format or ("json" if output.lower().endswith(".json") else "text")
-    with reading(source) as (run, batches):
+    with reading(source, Findings) as (run, batches):
         collection = ReportCollection(top)
         for batch in batches:
             collection.feed(batch)

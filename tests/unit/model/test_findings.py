@@ -106,7 +106,7 @@ def test_large_segments_that_vanish_while_small_ones_pass_are_a_path_mtu_blackho
 def transfer(trips_ms: list[float], size: int = 1460) -> str:
     """Write a transfer that keeps sending, and whose acknowledgments take so long each; more in flight with each."""
     lines = [OPENING, "60 > PA 100 win=500"]
-    events = []
+    events: list[tuple[float, str]] = []
     for number, trip in enumerate(trips_ms):
         begin = 100 + 30 * number
         events.append((begin, f"< A {2 * size} off={2 * size * number} acked=100 win=500"))
