@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tcpsight.capture.pcap_variants import HEADER_BYTES, dialect_of
 from tcpsight.errors import CaptureError
 from tcpsight.tables import REASONS
 from tests.reference.capture import Broken, FrameRead, PcapngTwin, merge, read_pcap
@@ -101,6 +102,8 @@ def frames_of(outcome: Outcome) -> list[FrameRead]:
 
 @given(pcap_files(), st.integers(1, 100), st.integers(1, 8))
 def test_pcap_walk_equals_its_twin(content, buffer_bytes, batch_frames):
+    # Damage can make a file fit a dialect of the nineties better than the usual shape, which is all the twin knows.
+    assume(len(content) < HEADER_BYTES or dialect_of(content).record_header_bytes == 16)
     expected: list[FrameRead] = []
     is_broken = False
     try:
