@@ -6,6 +6,7 @@ from tcpsight.network._evidence cimport (
 from tcpsight.network._recovery cimport (
     close_holes, find_spurious, open_hole, resent_of, take_filling, take_retransmission, take_sack,
     value_difference,
+    was_held_back,
 )
 from tcpsight.network._round_trips cimport take_round_trip
 from tcpsight.network._sent cimport mark_resent, mark_unclean, pop, push, sent_at
@@ -82,7 +83,7 @@ cdef inline void take_progress(
 ) noexcept nogil:
     """The peer acknowledged something new of this direction."""
     cdef int64_t acked = g.acked_offset
-    cdef bint was_held = f.sacked_end > f.acked
+    cdef bint was_held = f.sacked_end > f.acked or (f.rare != NULL and was_held_back(f, g.acked_offset))
     cdef uint32_t covered = 0
     cdef uint32_t marks = 0
     cdef Sent last

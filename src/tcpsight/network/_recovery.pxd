@@ -193,6 +193,17 @@ cdef inline void open_hole(Flow *f, const Segment *g, const Header *h, int64_t n
     hole.has_value = (h.options & OPTION_TIMESTAMPS) != 0
 
 
+cdef inline bint was_held_back(const Flow *f, int64_t acked) noexcept nogil:
+    """Whether a hole held back an acknowledgment that reaches so far, whether it was seen to be filled or not."""
+    cdef uint32_t i
+    if f.flags & HOLES_LOST and f.rare.hole_count:
+        return True
+    for i in range(f.rare.hole_count):
+        if f.rare.holes[i].start < acked:
+            return True
+    return False
+
+
 cdef inline void close_holes(Flow *f) noexcept nogil:
     """Forget holes that the peer has acknowledged: what fills them now was sent again, or came late."""
     cdef uint32_t kept = 0, i
