@@ -24,6 +24,7 @@ COMMANDS = {
     "connections": "Every connection: set-up, bytes, retransmissions, end.",
     "buckets": "Connections by duration, bytes or throughput, with drill-down.",
     "segments": "Every TCP segment with stream offsets and its kind.",
+    "usl": "How throughput follows concurrency: contention, peak, headroom.",
     "compat": "The older tools by their own command lines.",
 }
 
