@@ -26,8 +26,8 @@ MOST_PARQUET_BYTES = 256 << 20
 HEAD_BYTES = 65_536
 PARQUET = b"PAR1"
 
-LARGEST = 1e15
-"""No concurrency or throughput is larger; beyond it arithmetic on squares loses its meaning."""
+SMALLEST, LARGEST = 1e-12, 1e15
+"""No concurrency or throughput but 0 is smaller or larger: beyond, squares lose their digits."""
 
 CONCURRENCY_NAMES = (
     "concurrency",
@@ -90,23 +90,34 @@ class _Places:
     keys: tuple[int, ...] = ()
 
 
-def is_table(head: bytes) -> bool:
-    """Tell from the first bytes of a file whether it is a table of points and not a capture."""
+def is_table(head: bytes, *, is_likely: bool = False) -> bool:
+    """Tell from the first bytes of a file whether it is a table of points and not a capture.
+
+    Parameters
+    ----------
+    head : bytes
+        At least its first lines.
+    is_likely : bool
+        Whether any text will do.
+    """
     if head.startswith(PARQUET):
         return True
     text = _text(head)
-    if text is None:
-        return False
+    if text is None or is_likely:
+        return text is not None
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if len(head) >= HEAD_BYTES and len(lines) > 1:
         lines.pop()  # it may be cut
+    places = _Places()
     for line in lines[:2]:
         words = _words(line)
-        if len(words) >= 2 and all(_is_number(word) for word in words[:2]):
+        if max(places.n, places.x) < len(words) and _is_number(words[places.n]) and _is_number(words[places.x]):
             return True
         # Only names of columns may stand before numbers.
-        if any(_is_number(word) for word in words) or _named(words, None) is None:
+        named = _named(words, None)
+        if named is None:
             break
+        places = named
     return False
 
 
@@ -142,7 +153,7 @@ def _taken(name: str, rows: Iterator[tuple[int, list[str]]], columns: Sequence[s
     table = PointTable(name)
     first = next(rows, None)
     if first is None:
-        return table
+        raise TcpsightError(f"{name}: holds no points")
     places = _places(first[1], columns, name)
     if not _is_header(first[1]):
         rows = itertools.chain([first], rows)
@@ -156,6 +167,8 @@ def _taken(name: str, rows: Iterator[tuple[int, list[str]]], columns: Sequence[s
             raise TcpsightError(
                 f"{name}: line {line}: more than {MOST_POINTS:,} points; give means of longer intervals"
             )
+    if not (table.concurrency or table.idle or table.partial):
+        raise TcpsightError(f"{name}: holds no points")
     return table
 
 
@@ -188,7 +201,7 @@ def _number(name: str, line: int, words: list[str], place: int, what: str, most:
     if not _is_number(word):
         raise TcpsightError(f"{name}: line {line}: {shown} is no number; {what} is expected there")
     value = float(word)
-    if not math.isfinite(value) or value > most:
+    if not math.isfinite(value) or value > most or 0 < value < SMALLEST:
         raise TcpsightError(f"{name}: line {line}: {shown} is no {what} that anything has")
     if value < 0:
         raise TcpsightError(f"{name}: line {line}: {shown}: {what} cannot be negative")

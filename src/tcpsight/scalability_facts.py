@@ -81,10 +81,10 @@ def facts_of(points: Points, left: Left, *, seed: int | None = None) -> Facts:
 
 def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: Resampled, answer: Answer) -> Facts:
     used = points.where(fitted.used)
-    below = negative(fitted)
+    below = negative(used, fitted)
     return {
         **_head(answer, "; ".join(answer.reasons) or None),
-        "is_superlinear": bool(negative(fitted, CLEAR_ERRORS)),
+        "is_superlinear": bool(negative(used, fitted, CLEAR_ERRORS)),
         "best_fit": dict(zip(("sigma", "kappa", "lambda"), map(_round, fitted.values), strict=True)),
         "unconstrained": {
             name: {"value": _round(value), "error": _round(error)}

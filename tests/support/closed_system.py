@@ -6,11 +6,18 @@ whose total rate depends on the load, exponential demands. How many clients ther
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tcpsight.model.scalability_curve import throughput_at
+from tests.support.pcap import Frame, tcp_frame
+
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+
+START_NS = 1_700_000_000 * 10**9
+STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
 @dataclass(frozen=True)
@@ -21,14 +28,28 @@ class Law:
     kappa: float = 0.0005
     throughput_of_one: float = 1000.0
 
+    def throughput(self, n: Any) -> Any:
+        """Give X(n)."""
+        return self.throughput_of_one * n / (1 + self.sigma * (n - 1) + self.kappa * n * (n - 1))
 
-STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+    @property
+    def values(self) -> tuple[float, float, float]:
+        return self.sigma, self.kappa, self.throughput_of_one
+
+
+@dataclass(frozen=True)
+class Lived:
+    """What happened, in order of arrival: shape (requests,) each."""
+
+    arrival_ns: Integers
+    completion_ns: Integers
+    client: Integers
 
 
 def simulate(
     law: Law, seed: int, *, requests: int = 10_000, steps: tuple[int, ...] = STEPS, think_s: float = 0.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give arrivals and completions in ns, and the client of each request, in order of arrival.
+) -> Lived:
+    """Let clients ask until so many requests have completed.
 
     Parameters
     ----------
@@ -37,39 +58,53 @@ def simulate(
     seed : int
         Of the generator.
     requests : int
-        How many are completed.
+        How many complete.
     steps : tuple of int
         How many clients there are, one after the other; each step completes an equal share of the requests.
     think_s : float
         Mean time, exponential, that a client waits before it asks again.
     """
     random = np.random.default_rng(seed)
-    most = max(steps)
-    rates = np.concatenate([[0], throughput_at(np.arange(1, most + 1), law.sigma, law.kappa, law.throughput_of_one)])
-    arrived = np.full(most, -1.0)  # of requests in progress, by client
-    idle_until = np.zeros(most)
-    is_thinking = np.ones(most, bool)
-    now, done, rows = 0.0, 0, []
-    while done < requests:
-        clients = steps[min(done * len(steps) // requests, len(steps) - 1)]
-        working = np.flatnonzero(arrived >= 0)
-        n = len(working)
-        waiting = np.flatnonzero(is_thinking[:clients])
-        ask = min(((idle_until[c], c) for c in waiting), default=(np.inf, -1))
+    rates = law.throughput(np.arange(max(steps) + 1))
+    in_progress: list[tuple[float, int]] = []  # arrival and client
+    asks = dict.fromkeys(range(max(steps)), 0.0)  # when each client that waits asks next
+    now = 0.0
+    rows: list[tuple[float, float, int]] = []
+    while len(rows) < requests:
+        clients = steps[len(rows) * len(steps) // requests]
+        next_ask = min(((at, client) for client, at in asks.items() if client < clients), default=(np.inf, -1))
+        n = len(in_progress)
         finish = now + random.exponential(1 / rates[n]) if n else np.inf
-        if ask[0] <= finish:
-            now = max(now, ask[0])
-            arrived[ask[1]], is_thinking[ask[1]] = now, False
+        if next_ask[0] <= finish:
+            now = max(now, next_ask[0])
+            in_progress.append((now, next_ask[1]))
+            del asks[next_ask[1]]
             continue
         now = finish
-        client = int(random.choice(working))
-        rows.append((arrived[client], now, client))
-        arrived[client], is_thinking[client], done = -1, True, done + 1
-        idle_until[client] = now + (random.exponential(think_s) if think_s else 0)
-    rows.sort()
-    table = np.array(rows)
-    return (
-        np.rint(table[:, 0] * 1e9).astype(np.int64),
-        np.rint(table[:, 1] * 1e9).astype(np.int64),
-        table[:, 2].astype(int),
-    )
+        arrived, client = in_progress.pop(int(random.integers(n)))
+        rows.append((arrived, now, client))
+        asks[client] = now + (random.exponential(think_s) if think_s else 0.0)
+    table = np.array(sorted(rows))
+    times = START_NS + np.rint(table[:, :2] * 1e9).astype(np.int64)
+    return Lived(times[:, 0], times[:, 1], table[:, 2].astype(np.int64))
+
+
+def frames(lived: Lived, *, port: int = 3306, server: str = "10.0.0.9") -> list[Frame]:
+    """Write what happened as a capture: one connection a client, without handshakes."""
+    sent = {client: [1000, 9000] for client in range(int(lived.client.max()) + 1)}
+    found = []
+    events = [(int(at), 0, int(client)) for at, client in zip(lived.arrival_ns, lived.client, strict=True)]
+    events += [(int(at), 1, int(client)) for at, client in zip(lived.completion_ns, lived.client, strict=True)]
+    # At the same instant a client's answer comes before its next request.
+    for at, side, client in sorted(events, key=lambda event: (event[0], -event[1])):
+        ends = (f"10.0.1.{client % 250}", server) if side == 0 else (server, f"10.0.1.{client % 250}")
+        ports = (40_000 + client, port) if side == 0 else (port, 40_000 + client)
+        own = sent[client]
+        found.append(Frame(at, tcp_frame(*ends, *ports, own[side], own[1 - side], "PA", bytes(10))))
+        own[side] += 10
+    return found
+
+
+def merged(several: Iterable[list[Frame]]) -> list[Frame]:
+    """Write several captures as one."""
+    return sorted((frame for each in several for frame in each), key=lambda frame: frame.time_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -64,20 +65,21 @@ def command(source: Input, interval_ns: int | None, plot: str | None, format: st
         image_format(plot)
         values.refuse_output_over_input(plot, source.sources)
     target = _Target(others["output"], format, plot)
-    opened = _opened(source.sources[0]) if len(source.sources) == 1 else None
-    is_table = others["is_table"]
-    if is_table is None:
-        is_table = opened is not None and _looks_like_table(opened)
-    if is_table:
-        if len(source.sources) > 1:
-            raise click.UsageError("a table is one file")
-        target.write(_of_table(source.sources[0], opened, columns, others["seed"]))
-        return 0
-    if columns is not None:
-        raise click.UsageError(f"--columns is for tables, and {source.sources[0]} is none; if it is, add --table")
-    if opened is not None and not opened.seekable() and source.sources[0] != "-":
-        source = replace(source, sources=[opened])  # what was looked at cannot be opened again
-    return _of_capture(source, interval_ns, (others["top"], others["seed"]), target)
+    name, is_table = source.sources[0], others["is_table"]
+    if is_table and len(source.sources) > 1:
+        raise click.UsageError("a table is one file")
+    with ExitStack() as files:
+        opened = _opened(name, files) if len(source.sources) == 1 and is_table is not False else None
+        if is_table is None:
+            is_table = opened is not None and _looks_like_table(opened, columns)
+        if is_table:
+            target.write(_of_table(name, opened, columns, others["seed"]))
+            return 0
+        if columns is not None:
+            raise click.UsageError(f"--columns is for tables, and {name} is none; if it is, add --table")
+        if opened is not None and not opened.seekable() and name != "-":
+            source = replace(source, sources=[opened])  # what was looked at cannot be opened again
+        return _of_capture(source, interval_ns, (others["top"], others["seed"]), target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,11 @@ def _of_table(name: str, opened: BinaryIO | None, columns: Sequence[str] | None,
 
     if opened is None:
         try:
-            opened = open(name, "rb")  # noqa: SIM115 - closed below
+            with open(name, "rb") as file:
+                return facts_of_table(read(file, name, columns), seed=seed)
         except (OSError, ValueError) as error:
             raise TcpsightError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    with opened:
-        return facts_of_table(read(opened, name, columns), seed=seed)
+    return facts_of_table(read(opened, name, columns), seed=seed)
 
 
 def _of_capture(source: Input, interval_ns: int | None, chosen: tuple[int, int | None], target: _Target) -> int:
@@ -131,21 +133,21 @@ def _of_capture(source: Input, interval_ns: int | None, chosen: tuple[int, int |
         return conclude(run)
 
 
-def _opened(source: str) -> BinaryIO | None:
+def _opened(source: str, files: ExitStack) -> BinaryIO | None:
     """Open what may be a table; None where only the library can say what is wrong with it."""
     if source == "-":
         return sys.stdin.buffer if sys.stdin is not None else None
     try:
-        return open(source, "rb")
+        return files.enter_context(open(source, "rb"))
     except (OSError, ValueError):
         return None
 
 
-def _looks_like_table(opened: BinaryIO) -> bool:
+def _looks_like_table(opened: BinaryIO, columns: Sequence[str] | None) -> bool:
     from tcpsight.point_tables import HEAD_BYTES, is_table
 
     assert isinstance(opened, io.BufferedReader)
     try:
-        return is_table(opened.peek(HEAD_BYTES)[:HEAD_BYTES])
+        return is_table(opened.peek(HEAD_BYTES)[:HEAD_BYTES], is_likely=columns is not None)
     except OSError:
         return False

@@ -35,8 +35,11 @@ FAR = 10.0
 WIDEST_PEAK = 5.0
 """Most by which the ends of the peak's interval may differ."""
 
-NOTED_ERRORS, CLEAR_ERRORS = 1.0, 3.0
-"""So many standard errors below 0 a coefficient without the constraint is told, and proves the law wrong."""
+LEAST_EFFECT = 0.001
+"""Less than this share of the response time at the highest concurrency is the rounding of numbers."""
+
+CLEAR_ERRORS = 3.0
+"""So many standard errors below 0 a coefficient without the constraint proves the law wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,13 @@ def peak_of(sigma: float, kappa: float, one: float) -> tuple[float, float]:
     return at, float(throughput_at(at, sigma, kappa, one))
 
 
-def negative(fit: LawFit, errors: float = NOTED_ERRORS) -> list[str]:
-    """Name the coefficients that are so many standard errors below 0, once nothing constrains them."""
-    pairs = zip(("sigma", "kappa"), fit.free, fit.free_errors, strict=False)
-    return [name for name, value, error in pairs if value + errors * error < 0]
+def negative(points: Points, fit: LawFit, errors: float = 0.0) -> list[str]:
+    """Name the coefficients that are below 0, by so many standard errors, once nothing constrains them, and matter."""
+    high = points.reach[1]
+    effects = (high - 1, high * (high - 1))
+    rows = zip(("sigma", "kappa"), fit.free, fit.free_errors, effects, strict=False)
+    return [
+        name
+        for name, value, error, by in rows
+        if value + (errors and errors * error) < 0 and value * by < -LEAST_EFFECT
+    ]

@@ -4,8 +4,8 @@ Theory of operation
 -------------------
 With n requests present such a queue completes min(n, m) / S a second, S being the service time (Kleinrock, *Queueing
 Systems* I, 1975, §3.5): a straight line up to m, and level from there. For each m the best S follows in closed form; m
-is tried from 1 to the highest concurrency. The fits are compared on the same points by Akaike's criterion, corrected for
-few points (Hurvich and Tsai, Biometrika 76, 1989). Of points whose completions were counted it is that of Poisson
+is tried from 1 to the highest concurrency. The fits are compared on the same points by Akaike's criterion, corrected
+for few points (Hurvich and Tsai, Biometrika 76, 1989). Of points whose completions were counted it is that of Poisson
 counts with the overdispersion of the law's fit (QAICc, Burnham and Anderson 2002, §2.5), otherwise that of normal
 errors:
 

@@ -70,6 +70,11 @@ class Refitting:
         """
         weighted = throughput_per_s * self._weights / self._one
         pulls = weighted * self._weights if self._shares is None else (self._shares.T @ weighted.T).T
+        with np.errstate(all="ignore"):  # where σ or κ is negative the law has poles; steps there are refused
+            found, freely = self._fitted(pulls)
+        return found * [1, 1, self._one], freely * [1, 1, self._one]
+
+    def _fitted(self, pulls: Floats) -> tuple[Floats, Floats]:
         found, cost = self._descend(pulls, self._told)
         freely = found.copy()
         outside = np.flatnonzero((found[:, :2] < 0).any(axis=1))
@@ -78,7 +83,7 @@ class Refitting:
             tried, tried_cost = self._descend(pulls[outside], free & self._told)
             better = (tried[:, :2] >= 0).all(axis=1) & (tried_cost < cost[outside])
             found[outside[better]], cost[outside[better]] = tried[better], tried_cost[better]
-        return found * [1, 1, self._one], freely * [1, 1, self._one]
+        return found, freely
 
     def _descend(self, pulls: Floats, free: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Floats, Floats]:
         """Minimize over the free coefficients, the others at 0; give all three, and what is left."""
@@ -107,8 +112,7 @@ class Refitting:
         n = self._levels
         sigma, kappa, one = values[:, 0:1], values[:, 1:2], values[:, 2:3]
         denominator = 1 + sigma * (n - 1) + kappa * n * (n - 1)
-        with np.errstate(all="ignore"):
-            at: Floats = np.where((denominator > 0) & (one > 0), one * n / denominator, np.nan)
+        at: Floats = np.where((denominator > 0) & (one > 0), one * n / denominator, np.nan)
         return at
 
     def _cost(self, at: Floats, pulls: Floats) -> Floats:

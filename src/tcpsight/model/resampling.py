@@ -147,5 +147,5 @@ def percentiles(values: Floats, level: float = LEVEL) -> tuple[float, float]:
     """Give the interval that holds the middle share of values, by nearest rank; infinite ones may be among them."""
     ordered = np.sort(values)
     below = (1 - level) / 2
-    ranks = np.clip(np.ceil(np.array([below, 1 - below]) * len(ordered)).astype(int) - 1, 0, len(ordered) - 1)
+    ranks = np.clip(np.ceil(np.array([below, 1 - below]) * len(ordered) - 1e-9).astype(int) - 1, 0, len(ordered) - 1)
     return float(ordered[ranks[0]]), float(ordered[ranks[1]])

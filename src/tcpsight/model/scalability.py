@@ -16,8 +16,9 @@ weigh alike.
 too; where that gives a coefficient below 0 by more than its error explains, whoever looks is told.
 
 *Outliers.* The first fit weighs large residuals less (the loss soft_l1, its scale from the median absolute residual).
-Points more than `OUTLIER` such scales away from it are left out, and the others fitted by plain least squares; without
-outliers that is the ordinary fit. More than a fifth far away are no outliers but another law: then all stay.
+Points more than five such scales away from it (eight without a count) are left out, and the others fitted by plain
+least squares; without outliers that is the ordinary fit. More than a fifth far away are no outliers but another law:
+then all stay.
 
 What it cannot see: whether concurrency changes throughput, or something else changes both. Response time that is spent
 outside of the service (a capture at the client) makes N larger, and looks like less contention.
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
-OUTLIER = 5.0
-"""Scales from the robust fit beyond which a point is left out: of normal errors one in two million is."""
+OUTLIER, OUTLIER_UNWEIGHTED = 5.0, 8.0
+"""Scales from the robust fit beyond which a point is left out: of normal errors one in two million is. Points without a
+count may scatter more the more throughput they have, so of them only what is farther."""
 
 MOST_OUTLIERS = 0.2
 """A larger share than this is no accident."""
@@ -184,7 +186,8 @@ def fit(points: Points) -> LawFit:
         values = solve(points, weights, values, told=told, robust=scale)
         weights = points.weights(predicted_at(points, values))
     residuals = _residuals(points, values) * weights
-    far = np.abs(residuals) > OUTLIER * robust_scale(residuals)
+    most = OUTLIER if points.lengths_s is not None else OUTLIER_UNWEIGHTED
+    far = np.abs(residuals) > most * robust_scale(residuals)
     used = ~far if 0 < far.mean() <= MOST_OUTLIERS and (~far).sum() >= 4 else np.ones(len(points), np.bool_)
     kept = points.where(used)
     for _ in range(ROUNDS if points.lengths_s is not None else 1):

@@ -124,5 +124,5 @@ def _title(facts: Facts) -> str:
     for name, letter in (("sigma", "σ"), ("kappa", "κ"), ("lambda", "λ")):
         value = facts[name]
         if value is not None:
-            parts.append(f"{letter} = {value['value']:.3g} ({value['low']:.3g} to {value['high']:.3g})")
-    return "   ".join(parts) or "not identifiable"
+            parts.append(f"{letter} = {value['value']:.4g} ({value['low']:.4g} to {value['high']:.4g})")
+    return ",  ".join(parts[:2]) + "".join(f"\n{part}" for part in parts[2:]) or "not identifiable"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tcpsight.output import units
-from tcpsight.output.drawing import Piece, Screen, columns, plain, wrapped
+from tcpsight.output.drawing import Piece, Screen, plain, wrapped
+from tcpsight.output.listings import Fit, listing
 from tcpsight.output.scatter import Scatter, scatter_lines
 
 Facts = dict[str, Any]
@@ -190,6 +191,7 @@ class _Model:
                 "headroom", [Piece("none: the load is beyond the peak, less of it gives more throughput", "red")]
             )
         more, low, high = (max(room[f"throughput_{name}fraction"] or 0, 0) for name in ("", "low_", "high_"))
+        more, low, high = (round(each, 4) for each in (more, low, high))
         least = "" if room["against"] == "peak" else "at most "
         text = f"{least}{units.fraction(more)} more throughput than the 95th percentile of now"
         ends = f"({units.fraction(low)} to {units.fraction(high)})"
@@ -214,20 +216,17 @@ class _Model:
         rows = self._model["forecast"]
         if not rows:
             return []
-        table = [["concurrency", "throughput", "95 % band", "response time", "efficiency", ""]]
-        for row in rows:
-            table.append(
-                [
-                    units.number(row["concurrency"]),
-                    self._rate(row["throughput_per_s"]),
-                    f"{self._rate(row['low_per_s'])} to {self._rate(row['high_per_s'])}",
-                    units.duration(row["response_time_ns"]),
-                    units.fraction(row["efficiency_fraction"]),
-                    "not seen yet" if row["is_beyond_data"] else "",
-                ]
-            )
-        heading, *lines = columns(table, "rrrrrl")
-        return ["", self._screen.paint("forecast", "bold"), self._screen.paint(heading, "dim"), *lines]
+        table = {
+            "concurrency": [units.number(row["concurrency"]) for row in rows],
+            "throughput": [self._rate(row["throughput_per_s"]) for row in rows],
+            "95 % band": [f"{self._rate(row['low_per_s'])} to {self._rate(row['high_per_s'])}" for row in rows],
+            "response time": [units.duration(row["response_time_ns"]) for row in rows],
+            "efficiency": [units.fraction(row["efficiency_fraction"]) for row in rows],
+            "": ["not seen yet" if row["is_beyond_data"] else "" for row in rows],
+        }
+        heading, lines = listing(table, self._inner, Fit(left=("",), dispensable=("efficiency", "", "95 % band")))
+        title = self._screen.paint("forecast", "bold")
+        return ["", title, *(self._screen.paint(line, "dim") for line in heading), *(row[0] for row in lines)]
 
     def _checks(self) -> list[str]:
         checks = self._model["checks"]
