@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 65_536
 MOST_SERVICES = 10
 
-WANTED_COMPLETIONS = 30
+WANTED_COMPLETIONS = 50
 """Completions of a mean slice: below ten, what happens by chance in it decides which levels it had."""
 LEAST_COMPLETIONS = 10
 RESPONSE_TIMES = 10

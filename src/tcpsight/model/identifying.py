@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tcpsight.model.resampling import Resampled, interval, percentiles
+from tcpsight.model.resampling import Resampled, intervals, percentiles
 from tcpsight.model.scalability import LEAST_HIGHEST, Floats, LawFit, Points
 from tcpsight.model.scalability_curve import peak_concurrency, throughput_at
 
@@ -99,9 +99,8 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
     answer = Answer()
     draws = resampled.draws
     _, high = points.reach
-    free = resampled.free_draws
-    intervals = [interval(value, free[:, i], draws[:, i]) for i, value in enumerate(fit.values)]
-    sigma, kappa, one = (Estimate(value, *ends) for value, ends in zip(fit.values, intervals, strict=True))
+    ends = intervals(fit.values, resampled)
+    sigma, kappa, one = (Estimate(value, *pair) for value, pair in zip(fit.values, ends, strict=True))
     if one.high - one.low <= WIDEST_ONE * one.value:
         answer.throughput_of_one = one
     else:

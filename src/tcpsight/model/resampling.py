@@ -15,10 +15,11 @@ Before, the residuals of a block are made those of a fit without it (CR3, Bell a
 *Lines of a table* have no order of time, and there are often few: residuals are drawn from all of them, divided by
 √(1 − leverage) and multiplied by Student's t over the normal quantile, too.
 
-*Intervals* are percentiles of the coefficients, fitted again without the constraint to points about the fit without it,
-and what of them is not negative: where a coefficient is held at 0 the bootstrap of a constrained fit does not hold what
-it promises (Andrews, Econometrica 68, 2000), but where an interval covers the truth, so does its part that is possible.
-They are stretched to the percentiles of fits within the constraint, should those lie outside. Bands of predictions come
+*Intervals* of the coefficients are percentiles of the resamples, so far out that 95 % of these lie within all three. The
+law is fitted again without the constraint to points about the fit without it, and of the intervals only what is not
+negative is told: where a coefficient is held at 0 the bootstrap of a constrained fit does not hold what it promises
+(Andrews, Econometrica 68, 2000), but where an interval covers the truth, so does its part that is possible. They are
+stretched to the same percentiles of fits within the constraint, should those lie outside. Bands of predictions come
 from fits within the constraint. Draws come from a generator with a fixed seed.
 
 What it cannot see: errors that the whole capture shares.
@@ -37,8 +38,8 @@ from tcpsight.model.scalability import Floats, LawFit, Points, directions, predi
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
-RESAMPLES = 1000
-MOST_WORK = 30_000_000
+RESAMPLES = 2000
+MOST_WORK = 60_000_000
 """Points times resamples; beyond it there are fewer resamples, at least `LEAST_RESAMPLES`."""
 LEAST_RESAMPLES = 200
 SEED = 1990
@@ -93,18 +94,35 @@ def resample(points: Points, fit: LawFit, *, seed: int = SEED) -> Resampled:
     return Resampled(*Refitting(used, weights, fit)(center + errors / weights), block)
 
 
-def interval(value: float, free_draws: Floats, draws: Floats) -> tuple[float, float]:
-    """Give the interval of a coefficient that cannot be negative.
+def intervals(values: tuple[float, float, float], resampled: Resampled) -> list[tuple[float, float]]:
+    """Give the intervals of σ, κ and λ, none of which can be negative: with 95 % confidence all three hold.
 
     Parameters
     ----------
-    value : float
-        The estimate, which lies in it.
-    free_draws, draws : ndarray of float64, shape (resamples,)
-        The coefficient of resamples, without the constraint and within it; where nothing is held at 0 they agree.
+    values : tuple of float
+        The estimates, which lie in them.
+    resampled : Resampled
+        What might have been found as well; where nothing is held at 0, both kinds of draws agree.
     """
-    freely, constrained = percentiles(free_draws), percentiles(draws)
-    return max(min(freely[0], constrained[0], value), 0.0), max(freely[1], constrained[1], value)
+    found = []
+    for i, ends in enumerate(zip(_simultaneous(resampled.free_draws), _simultaneous(resampled.draws), strict=True)):
+        (free_low, free_high), (low, high) = ends
+        found.append((max(min(free_low, low, values[i]), 0.0), max(free_high, high, values[i])))
+    return found
+
+
+def _simultaneous(draws: Floats) -> list[tuple[float, float]]:
+    """Give an interval for each column, of equal tails, so that 95 % of the rows lie in all of them."""
+    count = len(draws)
+    ranks = np.argsort(np.argsort(draws, axis=0, kind="stable"), axis=0)
+    tails = np.minimum(ranks, count - 1 - ranks)
+    tails[:, (draws == draws[0]).all(axis=0)] = count  # what never changes leaves no interval
+    # Half of what is clamped to 0 is no tail.
+    tails[draws == 0] = count
+    most = int(np.quantile(tails.min(axis=1), 1 - LEVEL, method="lower"))
+    ordered = np.sort(draws, axis=0)
+    most = min(most, (count - 1) // 2)
+    return [(float(low), float(high)) for low, high in zip(ordered[most], ordered[count - 1 - most], strict=True)]
 
 
 def _leverages(basis: Floats) -> Floats:

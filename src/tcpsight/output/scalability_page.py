@@ -237,7 +237,9 @@ class _Model:
         how = f"{units.count(confidence['resamples'])} resamples"
         if confidence["block_intervals"]:
             how += f" in blocks of {self._counted(confidence['block_intervals'], 'interval')}"
-        lines += self._row("confidence", [Piece("in brackets, 95 %"), Piece(f"by {how}")])
+        lines += self._row(
+            "confidence", [Piece("in brackets, 95 % (of σ, κ and λ for all three at once)"), Piece(f"by {how}")]
+        )
         lines += self._row("residuals", self._residuals(checks), "; ")
         if (little := checks["littles_law"]) is not None:
             text = f"X·R is {units.number(little['ratio_total'])} N over all"
