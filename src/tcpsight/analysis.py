@@ -246,8 +246,8 @@ class Analysis:
         Examples
         --------
         >>> told = tcpsight.open("examples/mariadb-lock.pcap").scalability()
-        >>> told["kappa"], told["refusal"]
-        (None, 'σ may be anything from 0 up')
+        >>> told["server_port"], told["requests"], told["kappa"]  # nine clients and a lock: no curve
+        (3306, 4706, None)
         """
         from tcpsight.scalability import ScalabilityCollection
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
 def command(source: Input, interval_ns: int | None, plot: str | None, format: str | None, **others: Any) -> int:
-    """Tell how throughput follows concurrency: contention, coherency, peak and headroom, each with its confidence.
+    """Tell how throughput follows concurrency, and where it peaks.
 
     \b
     tcpsight usl capture.pcap --server :3306

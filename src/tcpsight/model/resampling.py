@@ -15,8 +15,8 @@ Before, the residuals of a block are made those of a fit without it (CR3, Bell a
 *Lines of a table* have no order of time, and there are often few: residuals are drawn from all of them, divided by
 √(1 − leverage) and multiplied by Student's t over the normal quantile, too.
 
-*Intervals* of the coefficients are percentiles of the resamples, so far out that 95 % of these lie within all three. The
-law is fitted again without the constraint to points about the fit without it, and of the intervals only what is not
+*Intervals* of the coefficients are percentiles of the resamples, so far out that 95 % of these lie within all three.
+The law is fitted again without the constraint to points about the fit without it, and of the intervals only what is not
 negative is told: where a coefficient is held at 0 the bootstrap of a constrained fit does not hold what it promises
 (Andrews, Econometrica 68, 2000), but where an interval covers the truth, so does its part that is possible. They are
 stretched to the same percentiles of fits within the constraint, should those lie outside. Bands of predictions come
