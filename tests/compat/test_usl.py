@@ -371,7 +371,7 @@ def test_the_chain_of_the_manual_finds_the_law_of_a_server_that_follows_it(here,
     sigma, kappa, one = CHAIN_LAW
     points = [[float(word) for word in line.split()] for line in chain.read_text().splitlines()]
     assert len(points) == 22
-    found = coefficients(here("compat", "usl", "-X", "-o", "none", "usl-input.txt").text)
+    found = coefficients(here("compat", "usl", "-X", "-o", "none", chain).text)
     assert float(found["sigma"]) == pytest.approx(sigma, rel=0.1)
     assert float(found["kappa"]) == pytest.approx(kappa, rel=0.1)
     assert float(found["C(1)"]) == pytest.approx(one, rel=0.05)
