@@ -80,6 +80,9 @@ attacks: build ## Attack at full size: floods of 5 million connections, long bom
 lab: ## Record scenarios of known truth between two kernels; needs root (LAB_ARGS='--runs 60 --set A', see --help)
 	PYTHONPATH=src $(PYTHON) -m tests.truth.lab.record $(LAB_ARGS)
 
+usl-truth: build ## Ask of 400 simulated captures whether the truth lies inside the intervals of usl; store the answer (minutes)
+	PYTHONPATH=src $(PYTHON) -m tests.truth.usl_coverage --store
+
 bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)
 

@@ -15,7 +15,7 @@ from tcpsight.ending import conclude, conclude_if_broken
 from tcpsight.errors import UsageError
 from tcpsight.interval_rows import IntervalRows
 from tcpsight.pipeline import Batch, Keep, Options, Pipeline
-from tcpsight.rows import OnBreak, Rows
+from tcpsight.rows import OnBreak, Rows, on_break
 from tcpsight.tables import Connections, Findings, Network, Requests, SegmentDetails, Table, Unanswered, Unseen
 
 if TYPE_CHECKING:
@@ -258,6 +258,47 @@ class Analysis:
             lambda: IntervalCollection(length_ns, max_stall_ns=most_ns, by=by),
             is_strict=self.is_strict,
         )
+
+    def scalability(self, interval_ns: int | str | None = None, *, most_services: int = 10) -> dict[str, Any]:
+        """Fit the universal scalability law to each of the largest services; read now.
+
+        Parameters
+        ----------
+        interval_ns : int or str, optional
+            Length of the slices that are the points, as of `intervals`; by default chosen for each service.
+        most_services : int
+            How many services.
+
+        Returns
+        -------
+        dict
+            What ``tcpsight usl --format json`` prints: ``sigma``, ``kappa`` and ``lambda``, each with ``value``,
+            ``low`` and ``high``, or None where the capture does not tell; ``peak_concurrency``,
+            ``peak_throughput_per_s``, ``refusal`` and more of the largest service, and under ``services`` of each.
+
+        Raises
+        ------
+        UsageError
+            If a length is none, or SciPy is not installed.
+
+        Examples
+        --------
+        >>> told = tcpsight.open("examples/mariadb-lock.pcap").scalability()
+        >>> told["server_port"], told["requests"], told["kappa"]  # nine clients and a lock: no curve
+        (3306, 4706, None)
+        """
+        from tcpsight.scalability import ScalabilityCollection
+
+        is_chosen = interval_ns is None or (isinstance(interval_ns, str) and interval_ns.strip().lower() == "auto")
+        collection = ScalabilityCollection(
+            None if is_chosen else slice_ns("interval_ns", interval_ns), most_services=most_services
+        )
+        with self.run() as run:
+            for batch in run:
+                collection.feed(batch)
+            told = collection.facts(run)
+            conclude(run, on_break(is_strict=self.is_strict))
+        return told
 
     def buckets(
         self,

@@ -147,11 +147,16 @@ class Rows:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         from tcpsight.output.arrow import arrow_c_stream
 
-        blocks = self._read(_raise if self._is_strict else _warn)
+        blocks = self._read(on_break(is_strict=self._is_strict))
         return arrow_c_stream(blocks, self.table_type, requested_schema)
 
     def __repr__(self) -> str:
         return f"<{self.table_type.__name__} of a capture, not read yet>"
+
+
+def on_break(*, is_strict: bool) -> OnBreak:
+    """Give what is done about a capture that breaks off: raise the error, or warn of it."""
+    return _raise if is_strict else _warn
 
 
 def _raise(error: CaptureError) -> None:

@@ -14,8 +14,10 @@ import pytest
 
 from tcpsight.compat.usl_conversions import replies
 from tcpsight.model.scalability_curve import fit_deviation, fit_law
+from tcpsight.output.units import number
 from tests.cli.running import COMMAND, Here, environment
 from tests.compat.running import compat
+from tests.conftest import ROOT
 
 POINTS = "1 100\n2 190\n4 340\n8 520\n16 640\n32 600\n"
 
@@ -343,9 +345,11 @@ def loaded_server(sigma: float, kappa: float, one: float, levels: range, seconds
     )
 
 
-def test_the_chain_of_the_manual_finds_the_law_of_a_server_that_follows_it(here, tmp_path):
-    sigma, kappa, one = 0.05, 0.004, 100.0
-    (tmp_path / "tcp-file.txt").write_text(loaded_server(sigma, kappa, one, range(1, 25), 2))
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the chain of the manual in a folder: a dump becomes points."""
+    folder = tmp_path_factory.mktemp("chain")
+    (folder / "tcp-file.txt").write_text(loaded_server(*CHAIN_LAW, range(1, 25), 2))
     tool = " ".join([*COMMAND, "compat", "mk-tcp-model", "--config /dev/null"])
     script = f"""
         set -e
@@ -356,10 +360,18 @@ def test_the_chain_of_the_manual_finds_the_law_of_a_server_that_follows_it(here,
            tail -n +2 "$f" | head -n -1 | awk '{{print $2, $3, $7/$4}}'
         done > usl-input.txt
     """
-    subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment(TZ="UTC"), check=True, timeout=120)
-    points = [[float(word) for word in line.split()] for line in (tmp_path / "usl-input.txt").read_text().splitlines()]
+    subprocess.run(["bash", "-c", script], cwd=folder, env=environment(TZ="UTC"), check=True, timeout=120)
+    return folder / "usl-input.txt"
+
+
+CHAIN_LAW = (0.05, 0.004, 100.0)
+
+
+def test_the_chain_of_the_manual_finds_the_law_of_a_server_that_follows_it(here, chain):
+    sigma, kappa, one = CHAIN_LAW
+    points = [[float(word) for word in line.split()] for line in chain.read_text().splitlines()]
     assert len(points) == 22
-    found = coefficients(here("compat", "usl", "-X", "-o", "none", "usl-input.txt").text)
+    found = coefficients(here("compat", "usl", "-X", "-o", "none", chain).text)
     assert float(found["sigma"]) == pytest.approx(sigma, rel=0.1)
     assert float(found["kappa"]) == pytest.approx(kappa, rel=0.1)
     assert float(found["C(1)"]) == pytest.approx(one, rel=0.05)
@@ -369,3 +381,35 @@ def test_the_chain_of_the_manual_finds_the_law_of_a_server_that_follows_it(here,
     a, b = (float(f"{c.value:g}") for c in fit_deviation(n, throughput, one))
     fitted = fit_law([1, *n], [one, *throughput], (b - a, a, one), fits_throughput_of_one=True)
     assert [found["sigma"], found["kappa"], found["C(1)"]] == [f"{c.value:g}" for c in fitted]
+
+
+def test_what_is_said_of_the_difference_to_tcpsight_usl_is_what_comes_out(here, chain):
+    folder = chain.parent
+
+    def old(*options: str) -> list[str]:
+        found = coefficients(here("compat", "usl", "-o", "none", *options, chain).text)
+        return [found[name] for name in ("sigma", "kappa", "C(1)")]
+
+    def new(*arguments: str | Path) -> list[str]:
+        found = json.loads(here("usl", "--format", "json", *arguments).text)
+        assert found["refusal"] is None
+        values = [found[name] for name in ("sigma", "kappa", "lambda")]
+        return [f"{number(v['value'])} ({number(v['low'])} to {number(v['high'])})" for v in values]
+
+    dump = folder / "tcp-file.txt"
+    rows = {
+        "the truth": [f"{value:g}" for value in CHAIN_LAW],
+        "the chain, `compat usl`": old(),
+        "the chain, `compat usl -X`": old("-X"),
+        "the chain's points in `tcpsight usl`": new(chain),
+        "`tcpsight usl --interval 2s` on the dump": new(dump, "--interval", "2s"),
+        "`tcpsight usl` on the dump": new(dump),
+    }
+    page = (ROOT / "docs" / "compat" / "usl.md").read_text()
+    for name, cells in rows.items():
+        assert f"| {name} | {' | '.join(cells)} |" in page
+    found = json.loads(here("usl", "--format", "json", dump).text)
+    assert found["interval_ns"] == 240_000_000
+    assert f"are {found['points']['outliers']} of the {found['points']['used'] + found['points']['outliers']}:" in page
+    for name, truth in zip(("sigma", "kappa", "lambda"), CHAIN_LAW, strict=True):
+        assert found[name]["low"] <= truth <= found[name]["high"]

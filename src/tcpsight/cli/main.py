@@ -26,6 +26,7 @@ COMMANDS = {
     "network": "What the network did to each: round trips, retransmissions by cause, windows.",
     "buckets": "Connections by duration, bytes or throughput, with drill-down.",
     "segments": "Every TCP segment with stream offsets and its kind.",
+    "usl": "How throughput follows concurrency: contention, peak, headroom.",
     "compat": "The older tools by their own command lines.",
 }
 

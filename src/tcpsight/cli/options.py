@@ -32,7 +32,7 @@ TEXT_SUFFIXES = ("", ".txt", ".text", ".log")
 class Input:
     """What to read, and how: the options of `input_options`."""
 
-    sources: list[str]
+    sources: list[Any]  # names; of a pipe that was looked at, the open file
     servers: tuple[str, ...]
     frame_filter: str | None
     since: str | None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -15,11 +12,6 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from tcpsight.facts import Facts
-    from tcpsight.output.drawing import Screen
-
-
-NARROWEST = 60
-"""Fewer characters per line than this only make lines wrap."""
 
 
 def _quantiles(ctx: click.Context, param: click.Parameter, values: tuple[float, ...]) -> tuple[float, ...]:
@@ -79,31 +71,8 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str |
 
 
 def _write(facts: Facts, output: str, format: str, timezone: ZoneInfo) -> None:
-    from tcpsight.output.destination import Destination
+    from tcpsight.cli.pages import write_text
     from tcpsight.output.report import json_text, page
 
-    text = json_text(facts) if format == "json" else page(facts, timezone, _screen(output))
-    encoding = "utf-8" if format == "json" or output != "-" else (sys.stdout.encoding or "utf-8")
-    destination = Destination(output)
-    try:
-        destination.write(text.encode(encoding, "replace"))
-        destination.close()
-    except BaseException:
-        destination.abort()
-        raise
-
-
-def _screen(output: str) -> Screen:
-    """Find out what the page will be shown on."""
-    from tcpsight.output.drawing import Screen
-
-    if output != "-":
-        return Screen()
-    is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size((100, 24)).columns
-    encoding = (sys.stdout.encoding or "ascii").lower()
-    return Screen(
-        width=max(width, NARROWEST),
-        has_color=is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
-        has_unicode=encoding.startswith("utf"),
-    )
+    is_json = format == "json"
+    write_text(output, lambda screen: json_text(facts) if is_json else page(facts, timezone, screen), is_ascii=is_json)

@@ -8,11 +8,11 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -233,7 +233,7 @@ def _watched(run: Run, progress: bool | None, patience: ExitStack) -> Iterator[B
 
 
 @contextmanager
-def _patience(sources: list[str]) -> Iterator[None]:
+def _patience(sources: Sequence[str | BinaryIO]) -> Iterator[None]:
     """Let the first interrupt pass while a pipe is read.
 
     Ctrl-C reaches every program of a pipeline. The one that captures ends by it, after writing what it still holds;
@@ -279,10 +279,13 @@ def _until_stopped(following: Following) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _is_pipe(source: str) -> bool:
+def _is_pipe(source: str | BinaryIO) -> bool:
     """Tell whether somebody else writes a source, so that it ends when they do: not so a terminal."""
     try:
-        status = os.fstat(sys.stdin.fileno()) if source == "-" else Path(source).stat()
+        if isinstance(source, str):
+            status = os.fstat(sys.stdin.fileno()) if source == "-" else Path(source).stat()
+        else:
+            status = os.fstat(source.fileno())
     except (OSError, ValueError, AttributeError):
         return False  # what cannot be opened is told where it is opened
     return stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
 from math import floor
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tcpsight.model.scalability_curve import deviation, peak_concurrency, throughput_at
-from tcpsight.output.destination import Destination
+from tcpsight.output.figures import figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,31 +42,10 @@ def draw(names: list[str], points: Points, fit: Fit, options: Options) -> None:
     ImportError
         Matplotlib is not installed.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    # Text stays text in SVG, and EPS and PDF carry fonts that can be edited.
-    settings: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "tcpsight"}
     for name in names:
-        with mpl.rc_context(settings):
-            figure = Figure(figsize=(6.4, 4.8), layout="tight")
-            axes = figure.add_subplot()
+        with figure(f"{options.prefix}usl-{name}.{options.image}", options.image) as axes:
             axes.set_xlabel(f"N ({options.axis})")
             PLOTS[name](axes, points, fit, options)
-            axes.grid(visible=True, color="#EBEBEB", linewidth=0.5)
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=options.image, dpi=150, metadata=_METADATA.get(options.image))
-        destination = Destination(f"{options.prefix}usl-{name}.{options.image}")
-        try:
-            destination.write(buffer.getvalue())
-            destination.close()
-        except BaseException:
-            destination.abort()
-            raise
-
-
-# No clock enters a file.
-_METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
 def _line_style(options: Options) -> dict[str, Any]:

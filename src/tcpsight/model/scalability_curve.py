@@ -1,4 +1,4 @@
-"""The universal scalability law through measured points: the two-step fit of the older tools.
+"""The universal scalability law, and the two-step fit of the older tools through measured points.
 
 Theory of operation
 -------------------
@@ -82,6 +82,24 @@ def throughput_at(n: ArrayLike, sigma: float, kappa: float, throughput_of_one: f
     return predicted
 
 
+def gradient_at(n: ArrayLike, sigma: float, kappa: float, throughput_of_one: float) -> Floats:
+    """Give how the predicted throughput changes with σ, κ and λ, shape (k, 3)."""
+    at = np.asarray(n, np.float64)
+    with np.errstate(all="ignore"):
+        denominator = 1 + sigma * (at - 1) + kappa * at * (at - 1)
+        predicted = throughput_of_one * at / denominator
+        columns = [-predicted * (at - 1) / denominator, -predicted * at * (at - 1) / denominator, at / denominator]
+    return np.column_stack(columns)
+
+
+def response_time_at(n: ArrayLike, sigma: float, kappa: float, throughput_of_one: float) -> Floats:
+    """Give the response time that follows by Little's law, R = N / X(N), in the inverse unit of λ; 1 / λ at N = 1."""
+    at = np.asarray(n, np.float64)
+    with np.errstate(all="ignore"):
+        predicted: Floats = (1 + sigma * (at - 1) + kappa * at * (at - 1)) / throughput_of_one
+    return predicted
+
+
 def peak_concurrency(sigma: float, kappa: float) -> float:
     """Give the concurrency of the highest throughput, √((1 − σ) / κ); NaN where throughput never falls."""
     return float(np.sqrt((1 - sigma) / kappa)) if kappa > 0 and sigma < 1 else float("nan")
@@ -148,11 +166,8 @@ def fit_law(
     free = 3 if fits_throughput_of_one else 2
 
     def predict(values: Floats) -> tuple[Floats, Floats]:
-        sigma, kappa, one = (*values, start[2])[:3]
-        denominator = 1 + sigma * (at - 1) + kappa * at * (at - 1)
-        predicted = one * at / denominator
-        columns = [-predicted * (at - 1) / denominator, -predicted * at * (at - 1) / denominator, at / denominator]
-        return predicted, np.column_stack(columns[:free])
+        sigma, kappa, one = map(float, (*values, start[2])[:3])
+        return throughput_at(at, sigma, kappa, one), gradient_at(at, sigma, kappa, one)[:, :free]
 
     values, jacobian, residuals = _least_squares(predict, done, np.array(start[:free]))
     found = _with_errors(values, jacobian, residuals)

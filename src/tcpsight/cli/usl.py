@@ -1,0 +1,153 @@
+"""``tcpsight usl``."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from tcpsight.cli import values
+from tcpsight.cli.options import Input, input_options
+
+if TYPE_CHECKING:
+    from tcpsight.scalability_facts import Facts
+
+
+@click.command("usl")
+@input_options
+@click.option(
+    "--interval",
+    "interval_ns",
+    type=values.interval_ns,
+    default="auto",
+    show_default=True,
+    metavar="auto|DURATION",
+    help="Length of the slices that are the points of a capture; auto chooses it for each service.",
+)
+@click.option("--table/--capture", "is_table", default=None, help="What SOURCE is.  [default: told by its content]")
+@click.option(
+    "--columns", metavar="N,X", help="Columns of a table that hold concurrency and throughput: names or numbers."
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="How many services."
+)
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the resampling that gives the intervals.")
+@click.option("--plot", metavar="FILE", help="Draw points and curve into a .png, .svg or .pdf (needs Matplotlib).")
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["text", "json"]),
+    help="A page, or the same facts for a program.  [default: json if -o ends in .json, else text]",
+)
+@click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
+def command(source: Input, interval_ns: int | None, plot: str | None, format: str | None, **others: Any) -> int:
+    """Tell how throughput follows concurrency, and where it peaks.
+
+    \b
+    tcpsight usl capture.pcap --server :3306
+    tcpsight usl load-test.txt --format json
+    tcpsight usl results.csv --columns clients,tps --plot curve.svg
+    tcpsight intervals capture.pcap --format csv | tcpsight usl -
+
+    A table is two columns of numbers, concurrency and throughput; # begins a comment.
+    """
+    from tcpsight.scalability import parse_columns
+
+    columns = parse_columns(others["columns"])
+    if plot is not None:
+        from tcpsight.output.figures import image_format
+
+        image_format(plot)
+        values.refuse_output_over_input(plot, source.sources)
+    target = _Target(others["output"], format, plot)
+    name, is_table = source.sources[0], others["is_table"]
+    if is_table and len(source.sources) > 1:
+        raise click.UsageError("a table is one file")
+    with ExitStack() as files:
+        opened = _opened(name, files) if len(source.sources) == 1 and is_table is not False else None
+        if is_table is None:
+            is_table = opened is not None and _looks_like_table(opened, columns)
+        if is_table:
+            target.write(_of_table(name, opened, columns, others["seed"]))
+            return 0
+        if columns is not None:
+            raise click.UsageError(f"--columns is for tables, and {name} is none; if it is, add --table")
+        if opened is not None and not opened.seekable() and name != "-":
+            source = replace(source, sources=[opened])  # what was looked at cannot be opened again
+        return _of_capture(source, interval_ns, (others["top"], others["seed"]), target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where the answer goes."""
+
+    output: str
+    format: str | None
+    plot: str | None
+
+    def write(self, told: Facts) -> None:
+        from tcpsight.cli.pages import write_text
+        from tcpsight.output.figures import draw_scalability
+        from tcpsight.output.report import json_text
+        from tcpsight.output.scalability_page import page
+
+        chosen = self.format or ("json" if self.output.lower().endswith(".json") else "text")
+        if self.plot is not None:
+            draw_scalability(told, self.plot)
+        write_text(
+            self.output,
+            lambda screen: json_text(told) if chosen == "json" else page(told, screen),
+            is_ascii=chosen == "json",
+        )
+
+
+def _of_table(name: str, opened: BinaryIO | None, columns: Sequence[str] | None, seed: int | None) -> Facts:
+    from tcpsight.errors import TcpsightError
+    from tcpsight.point_tables import read
+    from tcpsight.scalability import facts_of_table
+
+    if opened is None:
+        try:
+            with open(name, "rb") as file:
+                return facts_of_table(read(file, name, columns), seed=seed)
+        except (OSError, ValueError) as error:
+            raise TcpsightError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+    return facts_of_table(read(opened, name, columns), seed=seed)
+
+
+def _of_capture(source: Input, interval_ns: int | None, chosen: tuple[int, int | None], target: _Target) -> int:
+    from tcpsight.cli.running import conclude, reading
+    from tcpsight.scalability import ScalabilityCollection
+
+    with reading(source) as (run, batches):
+        collection = ScalabilityCollection(interval_ns, most_services=chosen[0], seed=chosen[1])
+        for batch in batches:
+            collection.feed(batch)
+        if run.pipeline.segments:
+            target.write(collection.facts(run))
+        return conclude(run)
+
+
+def _opened(source: str, files: ExitStack) -> BinaryIO | None:
+    """Open what may be a table; None where only the library can say what is wrong with it."""
+    if source == "-":
+        return sys.stdin.buffer if sys.stdin is not None else None
+    try:
+        return files.enter_context(open(source, "rb"))
+    except (OSError, ValueError):
+        return None
+
+
+def _looks_like_table(opened: BinaryIO, columns: Sequence[str] | None) -> bool:
+    from tcpsight.point_tables import HEAD_BYTES, is_table
+
+    assert isinstance(opened, io.BufferedReader)
+    try:
+        return is_table(opened.peek(HEAD_BYTES)[:HEAD_BYTES], is_likely=columns is not None)
+    except OSError:
+        return False

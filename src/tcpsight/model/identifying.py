@@ -1,0 +1,168 @@
+"""What points can tell of the law, and what they cannot: which coefficients have a value, and whether there is a peak.
+
+A fit always gives three numbers. They are answers only where another answer would have shown: so a coefficient is null
+where the load hardly changed, or where values that fit as well differ by so much that they predict something else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tcpsight.model.resampling import Resampled, intervals, percentiles
+from tcpsight.model.scalability import LEAST_HIGHEST, Floats, LawFit, Points
+from tcpsight.model.scalability_curve import peak_concurrency, throughput_at
+
+LEAST_POINTS = 4
+"""Three coefficients and one point to contradict them."""
+
+LEAST_SLICES = 10
+"""Fewer blocks of time say nothing of how sure a fit is."""
+
+LEAST_RATIO = 2.0
+"""The highest concurrency must be so many times the lowest."""
+
+WIDEST_ONE = 2.0
+"""Width of the interval of λ, as a multiple of it."""
+
+WIDEST_EFFECT = 2.0
+"""Width of what a coefficient may do to the response time at the highest concurrency, as a multiple of that."""
+
+FAR = 10.0
+"""A coefficient that may be larger than this may be anything."""
+
+WIDEST_PEAK = 5.0
+"""Most by which the ends of the peak's interval may differ."""
+
+LEAST_EFFECT = 0.001
+"""Less than this share of the response time at the highest concurrency is the rounding of numbers."""
+
+CLEAR_ERRORS = 3.0
+"""So many standard errors below 0 a coefficient without the constraint proves the law wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and the interval in which it lies with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is known.
+
+    Attributes
+    ----------
+    sigma, kappa, throughput_of_one, peak_concurrency, peak_throughput_per_s, limit_per_s : Estimate or None
+        None where the points do not tell. The limit is Amdahl's, λ/σ.
+    reasons : list of str
+        Why something is None.
+    """
+
+    sigma: Estimate | None = None
+    kappa: Estimate | None = None
+    throughput_of_one: Estimate | None = None
+    peak_concurrency: Estimate | None = None
+    peak_throughput_per_s: Estimate | None = None
+    limit_per_s: Estimate | None = None
+    reasons: list[str] = field(default_factory=list)
+
+
+def refusal(points: Points) -> str | None:
+    """Tell why no law can be fitted to points at all; None if one can."""
+    least = LEAST_SLICES if points.is_series else LEAST_POINTS
+    what = "intervals" if points.is_series else "points"
+    if len(points) < least:
+        return f"{len(points)} {what} are too few: at least {least} are needed"
+    if not (points.throughput_per_s > 0).any():
+        return "there is no throughput at any concurrency"
+    loads = np.unique(np.round(points.concurrency, 9))
+    if len(loads) == 1:
+        return f"concurrency was always {loads[0]:.4g}: how throughput changes with it cannot be told"
+    low, high = points.reach
+    if high / low < LEAST_RATIO:
+        return (
+            f"concurrency was between {low:.3g} and {high:.3g} only: its highest must be "
+            f"{LEAST_RATIO:g} times its lowest, at least, to tell how throughput changes with it"
+        )
+    if points.levels is None and len(loads) < LEAST_POINTS:
+        return f"there are only {len(loads)} different concurrencies: three coefficients need {LEAST_POINTS}"
+    return None
+
+
+def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
+    """Tell which coefficients the points determine, and what follows from them."""
+    answer = Answer()
+    draws = resampled.draws
+    _, high = points.reach
+    ends = intervals(fit.values, resampled)
+    sigma, kappa, one = (Estimate(value, *pair) for value, pair in zip(fit.values, ends, strict=True))
+    if one.high - one.low <= WIDEST_ONE * one.value:
+        answer.throughput_of_one = one
+    else:
+        answer.reasons.append(f"λ may be anything from {one.low:.3g} to {one.high:.3g}")
+    if high < LEAST_HIGHEST:
+        answer.reasons.append(
+            f"concurrency was hardly ever above {high:.3g}: to tell σ and κ apart it must reach {LEAST_HIGHEST:g}"
+        )
+        return answer
+    slowdown = 1 + sigma.value * (high - 1) + kappa.value * high * (high - 1)
+    wide = [
+        f"{name} may be anything from {each.low:.2g} {f'to {each.high:.2g}' if each.high < FAR else 'up'}"
+        for name, each, effect in (("σ", sigma, high - 1), ("κ", kappa, high * (high - 1)))
+        if (each.high - each.low) * effect > WIDEST_EFFECT * slowdown
+    ]
+    if wide:
+        answer.reasons.extend(wide)
+        return answer
+    answer.sigma, answer.kappa = sigma, kappa
+    if answer.throughput_of_one and sigma.low > 0:
+        limits = draws[:, 2] / np.maximum(draws[:, 0], 1e-300)
+        answer.limit_per_s = Estimate(one.value / sigma.value, *percentiles(limits))
+    if answer.throughput_of_one:
+        _judge_peak(answer, fit, draws)
+    return answer
+
+
+def _judge_peak(answer: Answer, fit: LawFit, draws: Floats) -> None:
+    assert answer.kappa is not None
+    if answer.kappa.low <= 0:
+        answer.reasons.append(
+            f"no peak can be told: the 95 % interval of κ, 0 to {answer.kappa.high:.2g}, contains 0, "
+            "so that throughput may never fall"
+        )
+        return
+    peaks = np.array([peak_of(*map(float, values)) for values in draws])
+    at = Estimate(peak_of(*fit.values)[0], *percentiles(peaks[:, 0]))
+    if at.high > WIDEST_PEAK * at.low:
+        answer.reasons.append(f"no peak can be told: it may be anywhere from {at.low:.3g} to {at.high:.3g}")
+        return
+    answer.peak_concurrency = at
+    answer.peak_throughput_per_s = Estimate(peak_of(*fit.values)[1], *percentiles(peaks[:, 1]))
+
+
+def peak_of(sigma: float, kappa: float, one: float) -> tuple[float, float]:
+    """Give concurrency and throughput of the peak; of a service that is fastest alone, those of one request."""
+    at = peak_concurrency(sigma, kappa)
+    if at != at:
+        if sigma < 1 and kappa <= 0:
+            return float("inf"), one / sigma if sigma > 0 else float("inf")
+        at = 1.0
+    at = max(at, 1.0)
+    return at, float(throughput_at(at, sigma, kappa, one))
+
+
+def negative(points: Points, fit: LawFit, errors: float = 0.0) -> list[str]:
+    """Name the coefficients that are below 0, by so many standard errors, once nothing constrains them, and matter."""
+    high = points.reach[1]
+    effects = (high - 1, high * (high - 1))
+    rows = zip(("sigma", "kappa"), fit.free, fit.free_errors, effects, strict=False)
+    return [
+        name
+        for name, value, error, by in rows
+        if value + (errors and errors * error) < 0 and value * by < -LEAST_EFFECT
+    ]

@@ -1,0 +1,283 @@
+"""The scalability of services: from a capture or a table to points, and from points to facts as plain values.
+
+Theory of operation
+-------------------
+Requests are collected by service and sorted by arrival (on disk beyond a million). When the capture has ended, each
+service gets slices of a length that suits it (`slice_length`), and its requests are swept into them once more
+(`tcpsight.model.occupancy`). What is left out, counted, is what does not tell how throughput depends on load:
+
+* *edges*: slices that the capture cuts short, or that lie within the 99th-percentile response time of its beginning or
+  end: requests that began before it, and those that ended after it, are missing there;
+* *idle* slices, in which nobody was there (they are not even kept);
+* *warm-up*: first slices below the law (`tcpsight.model.residual_checks.warm_up`);
+* *outliers* (`tcpsight.model.scalability`).
+
+Slices with residents but without a completion stay: nobody was served, and that is a throughput.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcpsight.errors import UsageError
+from tcpsight.model import scalability
+from tcpsight.model.auto_interval import duration_text
+from tcpsight.model.occupancy import Occupancy, OccupancySweep
+from tcpsight.model.scalability import Points
+from tcpsight.model.services import Endpoint, Service, ServiceSummary
+from tcpsight.output.blocks import BlockWriter
+from tcpsight.output.spill import SortedSpill
+from tcpsight.scalability_facts import Facts, Left, facts_of
+from tcpsight.tables import Requests, Unanswered
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Run
+    from tcpsight.pipeline import Batch
+    from tcpsight.point_tables import PointTable
+
+BLOCK_ROWS = 65_536
+MOST_SERVICES = 10
+
+WANTED_COMPLETIONS = 50
+"""Completions of a mean slice: below ten, what happens by chance in it decides which levels it had."""
+LEAST_COMPLETIONS = 10
+RESPONSE_TIMES = 10
+"""Median response times in a slice, so that requests that run across its edge are few."""
+WANTED_SLICES = 60
+
+MOST_EDGE = 0.1
+"""Of the time of the capture, at each end."""
+
+FINE_LEVELS = 64
+"""Up to so many residents each level is told apart; beyond, those within two percent are one."""
+
+
+def slice_length(requests: int, median_ns: int, span_ns: int) -> tuple[int, str]:
+    """Choose how long slices are; give it, and why.
+
+    Parameters
+    ----------
+    requests : int
+        How many completed.
+    median_ns : int
+        Their median response time.
+    span_ns : int
+        Length of the capture.
+    """
+    per_request = max(span_ns // max(requests, 1), 1)
+    by_count, by_time = WANTED_COMPLETIONS * per_request, RESPONSE_TIMES * median_ns
+    length, reason = by_count, f"holds {WANTED_COMPLETIONS} completions in the mean"
+    if by_time > by_count:
+        length, reason = by_time, f"is {RESPONSE_TIMES} times the median response time of {duration_text(median_ns)}"
+    if span_ns // length < WANTED_SLICES:
+        shorter = max(span_ns // WANTED_SLICES, LEAST_COMPLETIONS * per_request, 3 * median_ns)
+        if shorter < length:
+            length, reason = shorter, "is short, as the capture is, so that there are points to fit"
+    length = _two_digits(max(length, 1000))
+    return length, f"{duration_text(length)}, which {reason}"
+
+
+def _two_digits(length_ns: int) -> int:
+    """Round up to two digits."""
+    power: int = 10 ** max(len(str(length_ns)) - 2, 0)
+    return -(-length_ns // power) * power
+
+
+@dataclass(slots=True)
+class _Target:
+    """A service on its way to points."""
+
+    endpoint: Endpoint
+    service: Service
+    interval_ns: int
+    reason: str | None
+    sweep: OccupancySweep
+
+
+class ScalabilityCollection:
+    """Collect the requests of a capture, then tell how each of its largest services scales.
+
+    Parameters
+    ----------
+    interval_ns : int, optional
+        Length of a slice; None chooses one for each service.
+    most_services : int
+        How many.
+    seed : int
+        Of the resampling.
+    """
+
+    def __init__(
+        self, interval_ns: int | None = None, *, most_services: int = MOST_SERVICES, seed: int | None = None
+    ) -> None:
+        self._interval_ns = interval_ns
+        self._most_services = most_services
+        self._seed = seed
+        self._summary = ServiceSummary()
+        self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
+        self._requests = BlockWriter(Requests, BLOCK_ROWS, self._summary.feed_requests)
+        self._unanswered = BlockWriter(Unanswered, BLOCK_ROWS, self._summary.feed_unanswered)
+
+    def feed(self, batch: Batch) -> None:
+        """Take what became final."""
+        self._requests.write(batch.requests)
+        self._unanswered.write(batch.unanswered)
+        self._by_arrival.add(batch.residents)
+
+    def facts(self, run: Run) -> Facts:
+        """Give the answer, when the run has ended: that of the largest service, and under `services` of each."""
+        self._requests.flush()
+        self._unanswered.flush()
+        span = run.pipeline.span
+        targets = self._targets(*span) if span is not None else []
+        for requests in self._by_arrival.sorted() if targets else ():
+            for target in targets:
+                own = _is_of(requests, target.endpoint)
+                target.sweep.feed(requests.arrival_ns[own], requests.completion_ns[own])
+        services = [self._service(target, *span) for target in targets] if span is not None else []
+        told = services[0] if services else facts_of(_no_points(), Left())
+        files = [each.path for each in run.capture.files]
+        omitted = max(sum(1 for each in self._summary.services.values() if each.requests) - len(targets), 0)
+        return told | {"source": files, "services": services, "omitted_services": omitted}
+
+    def _targets(self, first_ns: int, last_ns: int) -> list[_Target]:
+        found = []
+        for endpoint, service in self._summary.largest(self._most_services):
+            if not service.requests:
+                continue
+            length, reason = self._interval_ns, None
+            if length is None:
+                median_ns = service.response_times.quantile(0.5)
+                length, reason = slice_length(service.requests, median_ns, max(last_ns - first_ns, 1))
+            found.append(_Target(endpoint, service, length, reason, OccupancySweep(length, first_ns, last_ns)))
+        return found
+
+    def _service(self, target: _Target, first_ns: int, last_ns: int) -> Facts:
+        occupancy = target.sweep.finish()
+        edge_ns = min(target.service.response_times.quantile(0.99), int((last_ns - first_ns) * MOST_EDGE))
+        inside = occupancy.start_ns >= first_ns + edge_ns
+        inside &= occupancy.start_ns + occupancy.interval_ns <= last_ns - edge_ns
+        busy = occupancy.weighted_ns > 0
+        points = _points(occupancy).where(inside & busy)
+        left = Left(
+            edges=int((~inside & busy).sum()),
+            without_completion=int((inside & busy & (occupancy.completions == 0)).sum()),
+            start_ns=occupancy.start_ns[inside & busy],
+            littles_law=_littles_law(occupancy, inside & busy),
+        )
+        told = facts_of(points, left, seed=self._seed)
+        service = target.service
+        return told | {
+            "server_address": _address(target.endpoint),
+            "server_port": target.endpoint[1],
+            "requests": service.requests,
+            "unanswered": service.unanswered,
+            "overlapped": service.overlapped,
+            "interval_ns": target.interval_ns,
+            "interval_reason": target.reason,
+        }
+
+
+def facts_of_table(table: PointTable, *, seed: int | None = None) -> Facts:
+    """Give the facts of a table of points.
+
+    Parameters
+    ----------
+    table : PointTable
+        The points.
+    seed : int, optional
+        Of the resampling.
+    """
+    n, x = np.array(table.concurrency, np.float64), np.array(table.throughput_per_s, np.float64)
+    points, left = Points(n, x), Left(edges=table.partial, idle=table.idle)
+    if table.start_ns and len(n):
+        order = np.argsort(table.start_ns, kind="stable")
+        points = Points(n[order], x[order], np.array(table.lengths_s)[order], is_series=True)
+        left = replace(left, start_ns=np.array(table.start_ns, np.int64)[order])
+    left = replace(left, without_completion=int((x == 0).sum()))
+    return facts_of(points, left, seed=seed) | {"source": [table.name], "services": []}
+
+
+def _no_points() -> Points:
+    return Points(np.zeros(0), np.zeros(0), is_series=True)
+
+
+def _points(occupancy: Occupancy) -> Points:
+    """Make a point of every slice."""
+    try:
+        from scipy import sparse
+    except ImportError:
+        raise UsageError(scalability.NEEDS_SCIPY) from None
+
+    interval_ns = occupancy.interval_ns
+    levels, which = _grouped(occupancy.cell_level, occupancy.cell_ns)
+    shape = (len(occupancy.start_ns), len(levels))
+    shares = sparse.csr_array((occupancy.cell_ns / interval_ns, (occupancy.cell_slice, which)), shape=shape)
+    return Points(
+        occupancy.weighted_ns / interval_ns,
+        occupancy.completions / (interval_ns / 1e9),
+        np.full(len(occupancy.start_ns), interval_ns / 1e9),
+        levels,
+        shares,
+        is_series=True,
+    )
+
+
+def _grouped(level: Any, ns: Any) -> tuple[Any, Any]:
+    """Give the levels that are told apart, and which of them each cell belongs to: high ones that are near are one."""
+    fine = level <= FINE_LEVELS
+    code = np.where(fine, level, FINE_LEVELS + 1 + np.log(np.maximum(level, FINE_LEVELS) / FINE_LEVELS) // 0.02)
+    _, which = np.unique(code, return_inverse=True)
+    time = np.bincount(which, ns)
+    return np.bincount(which, ns * level.astype(np.float64)) / np.maximum(time, 1), which
+
+
+def _littles_law(occupancy: Occupancy, inside: Any) -> Facts | None:
+    """Compare, slice by slice and over all, concurrency with throughput times response time."""
+    weighted, response_times = occupancy.weighted_ns[inside], occupancy.response_time_sum_ns[inside]
+    arrivals, completions = occupancy.arrivals[inside], occupancy.completions[inside]
+    both = (arrivals > 0) & (completions > 0)
+    if not both.any():
+        return None
+    product = completions[both] * response_times[both] / arrivals[both]
+    ratio = product / weighted[both]
+    total = completions.sum() * (response_times.sum() / arrivals.sum())
+    return {
+        "intervals": int(both.sum()),
+        "ratio_p50": float(np.median(ratio)),
+        "ratio_p05": float(np.quantile(ratio, 0.05)),
+        "ratio_p95": float(np.quantile(ratio, 0.95)),
+        "ratio_total": float(total / weighted.sum()),
+    }
+
+
+def _is_of(requests: Requests, endpoint: Endpoint) -> Any:
+    address, port, version = endpoint
+    same = (requests.server_port == port) & (requests.ip_version == version)
+    return same & (requests.server_address == np.frombuffer(address, np.uint8)).all(axis=1)
+
+
+def _address(endpoint: Endpoint) -> str:
+    address, _, version = endpoint
+    return str(ipaddress.ip_address(address[12:] if version == 4 else address))
+
+
+def parse_columns(text: str | None) -> Sequence[str] | None:
+    """Read ``N,X``: the columns of a table that hold concurrency and throughput.
+
+    Raises
+    ------
+    UsageError
+        They are not two.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if len(names) != 2 or not all(names):
+        raise UsageError(f"{text!r} are no two columns; write concurrency,throughput by name, or by number as 1,2")
+    return names

@@ -1,0 +1,432 @@
+"""``tcpsight usl``: tables and captures to a page, JSON and plots."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tcpsight
+from tests.cli.running import COMMAND, Here, assert_one_line, environment, process
+from tests.support.closed_system import STEPS, Law, Lived, frames, merged, simulate
+from tests.support.pcap import pcap_bytes
+from tests.support.traffic import MS, Talk, answered, capture
+
+LAW = Law(0.05, 0.0005, 1000.0)
+
+
+def curve(law: Law = LAW, n: Any = range(1, 33)) -> str:
+    return "".join(f"{each} {law.throughput(each):.6f}\n" for each in n)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "points.txt"
+    path.write_text("# a load test\n" + curve())
+    return path
+
+
+@pytest.fixture(scope="module")
+def lived() -> Lived:
+    return simulate(LAW, 2, requests=6000)
+
+
+@pytest.fixture(scope="module")
+def pcap(tmp_path_factory: pytest.TempPathFactory, lived: Lived) -> Path:
+    """A closed system of 1 to 32 clients."""
+    path = tmp_path_factory.mktemp("usl") / "closed.pcap"
+    path.write_bytes(pcap_bytes(frames(lived), nanoseconds=True))
+    return path
+
+
+def told(here: Here, *arguments: str | Path) -> dict[str, Any]:
+    done = here("usl", "--format", "json", *arguments)
+    assert done.status == 0, done.err
+    found: dict[str, Any] = json.loads(done.text)
+    return found
+
+
+# --- published data
+
+FIXTURES = {
+    "cisco.txt": ("cisco.txt", 2e-4, {"sigma": 0.02671591, "kappa": 7.690945e-4, "lambda": 995.6486}),
+    "cisco-prefix.txt": ("cisco-prefix.txt", 2e-4, {"sigma": 0.017002739, "kappa": 4.465413e-4, "lambda": 938.37922}),
+    "specsdm91.csv": ("specsdm91.csv", 2e-4, {"sigma": 0.02773, "kappa": 1.044e-4, "lambda": 90.00}),
+    "handlersocket.txt": (
+        "handlersocket.txt",
+        1e-6,
+        {"sigma": 0.084651017, "kappa": 4.4314547e-4, "lambda": 13171.583},
+    ),
+    "linear2.txt": ("linear2.txt", 1e-6, {"sigma": 0.050016968, "kappa": 0.020001259, "lambda": 1800.0654}),
+}
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_published_data_gives_its_published_coefficients(here, fixtures_dir, name):
+    file, tolerance, expected = FIXTURES[name]
+    found = told(here, fixtures_dir / "usl" / file)
+    for coefficient, value in expected.items():
+        assert found[coefficient]["value"] == pytest.approx(value, rel=tolerance, abs=1e-5 if value < 0.03 else 0)
+        assert found[coefficient]["low"] <= value <= found[coefficient]["high"]
+
+
+def test_published_peaks_are_found(here, fixtures_dir):
+    cisco = told(here, fixtures_dir / "usl" / "cisco.txt")
+    assert int(cisco["peak_concurrency"]) == 35
+    assert cisco["peak_throughput_per_s"] == pytest.approx(12341, rel=2e-4)
+    spec = told(here, fixtures_dir / "usl" / "specsdm91.csv")
+    assert spec["peak_concurrency"] == pytest.approx(96.51956, rel=1e-5)
+    assert spec["peak_throughput_per_s"] == pytest.approx(1884, rel=1e-3)
+    assert spec["limit_per_s"]["value"] == pytest.approx(3245.589, rel=1e-4)
+    latencies = {row["concurrency"]: row["response_time_ns"] / 1e9 for row in cisco["forecast"]}
+    assert latencies[1] == pytest.approx(0.0010043984982923623, rel=2e-4)
+    assert latencies[20] == pytest.approx(0.0018077217982978785, rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "sigma", "kappa", "one", "is_clear"),
+    [
+        ("handlersocket-prefix.txt", 0.068665122, -0.0011907541, 10821.096, True),
+        ("voltdb.txt", 0.097885974, -0.0013447178, 71264.988, False),
+    ],
+)
+def test_superlinear_data_is_held_at_zero_and_flagged(here, fixtures_dir, name, sigma, kappa, one, is_clear):
+    found = told(here, fixtures_dir / "usl" / name)
+    free = {each: value["value"] for each, value in found["unconstrained"].items()}
+    assert free == pytest.approx({"sigma": sigma, "kappa": kappa, "lambda": one}, rel=1e-4)
+    assert found["best_fit"]["kappa"] == 0
+    assert found["is_superlinear"] == is_clear
+    assert found["negative"] == ["kappa"]
+    assert found["refusal"]
+    assert "superlinear" in here("usl", fixtures_dir / "usl" / name).text
+
+
+def test_a_few_points_of_a_known_law_give_it_back(here, tmp_path):
+    (tmp_path / "x.csv").write_text("1,1\n2,1.8868\n4,3.0769\n6,3.5294\n8,3.5398\n10,3.3557\n")
+    found = told(here, tmp_path / "x.csv")
+    values = {name: round(found[name]["value"], 2) for name in ("sigma", "kappa", "lambda")}
+    assert values == {"sigma": 0.02, "kappa": 0.02, "lambda": 1.0}
+
+
+# --- tables
+
+
+def test_shapes_that_scripts_rely_on(here, table):
+    found = told(here, table)
+    for name, value in zip(("sigma", "kappa", "lambda"), LAW.values, strict=True):
+        assert set(found[name]) == {"value", "low", "high"}
+        assert found[name]["value"] == pytest.approx(value, rel=1e-3)
+    assert found["peak_concurrency"] == pytest.approx(np.sqrt(0.95 / 0.0005), rel=1e-3)
+    assert found["peak_throughput_per_s"] == pytest.approx(LAW.throughput(np.sqrt(0.95 / 0.0005)), rel=1e-4)
+    assert found["refusal"] is None
+    assert found["services"] == []
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ",", ", ", ";"])
+@pytest.mark.parametrize("header", ["", "concurrency{0}throughput\n", "# comment\n\n", "﻿"])
+def test_tables_are_recognised_however_they_are_separated(here, tmp_path, separator, header):
+    path = tmp_path / "points"
+    path.write_text(header.format(separator) + curve().replace(" ", separator), encoding="utf-8")
+    assert told(here, path)["sigma"]["value"] == pytest.approx(0.05, rel=1e-3)
+
+
+def test_columns_are_found_by_name_wherever_they_are(here, tmp_path):
+    path = tmp_path / "points.csv"
+    rows = [f"{LAW.throughput(n):.6f},x,{n},{n * 2}" for n in range(1, 33)]
+    path.write_text("\n".join(["tput,note,clients,other", *rows]))
+    assert told(here, path)["sigma"]["value"] == pytest.approx(0.05, rel=1e-3)
+    assert told(here, path, "--columns", "3,1")["sigma"]["value"] == pytest.approx(0.05, rel=1e-3)
+    assert told(here, path, "--columns", "other,tput")["sigma"]["value"] != pytest.approx(0.05, rel=1e-3)
+
+
+def test_a_table_may_come_from_a_pipe(table):
+    found = json.loads(process("usl", "--format", "json", "-", stdin=table.read_bytes()).text)
+    assert found["sigma"]["value"] == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"1 5\n2 nan\n", ("line 2", "'nan'")),
+        (b"1 5\ninf 6\n", ("line 2", "'inf'")),
+        (b"1 5\n2 1e400\n", ("line 2", "'1e400'")),
+        (b"1 5\n-2 6\n", ("line 2", "negative")),
+        (b"# c\n1 5\n2 -6\n", ("line 3", "negative")),
+        (b"1 5\n2 six\n", ("line 2", "'six' is no number")),
+        (b"1 5\n2\n", ("line 2", "1 column")),
+        (b"1 5\n2 \x1b[31m6\n", ("line 2", "control characters")),
+        (b"1 5\n1 " + b"5" * 20_000, ("line 2", "longer than")),
+        (b"1 2\n" * 100_001, ("line 100001", "more than 100,000 points")),
+        (b"# nothing\n", ("holds no points",)),
+        (b"PAR1 is no table", ("no Parquet",)),
+    ],
+    ids=lambda value: ascii(value)[:20] if isinstance(value, bytes) else "",
+)
+def test_a_hostile_table_is_one_line_that_names_the_line(here, tmp_path, content, words):
+    path = tmp_path / "points"
+    path.write_bytes(content)
+    done = here("usl", "--table", path)
+    assert done.status == 2
+    assert done.out == b""
+    assert_one_line(done.err, *words)
+
+
+HARMLESS = {
+    "one": "5 100\n",
+    "single level": "4 100\n4 101\n" * 20,
+    "constant": "".join(f"{n} 100\n" for n in range(1, 20)),
+    "linear": "".join(f"{n} {100 * n}\n" for n in range(1, 20)),
+    "superlinear": "".join(f"{n} {n**1.5}\n" for n in range(1, 20)),
+    "nothing happened": "0 0\n" * 20,
+    "no throughput": "".join(f"{n} 0\n" for n in range(1, 20)),
+    "narrow": "".join(f"{10 + n / 10} {900 + n}\n" for n in range(20)),
+    "tiny": "".join(f"{n * 1e-9} {100 * n}\n" for n in range(1, 20)),
+    "huge": "".join(f"{n}e13 {100 * n}\n" for n in range(1, 20)),
+    "retrograde": "".join(f"{n} {100 / n}\n" for n in range(1, 20)),
+    "four": "1 5\n2 6\n3 7\n4 7.5\n",
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.filterwarnings("error")
+def test_odd_points_give_a_page_and_json_without_a_warning(here, tmp_path, name):
+    path = tmp_path / "points"
+    path.write_text(HARMLESS[name])
+    done = here("usl", path)
+    assert (done.status, done.err) == (0, "")
+    assert "nan" not in done.text
+    found = told(here, path)
+    assert (found["refusal"] is None) == (name == "retrograde")
+    if found["refusal"]:
+        assert found["peak_concurrency"] is None
+
+
+def test_our_intervals_are_a_table_that_knows_its_times(here, pcap, tmp_path):
+    for format in ("csv", "parquet"):
+        path = tmp_path / f"intervals.{format}"
+        assert here("intervals", pcap, "--interval", "50ms", "-o", path).status == 0
+        found = told(here, path)
+        assert found["points"]["kind"] == "intervals"
+        assert found["points"]["edges"] == 1  # the capture begins with a slice
+        assert found["sigma"]["low"] <= LAW.sigma <= found["sigma"]["high"]
+    assert here("intervals", pcap, "--by", "client", "--interval", "50ms", "-o", tmp_path / "x.csv").status == 0
+    assert_one_line(here("usl", tmp_path / "x.csv").err, "several services")
+
+
+# --- captures
+
+
+def test_a_capture_tells_the_law_of_its_service(here, pcap):
+    found = told(here, pcap)
+    for name, value in zip(("sigma", "kappa", "lambda"), LAW.values, strict=True):
+        assert found[name]["low"] <= value <= found[name]["high"]
+    assert found["lambda"]["value"] == pytest.approx(1000, rel=0.1)
+    assert (found["server_address"], found["server_port"]) == ("10.0.0.9", 3306)
+    assert found["requests"] == 6000
+    assert found["checks"]["littles_law"]["ratio_total"] == pytest.approx(1, abs=0.02)
+    assert found["services"] == [{key: value for key, value in found.items() if key in found["services"][0]}]
+
+
+def test_points_are_the_intervals_of_the_same_length(here, pcap):
+    found = told(here, pcap, "--interval", "50ms")
+    rows = tcpsight.open(pcap).intervals("50ms").to_numpy()
+    at = np.searchsorted(rows["start_ns"], found["data"]["start_ns"])
+    assert rows["concurrency"][at] == pytest.approx(found["data"]["concurrency"])
+    assert rows["throughput_per_s"][at] == pytest.approx(found["data"]["throughput_per_s"])
+    used = found["points"]
+    assert used["edges"] >= 1
+    assert len(at) + used["edges"] + used["warm_up"] == len(rows)
+
+
+def test_each_service_has_its_model_and_the_largest_comes_first(here, tmp_path):
+    small, large = Law(0.2, 0.002, 500.0), Law(0.02, 0.001, 2000.0)
+    several = [
+        frames(simulate(small, 1, requests=3000), port=80),
+        frames(simulate(large, 2, requests=5000), port=5432),
+    ]
+    path = tmp_path / "two.pcap"
+    path.write_bytes(pcap_bytes(merged(several), nanoseconds=True))
+    found = told(here, path)
+    assert [service["server_port"] for service in found["services"]] == [5432, 80]
+    assert found["server_port"] == 5432
+    for service, law in zip(found["services"], (large, small), strict=True):
+        assert service["lambda"]["low"] <= law.throughput_of_one <= service["lambda"]["high"]
+    assert told(here, path, "--server", ":80")["server_port"] == 80
+    assert told(here, path, "--top", "1")["omitted_services"] == 1
+    assert here("usl", path).text.count("Service 10.0.0.9:") == 2
+
+
+def test_the_library_tells_the_same(here, pcap):
+    ours = tcpsight.open(pcap).scalability()
+    assert json.loads(json.dumps(ours)) == told(here, pcap)
+    assert tcpsight.open(pcap).scalability("50ms")["interval_ns"] == 50_000_000
+
+
+def test_the_same_capture_gives_the_same_bytes_and_another_seed_other_intervals(here, pcap):
+    first, again = here("usl", pcap, "--format", "json"), here("usl", pcap, "--format", "json")
+    assert first.out == again.out
+    other = told(here, pcap, "--seed", "5")
+    assert other["sigma"]["value"] == json.loads(first.text)["sigma"]["value"]
+    assert other["sigma"]["low"] != json.loads(first.text)["sigma"]["low"]
+
+
+def lock_step(concurrency: int, rounds: int) -> list[Talk]:
+    return [Talk(answered(*[5.0] * rounds, after_ms=0.0), client=f"10.0.0.{i + 1}") for i in range(concurrency)]
+
+
+@pytest.mark.parametrize(
+    ("talks", "reason"),
+    [
+        ([Talk(answered(5))], "too few"),
+        ([Talk(())], "0 intervals are too few"),
+        (lock_step(1, 400), "concurrency was"),
+        (lock_step(4, 100), "concurrency was always 4"),
+    ],
+    ids=["one request", "no request", "one at a time", "one level"],
+)
+@pytest.mark.filterwarnings("error")
+def test_captures_that_tell_no_law_say_why(here, tmp_path, talks, reason):
+    path = tmp_path / "x.pcap"
+    path.write_bytes(pcap_bytes(capture(talks), nanoseconds=True))
+    done = here("usl", path)
+    assert done.status == 0
+    found = told(here, path)
+    assert found["sigma"] is None
+    assert found["kappa"] is None
+    assert reason in found["refusal"]
+
+
+def test_a_capture_shorter_than_an_interval_has_no_points(here, pcap):
+    found = told(here, pcap, "--interval", "1h")
+    assert found["refusal"].startswith("0 intervals are too few")
+    assert "points          0 intervals" in here("usl", pcap, "--interval", "1h").text
+
+
+def test_intervals_that_are_too_short_are_refused(here, pcap):
+    done = here("usl", pcap, "--interval", "1us")
+    assert done.status == 2
+    assert_one_line(done.err, "1,000 ns are too short")
+
+
+def test_a_stall_is_told_and_does_not_bend_the_curve(here, lived, tmp_path):
+    # In the middle of the load nothing is answered for 300 ms.
+    middle = int(lived.arrival_ns[len(lived.arrival_ns) * 3 // 4])
+    arrival, completion = (np.where(at > middle, at + 300 * MS, at) for at in (lived.arrival_ns, lived.completion_ns))
+    moved = Lived(arrival, completion, lived.client)
+    path = tmp_path / "stall.pcap"
+    path.write_bytes(pcap_bytes(frames(moved), nanoseconds=True))
+    found = told(here, path)
+    assert found["points"]["without_completion"] > 0
+    assert found["points"]["outliers"] > 0
+    assert found["sigma"]["low"] <= LAW.sigma <= found["sigma"]["high"]
+
+
+def test_a_capture_that_is_cut_short_tells_what_there_is_and_ends_with_status_2(here, pcap, tmp_path):
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap.read_bytes()[:-7])
+    done = here("usl", path)
+    assert done.status == 2
+    assert "contention" in done.text
+    assert_one_line(done.err, "cut.pcap")
+
+
+# --- the page
+
+
+def test_the_page_tells_coefficients_peak_forecast_and_checks(here, pcap):
+    text = here("usl", pcap).text
+    for words in ("σ contention", "κ coherency", "λ alone", "peak", "headroom", "forecast", "not seen yet", "M/M/m"):
+        assert words in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_page_fits_terminals(table, width):
+    shown = environment(COLUMNS=str(width), PYTHONPATH=os.pathsep.join(sys.path))
+    done = process("usl", table.name, cwd=table.parent, env=shown)
+    assert max(map(len, done.text.splitlines())) <= width
+
+
+def test_the_page_is_ascii_where_nothing_else_can_be_shown(table):
+    done = process("usl", table, env=environment(PYTHONIOENCODING="ascii", PYTHONPATH=os.pathsep.join(sys.path)))
+    assert done.out.isascii()
+    assert "sigma contention" in done.text
+    assert "?" not in done.text
+
+
+def test_an_output_ending_in_json_is_json(here, table, tmp_path):
+    assert here("usl", table, "-o", tmp_path / "x.json").status == 0
+    assert json.loads((tmp_path / "x.json").read_text())["refusal"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--columns", "1"], ("no two columns",)),
+        (["--columns", "1,9"], ("no column '9'",)),
+        (["--columns", "n,x"], ("no column 'n'",)),
+        (["--plot", "x.gif"], (".png, .svg, .pdf",)),
+        (["--interval", "0s"], ("longer than 0",)),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(here, table, arguments, words):
+    done = here("usl", table, *arguments)
+    assert done.status == 2
+    assert_one_line(done.err, *words)
+
+
+def test_columns_of_a_capture_and_two_tables_are_refused(here, pcap, table):
+    assert_one_line(here("usl", pcap, "--columns", "1,2").err, "is none")
+    assert_one_line(here("usl", table, table, "--table").err, "one file")
+    assert_one_line(here("usl", "nowhere").err, "No such file")
+    assert_one_line(here("usl", "--table", "nowhere").err, "No such file")
+
+
+# --- plots
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF-"), ("svg", b"<?xml")])
+def test_a_plot_is_drawn_and_is_the_same_each_time(here, pcap, tmp_path, suffix, magic):
+    drawn = []
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.{suffix}"
+        assert here("usl", pcap, "--plot", path).status == 0
+        drawn.append(path.read_bytes())
+    assert drawn[0].startswith(magic)
+    assert drawn[0] == drawn[1]
+
+
+def test_a_plot_names_its_coefficients_and_refusals_are_drawn_too(here, table, tmp_path):
+    here("usl", table, "--plot", tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text()
+    for words in ("σ = 0.05", "95 % band", "universal scalability law", "concurrency"):
+        assert words in text
+    (tmp_path / "one").write_text("4 5\n")
+    assert here("usl", tmp_path / "one", "--plot", tmp_path / "b.svg").status == 0
+    assert "not identifiable" in (tmp_path / "b.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        ("matplotlib", ["--plot", "x.png"], "--plot needs Matplotlib: pip install 'tcpsight[plot]'"),
+        ("scipy", [], "the scalability model needs SciPy: pip install scipy"),
+    ],
+)
+def test_a_missing_library_is_one_line_that_says_what_to_install(table, tmp_path, module, arguments, message):
+    (tmp_path / f"{module}.py").write_text("raise ImportError('not here')\n")
+    shadowed = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    command = [*COMMAND, "usl", str(table), *arguments]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60, env=shadowed, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [f"tcpsight: {message}"]
+
+
+def test_steps_of_the_simulator_reach_from_1_to_32():
+    assert (STEPS[0], STEPS[-1]) == (1, 32)
