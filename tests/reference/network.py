@@ -1,0 +1,529 @@
+"""The slow, obvious twin of the network kernel: of every direction it keeps all segments, and looks at all of them.
+
+Nothing here is shared with the kernel: no rings, no bins, no bits. What was sent is a list of things sent, oldest
+first; a question about it is a look through the list. Four limits of the kernel show in its rows and are mirrored:
+no more than 4,096 segments in flight are timed, the last 8 retransmissions are remembered until it is known whether
+they were needed, the last 16 holes until it is known what they were, and 8 timestamps until they are echoed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tcpsight.tables import (
+    BOUNDARIES,
+    DIRECTIONS,
+    FLAG_ACK,
+    FLAG_FIN,
+    FLAG_RST,
+    FLAG_SYN,
+    INT64_MIN,
+    KINDS,
+    OPTION_MSS,
+    OPTION_SACK_PERMITTED,
+    OPTION_TIMESTAMPS,
+    OPTION_UNSEQUENCED,
+)
+
+Row = dict[str, Any]
+
+MS = 1_000_000
+MOST_TIMED = 4096
+MOST_RESENT = 8
+MOST_HOLES = 16
+MOST_STAMPS = 8
+CAUSES = ("timeout", "fast", "tail_loss_probe", "spurious")
+UNSEQUENCED_KNOWS = {
+    *("connection_id", "direction", "client_port", "server_port", "ip_version", "start_ns", "end_ns"),
+    *("is_approximate", "segments", "wire_segments"),
+}
+"""What is known of a direction without sequence numbers."""
+
+
+@dataclass
+class Sent:
+    """A segment that took numbers of its own: from `start` to before `end`."""
+
+    start: int
+    end: int
+    time_ns: int
+    value: int | None
+    numbers_without_data: int
+    is_control: bool
+    was_resent: bool = False
+    is_held: bool = False
+
+
+@dataclass
+class Resent:
+    """A retransmission."""
+
+    start: int
+    end: int
+    time_ns: int
+    value: int | None
+    cause: str
+    is_only_one: bool = True
+    is_settled: bool = False
+
+    def meets(self, start: int, end: int) -> bool:
+        return not self.is_settled and max(self.start, start) < min(self.end, end)
+
+
+@dataclass
+class Hole:
+    """Numbers below those of a segment that came at `shown_ns`."""
+
+    start: int
+    end: int
+    shown_ns: int
+    value: int | None
+
+
+@dataclass
+class Stamp:
+    """A timestamp of this side, and when it was seen first."""
+
+    value: int
+    time_ns: int
+    is_waiting: bool = True
+
+
+@dataclass
+class Side:
+    """One direction: what it sent, and what the other side said of that."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    in_flight: list[Sent] = field(default_factory=list)
+    resent: list[Resent] = field(default_factory=list)
+    holes: list[Hole] = field(default_factory=list)
+    causes: list[str] = field(default_factory=list)
+    top: int | None = None  # one past the highest number known to be sent, SYN and FIN included
+    data_top: int | None = None  # the same of data
+    acked: int | None = None
+    sacked: int | None = None
+    fin_end: int | None = None
+    progress_ns: int = 0
+    repeats: int = 0
+    recovery: str = ""
+    recovery_point: int = 0
+    busy_ns: int = 0
+    busy_since: int | None = None
+    closed_ns: int = 0
+    closed_since: int | None = None
+    raw_window: int | None = None
+    window: int = -1
+    window_max: int = -1
+    most_in_flight: int = 0
+    mss: int | None = None
+    offers_sack: bool = False
+    uses_timestamps: bool = False
+    largest: int = 0
+    wire_segments: int = 0
+    behind: list[int] = field(default_factory=list)
+    is_approximate: bool = False
+    clean: list[int] = field(default_factory=list)
+    delayed: list[int] = field(default_factory=list)
+    smoothed: tuple[int, int] | None = None
+    stamps: list[Stamp] = field(default_factory=list)
+    echoes: list[int] = field(default_factory=list)
+    echoed_ns: int | None = None  # when the other side last sent data
+    is_window_unknown: bool = False
+    full_ns: int = 0
+    full_since: int | None = None
+
+    def count(self, name: str, by: int = 1) -> None:
+        self.counts[name] = self.counts.get(name, 0) + by
+
+    # ------------------------------------------------------------------ being acknowledged
+
+    def outstanding(self) -> int:
+        return (self.data_top or 0) - (self.acked or 0)
+
+    def time_out(self) -> int:
+        """RFC 6298 §2, but not below what Linux waits at least."""
+        if self.smoothed is None:
+            return 1000 * MS
+        return max(200 * MS, self.smoothed[0] + 4 * self.smoothed[1])
+
+    def take_round_trip(self, round_trip: int, *, is_delayed: bool) -> None:
+        if self.smoothed is None:
+            self.smoothed = (round_trip, round_trip // 2)
+        else:
+            # In whole nanoseconds, rounded down: RFC 6298 §2.3.
+            srtt, rttvar = self.smoothed
+            self.smoothed = (srtt - (srtt - round_trip) // 8, rttvar + (abs(srtt - round_trip) - rttvar) // 4)
+        (self.delayed if is_delayed else self.clean).append(round_trip)
+
+    def full_size(self, mss_of_peer: int | None) -> int | None:
+        """Payload of a full-size segment."""
+        if mss_of_peer:
+            return mss_of_peer - (12 if self.uses_timestamps and mss_of_peer > 24 else 0)
+        return self.largest if self.largest >= 512 else None
+
+
+class Conversation:
+    def __init__(self, opened: Row) -> None:
+        self.opened = opened
+        self.sides = (Side(), Side())
+        self.now = opened["time_ns"]
+        self.is_unsequenced = False
+        self.is_behind = False
+
+    # ------------------------------------------------------------------ one segment
+
+    def take(self, s: Row) -> None:
+        own, peer = self.sides[s["direction"]], self.sides[1 - s["direction"]]
+        self.now = max(self.now, s["time_ns"])
+        was_behind, self.is_behind = self.is_behind, s["time_ns"] < self.now - MS
+        if self.is_behind or was_behind:
+            # Clocks were set back: what is under way can't be timed.
+            for side in self.sides:
+                for x in side.in_flight:
+                    x.is_held = True
+                for stamp in side.stamps:
+                    stamp.is_waiting = False
+        self.is_unsequenced |= bool(s["options"] & OPTION_UNSEQUENCED)
+        own.uses_timestamps |= bool(s["options"] & OPTION_TIMESTAMPS)
+        own.count("segments")
+        full = own.full_size(peer.mss) if peer.mss else None
+        is_offloaded = full is not None and s["payload_bytes"] > 512
+        own.wire_segments += max(1, -(-s["payload_bytes"] // full)) if is_offloaded and full else 1
+        if s["offset"] == INT64_MIN or s["flags"] & FLAG_RST:
+            return
+        if s["flags"] & FLAG_SYN:
+            own.mss = s["mss_bytes"] if s["options"] & OPTION_MSS else own.mss
+            own.offers_sack |= bool(s["options"] & OPTION_SACK_PERMITTED)
+        if s["flags"] & FLAG_ACK and s["acked_offset"] != INT64_MIN:
+            self.acknowledge(s, own, peer)
+        self.offer(s, own)
+        if s["options"] & OPTION_TIMESTAMPS:
+            self.take_timestamps(s, own, peer)
+        self.send(s, own, peer)
+        self.look_for_room(peer, own)
+        self.look_for_room(own, peer)
+
+    def take_timestamps(self, s: Row, own: Side, peer: Side) -> None:
+        """Remember when a timestamp was seen first, and how long it took until it was echoed within a run of data."""
+        is_fresh = not own.stamps or own.stamps[-1].value != s["timestamp_value"]
+        if is_fresh and not (len(own.stamps) >= MOST_STAMPS and own.stamps[-MOST_STAMPS].is_waiting):
+            own.stamps.append(Stamp(s["timestamp_value"], self.now))
+        if s["new_bytes"] == 0 or not s["flags"] & FLAG_ACK:
+            return
+        is_running = peer.echoed_ns is not None and self.now - peer.echoed_ns <= 20 * MS
+        peer.echoed_ns = self.now
+        for stamp in peer.stamps[-MOST_STAMPS:]:
+            if stamp.is_waiting and not older(s["timestamp_echo"], stamp.value):
+                stamp.is_waiting = False
+                if is_running and stamp.value == s["timestamp_echo"]:
+                    peer.echoes.append(self.now - stamp.time_ns)
+
+    def look_for_room(self, side: Side, peer: Side) -> None:
+        """Is there room for another segment of `side` in the window of its peer?"""
+        if side.acked is not None and side.outstanding() > 0 and peer.window > 0:
+            has_room = side.outstanding() + (side.full_size(peer.mss) or 0) <= peer.window
+        else:
+            has_room = True
+        if side.full_since is None and not has_room:
+            side.full_since = self.now
+        elif side.full_since is not None and has_room:
+            side.full_ns += self.now - side.full_since
+            side.full_since = None
+
+    def acknowledge(self, s: Row, own: Side, other: Side) -> None:
+        """`own` acknowledges what `other` has sent."""
+        acked = s["acked_offset"]
+        if other.acked is None or acked > other.acked:
+            self.progress(s, own, other)
+        elif (
+            acked == other.acked
+            and other.outstanding() > 0
+            and s["payload_bytes"] == 0
+            and not s["flags"] & (FLAG_SYN | FLAG_FIN)
+            and s["window"] == own.raw_window
+            and KINDS[s["kind"]] == "new"
+        ):
+            own.count("duplicate_acks")
+            other.repeats += 1
+        self.take_blocks(s, other)
+
+    def progress(self, s: Row, own: Side, other: Side) -> None:
+        acked = s["acked_offset"]
+        covered = [x for x in other.in_flight if x.end <= acked]
+        other.in_flight = other.in_flight[len(covered) :]
+        was_held = other.sacked is not None and other.acked is not None and other.sacked > other.acked
+        if covered and covered[-1].end == acked and not was_held and not any(x.is_held for x in covered):
+            self.measure(s, own, other, covered)
+        other.acked = acked
+        other.progress_ns = self.now
+        other.repeats = 0
+        if other.top is None or acked > other.top:
+            other.top = other.data_top = acked
+        assert other.data_top is not None
+        if other.busy_since is not None and acked >= other.data_top:
+            other.busy_ns += self.now - other.busy_since
+            other.busy_since = None
+        if other.recovery and acked >= other.recovery_point:
+            other.recovery = ""
+        other.holes = [hole for hole in other.holes if hole.end > acked]
+
+    def measure(self, s: Row, own: Side, other: Side, covered: list[Sent]) -> None:
+        last = covered[-1]
+        since = last.time_ns
+        if any(x.was_resent for x in covered):
+            # Karn's rule, but for a segment that was sent twice and whose timestamps tell which one was answered.
+            again = [x for x in other.resent if not x.is_settled and x.start < last.end <= x.end]
+            echo = s["timestamp_echo"] if s["options"] & OPTION_TIMESTAMPS else None
+            if len(covered) > 1 or not again or not again[0].is_only_one:
+                return
+            resent = again[0]
+            if echo is None or resent.value is None or last.value is None:
+                return
+            if older(echo, resent.value):
+                # Where nothing was acknowledged before, what is at or before offset 0 is the first that can be missing.
+                if resent.start <= (other.acked or 0):
+                    self.needless(other, resent)
+                return
+            if echo != resent.value or resent.value == last.value:
+                return
+            since = resent.time_ns
+        full = other.full_size(own.mss)
+        is_prompt = False
+        if full is not None and other.acked is not None and s["payload_bytes"] == 0:
+            # Two full segments are acknowledged at once; and one that has two more behind it was not waited for.
+            behind = (other.data_top or 0) - s["acked_offset"]
+            is_full = last.end - last.start - last.numbers_without_data >= full
+            is_prompt = s["acked_offset"] - other.acked >= 2 * full or (is_full and behind >= 2 * full)
+        is_prompt |= last.is_control
+        other.take_round_trip(max(0, self.now - since), is_delayed=not is_prompt)
+
+    def needless(self, side: Side, resent: Resent) -> None:
+        side.causes.remove(resent.cause)
+        side.causes.append("spurious")
+        resent.is_settled = True
+
+    def take_blocks(self, s: Row, other: Side) -> None:
+        """SACK blocks: what the receiver has beyond its acknowledgment; the first may tell what it has twice."""
+        edges = [s["acked_offset"] + signed(edge - s["acknowledgment_number"]) for edge in s["sack"]]
+        blocks = list(zip(edges[0::2], edges[1::2], strict=True))[: s["sack_count"]]
+        if not blocks:
+            return
+        (start, end), others = blocks[0], blocks[1:]
+        if start < s["acked_offset"] or (others and others[0][0] <= start and end <= others[0][1]):
+            blocks = others
+            found = [x for x in other.resent if not x.is_settled and start <= x.start and x.end <= end + 1]
+            if found:
+                self.needless(other, found[0])
+        assert other.top is not None
+        reached = [end for start, end in blocks if start < end <= other.top]
+        other.sacked = max([*reached, *([] if other.sacked is None else [other.sacked])], default=None)
+
+    # ------------------------------------------------------------------ windows
+
+    def offer(self, s: Row, own: Side) -> None:
+        own.raw_window, own.window = s["window"], s["window_bytes"]
+        own.window_max = max(own.window_max, own.window)
+        own.is_window_unknown |= own.window < 0
+        if s["window"] == 0 and not s["flags"] & (FLAG_SYN | FLAG_FIN):
+            own.count("zero_windows")
+            if own.closed_since is None:
+                own.closed_since = self.now
+        elif s["window"] and own.closed_since is not None:
+            own.closed_ns += self.now - own.closed_since
+            own.closed_since = None
+
+    # ------------------------------------------------------------------ sending
+
+    def send(self, s: Row, own: Side, peer: Side) -> None:
+        kind = KINDS[s["kind"]]
+        has_syn, has_fin = bool(s["flags"] & FLAG_SYN), bool(s["flags"] & FLAG_FIN)
+        start = s["offset"]
+        data_end = start + has_syn + s["payload_bytes"]
+        end = data_end + has_fin
+        own.count("bytes", s["new_bytes"])
+        if has_fin and own.fin_end is None and kind != "retransmission":
+            own.fin_end = end
+        if kind in ("new", "retransmission", "out_of_order"):
+            own.count("retransmitted_bytes", s["payload_bytes"] - s["new_bytes"])
+        if kind == "retransmission":
+            self.send_again(s, own, start, end)
+        elif kind == "out_of_order":
+            self.fill(s, own, start, data_end)
+        elif kind == "keep_alive":
+            own.count("keep_alives")
+        elif kind == "zero_window_probe":
+            own.count("zero_window_probes")
+        if kind not in ("new", "out_of_order") or not (s["payload_bytes"] or has_syn or has_fin):
+            return
+        if own.top is not None and s["payload_bytes"] > s["new_bytes"]:
+            self.mark_resent(own, start, min(end, own.top))
+        if kind == "out_of_order" and own.top is not None and end <= own.top:
+            return
+        self.send_new(s, own, peer, (start, data_end, end))
+
+    def send_new(self, s: Row, own: Side, peer: Side, numbers: tuple[int, int, int]) -> None:
+        """Send what lies beyond all that was sent, at least in part."""
+        start, data_end, end = numbers
+        value = s["timestamp_value"] if s["options"] & OPTION_TIMESTAMPS else None
+        if own.top is not None and start > own.top:
+            own.holes.append(Hole(own.top, start, self.now, value))
+            if len(own.holes) > MOST_HOLES:
+                own.holes.pop(0)
+                own.is_approximate = True
+        own.data_top = data_end if own.top is None or own.data_top is None else max(own.data_top, data_end)
+        if s["payload_bytes"]:
+            own.largest = max(own.largest, s["payload_bytes"])
+            if own.busy_since is None and (own.acked is None or own.data_top > own.acked):
+                own.busy_since = self.now
+            if own.acked is not None:
+                own.most_in_flight = max(own.most_in_flight, own.outstanding())
+                if 0 < peer.window <= own.outstanding():
+                    own.count("window_full")
+        if own.top is not None and end <= own.top:
+            return
+        own.top = end
+        is_timed = own.acked is None or end > own.acked
+        if is_timed and len(own.in_flight) < MOST_TIMED:
+            is_control = bool(s["flags"] & (FLAG_SYN | FLAG_FIN)) and not s["payload_bytes"]
+            own.in_flight.append(Sent(start, end, self.now, value, end - start - s["payload_bytes"], is_control))
+
+    def mark_resent(self, own: Side, start: int, end: int) -> None:
+        for x in own.in_flight:
+            x.was_resent |= max(x.start, start) < min(x.end, end)
+
+    def send_again(self, s: Row, own: Side, start: int, end: int) -> None:
+        own.count("retransmissions")
+        if s["flags"] & FLAG_SYN or (s["flags"] & FLAG_FIN and end == own.fin_end):
+            own.count("control_retransmissions")
+        cause = self.cause(s, own, start, end)
+        own.causes.append(cause)
+        if cause == "spurious":
+            return
+        if cause in ("fast", "timeout") and own.recovery != cause:
+            own.recovery, own.recovery_point = cause, own.top or 0
+        value = s["timestamp_value"] if s["options"] & OPTION_TIMESTAMPS else None
+        resent = Resent(start, end, self.now, value, cause)
+        own.resent = own.resent[-MOST_RESENT + 1 :]
+        for x in own.resent:
+            if x.meets(start, end):
+                x.is_only_one = resent.is_only_one = False
+        own.resent.append(resent)
+        self.mark_resent(own, start, end)
+
+    def cause(self, s: Row, own: Side, start: int, end: int) -> str:
+        if own.acked is not None and end <= own.acked:
+            return "spurious"
+        if s["flags"] & FLAG_SYN or own.recovery == "timeout":
+            return "timeout"
+        inside = [x for x in own.in_flight if start < x.end <= end]
+        was_resent = bool(inside) and inside[-1].was_resent
+        is_told = own.recovery == "fast" or own.repeats >= 3 or (own.sacked is not None and own.sacked >= end)
+        if is_told:
+            waited = [inside[-1].time_ns] if inside else []
+            waited += [own.progress_ns] + [x.time_ns for x in own.resent if x.meets(start, start + 1)]
+            return "timeout" if was_resent and self.now - max(waited) >= own.time_out() else "fast"
+        is_last = own.top is not None and end >= own.top
+        return "tail_loss_probe" if is_last and own.offers_sack and not was_resent else "timeout"
+
+    def fill(self, s: Row, own: Side, start: int, end: int) -> None:
+        own.count("out_of_order")
+        holes = [hole for hole in own.holes if hole.start < end and start < hole.end]
+        if holes and self.was_overtaken(s, holes[0]):
+            own.behind.append(max(0, (own.data_top or 0) - end))
+        for x in own.in_flight:
+            x.is_held |= x.end > start
+
+    def was_overtaken(self, s: Row, hole: Hole) -> bool:
+        if hole.value is not None and s["options"] & OPTION_TIMESTAMPS and s["timestamp_value"] != hole.value:
+            return older(s["timestamp_value"], hole.value)
+        ways = [min(side.clean + side.delayed, default=None) for side in self.sides]
+        if None not in ways and sum(way or 0 for way in ways) > 0:
+            round_trip = sum(way or 0 for way in ways)
+            return bool(self.now - hole.shown_ns < round_trip - round_trip // 8)
+        return bool(self.now - hole.shown_ns < 3 * MS)
+
+    # ------------------------------------------------------------------ rows out
+
+    def rows(self) -> list[Row]:
+        return [self.row(d) for d in range(len(DIRECTIONS))]
+
+    def row(self, direction: int) -> Row:
+        side = self.sides[direction]
+        names = [
+            *("segments", "bytes", "retransmissions", "control_retransmissions", "retransmitted_bytes", "keep_alives"),
+            *("zero_window_probes", "out_of_order", "duplicate_acks", "zero_windows", "window_full"),
+        ]
+        row: Row = {name: side.counts.get(name, 0) for name in names}
+        row |= {f"{c}_retransmissions": side.causes.count(c) for c in CAUSES if c != "tail_loss_probe"}
+        row["tail_loss_probes"] = side.causes.count("tail_loss_probe")
+        row |= {name: self.opened[name] for name in ("connection_id", "client_port", "server_port", "ip_version")}
+        row |= {"direction": direction, "start_ns": self.opened["time_ns"], "end_ns": self.now}
+        row |= {"is_approximate": int(side.is_approximate), "wire_segments": side.wire_segments}
+        row |= {"reordered": len(side.behind), "reordering_max_bytes": max(side.behind, default=-1)}
+        is_closed = side.closed_since is not None
+        row["zero_window_ns"] = side.closed_ns + (self.now - (side.closed_since or 0) if is_closed else 0)
+        row["window_limited_ns"] = side.full_ns + (0 if side.full_since is None else self.now - side.full_since)
+        row |= {"window_max_bytes": -1 if side.is_window_unknown else side.window_max, "mss_bytes": side.mss or -1}
+        row["in_flight_max_bytes"] = -1 if side.acked is None and side.counts.get("bytes") else side.most_in_flight
+        row |= round_trips(side) | self.rates(side)
+        if self.is_unsequenced:
+            row |= dict.fromkeys(row.keys() - UNSEQUENCED_KNOWS, -1)
+        return row
+
+    def rates(self, side: Side) -> Row:
+        first, again = side.counts.get("bytes", 0), side.counts.get("retransmitted_bytes", 0)
+        duration = self.now - self.opened["time_ns"]
+        non_idle = side.busy_ns + (0 if side.busy_since is None else self.now - side.busy_since)
+        return {
+            "non_idle_ns": non_idle,
+            "throughput_bits_per_s": rate(first + again, duration),
+            "goodput_bits_per_s": rate(first, duration),
+            "non_idle_goodput_bits_per_s": rate(first, non_idle),
+        }
+
+
+class Twin:
+    """Takes events (segments with their headers, and boundaries) in capture order; `network` grows."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, Conversation] = {}
+        self.network: list[Row] = []
+
+    def take(self, events: list[Row]) -> None:
+        for event in events:
+            if "boundary" not in event:
+                if KINDS[event["kind"]] != "duplicate":
+                    self.open[event["connection_id"]].take(event)
+            elif BOUNDARIES[event["boundary"]] == "opened":
+                self.open[event["connection_id"]] = Conversation(event)
+            else:
+                self.network += self.open.pop(event["connection_id"]).rows()
+
+
+def round_trips(side: Side) -> Row:
+    """Percentiles exact, by nearest rank, of the clean round trips if there are any."""
+    everything, chosen = side.clean + side.delayed, sorted(side.clean or side.delayed)
+    row = {"rtt_samples": len(everything), "rtt_delayed_samples": len(side.delayed)}
+    srtt, rttvar = side.smoothed or (-1, -1)
+    row |= {"srtt_ns": srtt, "rttvar_ns": rttvar, "rto_ns": srtt + 4 * rttvar if everything else -1}
+    row |= {"echo_rtt_samples": len(side.echoes)}
+    row |= {"echo_rtt_min_ns": min(side.echoes, default=-1), "echo_rtt_max_ns": max(side.echoes, default=-1)}
+    row |= {"rtt_min_ns": min(everything, default=-1), "rtt_max_ns": max(chosen, default=-1)}
+    for percent in (50, 95):
+        row[f"rtt_p{percent}_ns"] = chosen[max(1, -(-percent * len(chosen) // 100)) - 1] if chosen else -1
+    return row
+
+
+def rate(byte_count: int, duration_ns: int) -> int:
+    return int(min(byte_count * 8e9 / duration_ns, 9e18)) if duration_ns > 0 else -1
+
+
+def signed(difference: int) -> int:
+    """A difference of 32-bit numbers, the nearer way."""
+    return (difference + 2**31) % 2**32 - 2**31
+
+
+def older(value: int, other: int) -> bool:
+    """RFC 7323 §5.2: timestamps are compared modulo 2³²."""
+    return signed(value - other) < 0
