@@ -739,7 +739,10 @@ class Network(Table):
     rttvar_ns = column("int64", "ns", "its mean deviation", null=-1)
     rto_ns = column("int64", "ns", "time-out that follows, before any lower bound: srtt + 4 rttvar", null=-1)
     echo_rtt_samples = column(
-        "int64", "", "round trips by timestamps: until the other side, while it sends data, echoes one of this side"
+        "int64",
+        "",
+        "round trips by timestamps: until the other side, while it sends data, echoes one of this side",
+        null=-1,
     )
     echo_rtt_min_ns = column("int64", "ns", "the shortest of them", null=-1)
     echo_rtt_max_ns = column("int64", "ns", "the longest of them", null=-1)
@@ -752,7 +755,10 @@ class Network(Table):
         "int64", "ns", "time with bytes sent and not yet acknowledged; null where captured at the receiver", null=-1
     )
     window_limited_ns = column(
-        "int64", "ns", "time in which what was in flight left no room for another segment in the other side's window"
+        "int64",
+        "ns",
+        "time in which what was in flight left no room for another segment in the other side's window",
+        null=-1,
     )
     # What findings are made from.
     zero_window_longest_ns = column("int64", "ns", "its longest time with a closed window", internal=True)

@@ -129,7 +129,7 @@ cdef inline void note_sending(
 cdef inline void note_stamp(Flow *f, uint32_t value, int64_t now) noexcept nogil:
     """A segment of this direction carries a timestamp; the first one with it is remembered."""
     cdef Stamp *stamp = &f.echo.stamps[f.echo.at & (STAMPS - 1)]
-    if value == f.echo.value or stamp.is_set:
+    if (f.echo.at and value == f.echo.value) or stamp.is_set:
         return
     f.echo.value = stamp.value = value
     stamp.time_ns = now

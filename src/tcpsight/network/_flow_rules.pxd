@@ -274,12 +274,14 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
     """Take a segment that is no capture duplicate."""
     cdef Flow *f = &slot.flows[g.direction & 1]
     cdef Flow *peer = &slot.flows[1 - (g.direction & 1)]
+    cdef bint is_behind
     cdef int64_t now
     if g.time_ns > slot.last_ns:
         slot.last_ns = g.time_ns
-    slot.is_behind = g.time_ns < slot.last_ns - SLACK_NS
-    if slot.is_behind:
+    is_behind = g.time_ns < slot.last_ns - SLACK_NS
+    if is_behind or slot.is_behind:
         distrust(slot)
+        slot.is_behind = is_behind
     now = slot.last_ns
     count_segment(f, peer, g, h)
     if g.offset == INT64_MIN or g.flags & FLAG_RST:
@@ -292,7 +294,7 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
     peer.stall.peer_segments += 1
     if h.options & OPTION_TIMESTAMPS:
         note_stamp(f, h.timestamp_value, now)
-        if g.new_bytes > 0:
+        if g.new_bytes > 0 and g.flags & FLAG_ACK:
             take_echo(peer, h.timestamp_echo, now)
     f.new_bytes += g.new_bytes
     if g.flags & FLAG_FIN and not f.flags & SAW_FIN and g.kind != KIND_RETRANSMISSION:

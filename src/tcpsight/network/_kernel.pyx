@@ -204,7 +204,8 @@ cdef void forget_sequenced(NetworkRow *row) noexcept nogil:
     row.reordering_max_bytes = row.duplicate_acks = row.window_full = row.in_flight_max_bytes = -1
     row.rtt_samples = row.rtt_delayed_samples = row.rtt_min_ns = row.rtt_p50_ns = row.rtt_p95_ns = row.rtt_max_ns = -1
     row.srtt_ns = row.rttvar_ns = row.rto_ns = -1
-    row.zero_windows = row.zero_window_ns = row.window_max_bytes = row.mss_bytes = -1
+    row.zero_windows = row.zero_window_ns = row.window_limited_ns = row.window_max_bytes = row.mss_bytes = -1
+    row.echo_rtt_samples = row.echo_rtt_min_ns = row.echo_rtt_max_ns = -1
     row.throughput_bits_per_s = row.goodput_bits_per_s = -1
     row.non_idle_ns = row.non_idle_goodput_bits_per_s = -1
 
