@@ -116,6 +116,7 @@ TARGETS: dict[str, Target] = {
     "connections": Target(rooms.run_connections, lambda _: seeds.headers(), _rows, 3),
     "decodetwin": Target(twins.run_decode_twin, seeds.frames, _frames, 2),
     "connectionstwin": Target(twins.run_connections_twin, lambda _: seeds.headers(), _rows, 2),
+    "networktwin": Target(twins.run_network_twin, lambda _: seeds.headers(), _rows, 2),
     "program": Target(rooms.run_program, lambda _: seeds.programs(), havoc, 0.5),
     "unpack": Target(rooms.run_unpack, lambda _: seeds.packed(), _unpack, 1),
     "where": Target(words.run_where, _encoded(seeds.CONDITIONS, "\1"), _words, 0.5),

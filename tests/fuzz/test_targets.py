@@ -14,6 +14,7 @@ from tests.fuzz.harness import TARGETS
 
 NAMES = pytest.mark.parametrize("name", TARGETS)
 EXAMPLES = {"pipeline": 60, "merge": 40, "reader": 60, "connections": 30, "connectionstwin": 30, "decodetwin": 50}
+EXAMPLES |= {"networktwin": 30}
 """Of the slow targets; of the others 150."""
 
 

@@ -8,7 +8,7 @@ from tcpsight.connections import Timeouts
 from tcpsight.tables import FLAG_SYN, Headers
 from tests.fuzz.features import Features
 from tests.fuzz.rooms import frames_in, headers_in
-from tests.reference import test_connections, test_decode
+from tests.reference import test_connections, test_decode, test_network
 
 MOST_ON_A_SYN = 65_535
 NUMBERED_LATER = ("frame_number", "frame_in_file", "sack")
@@ -27,6 +27,13 @@ def run_connections_twin(data: bytes) -> Features:
     half = len(rows) // 2
     test_connections.check([(rows[:half], None), (rows[half:], None)], [], Timeouts())
     return {f"flags {row['flags']} {row['options']}" for row in rows}
+
+
+def run_network_twin(data: bytes) -> Features:
+    """Measure what hostile headers do to each other twice."""
+    headers = headers_in(data)
+    test_network.check_headers(headers)
+    return {f"flags {flags} {options}" for flags, options in headers.rows[["flags", "options"]].tolist()}
 
 
 def _row(row: Any) -> dict[str, Any]:

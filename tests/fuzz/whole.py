@@ -15,6 +15,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -33,7 +34,7 @@ from tcpsight.output.writers import open_writer
 from tcpsight.pipeline import Options, Pipeline
 from tcpsight.reporting import Report, ReportCollection
 from tcpsight.slices import IntervalCollection
-from tcpsight.tables import REASONS, Connections, Requests, SegmentDetails, Table, Unanswered
+from tcpsight.tables import REASONS, Connections, Network, Requests, SegmentDetails, Table, Unanswered
 from tests.fuzz.features import Features, shape_of
 
 TABLES: dict[str, type[Table]] = {
@@ -41,7 +42,10 @@ TABLES: dict[str, type[Table]] = {
     "unanswered": Unanswered,
     "connections": Connections,
     "segments": SegmentDetails,
+    "network": Network,
 }
+
+CAUSES = ("timeout_retransmissions", "fast_retransmissions", "tail_loss_probes", "spurious_retransmissions")
 
 DECODED = REASONS[: REASONS.index("unreadable_text")]
 """Why a frame gives no segment; of every frame there is a segment or one of these."""
@@ -181,7 +185,7 @@ def lived(sources: Sequence[io.BytesIO | io.RawIOBase], seed: int, *, is_small: 
 
 def _run(capture: Capture, found: Lived) -> None:
     tags = TagSurvey()
-    pipeline = Pipeline(capture, Options(with_segments=True), tags)
+    pipeline = Pipeline(capture, Options(with_segments=True, with_network=True), tags)
     blocks: dict[str, list[Table]] = defaultdict(list)
     intervals, report = IntervalCollection(), ReportCollection()
     for batch in pipeline:
@@ -251,7 +255,30 @@ def check(found: Lived) -> None:
     counted = sum(int(connections.rows[f"{side}_segments"].sum()) for side in ("client", "server"))
     assert counted + int(connections.rows["duplicates"].sum()) == found.segments
     assert set(segments.rows["connection_id"].tolist()) == set(connections.rows["connection_id"].tolist())
+    check_network(found)
     check_slices(found)
+
+
+def check_network(found: Lived) -> None:
+    """Check what the network did against what the connections say."""
+    network, connections = found.tables["network"].rows, found.tables["connections"].rows
+    assert len(network) == 2 * len(connections)
+    network, connections = (
+        np.sort(network, order=["connection_id", "direction"]),
+        np.sort(connections, order="connection_id"),
+    )
+    assert (network["connection_id"][::2] == connections["connection_id"]).all()
+    assert int(network["segments"].sum()) + int(connections["duplicates"].sum()) == found.segments
+    assert (network["wire_segments"] >= network["segments"]).all()
+    known = network[network["retransmissions"] >= 0]
+    assert (sum(known[cause] for cause in CAUSES) == known["retransmissions"]).all()
+    assert (known["non_idle_ns"] <= known["end_ns"] - known["start_ns"]).all()
+    for low, high in pairwise(("rtt_min_ns", "rtt_p50_ns", "rtt_p95_ns", "rtt_max_ns")):
+        assert (network[low] <= network[high]).all()
+    for i, side in enumerate(("client", "server")):
+        both = connections["is_sequenced"] != 0
+        for name in ("retransmissions", "control_retransmissions", "retransmitted_bytes"):
+            assert (network[name][i::2][both] == connections[f"{side}_{name}"][both]).all(), name
 
 
 def check_signs(name: str, table: Table) -> None:

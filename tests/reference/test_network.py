@@ -57,7 +57,10 @@ def compare(network: Network, expected: list[Row]) -> None:
 
 
 def check(rows: list[Row]) -> None:
-    headers = as_headers(rows)
+    check_headers(as_headers(rows))
+
+
+def check_headers(headers: Headers) -> None:
     followed = follow([headers])
     twin = Twin()
     twin.take(events_of(followed.segments, headers, followed.boundaries))
