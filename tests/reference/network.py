@@ -253,6 +253,8 @@ class Conversation:
         covered = [x for x in other.in_flight if x.end <= acked]
         other.in_flight = other.in_flight[len(covered) :]
         was_held = other.sacked is not None and other.acked is not None and other.sacked > other.acked
+        # A hole held it back, whether it was seen to be filled or not; of holes forgotten nobody knows.
+        was_held |= any(hole.start < acked for hole in other.holes) or (other.is_approximate and bool(other.holes))
         if covered and covered[-1].end == acked and not was_held and not any(x.is_held for x in covered):
             self.measure(s, own, other, covered)
         other.acked = acked

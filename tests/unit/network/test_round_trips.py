@@ -203,3 +203,24 @@ def test_every_connection_has_round_trips_of_its_own():
         lines.append(f"{3000 + 2 * port} < SA seq=5000 port={port}")
     network = measured("\n".join(lines))
     assert [network.of(2 * i, ["rtt_min_ns"]) for i in range(300)] == [(3000 + p) * MS for p in range(2000, 2300)]
+
+
+def test_what_a_hole_held_back_gives_no_round_trip_though_nobody_saw_it_filled():
+    """The capture lost what filled it, or what it lacks was never lost."""
+    network = measured(HANDSHAKE + "30 > A 100 off=100 \n 105 < A acked=200")
+    assert network.client("rtt_samples") == 1
+
+
+def test_nothing_is_timed_across_a_clock_that_was_set_back_until_it_has_caught_up():
+    network = measured(
+        HANDSHAKE
+        + """
+        30 > A 100
+        10 < A                         # 20 ms back
+        11 > A 100
+        35 < A                         # of something that was sent an unknown time before
+        40 > A 100
+        60 < A
+    """
+    )
+    assert network.client("rtt_samples", "rtt_delayed_samples") == (2, 1)
