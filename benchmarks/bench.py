@@ -34,6 +34,8 @@ PASSING_OPEN = 250
 # What the project promises.
 LEAST_OF_TCPDUMP = 0.6
 LEAST_OF_TCPTRACE = 8.0
+LEAST_OF_CONNECTIONS = 0.6
+LEAST_OF_TCPTRACE_BY_NETWORK = 10.0
 MOST_MEMORY_MB = 300
 MOST_GROWTH = 1.1
 MOST_HELP_MS = 150
@@ -115,6 +117,7 @@ def programs(path: Path) -> dict[str, list[str]]:
         "tcptrace -l -r": ["tcptrace", "-n", "-l", "-r", str(path)],
         "tcpsight requests": [*ours, "requests", str(path), "-o", "/dev/null", "--format", "parquet"],
         "tcpsight connections": [*ours, "connections", str(path), "-o", "/dev/null", "--format", "parquet"],
+        "tcpsight network": [*ours, "network", str(path), "-o", "/dev/null", "--format", "parquet"],
     }
     missing = [name for name, command in commands.items() if shutil.which(command[0]) is None]
     for name in missing:
@@ -191,11 +194,17 @@ def judge_all(result: Result) -> None:
     """Compare what was measured with what was promised."""
     print("\npromises")
     rounds = result.rounds.get("open", {})
-    for peer, least in (("tcpdump -w", LEAST_OF_TCPDUMP), ("tcptrace -l -r", LEAST_OF_TCPTRACE)):
-        for name in rounds:
-            if name.startswith("tcpsight") and peer in rounds:
-                ratio = median(ratios(rounds[name], rounds[peer]))
-                judge(result, f"{name}: {ratio:.2f} times {peer}, at least {least}", ratio >= least)
+    promised = [
+        (name, peer, least)
+        for peer, least in (("tcpdump -w", LEAST_OF_TCPDUMP), ("tcptrace -l -r", LEAST_OF_TCPTRACE))
+        for name in ("tcpsight requests", "tcpsight connections")
+    ]
+    promised.append(("tcpsight network", "tcpsight connections", LEAST_OF_CONNECTIONS))
+    promised.append(("tcpsight network", "tcptrace -l -r", LEAST_OF_TCPTRACE_BY_NETWORK))
+    for name, peer, least in promised:
+        if name in rounds and peer in rounds:
+            ratio = median(ratios(rounds[name], rounds[peer]))
+            judge(result, f"{name}: {ratio:.2f} times {peer}, at least {least}", ratio >= least)
     for name, peaks in result.memory_mb.items():
         judge(result, f"{name}: peak {peaks['large']:.0f} MB, below {MOST_MEMORY_MB}", peaks["large"] < MOST_MEMORY_MB)
         growth = peaks["large"] / peaks["small"]
