@@ -25,6 +25,7 @@ STRUCTS: dict[str, type[tables.Table]] = {
     "RequestCount": tables.RequestCounts,
     "Interval": tables.Intervals,
     "NetworkRow": tables.Network,
+    "PolicedRow": tables.Policed,
 }
 
 ENUMERATIONS = {

@@ -385,3 +385,42 @@ cdef struct NetworkRow:
     uint8_t stall_is_over
     int64_t payload_acked_max_bytes
     int64_t needless_syn_acks
+
+cdef struct PolicedRow:
+    int64_t connection_id
+    uint8_t direction
+    uint8_t client_address[16]
+    uint16_t client_port
+    uint8_t server_address[16]
+    uint16_t server_port
+    uint8_t ip_version
+    int64_t start_ns
+    int64_t end_ns
+    uint8_t is_cut
+    uint8_t is_lost_before
+    int64_t segments
+    int64_t losses
+    int64_t passes
+    uint8_t is_policed
+    int64_t rate_bits_per_s
+    int64_t bucket_bytes
+    int64_t burst_bytes
+    int64_t loss_start_ns
+    int64_t loss_end_ns
+    int64_t slices_with_loss
+    double order_fraction
+    double queued_fraction
+    uint8_t verdict
+    uint8_t trimmed_verdict
+    int64_t paper_rate_bits_per_s
+    int64_t inflated_losses
+    int64_t rtt_p50_ns
+    uint8_t is_shaped
+    int64_t shaped_rate_bits_per_s
+    int64_t shaped_burst_bytes
+    int64_t shaped_start_ns
+    int64_t shaped_end_ns
+    int64_t queue_p50_ns
+    int64_t queue_max_ns
+    int64_t this_side_ns
+    int64_t other_side_ns

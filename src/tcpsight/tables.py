@@ -78,6 +78,19 @@ ENCAPSULATIONS = (
 )
 """The innermost tunnel over IP that carried a segment; see `Connections.encapsulation`."""
 
+POLICING_VERDICTS = (
+    "policed",
+    "insufficient_loss",
+    "late_loss",
+    "negative_fill",
+    "higher_fill_on_loss",
+    "loss_fill_out_of_range",
+    "pass_fill_out_of_range",
+    "inflated_rtt",
+    "unknown_rtt",
+)
+"""Which test of Flach et al. (SIGCOMM 2016) rules out a policer; see `Policed.verdict`."""
+
 BOUNDARIES = ("opened", "ended")
 """The two ends of a connection's use of a slot."""
 
@@ -804,6 +817,60 @@ class Findings(Table):
     server_address = column("uint8", "address", "server", width=16)
     server_port = column("uint16", "", "server's port")
     ip_version = column("uint8", "", "4 or 6", internal=True)
+
+
+class Policed(Table):
+    """One row per exchange and direction whose losses or rates are worth a judgment, when the exchange ends.
+
+    An exchange is a request and its response: it ends when the client speaks again after all of the response was
+    acknowledged, or with the connection. Worth it: 15 segments lost, or 64 sent over 200 ms.
+    """
+
+    connection_id = column("int64", "", "the connection")
+    direction = column("uint8", "", "who sent it", names=DIRECTIONS)
+    client_address = column("uint8", "address", "client", width=16)
+    client_port = column("uint16", "", "client's port")
+    server_address = column("uint8", "address", "server", width=16)
+    server_port = column("uint16", "", "server's port")
+    ip_version = column("uint8", "", "4 or 6")
+    start_ns = column("int64", "epoch ns", "first data segment of this direction in the exchange")
+    end_ns = column("int64", "epoch ns", "last one")
+    is_cut = column("uint8", "bool", "whether there was more than is remembered; judged by what was remembered")
+    is_lost_before = column("uint8", "bool", "whether most losses are holes: lost before the capture point")
+    segments = column("int64", "", "data segments on the wire, offloaded ones cut to size")
+    losses = column("int64", "", "of those, sent again and not needlessly; or missed, and seen a round trip later")
+    passes = column("int64", "", "of those, the others")
+    is_policed = column("uint8", "bool", "whether a token bucket explains which were lost, and no queue does")
+    rate_bits_per_s = column(
+        "int64", "bit/s", "payload rate at which it fills; too low if it often ran over; null if not policed", null=-1
+    )
+    bucket_bytes = column("int64", "B", "what it held before the first loss; null if not policed", null=-1)
+    burst_bytes = column("int64", "B", "what passed before the first loss; null without losses", null=-1)
+    loss_start_ns = column("int64", "epoch ns", "first loss; null if there was none", null=-1)
+    loss_end_ns = column("int64", "epoch ns", "last loss; null if there was none", null=-1)
+    slices_with_loss = column("int64", "", "round trips in which something was lost; null if unknown", null=-1)
+    order_fraction = column(
+        "float64", "", "chance that the bucket held less at a loss than at a pass: ½ by chance; null if too few", null=-1
+    )
+    queued_fraction = column("float64", "", "share of losses behind a grown round trip; null if too few", null=-1)
+    verdict = column("uint8", "", "what the detector of Flach et al. says", names=POLICING_VERDICTS)
+    trimmed_verdict = column(
+        "uint8", "", "the same without the first two and the last two losses", names=POLICING_VERDICTS
+    )
+    paper_rate_bits_per_s = column("int64", "bit/s", "its rate, where it says policed", null=-1)
+    inflated_losses = column("int64", "", "its losses behind an inflated round trip; null if not counted", null=-1)
+    rtt_p50_ns = column("int64", "ns", "median round trip of the path, as the tests use it; null if unknown", null=-1)
+    is_shaped = column("uint8", "bool", "whether it was delivered at one rate, behind a queue or after a burst")
+    shaped_rate_bits_per_s = column("int64", "bit/s", "that rate; null if not shaped", null=-1)
+    shaped_burst_bytes = column(
+        "int64", "B", "what was delivered beyond that rate before; null if nothing: a slow link looks so too", null=-1
+    )
+    shaped_start_ns = column("int64", "epoch ns", "when delivery at that rate began; null if not shaped", null=-1)
+    shaped_end_ns = column("int64", "epoch ns", "when it ended; null if not shaped", null=-1)
+    queue_p50_ns = column("int64", "ns", "median wait in the queue meanwhile; null if not seen", null=-1)
+    queue_max_ns = column("int64", "ns", "longest wait in it; null if not seen", null=-1)
+    this_side_ns = column("int64", "ns", "handshake round trip to its receiver; 0 if unknown", internal=True)
+    other_side_ns = column("int64", "ns", "handshake round trip to its sender; 0 if unknown", internal=True)
 
 
 class Unseen(Table):

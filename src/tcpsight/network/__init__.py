@@ -1,5 +1,6 @@
-"""Takes Segments, gives Network: round trips and recovery by connection and direction."""
+"""Takes Segments, gives Network and Policed: what the network did to each connection, direction and exchange."""
 
 from tcpsight.network.measuring import NetworkMeasuring
+from tcpsight.network.policing import PolicingDetection
 
-__all__ = ["NetworkMeasuring"]
+__all__ = ["NetworkMeasuring", "PolicingDetection"]

@@ -1,0 +1,254 @@
+# The log of an exchange: what one direction sent, one entry per segment on the wire, in the order of capture.
+#
+# `top` never falls from entry to entry, so that the original of any byte is found by bisection; whatever was sent again
+# is chained from its original: the original's link leads to the latest copy, a copy's link to the one before it.
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+cdef enum:
+    FEW_ENTRIES = 4                 # kept in the flow itself
+    MOST_ENTRIES = 65536            # per direction, less one: a link of 16 bits means none
+    MOST_LOG_BYTES = 134217728      # for all connections
+    MOST_PIECES = 64                # of one captured segment, or of one hole
+    MOST_OFFSET = 2147483647        # beyond the first byte of the exchange
+    NEXT_REPAIRS = 16               # entries that are looked at for copies which a SACK block holds
+    NOWHERE = 0xFFFF
+
+cdef enum:
+    # Bits of Entry.flags; `policing.py` reads them.
+    LOST = 1                        # it was sent again, or it filled a hole late
+    SPURIOUS = 2                    # but the receiver had it: not lost
+    AGAIN = 4                       # a copy of what had been sent, or had been missed
+    HOLE = 8                        # not captured: missed when what lay behind it was
+    ACKED = 16                      # `waited_us` is known
+
+cdef struct Entry:
+    int64_t time_ns
+    uint32_t waited_us              # until it was acknowledged, where ACKED; of a hole, until it showed
+    uint32_t echoed_us              # from an ACK to this, the first that shows that it arrived; 0: no measurement
+    uint32_t start                  # first byte, counted from the first byte of the exchange
+    uint32_t top                    # one past the highest byte so far
+    int32_t payload
+    uint16_t link
+    uint16_t flags
+
+cdef struct Log:
+    int64_t base                    # stream offset of the first byte of the exchange
+    int64_t handshake_ns            # round trip of its SYN; 0 if unknown
+    int64_t syn_ns                  # when its SYN was captured
+    Entry *entries                  # NULL while `few` is enough
+    uint32_t count
+    uint32_t size
+    uint32_t acked_at               # whatever lies before it is acknowledged
+    uint32_t top
+    uint32_t lost                   # entries with LOST and without SPURIOUS
+    uint32_t missed                 # of those, entries with HOLE
+    int32_t mss                     # announced by its SYN; 0 if unseen
+    int32_t syns                    # SYNs captured
+    uint32_t probe                  # TSval of an ACK of the other side, not yet echoed
+    int64_t probe_ns
+    bint is_probing
+    bint is_begun
+    bint is_cut                     # something was not logged
+    bint uses_timestamps
+    uint32_t repaired               # before it there is no copy that is not acknowledged
+    Entry few[FEW_ENTRIES]
+
+cdef struct Budget:
+    int64_t log_bytes
+
+
+cdef inline Entry *entries_of(Log *log) noexcept nogil:
+    return log.entries if log.entries != NULL else log.few
+
+
+cdef inline uint32_t microseconds(int64_t ns) noexcept nogil:
+    if ns >> 42:
+        return 0xFFFFFFFFu          # more than an hour
+    return <uint32_t>(ns // 1000) if ns > 0 else 0
+
+
+cdef inline bint grow(Log *log, Budget *budget) noexcept nogil:
+    """Make room for one more entry; False if there is none."""
+    cdef uint32_t size = 16 if log.entries == NULL else 2 * log.size
+    cdef int64_t more = <int64_t>(size - (0 if log.entries == NULL else log.size)) * <int64_t>sizeof(Entry)
+    cdef Entry *fresh
+    if size > MOST_ENTRIES or budget.log_bytes + more > MOST_LOG_BYTES:
+        return False
+    fresh = <Entry *>malloc(size * sizeof(Entry))
+    if fresh == NULL:
+        return False
+    memcpy(fresh, entries_of(log), log.count * sizeof(Entry))
+    free(log.entries)
+    log.entries = fresh
+    log.size = size
+    budget.log_bytes += more
+    return True
+
+
+cdef inline void forget(Log *log, Budget *budget) noexcept nogil:
+    """End the exchange; its memory is given back."""
+    if log.entries != NULL:
+        budget.log_bytes -= log.size * <int64_t>sizeof(Entry)
+        free(log.entries)
+        log.entries = NULL
+    log.size = FEW_ENTRIES
+    log.count = log.acked_at = log.top = log.lost = log.missed = log.repaired = 0
+    log.is_begun = log.is_cut = log.is_probing = False
+
+
+cdef inline uint32_t find(Log *log, int64_t at) noexcept nogil:
+    """The original that holds a byte, or the first one above it; `count` if there is none."""
+    cdef const Entry *entries = entries_of(log)
+    cdef uint32_t low = 0, high = log.count, middle
+    while low < high:
+        middle = (low + high) >> 1
+        if entries[middle].top <= at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef inline bint add(
+    Log *log, Budget *budget, int64_t now, int64_t start, int64_t payload, uint32_t flags
+) noexcept nogil:
+    """Log a segment on the wire; False if there is no room."""
+    cdef Entry *e
+    if log.count == MOST_ENTRIES - 1 or (log.count == log.size and not grow(log, budget)):
+        log.is_cut = True
+        return False
+    e = entries_of(log) + log.count
+    log.count += 1
+    if start + payload > log.top:
+        log.top = <uint32_t>(start + payload)
+    e.time_ns = now
+    e.waited_us = e.echoed_us = 0
+    e.start = <uint32_t>start
+    e.top = log.top
+    e.link = NOWHERE
+    e.payload = <int32_t>payload
+    e.flags = <uint16_t>flags
+    return True
+
+
+cdef inline void mark_lost(Log *log, Entry *e) noexcept nogil:
+    if e.flags & LOST:
+        return
+    e.flags |= LOST
+    log.lost += 1
+    log.missed += (e.flags & HOLE) != 0
+
+
+cdef inline void add_again(
+    Log *log, Budget *budget, int64_t now, int64_t start, int64_t payload, int64_t overtaking_ns
+) noexcept nogil:
+    """A segment with bytes that were sent before, or that were missed: what it repeats was lost."""
+    cdef uint32_t i = find(log, start)
+    cdef uint32_t latest
+    cdef Entry *e
+    if i == log.count or entries_of(log)[i].start > start:
+        return                      # from before the log, or beyond where it was cut
+    e = entries_of(log) + i
+    if e.flags & HOLE and e.link == NOWHERE and now - (e.time_ns + 1000 * <int64_t>e.waited_us) < overtaking_ns:
+        e.flags &= ~HOLE  # overtaken on the way: it passed
+        return
+    latest = e.link if e.link != NOWHERE else i
+    mark_lost(log, entries_of(log) + latest)
+    if add(log, budget, now, start, payload, AGAIN):
+        entries_of(log)[log.count - 1].link = <uint16_t>latest
+        entries_of(log)[i].link = <uint16_t>(log.count - 1)
+
+
+# --- acknowledgments --------------------------------------------------------------------------------------------
+
+
+cdef inline void acknowledge(Log *log, Entry *e, int64_t now) noexcept nogil:
+    """An original was acknowledged, and with it its latest copy."""
+    cdef Entry *copy
+    e.flags |= ACKED
+    if not e.flags & HOLE:
+        e.waited_us = microseconds(now - e.time_ns)
+    if e.link != NOWHERE:
+        copy = entries_of(log) + e.link
+        copy.waited_us = microseconds(now - copy.time_ns)
+        copy.flags |= ACKED
+
+
+cdef inline void take_cumulative(Log *log, int64_t acked, int64_t now) noexcept nogil:
+    cdef Entry *entries = entries_of(log)
+    cdef Entry *e
+    while log.acked_at < log.count and entries[log.acked_at].top <= acked:
+        e = entries + log.acked_at
+        log.acked_at += 1
+        if not e.flags & (ACKED | AGAIN):
+            acknowledge(log, e, now)
+
+
+cdef inline void take_block(Log *log, int64_t left, int64_t right, int64_t now) noexcept nogil:
+    """A SACK block: what it newly holds lies at its ends, so that what was known stops the walk."""
+    cdef Entry *entries = entries_of(log)
+    cdef Entry *e
+    cdef int64_t i
+    if left < 0 or right > log.top or right <= left:
+        return
+    i = find(log, right - 1)
+    while i >= <int64_t>log.acked_at and entries[i].top > left:
+        e = entries + i
+        i -= 1
+        if e.flags & AGAIN:
+            continue
+        if e.flags & ACKED or e.start < left:
+            break
+        if e.start + <int64_t>e.payload <= right:
+            acknowledge(log, e, now)
+    i = find(log, left)
+    while i < <int64_t>log.count and entries[i].start + <int64_t>entries[i].payload <= right:
+        e = entries + i
+        i += 1
+        if e.flags & AGAIN:
+            continue
+        if e.flags & ACKED:
+            break
+        if e.start >= left:
+            acknowledge(log, e, now)
+
+
+cdef inline bint is_repaired(Log *log, uint32_t i) noexcept nogil:
+    """Whether there is nothing to wait for at an entry: no copy, or one whose original is acknowledged."""
+    cdef Entry *entries = entries_of(log)
+    return not entries[i].flags & AGAIN or (entries[find(log, entries[i].start)].flags & ACKED) != 0
+
+
+cdef inline void take_repairs(Log *log, int64_t left, int64_t right, int64_t now) noexcept nogil:
+    """Copies fill holes inside of blocks, where the walk from the ends does not come: look at the oldest few."""
+    cdef Entry *e
+    cdef uint32_t i
+    while log.repaired < log.count and is_repaired(log, log.repaired):
+        log.repaired += 1
+    for i in range(log.repaired, log.count if log.count < log.repaired + NEXT_REPAIRS else log.repaired + NEXT_REPAIRS):
+        if is_repaired(log, i):
+            continue
+        e = entries_of(log) + find(log, entries_of(log)[i].start)
+        if left <= e.start and e.start + <int64_t>e.payload <= right:
+            acknowledge(log, e, now)
+
+
+cdef inline void take_repeated(Log *log, int64_t left, int64_t right) noexcept nogil:
+    """A D-SACK block: the receiver got these bytes twice, so the last copy but one was not lost (RFC 2883)."""
+    cdef uint32_t i
+    cdef Entry *e
+    if left < 0:
+        return
+    i = find(log, left)
+    if i == log.count:
+        return
+    e = entries_of(log) + i
+    if e.start < left or e.start + <int64_t>e.payload > right or e.link == NOWHERE:
+        return
+    e = entries_of(log) + entries_of(log)[e.link].link
+    if (e.flags & (LOST | SPURIOUS)) == LOST:
+        e.flags |= SPURIOUS
+        log.lost -= 1
+        log.missed -= (e.flags & HOLE) != 0

@@ -1,0 +1,387 @@
+"""Loop over segments and boundaries that logs exchanges, and keeps those that are worth a judgment.
+
+`policing.py` has the theory, `_log.pxd` what is logged, `_exchanges.pxd` what a segment does to it.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+from tcpsight.network._exchanges cimport Exchange, begins_next, is_data, take_segment
+from tcpsight.network._log cimport (
+    ACKED,
+    AGAIN,
+    FEW_ENTRIES,
+    HOLE,
+    LOST,
+    SPURIOUS,
+    Budget,
+    Entry,
+    Log,
+    entries_of,
+    forget,
+)
+from tcpsight.tables cimport (
+    BOUNDARY_OPENED,
+    KIND_DUPLICATE,
+    Boundary,
+    Header,
+    PolicedRow,
+    Segment,
+)
+
+cdef enum:
+    # An exchange is worth a judgment if so many segments were lost, or if it sent so many over so long a time.
+    LEAST_LOST = 15
+    LEAST_SENT = 64
+    LEAST_SENT_NS = 200000000
+
+cdef enum:
+    FINE = 0
+    BAD_POSITION = 1
+    BAD_SLOT = 2
+    NO_MEMORY = 3
+
+cdef struct Done:
+    PolicedRow row
+    Log log
+
+cdef struct Ended:
+    Done *exchanges
+    int64_t count
+    int64_t size
+
+cdef struct Batch:
+    const Segment *segments
+    const Header *headers
+    const Boundary *boundaries
+    Exchange *slots
+    Budget *budget
+    Ended *ended
+    int64_t segment_count
+    int64_t boundary_count
+    int64_t slot_count
+
+ENTRY_BYTES = sizeof(Entry)
+FLAGS = {"lost": LOST, "spurious": SPURIOUS, "again": AGAIN, "hole": HOLE, "acked": ACKED}
+
+
+# ------------------------------------------------------------------------------------------------ exchanges
+
+
+cdef inline bint is_worth_judging(Log *log) noexcept nogil:
+    cdef const Entry *entries = entries_of(log)
+    if log.lost >= LEAST_LOST:
+        return True
+    return log.count >= LEAST_SENT and entries[log.count - 1].time_ns - entries[0].time_ns >= LEAST_SENT_NS
+
+
+cdef int hand_over(Batch *batch, Exchange *x, int d) noexcept nogil:
+    """Move a log to the ended ones; its memory goes with it."""
+    cdef Ended *ended = batch.ended
+    cdef Log *log = &x.logs[d]
+    cdef void *fresh
+    cdef PolicedRow *row
+    if ended.count == ended.size:
+        fresh = realloc(ended.exchanges, (ended.size + 16) * 2 * sizeof(Done))
+        if fresh == NULL:
+            return NO_MEMORY
+        ended.exchanges = <Done *>fresh
+        ended.size = (ended.size + 16) * 2
+    row = &ended.exchanges[ended.count].row
+    memset(row, 0, sizeof(PolicedRow))
+    row.connection_id = x.connection_id
+    row.direction = <uint8_t>d
+    memcpy(row.client_address, x.client_address, 16)
+    memcpy(row.server_address, x.server_address, 16)
+    row.client_port = x.client_port
+    row.server_port = x.server_port
+    row.ip_version = x.ip_version
+    row.is_cut = log.is_cut
+    row.other_side_ns = x.logs[1 - d].handshake_ns
+    row.this_side_ns = log.handshake_ns
+    ended.exchanges[ended.count].log = log[0]
+    ended.count += 1
+    log.entries = NULL
+    return FINE
+
+
+cdef int end_exchange(Batch *batch, Exchange *x) noexcept nogil:
+    """End an exchange: what is worth it is judged, the rest forgotten."""
+    cdef int d, wrong = FINE
+    for d in range(2):
+        if is_worth_judging(&x.logs[d]):
+            if hand_over(batch, x, d) != FINE:
+                wrong = NO_MEMORY
+        forget(&x.logs[d], batch.budget)
+    x.is_answered = False
+    return wrong
+
+
+cdef void open_slot(Exchange *x, const Boundary *boundary) noexcept nogil:
+    memset(x, 0, sizeof(Exchange))
+    x.is_used = True
+    x.connection_id = boundary.connection_id
+    x.last_ns = boundary.time_ns
+    memcpy(x.client_address, boundary.client_address, 16)
+    memcpy(x.server_address, boundary.server_address, 16)
+    x.client_port = boundary.client_port
+    x.server_port = boundary.server_port
+    x.ip_version = boundary.ip_version
+    x.logs[0].size = x.logs[1].size = FEW_ENTRIES
+
+
+# ------------------------------------------------------------------------------- segments and boundaries
+
+
+cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
+    """Take the segments of rows [begin, end)."""
+    cdef const Segment *g
+    cdef Exchange *x
+    cdef int64_t i
+    for i in range(begin, end):
+        g = batch.segments + i
+        if g.slot >= batch.slot_count or not batch.slots[g.slot].is_used:
+            return BAD_SLOT
+        if g.kind == KIND_DUPLICATE:
+            continue
+        x = batch.slots + g.slot
+        if begins_next(x, g) and is_data(g, batch.headers + i) and end_exchange(batch, x) != FINE:
+            return NO_MEMORY
+        take_segment(x, batch.budget, g, batch.headers + i)
+    return FINE
+
+
+cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
+    """Open or end a slot."""
+    cdef bint is_opening = boundary.boundary == BOUNDARY_OPENED
+    if boundary.slot >= batch.slot_count or batch.slots[boundary.slot].is_used == is_opening:
+        return BAD_SLOT
+    if is_opening:
+        open_slot(batch.slots + boundary.slot, boundary)
+        return FINE
+    batch.slots[boundary.slot].is_used = False
+    return end_exchange(batch, batch.slots + boundary.slot)
+
+
+cdef int log_batch(Batch *batch) noexcept nogil:
+    """Walk segments and boundaries together, in the order in which they happened."""
+    cdef int64_t row = 0
+    cdef int64_t i
+    cdef const Boundary *boundary
+    cdef int wrong
+    for i in range(batch.boundary_count):
+        boundary = batch.boundaries + i
+        if boundary.position < row or boundary.position > batch.segment_count:
+            return BAD_POSITION
+        wrong = take_segments(batch, row, boundary.position)
+        if wrong == FINE:
+            wrong = take_boundary(batch, boundary)
+        if wrong != FINE:
+            return wrong
+        row = boundary.position
+    return take_segments(batch, row, batch.segment_count)
+
+
+# ------------------------------------------------------------------------------------------------ the bucket
+
+
+cdef enum:
+    # Fills are counted in quarters of a segment, from −32 segments to +96.
+    LOWEST_QUARTER = -128
+    QUARTERS = 512
+
+cdef struct Fills:
+    int64_t losses
+    int64_t passes
+    int64_t losses_outside
+    int64_t passes_outside
+    int64_t on_loss[QUARTERS]
+    int64_t on_pass[QUARTERS]
+
+
+cdef inline int quarter_of(double quarters) noexcept nogil:
+    if quarters < LOWEST_QUARTER:
+        return 0
+    if quarters >= LOWEST_QUARTER + QUARTERS:
+        return QUARTERS - 1
+    return <int>(quarters - LOWEST_QUARTER)
+
+
+cdef void follow(Fills *fills, const Entry *entries, int64_t n, const double *bucket) noexcept nogil:
+    """Follow a bucket that each loss shows to be empty. `bucket`: rate, size, loss limit, pass limit, segment."""
+    cdef const Entry *e
+    cdef double tokens = 0
+    cdef double quarters = 4.0 / bucket[4]
+    cdef int64_t i, before_ns = entries[0].time_ns
+    memset(fills, 0, sizeof(Fills))
+    for i in range(n):
+        e = entries + i
+        tokens += bucket[0] * <double>(e.time_ns - before_ns)
+        if tokens > bucket[1]:
+            tokens = bucket[1]
+        before_ns = e.time_ns
+        if (e.flags & (LOST | SPURIOUS)) == LOST:
+            if i:
+                fills.losses += 1
+                fills.losses_outside += tokens > bucket[2]
+                fills.on_loss[quarter_of(tokens * quarters)] += 1
+            tokens = 0
+            continue
+        if not e.flags & HOLE:
+            fills.passes += 1
+            fills.passes_outside += tokens < bucket[3]
+            fills.on_pass[quarter_of(tokens * quarters)] += 1
+        tokens -= e.payload
+
+
+cdef double order_of(const Fills *fills) noexcept nogil:
+    """The chance that a loss has fewer tokens than a pass, equal ones for a half; ½ if there are none to compare."""
+    cdef double smaller = 0, above = <double>fills.passes
+    cdef int i
+    if fills.losses == 0 or fills.passes == 0:
+        return 0.5
+    for i in range(QUARTERS):
+        above -= <double>fills.on_pass[i]
+        smaller += <double>fills.on_loss[i] * (above + 0.5 * <double>fills.on_pass[i])
+    return smaller / (<double>fills.losses * <double>fills.passes)
+
+
+def explain(const uint8_t[::1] rows not None, const double[::1] bucket not None):
+    """Give how well a token bucket explains which segments were lost: two shares and a chance.
+
+    Parameters
+    ----------
+    rows : bytes of entries
+        In the order of capture, the first one a loss.
+    bucket : array of float, shape (5,)
+        Rate in bytes per nanosecond, size in bytes, the most tokens that a loss may have, the fewest that a pass may
+        have, and the usual size of a segment, above 0.
+    """
+    cdef int64_t n = rows_of(rows, sizeof(Entry))
+    cdef Fills fills
+    cdef double order
+    if bucket.shape[0] != 5 or not bucket[4] > 0:
+        raise ValueError("not the five numbers of a bucket")
+    if n == 0:
+        return 0.0, 0.0, 0.5
+    with nogil:
+        follow(&fills, <const Entry *>&rows[0], n, &bucket[0])
+        order = order_of(&fills)
+    return (
+        fills.losses_outside / <double>(fills.losses if fills.losses else 1),
+        fills.passes_outside / <double>(fills.passes if fills.passes else 1),
+        order,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ the door
+
+
+cdef int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:
+    """Check a block of packed rows at the door; give its number of rows."""
+    if block.shape[0] % row_bytes:
+        raise ValueError(f"{block.shape[0]} bytes are not rows of {row_bytes} bytes")
+    return block.shape[0] // <int64_t>row_bytes
+
+
+cdef const uint8_t *start_of(const uint8_t[::1] block) noexcept:
+    return &block[0] if block.shape[0] else NULL
+
+
+cdef class Logs:
+    """Logs of all open connections, and of the exchanges that ended in the last batch."""
+
+    cdef Exchange *slots
+    cdef int64_t slot_count
+    cdef Budget budget
+    cdef Ended ended
+
+    def __dealloc__(self):
+        cdef int64_t i
+        self.forget_ended()
+        for i in range(self.slot_count):
+            forget(&self.slots[i].logs[0], &self.budget)
+            forget(&self.slots[i].logs[1], &self.budget)
+        free(self.slots)
+        free(self.ended.exchanges)
+
+    cdef void forget_ended(self) noexcept:
+        cdef int64_t i
+        for i in range(self.ended.count):
+            forget(&self.ended.exchanges[i].log, &self.budget)
+        self.ended.count = 0
+
+    cdef int reserve(self, int64_t slots) except -1:
+        """Make room for so many slots."""
+        cdef int64_t room = self.slot_count if self.slot_count > 256 else 256
+        cdef void *fresh
+        while room < slots:
+            room *= 2
+        if room == self.slot_count:
+            return 0
+        fresh = realloc(self.slots, room * sizeof(Exchange))
+        if fresh == NULL:
+            raise MemoryError(f"no memory for {room} connections")
+        self.slots = <Exchange *>fresh
+        memset(self.slots + self.slot_count, 0, (room - self.slot_count) * sizeof(Exchange))
+        self.slot_count = room
+        return 0
+
+    def memory(self):
+        """Bytes that the logs hold beyond the state of each connection."""
+        return self.budget.log_bytes
+
+    def feed(
+        self,
+        const uint8_t[::1] segments not None,
+        const uint8_t[::1] headers not None,
+        const uint8_t[::1] boundaries not None,
+        int64_t slots,
+    ):
+        """Take a batch; give how many exchanges ended in it that are worth a judgment.
+
+        Parameters
+        ----------
+        segments, headers, boundaries : bytes of Segments, Headers and Boundaries rows
+            Header i is that of segment i.
+        slots : int
+            One more than the highest slot in the boundaries.
+        """
+        cdef Batch batch
+        cdef int wrong
+        memset(&batch, 0, sizeof(Batch))
+        self.forget_ended()
+        self.reserve(slots)
+        batch.segment_count = rows_of(segments, sizeof(Segment))
+        batch.segments = <const Segment *>start_of(segments)
+        if rows_of(headers, sizeof(Header)) != batch.segment_count:
+            raise ValueError("there is not one header for each segment")
+        batch.headers = <const Header *>start_of(headers)
+        batch.boundary_count = rows_of(boundaries, sizeof(Boundary))
+        batch.boundaries = <const Boundary *>start_of(boundaries)
+        batch.slots = self.slots
+        batch.slot_count = self.slot_count
+        batch.budget = &self.budget
+        batch.ended = &self.ended
+        with nogil:
+            wrong = log_batch(&batch)
+        if wrong == BAD_POSITION:
+            raise ValueError("boundaries are not in the order of their positions, or lie outside the batch")
+        if wrong == BAD_SLOT:
+            raise ValueError("a segment or an end has a slot that is not open, or a slot was opened twice")
+        if wrong == NO_MEMORY:
+            raise MemoryError("no memory for exchanges that ended")
+        return self.ended.count
+
+    def exchange(self, int64_t i):
+        """Give the Policed row of an ended exchange, as far as the log tells, and its entries; both as bytes."""
+        cdef Done *done
+        if not 0 <= i < self.ended.count:
+            raise IndexError(i)
+        done = self.ended.exchanges + i
+        return (
+            PyBytes_FromStringAndSize(<const char *>&done.row, sizeof(PolicedRow)),
+            PyBytes_FromStringAndSize(<const char *>entries_of(&done.log), done.log.count * <Py_ssize_t>sizeof(Entry)),
+        )

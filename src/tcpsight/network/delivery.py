@@ -1,0 +1,208 @@
+"""Whether what an exchange sent was delivered at one rate, behind a queue or after a burst: shaped.
+
+A shaper delays what a policer would drop. As long as more is sent than its bucket has tokens for, a queue stands in
+front of it and what leaves it leaves at one rate. A link that is slower than its sender does the same; only a burst
+that passed faster before tells a shaper's bucket from it (Kanuparthy and Dovrolis, "ShaperProbe", IMC 2011).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tcpsight.network.exchanges import Exchange, Numbers
+
+LEAST_QUEUE_S = 0.005
+LEAST_QUEUE_ROUND_TRIPS = 0.25
+"""A queue stands where a round trip is so much longer than the shortest one: the larger of the two."""
+LEAST_QUEUED_FRACTION = 0.7
+LEAST_SPAN_S = 0.3
+LEAST_SPAN_ROUND_TRIPS = 5
+LEAST_DELIVERIES = 50
+LEAST_IN_FLIGHT = 8
+"""Segments: with fewer, delayed acknowledgments look like a queue."""
+SLICES = 20
+SLICE_DELIVERIES = 8
+NEAR = 0.1
+LEAST_NEAR_FRACTION = 0.8
+LEAST_SHARE = 0.3
+"""Of all bytes, that came at the rate."""
+LEAST_BURST = 20
+"""Segments beyond the rate before it began, to count as a bucket; slow starts overshoot, too."""
+BURST_SPEED = 1.5
+LEAST_SIDE = 0.25
+"""Of the handshake's round trip, to the sender: nearer to it there is no queue to look at on that side."""
+EVEN = 0.1
+LEAST_EVEN_FRACTION = 0.5
+"""Gaps between arrivals: without queues to look at, they must be as even as a link makes them."""
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """When what arrived, and how long it had waited in a queue.
+
+    Attributes
+    ----------
+    at_s : ndarray, shape (n,)
+        Ascending, on the clock of the exchange.
+    payload : ndarray, shape (n,)
+        Bytes of each.
+    queue_s : ndarray, shape (n,)
+        How much longer than the shortest round trip its own was; NaN where not measured.
+    base_s : float
+        The shortest round trip; 0 if unknown.
+    """
+
+    at_s: Numbers
+    payload: Numbers
+    queue_s: Numbers
+    base_s: float
+
+    def between(self, begin: int, end: int) -> Deliveries:
+        """Give those of indices [begin, end)."""
+        where = slice(begin, end)
+        return Deliveries(self.at_s[where], self.payload[where], self.queue_s[where], self.base_s)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Delivery at one rate: the rate in bit/s, when on the clock of the exchange, what had been delivered beyond it
+    before (0: nothing), and the queue meanwhile (NaN: not seen)."""
+
+    rate: float
+    start_s: float
+    end_s: float
+    burst_bytes: float
+    queue_p50_s: float
+    queue_max_s: float
+
+
+def find_shape(x: Exchange) -> Shape | None:
+    """Find delivery at one rate, by the queue on either side of the capture point, or else by the burst before it."""
+    found = behind_queue(acknowledged(x))
+    if found is None and x.other_side_ns >= LEAST_SIDE * (x.this_side_ns + x.other_side_ns) > 0:
+        here = arrived(x)
+        # Where round trips cannot tell, a burst must: behind the queue, without timestamps.
+        found = behind_queue(here, is_here=True) if (x.echoed_s > 0).any() else after_burst(here)
+    return found
+
+
+def acknowledged(x: Exchange) -> Deliveries:
+    """Deliveries as the other side's acknowledgments show them: for a queue behind the capture point."""
+    which = np.flatnonzero(x.has("acked") & ~x.is_lost & ~x.has("hole"))
+    at_s = (x.time_s + x.waited_s)[which]
+    order = np.argsort(at_s, kind="stable")
+    which = which[order]
+    clean = x.is_acked_once[which]
+    waited = np.where(clean, x.waited_s[which], np.nan)
+    base_s = float(np.nanmin(waited)) if clean.any() else 0.0
+    if x.this_side_ns:
+        base_s = min(base_s, x.this_side_ns / 1e9)
+    return Deliveries(at_s[order], x.payload[which], waited - base_s, base_s)
+
+
+def arrived(x: Exchange) -> Deliveries:
+    """Deliveries as they came by here: for a queue before the capture point, seen by echoed timestamps."""
+    which = np.flatnonzero(~x.has("hole") & ~x.has("spurious"))
+    echoed = np.where(x.echoed_s[which] > 0, x.echoed_s[which], np.nan)
+    base_s = float(np.nanmin(echoed)) if np.isfinite(echoed).any() else 0.0
+    if x.other_side_ns:
+        base_s = min(base_s, x.other_side_ns / 1e9) if base_s else x.other_side_ns / 1e9
+    return Deliveries(x.time_s[which], x.payload[which], echoed - base_s, base_s)
+
+
+def behind_queue(d: Deliveries, *, is_here: bool = False) -> Shape | None:
+    """Find delivery at one rate while a queue stood; `is_here`: it was captured behind the queue."""
+    found = steady_part(d)
+    if found is None:
+        return None
+    begin, end, rate = found
+    part = d.between(begin, end)
+    queue = part.queue_s[np.isfinite(part.queue_s)]
+    least_s = max(LEAST_QUEUE_S, LEAST_QUEUE_ROUND_TRIPS * d.base_s)
+    if not len(queue) or (queue >= least_s).sum() < LEAST_QUEUED_FRACTION * len(queue):
+        return None
+    if rate / 8 * (d.base_s + float(np.median(queue))) < LEAST_IN_FLIGHT * np.median(d.payload):
+        return None
+    if is_here and not is_even(part, rate):
+        return None
+    span_s = float(part.at_s[0]), float(part.at_s[-1])
+    return Shape(rate, *span_s, burst_before(d, begin, rate), float(np.median(queue)), float(queue.max()))
+
+
+def steady_part(d: Deliveries) -> tuple[int, int, float] | None:
+    """Give the stretch with most bytes in which deliveries came at one rate: its indices [begin, end), and the rate.
+
+    Time is cut into slices, and a stretch is made of whole ones: most of them, the first and the last too, must have
+    about the rate that is usual in it.
+    """
+    slices = min(SLICES, len(d.at_s) // SLICE_DELIVERIES)
+    if len(d.at_s) < LEAST_DELIVERIES or d.at_s[-1] - d.at_s[0] < LEAST_SPAN_S:
+        return None
+    edges_s = np.linspace(d.at_s[0], d.at_s[-1], slices + 1)
+    edges = np.searchsorted(d.at_s, edges_s)
+    edges[-1] = len(d.at_s)
+    delivered = np.concatenate(([0], d.payload.cumsum()))[edges]
+    width_s = float(edges_s[1] - edges_s[0])
+    rates = np.diff(delivered) * 8 / width_s
+    least = max(1, int(np.ceil(max(LEAST_SPAN_S, LEAST_SPAN_ROUND_TRIPS * d.base_s) / width_s)))
+    stretches = ((first, last) for first in range(slices) for last in range(first + least, slices + 1))
+    most = LEAST_SHARE * float(delivered[-1])
+    found = None
+    for first, last in stretches:
+        size = float(delivered[last] - delivered[first])
+        if size <= most or edges[last] - edges[first] < LEAST_DELIVERIES:
+            continue
+        rate = common_rate(rates[first:last])
+        if rate is not None:
+            most, found = size, (int(edges[first]), int(edges[last]), rate)
+    return found
+
+
+def common_rate(rates: Numbers) -> float | None:
+    """Give the rate that most slices have, the first and the last among them; None if there is none."""
+    middle = float(np.median(rates))
+    is_near = np.abs(rates - middle) <= NEAR * middle
+    if middle <= 0 or not is_near[0] or not is_near[-1] or is_near.sum() < LEAST_NEAR_FRACTION * len(rates):
+        return None
+    return float(rates[is_near].mean())
+
+
+def burst_before(d: Deliveries, begin: int, rate: float) -> float:
+    """Give the bytes that had been delivered beyond the rate when delivery at it began; 0 if hardly any."""
+    beyond = d.payload[:begin].cumsum() - rate / 8 * (d.at_s[:begin] - d.at_s[0])
+    burst = float(beyond.max()) if begin else 0.0
+    return burst if burst >= LEAST_BURST * np.median(d.payload) else 0.0
+
+
+def after_burst(d: Deliveries) -> Shape | None:
+    """Find delivery at one rate after a burst that was faster, where no queue could be seen."""
+    found = steady_part(d)
+    if found is None:
+        return None
+    begin, end, rate = found
+    burst = burst_before(d, begin, rate)
+    if not burst or not is_even(d.between(begin, end), rate):
+        return None
+    if peak_rate(d.between(0, begin), burst) < BURST_SPEED * rate:
+        return None
+    return Shape(rate, float(d.at_s[begin]), float(d.at_s[end - 1]), burst, float("nan"), float("nan"))
+
+
+def is_even(d: Deliveries, rate: float) -> bool:
+    """Tell whether most came as long after the one before as its bytes take at the rate."""
+    gaps = np.diff(d.at_s) * rate / (8 * d.payload[1:])
+    return bool((np.abs(gaps - 1) <= EVEN).sum() >= LEAST_EVEN_FRACTION * len(gaps))
+
+
+def peak_rate(d: Deliveries, size: float) -> float:
+    """Give the highest rate at which about `size` bytes were delivered, in bit/s."""
+    delivered = np.concatenate(([0], d.payload.cumsum()))
+    ends = np.searchsorted(delivered, delivered[:-1] + size / 2)
+    usable = ends < len(d.at_s)
+    if not usable.any():
+        return 0.0
+    begins = np.flatnonzero(usable)
+    span_s = d.at_s[ends[begins]] - d.at_s[begins]
+    return float((size / 2 * 8 / np.maximum(span_s, 1e-6)).max())
