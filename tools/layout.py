@@ -23,6 +23,8 @@ STRUCTS: dict[str, type[tables.Table]] = {
     "Request": tables.Requests,
     "UnansweredRequest": tables.Unanswered,
     "RequestCount": tables.RequestCounts,
+    "ConnectionAccount": tables.ConnectionAccounts,
+    "RequestAccount": tables.RequestAccounts,
     "Interval": tables.Intervals,
 }
 
@@ -31,6 +33,8 @@ ENUMERATIONS = {
     "KIND": tables.KINDS,
     "STATE": tables.STATES,
     "ROLE": tables.ROLE_SOURCES,
+    "PART": tables.TIME_PARTS,
+    "VANTAGE": tables.VANTAGES,
     "BOUNDARY": tables.BOUNDARIES,
     "REASON": tables.REASONS,
     "ENCAPSULATION": tables.ENCAPSULATIONS,

@@ -14,7 +14,7 @@ from tcpsight.capture.tags import TagSurvey
 from tcpsight.ending import conclude, conclude_if_broken
 from tcpsight.errors import UsageError
 from tcpsight.interval_rows import IntervalRows
-from tcpsight.pipeline import Batch, Keep, Options, Pipeline
+from tcpsight.pipeline import Account, Batch, Keep, Options, Pipeline, account_for
 from tcpsight.rows import OnBreak, Rows, on_break
 from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered, Unseen
 
@@ -110,7 +110,9 @@ class Analysis:
         self._link_offset = link_offset
 
     @contextmanager
-    def run(self, *, with_segments: bool = False, keep: Keep | None = None) -> Iterator[Run]:
+    def run(
+        self, *, with_segments: bool = False, account: Account = "none", keep: Keep | None = None
+    ) -> Iterator[Run]:
         """Open the capture for one pass; with `keep`, which takes care of payload, its batches index streams.
 
         Raises
@@ -129,8 +131,8 @@ class Analysis:
 
             passing = LinkOffset(self._link_offset, frame_filter)
         options = self.options
-        if with_segments:
-            options = replace(options, with_segments=True)
+        if with_segments or account != "none":
+            options = replace(options, with_segments=with_segments, account=account)
         for source, position in zip(self.sources, self._positions, strict=True):
             if position is not None:
                 source.seek(position)  # type: ignore[union-attr]
@@ -329,7 +331,7 @@ class Analysis:
 
         def read(on_break: OnBreak) -> Iterator[Table]:
             collection = BucketCollection(by, where=condition, **chosen)
-            with self.run() as run:
+            with self.run(account="connections") as run:
                 for batch in run:
                     collection.feed(batch.connections)
                 collection.tags = run.tags
@@ -379,7 +381,7 @@ class Analysis:
 
     def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:
         def read(on_break: OnBreak) -> Iterator[Table]:
-            with self.run(with_segments=table_type is SegmentDetails) as run:
+            with self.run(with_segments=table_type is SegmentDetails, account=account_for(table_type)) as run:
                 for batch in run:
                     table = part(batch)
                     if len(table):

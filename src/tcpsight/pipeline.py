@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,19 +22,25 @@ from tcpsight.connections import MOST_CONNECTIONS, ConnectionTracking, Server, T
 from tcpsight.connections.stream_index import StreamIndexing
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
+from tcpsight.network import Accounted, RequestMatching, TimeAccounting
 from tcpsight.requests import Paired, RequestPairing
 from tcpsight.tables import (
     BOUNDARIES,
     INT64_MIN,
     OPTION_TIMESTAMPS,
+    VANTAGES,
+    AccountedRequests,
     Boundaries,
+    ConnectionAccounts,
     Connections,
     Frames,
     Headers,
     Pieces,
+    RequestAccounts,
     Requests,
     SegmentDetails,
     Streams,
+    Table,
     Unanswered,
     UnseenCounter,
 )
@@ -48,6 +54,14 @@ Positions = np.ndarray[Any, np.dtype[np.int64]]
 Keep = Callable[[Frames, Headers, Positions], Positions]
 """Take care of payload: told where in the frames' data that of each header lies (−1: none), say where it is kept."""
 
+
+Account = Literal["none", "connections", "requests"]
+"""Whose time is accounted for: nobody's, that of connections, or that of requests too."""
+
+ACCOUNT_COLUMNS = tuple(column.name for column in ConnectionAccounts.columns if column.name != "connection_id")
+
+NO_ACCOUNT = {column.name: column.null for column in Connections.columns} | {"vantage": VANTAGES.index("unknown")}
+"""What these columns hold where no account was kept."""
 
 NOWHERE: Positions = np.zeros(0, np.int64)
 
@@ -137,6 +151,8 @@ class Options:
         leaves no trace of what it leaves out.
     by, given_at : str
         What tells which request bytes belong to, and when its row is given: see `RequestPairing`.
+    account : str
+        One of `Account`; without it the columns of the time account are null.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -148,6 +164,14 @@ class Options:
     ports: tuple[int, ...] = ()
     by: str = "stream"
     given_at: str = "final"
+    account: Account = "none"
+
+
+def account_for(table_type: type[Table]) -> Account:
+    """Tell whose time must be accounted for to fill a table."""
+    if issubclass(table_type, AccountedRequests):
+        return "requests"
+    return "connections" if issubclass(table_type, Connections) else "none"
 
 
 class Batch(NamedTuple):
@@ -240,6 +264,8 @@ class Pipeline:
         self._pairing = RequestPairing(
             self.options.start, self.options.end, by=self.options.by, given_at=self.options.given_at
         )
+        self._accounting = TimeAccounting(with_requests=self.options.account == "requests")
+        self._matching = RequestMatching()
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -297,8 +323,11 @@ class Pipeline:
     def _batch(self, headers: Headers, tracked: Tracked, kept: Positions) -> Batch:
         paired = self._pairing.feed(tracked.segments, tracked.boundaries)
         connections = tracked.connections
+        accounted = self._accounted(headers, tracked)
+        if self.options.account == "requests":
+            paired = paired._replace(requests=self._matching.feed(paired.requests, accounted))
         if len(connections):
-            _complete(connections, paired)
+            _complete(connections, paired, accounted.connections)
             first, last = int(connections.start_ns.min()), int(connections.end_ns.max())
             self.first_ns = first if self.first_ns is None else min(self.first_ns, first)
             self.last_ns = last if self.last_ns is None else max(self.last_ns, last)
@@ -313,6 +342,11 @@ class Pipeline:
         return self._selected(paired, tracked, segments)._replace(
             headers=headers, kept=kept, pieces=index[0], streams=index[1]
         )
+
+    def _accounted(self, headers: Headers, tracked: Tracked) -> Accounted:
+        if self.options.account == "none":
+            return Accounted(ConnectionAccounts(), RequestAccounts())
+        return self._accounting.feed(tracked.segments, headers, tracked.boundaries, tracked.connections)
 
     def _selected(self, paired: Paired, tracked: Tracked, segments: SegmentDetails) -> Batch:
         selection = self.options.selection
@@ -362,11 +396,13 @@ def _of_ports(headers: Headers, ports: tuple[int, ...]) -> Mask:
     return np.isin(headers.source_port, ports) | np.isin(headers.destination_port, ports)
 
 
-def _complete(connections: Connections, paired: Paired) -> None:
-    """Fill the columns of ended connections that the requests room counted."""
+def _complete(connections: Connections, paired: Paired, accounts: ConnectionAccounts) -> None:
+    """Fill the columns of ended connections that later rooms counted; no account: its columns are null."""
     counts = paired.counts
     for name in ("requests", "unanswered", "unsolicited_bytes", "is_farewell"):
         connections.rows[name] = counts.rows[name]
+    for name in ACCOUNT_COLUMNS:
+        connections.rows[name] = accounts.rows[name] if len(accounts) else NO_ACCOUNT[name]
 
 
 def details(headers: Headers, tracked: Tracked) -> SegmentDetails:

@@ -81,7 +81,7 @@ def command(
         raise click.UsageError(f"--width {width} is for linear buckets: leave --scale {scale} out, or {instead}")
     collection = BucketCollection(by, scale=scale, width=_width(by, width), count=count, where=condition)
     table_type: type[Table] = collection.table_type if bucket is None else BucketConnections
-    with reading(source) as (run, batches):
+    with reading(source, account="connections") as (run, batches):
 
         def tables() -> Iterator[Table]:
             for batch in batches:

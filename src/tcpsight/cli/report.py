@@ -57,7 +57,7 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str |
     from tcpsight.reporting import ReportCollection
 
     chosen = format or ("json" if output.lower().endswith(".json") else "text")
-    with reading(source) as (run, batches):
+    with reading(source, account="connections") as (run, batches):
         collection = ReportCollection(top)
         for batch in batches:
             collection.feed(batch)

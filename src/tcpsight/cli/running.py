@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tcpsight.analysis import Run
     from tcpsight.capture import Following
     from tcpsight.output.writers import Writer
-    from tcpsight.pipeline import Batch
+    from tcpsight.pipeline import Account, Batch
     from tcpsight.where import Where
 
 
@@ -123,9 +123,11 @@ def write_table(
     source: Input, output: Output, table_type: type[Table], part: Callable[[Batch], Table], by_time: str
 ) -> int:
     """Write one table of a capture; give the exit status."""
+    from tcpsight.pipeline import account_for
     from tcpsight.tables import SegmentDetails
 
-    with reading(source, with_segments=table_type is SegmentDetails) as (run, batches):
+    has_segments = table_type is SegmentDetails
+    with reading(source, with_segments=has_segments, account=account_for(table_type)) as (run, batches):
         tables = output.selected((part(batch) for batch in batches), table_type)
         # Somebody may wait for the rows of a pipe. Lines are the same wherever they are flushed, the others are not.
         is_lines = chosen_format(output.format, output.output) in LINE_FORMATS
@@ -207,7 +209,9 @@ def _bar(run: Run, progress: bool | None) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def reading(source: Input, *, with_segments: bool = False) -> Iterator[tuple[Run, Iterator[Batch]]]:
+def reading(
+    source: Input, *, with_segments: bool = False, account: Account = "none"
+) -> Iterator[tuple[Run, Iterator[Batch]]]:
     """Open a capture; give the run and its batches, while a bar shows how far it has come.
 
     From before the capture is opened until its last batch an interrupt ends a pipe's writer, not the reading.
@@ -217,7 +221,7 @@ def reading(source: Input, *, with_segments: bool = False) -> Iterator[tuple[Run
         analysis = source.analysis()
         if analysis.following is not None:
             patience.enter_context(_until_stopped(analysis.following))
-        with analysis.run(with_segments=with_segments) as run:
+        with analysis.run(with_segments=with_segments, account=account) as run:
             yield run, _watched(run, source.progress, patience)
 
 

@@ -1,1 +1,5 @@
-"""Takes Segments, gives Network: round trips and recovery by connection and direction."""
+"""Takes Segments, gives Network: round trips and recovery by connection and direction; and where the time went."""
+
+from tcpsight.network.accounting import Accounted, RequestMatching, TimeAccounting
+
+__all__ = ["Accounted", "RequestMatching", "TimeAccounting"]
