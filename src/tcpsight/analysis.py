@@ -14,9 +14,10 @@ from tcpsight.capture.tags import TagSurvey
 from tcpsight.ending import conclude, conclude_if_broken
 from tcpsight.errors import UsageError
 from tcpsight.interval_rows import IntervalRows
-from tcpsight.pipeline import Account, Batch, Keep, Options, Pipeline, account_for
+from tcpsight.network import Account, account_for
+from tcpsight.pipeline import Batch, Keep, Options, Pipeline
 from tcpsight.rows import OnBreak, Rows, on_break
-from tcpsight.tables import Connections, Requests, SegmentDetails, Table, Unanswered, Unseen
+from tcpsight.tables import AccountedRequests, Connections, Requests, SegmentDetails, Table, Unanswered, Unseen
 
 if TYPE_CHECKING:
     from tcpsight.bucketing import Scale
@@ -110,9 +111,7 @@ class Analysis:
         self._link_offset = link_offset
 
     @contextmanager
-    def run(
-        self, *, with_segments: bool = False, account: Account = "none", keep: Keep | None = None
-    ) -> Iterator[Run]:
+    def run(self, *, with_segments: bool = False, account: Account = "none", keep: Keep | None = None) -> Iterator[Run]:
         """Open the capture for one pass; with `keep`, which takes care of payload, its batches index streams.
 
         Raises
@@ -150,6 +149,18 @@ class Analysis:
         4706
         """
         return self._rows(Requests, lambda batch: batch.requests)
+
+    @property
+    def accounted_requests(self) -> Rows:
+        """Answered requests, each with where its time went.
+
+        Examples
+        --------
+        >>> slowest = tcpsight.open("examples/mariadb-lock.pcap").accounted_requests.where("response_time > 1s")
+        >>> slowest.to_polars()["limited_by"].unique().to_list()
+        ['server']
+        """
+        return self._rows(AccountedRequests, lambda batch: batch.requests)
 
     @property
     def unanswered(self) -> Rows:

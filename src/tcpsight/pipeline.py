@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,14 +22,11 @@ from tcpsight.connections import MOST_CONNECTIONS, ConnectionTracking, Server, T
 from tcpsight.connections.stream_index import StreamIndexing
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
-from tcpsight.network import Accounted, RequestMatching, TimeAccounting
+from tcpsight.network import Account, Accounted, RequestMatching, TimeAccounting, fill
 from tcpsight.requests import Paired, RequestPairing
+from tcpsight.segment_details import details
 from tcpsight.tables import (
     BOUNDARIES,
-    INT64_MIN,
-    OPTION_TIMESTAMPS,
-    VANTAGES,
-    AccountedRequests,
     Boundaries,
     ConnectionAccounts,
     Connections,
@@ -40,7 +37,6 @@ from tcpsight.tables import (
     Requests,
     SegmentDetails,
     Streams,
-    Table,
     Unanswered,
     UnseenCounter,
 )
@@ -54,14 +50,6 @@ Positions = np.ndarray[Any, np.dtype[np.int64]]
 Keep = Callable[[Frames, Headers, Positions], Positions]
 """Take care of payload: told where in the frames' data that of each header lies (−1: none), say where it is kept."""
 
-
-Account = Literal["none", "connections", "requests"]
-"""Whose time is accounted for: nobody's, that of connections, or that of requests too."""
-
-ACCOUNT_COLUMNS = tuple(column.name for column in ConnectionAccounts.columns if column.name != "connection_id")
-
-NO_ACCOUNT = {column.name: column.null for column in Connections.columns} | {"vantage": VANTAGES.index("unknown")}
-"""What these columns hold where no account was kept."""
 
 NOWHERE: Positions = np.zeros(0, np.int64)
 
@@ -165,13 +153,6 @@ class Options:
     by: str = "stream"
     given_at: str = "final"
     account: Account = "none"
-
-
-def account_for(table_type: type[Table]) -> Account:
-    """Tell whose time must be accounted for to fill a table."""
-    if issubclass(table_type, AccountedRequests):
-        return "requests"
-    return "connections" if issubclass(table_type, Connections) else "none"
 
 
 class Batch(NamedTuple):
@@ -401,29 +382,4 @@ def _complete(connections: Connections, paired: Paired, accounts: ConnectionAcco
     counts = paired.counts
     for name in ("requests", "unanswered", "unsolicited_bytes", "is_farewell"):
         connections.rows[name] = counts.rows[name]
-    for name in ACCOUNT_COLUMNS:
-        connections.rows[name] = accounts.rows[name] if len(accounts) else NO_ACCOUNT[name]
-
-
-def details(headers: Headers, tracked: Tracked) -> SegmentDetails:
-    """Put segments and what their headers say beside each other, shape (n,)."""
-    segments = tracked.segments
-    table = SegmentDetails.allocate(len(segments))
-    for column in type(segments).columns:
-        table.rows[column.name] = segments.rows[column.name]
-    for name in ("file", "frame_in_file", "captured_payload_bytes"):
-        table.rows[name] = headers.rows[name]
-    has_timestamps = headers.options & OPTION_TIMESTAMPS != 0
-    table.timestamp_value[:] = np.where(has_timestamps, headers.timestamp_value.astype(np.int64), -1)
-    table.timestamp_echo[:] = np.where(has_timestamps, headers.timestamp_echo.astype(np.int64), -1)
-    for i in np.flatnonzero((headers.sack_count > 0) & (segments.acked_offset != INT64_MIN)):
-        table.sack[i] = _sack_text(headers, int(i), int(segments.acked_offset[i]))
-    return table
-
-
-def _sack_text(headers: Headers, row: int, acked_offset: int) -> bytes:
-    """Write SACK blocks as stream offsets: the nearest to the acknowledgment that have these numbers."""
-    base = int(headers.acknowledgment_number[row])
-    edges = headers.sack[row, : 2 * int(headers.sack_count[row])].tolist()
-    offsets = [acked_offset + ((edge - base + 2**31) % 2**32 - 2**31) for edge in edges]
-    return b" ".join(b"%d-%d" % pair for pair in zip(offsets[::2], offsets[1::2], strict=True))
+    fill(connections, accounts)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from tcpsight.network import Accounted, TimeAccounting
-from tcpsight.tables import BOUNDARIES, TIME_PARTS, Boundaries, Connections, Headers, RequestAccounts, Segments, Table
+from tcpsight.tables import (
+    BOUNDARIES,
+    TIME_PARTS,
+    Boundaries,
+    ConnectionAccounts,
+    Connections,
+    Headers,
+    RequestAccounts,
+    Segments,
+    Table,
+)
 from tests.support.conversation import Event, tables
 
 Inputs = tuple[Segments, Headers, Boundaries, Connections]
@@ -32,9 +42,7 @@ def inputs(events: list[Event], connections: dict[int, Row]) -> Inputs:
     for name in OF_HEADERS:
         headers.rows[name] = [event.get(name, 0) for event in carried]
     ended = [
-        connections[event["connection_id"]]
-        for event in events
-        if event.get("boundary") == BOUNDARIES.index("ended")
+        connections[event["connection_id"]] for event in events if event.get("boundary") == BOUNDARIES.index("ended")
     ]
     rows = Connections.allocate(len(ended))
     for i, row in enumerate(ended):
@@ -61,9 +69,12 @@ def lives(events: list[Event], **known: Any) -> dict[int, Row]:
 def run(batches: list[Inputs], *, with_requests: bool = True) -> Accounted:
     """Account for batches; give all rows."""
     room = TimeAccounting(with_requests=with_requests)
-    accounted = [Accounted(*(table.copy() for table in room.feed(*batch))) for batch in batches]
-    first = type(accounted[0].connections).concatenate([each.connections for each in accounted])
-    return Accounted(first, RequestAccounts.concatenate([each.requests for each in accounted]))
+    accounted = []
+    for batch in batches:
+        fed = room.feed(*batch)
+        accounted.append(Accounted(fed.connections.copy(), fed.requests.copy()))
+    connections = ConnectionAccounts.concatenate([each.connections for each in accounted])
+    return Accounted(connections, RequestAccounts.concatenate([each.requests for each in accounted]))
 
 
 def plain(table: Table) -> list[Row]:

@@ -23,8 +23,9 @@ from tcpsight.tables import REASON_TEXTS, REASONS, Table
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
     from tcpsight.capture import Following
+    from tcpsight.network import Account
     from tcpsight.output.writers import Writer
-    from tcpsight.pipeline import Account, Batch
+    from tcpsight.pipeline import Batch
     from tcpsight.where import Where
 
 
@@ -35,9 +36,14 @@ FIRST_COLUMNS = {
         "arrival_ns response_time_ns client_address client_port server_address server_port request_bytes "
         "response_bytes connection_id request_index"
     ),
+    "AccountedRequests": (
+        "arrival_ns response_time_ns client_address server_address server_port limited_by server_ns "
+        "response_transfer_ns recovery_ns receiver_limited_ns path_limited_ns unknown_ns request_transfer_ns "
+        "connection_id request_index"
+    ),
     "Connections": (
         "start_ns duration_ns client_address client_port server_address server_port state requests unanswered "
-        "connect_ns client_bytes server_bytes client_retransmissions server_retransmissions connection_id"
+        "connect_ns client_bytes server_bytes client_retransmissions server_retransmissions limited_by connection_id"
     ),
     "Intervals": (
         "start_ns arrivals completions throughput_per_s concurrency utilization_fraction response_time_p50_ns "
@@ -123,7 +129,7 @@ def write_table(
     source: Input, output: Output, table_type: type[Table], part: Callable[[Batch], Table], by_time: str
 ) -> int:
     """Write one table of a capture; give the exit status."""
-    from tcpsight.pipeline import account_for
+    from tcpsight.network import account_for
     from tcpsight.tables import SegmentDetails
 
     has_segments = table_type is SegmentDetails

@@ -7,20 +7,6 @@ from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 from libc.string cimport memset
 
 from tcpsight.network._account_rules cimport (
-    ANSWERING,
-    AS_USUAL,
-    BEFORE,
-    FAR_OFFSET,
-    LEAPT,
-    NO_OPENER,
-    PARTS,
-    REACTION_NS,
-    SHAKING,
-    UNHEARD,
-    USUAL_MSS,
-    Made,
-    Slot,
-    Turn,
     charge,
     give_turn,
     smaller,
@@ -30,6 +16,21 @@ from tcpsight.network._account_rules cimport (
     take_unusual,
     take_usual,
     waiting_part,
+)
+from tcpsight.network._account_state cimport (
+    ANSWERING,
+    AS_USUAL,
+    BEFORE,
+    FAR_OFFSET,
+    LEAPT,
+    NO_OPENER,
+    PARTS,
+    REACTION_NS,
+    UNHEARD,
+    USUAL_MSS,
+    Made,
+    Slot,
+    Turn,
 )
 from tcpsight.network._vantage cimport Place, place_of
 from tcpsight.tables cimport (

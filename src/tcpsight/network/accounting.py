@@ -14,8 +14,8 @@ account is charged when data come, not while time passes: the time since the las
    `think`. Before the first data of a connection whose beginning was not captured, it is `unknown`.
 3. **recovery** goes before turns: the time before a segment that repeats data or a FIN, or that fills a hole; and
    from there until the peer acknowledges it, or sends data.
-4. **receiver_limited**: between two data segments of one side, the time until the peer's window had room again, if it
-   had less than a segment's since the first; and the time before a probe of that window.
+4. **receiver_limited**: between two data segments of one side, the time until the peer's window had room for a segment
+   again, if it had none after the first; and the time before a probe of that window.
 5. **path_limited**: between two data segments of one side, if an acknowledgment of outstanding data came between them,
    and the second followed within 1 ms and 5/4 of the round trip between capture point and sender.
    Where that round trip is the longer one, what lets the sender go on is on its way unseen, and the time stays
@@ -43,13 +43,14 @@ What it cannot see
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from tcpsight.network import _account
 from tcpsight.tables import (
     TIME_PARTS,
+    VANTAGES,
     AccountedRequests,
     Boundaries,
     ConnectionAccounts,
@@ -58,6 +59,7 @@ from tcpsight.tables import (
     RequestAccounts,
     Requests,
     Segments,
+    Table,
     UnseenCounter,
 )
 
@@ -72,6 +74,15 @@ SMALLEST_ROOM = 256
 
 REQUEST_PARTS = tuple(part for part in TIME_PARTS if part not in ("connect", "think", "unknown"))
 """The parts that a request can have, besides what is unknown."""
+
+
+Account = Literal["none", "connections", "requests"]
+"""Whose time is accounted for: nobody's, that of connections, or that of requests too."""
+
+ACCOUNT_COLUMNS = tuple(column.name for column in ConnectionAccounts.columns if column.name != "connection_id")
+
+NO_ACCOUNT = {column.name: column.null for column in Connections.columns} | {"vantage": VANTAGES.index("unknown")}
+"""What these columns hold where no account was kept."""
 
 
 class Accounted(NamedTuple):
@@ -105,9 +116,7 @@ class TimeAccounting:
         self._accounts = ConnectionAccounts.allocate(SMALLEST_ROOM)
         self._requests = RequestAccounts.allocate(SMALLEST_ROOM)
 
-    def feed(
-        self, segments: Segments, headers: Headers, boundaries: Boundaries, connections: Connections
-    ) -> Accounted:
+    def feed(self, segments: Segments, headers: Headers, boundaries: Boundaries, connections: Connections) -> Accounted:
         """Take the next segments and what belongs to them; give the accounts they complete.
 
         Parameters
@@ -152,6 +161,19 @@ class TimeAccounting:
         rows = segment_count + len(boundaries)
         if self._with_requests and rows > len(self._requests):
             self._requests = RequestAccounts.allocate(_roomy(rows))
+
+
+def account_for(table_type: type[Table]) -> Account:
+    """Tell whose time must be accounted for to fill a table."""
+    if issubclass(table_type, AccountedRequests):
+        return "requests"
+    return "connections" if issubclass(table_type, Connections) else "none"
+
+
+def fill(connections: Connections, accounts: ConnectionAccounts) -> None:
+    """Fill the columns of ended connections that were accounted for; without an account they are null."""
+    for name in ACCOUNT_COLUMNS:
+        connections.rows[name] = accounts.rows[name] if len(accounts) else NO_ACCOUNT[name]
 
 
 class RequestMatching:

@@ -226,9 +226,7 @@ class Story:
         self.is_tight = self.was_tight = False
 
     def part_between(self, d: int, time: int) -> str:
-        if self.is_tight:
-            return "receiver_limited"
-        if self.was_tight:
+        if self.was_tight and not self.is_tight:
             self.was_tight = False
             self.charge(min(self.room_since, time), "receiver_limited")
         released = [at for place, at, _ in self.sides[d].acks if place > self.speaks_since]

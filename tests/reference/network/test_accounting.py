@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcpsight.tables import BOUNDARIES, FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, INT64_MIN, Connections, Headers
-from tests.reference.accounting import Twin
 from tests.reference.connections_strategies import timeouts, traffic
+from tests.reference.network.accounting import Twin
 from tests.support.accounting import Inputs, inputs, lives, plain, run
 from tests.support.conversation import Event, boundary
 from tests.support.headers import Row, follow, headers_of
