@@ -54,7 +54,7 @@ def test_however_connections_interleave_each_gives_the_same_rows(moves: list[Eve
     for of in known:
         alone = run([inputs([event for event in events if event["connection_id"] == of], known)])
         for one, other in zip(mixed, alone, strict=True):
-            assert plain(one[one.connection_id == of]) == plain(other)
+            assert plain(one[one.rows["connection_id"] == of]) == plain(other)
 
 
 @settings(deadline=None, max_examples=300)

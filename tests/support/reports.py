@@ -34,7 +34,7 @@ def facts_of(
     """Give the facts of a capture's bytes."""
     stream = io.BytesIO(content)
     stream.name = "talks.pcap"
-    with Analysis([stream], options, frame_filter=frame_filter).run() as run:
+    with Analysis([stream], options, frame_filter=frame_filter).run(account="connections") as run:
         collection = ReportCollection(top)
         for batch in run:
             collection.feed(batch)

@@ -199,11 +199,9 @@ class ServiceSummary:
             for name in SUMMED:
                 values = rows.rows[name]
                 service.totals[name] += int(values[values > 0].sum(dtype=np.int64))
+            accounted = rows.rows[rows.unknown_ns >= 0]
             for part in TIME_PARTS:
-                values = rows.rows[f"{part}_ns"]
-                # In floating point what would not fit loses its last digits only.
-                total = values[values > 0].sum(dtype=np.float64)
-                service.times_ns[part] += int(values[values > 0].sum(dtype=np.int64)) if total < 2**62 else int(total)
+                service.times_ns[part] += _sum(np.maximum(accounted[f"{part}_ns"], 0))
             for client, own in _clients(service, rows):
                 client.connections += len(own)
 
@@ -249,6 +247,12 @@ def _groups(table: Any, address: str, ports: Any) -> Iterator[tuple[Endpoint, An
     for i in np.argsort(firsts):
         rows = order[ends[i - 1] if i else 0 : ends[i]]
         yield _endpoint(keys[firsts[i]]), table[rows]
+
+
+def _sum(values: Any) -> int:
+    """Add up durations; what would not fit in 64 bits loses its last digits only."""
+    total = float(values.sum(dtype=np.float64))
+    return int(values.sum(dtype=np.int64)) if total < 2**62 else int(total)
 
 
 def _endpoint(key: Any) -> Endpoint:
