@@ -14,9 +14,20 @@ from tcpsight.capture.tags import TagSurvey
 from tcpsight.ending import conclude, conclude_if_broken
 from tcpsight.errors import UsageError
 from tcpsight.interval_rows import IntervalRows
+from tcpsight.network import account_for
 from tcpsight.pipeline import Batch, Keep, Options, Pipeline
 from tcpsight.rows import OnBreak, Rows, on_break
-from tcpsight.tables import Connections, Findings, Network, Requests, SegmentDetails, Table, Unanswered, Unseen
+from tcpsight.tables import (
+    AccountedRequests,
+    Connections,
+    Findings,
+    Network,
+    Requests,
+    SegmentDetails,
+    Table,
+    Unanswered,
+    Unseen,
+)
 
 if TYPE_CHECKING:
     from tcpsight.bucketing import Scale
@@ -134,6 +145,8 @@ class Analysis:
             self.options,
             with_segments=self.options.with_segments or carrying is SegmentDetails,
             with_network=self.options.with_network or carrying in (Network, Findings),
+            with_policing=self.options.with_policing or carrying is Findings,
+            account=self.options.account if carrying is None else account_for(carrying),
         )
         for source, position in zip(self.sources, self._positions, strict=True):
             if position is not None:
@@ -152,6 +165,18 @@ class Analysis:
         4706
         """
         return self._rows(Requests, lambda batch: batch.requests)
+
+    @property
+    def accounted_requests(self) -> Rows:
+        """Answered requests, each with where its time went.
+
+        Examples
+        --------
+        >>> slowest = tcpsight.open("examples/mariadb-lock.pcap").accounted_requests.where("response_time > 1s")
+        >>> slowest.to_polars()["limited_by"].unique().to_list()
+        ['server']
+        """
+        return self._rows(AccountedRequests, lambda batch: batch.requests)
 
     @property
     def unanswered(self) -> Rows:
@@ -367,7 +392,7 @@ class Analysis:
 
         def read(on_break: OnBreak) -> Iterator[Table]:
             collection = BucketCollection(by, where=condition, **chosen)
-            with self.run() as run:
+            with self.run(Connections) as run:
                 for batch in run:
                     collection.feed(batch.connections)
                 collection.tags = run.tags

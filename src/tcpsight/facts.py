@@ -230,6 +230,7 @@ def _connections(service: Service, quantiles: Sequence[float]) -> Facts:
         "connect": distribution_facts(service.connect_times, quantiles),
         "server_handshake_rtt": distribution_facts(service.server_handshake_rtts, quantiles),
         "client_handshake_rtt": distribution_facts(service.client_handshake_rtts, quantiles),
+        "times": {f"{part}_ns": ns for part, ns in service.times_ns.items()},
         **{("farewells" if name == "is_farewell" else name): total for name, total in totals.items()},
     }
 

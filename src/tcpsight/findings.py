@@ -67,6 +67,8 @@ class FindingTable:
         """Take a batch of a run that carries `Findings`; of another there is nothing to find."""
         if len(batch.network):
             self._collection.feed(batch.network, batch.connections)
+        if len(batch.policed):
+            self._collection.feed_policed(batch.policed)
 
     def table(self) -> Findings:
         """Give one row per finding, the worst first."""

@@ -22,18 +22,29 @@ from tcpsight.connections import MOST_CONNECTIONS, ConnectionTracking, Server, T
 from tcpsight.connections.stream_index import StreamIndexing
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
-from tcpsight.network import NetworkMeasuring
+from tcpsight.network import (
+    Account,
+    Accounted,
+    NetworkMeasuring,
+    PolicingDetection,
+    RequestMatching,
+    TimeAccounting,
+    fill,
+    forget_unseen,
+)
 from tcpsight.requests import Paired, RequestPairing
+from tcpsight.segment_details import details
 from tcpsight.tables import (
     BOUNDARIES,
-    INT64_MIN,
-    OPTION_TIMESTAMPS,
     Boundaries,
+    ConnectionAccounts,
     Connections,
     Frames,
     Headers,
     Network,
     Pieces,
+    Policed,
+    RequestAccounts,
     Requests,
     SegmentDetails,
     Streams,
@@ -74,7 +85,7 @@ class Selection:
     since_ns: int | None = None
     until_ns: int | None = None
 
-    def of_services(self, rows: Requests | Connections | Boundaries) -> Mask:
+    def of_services(self, rows: Requests | Connections | Policed | Boundaries) -> Mask:
         """Tell which rows belong to the selected services, shape (n,)."""
         if not self.servers:
             return np.ones(len(rows), np.bool_)
@@ -134,13 +145,15 @@ class Options:
         How many may be open at once before old ones are given up.
     with_segments : bool
         Whether batches carry segments.
-    with_network : bool
-        Whether batches carry what the network did.
+    with_network, with_policing : bool
+        Whether batches carry what the network did, and what exchanges tell of policers and shapers.
     ports : tuple of int
         Segments from or to these ports only reach the rooms behind `decode`; empty: all. Other than a selection it
         leaves no trace of what it leaves out.
     by, given_at : str
         What tells which request bytes belong to, and when its row is given: see `RequestPairing`.
+    account : str
+        One of `Account`; without it the columns of the time account are null.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -150,9 +163,11 @@ class Options:
     most_connections: int = MOST_CONNECTIONS
     with_segments: bool = False
     with_network: bool = False
+    with_policing: bool = False
     ports: tuple[int, ...] = ()
     by: str = "stream"
     given_at: str = "final"
+    account: Account = "none"
 
 
 class Batch(NamedTuple):
@@ -175,6 +190,8 @@ class Batch(NamedTuple):
         What this batch adds to the index of all streams, whatever was selected; empty where nobody keeps payload.
     network : Network
         What the network did to the connections that overlap the wanted time; empty unless it is wanted.
+    policed : Policed
+        Exchanges of the services in the wanted time that were judged; empty unless they are wanted.
     """
 
     requests: Requests
@@ -188,6 +205,7 @@ class Batch(NamedTuple):
     pieces: Pieces
     streams: Streams
     network: Network
+    policed: Policed
 
 
 class Pipeline:
@@ -246,9 +264,12 @@ class Pipeline:
             hash_seed=secrets.randbits(64),
         )
         self._measuring = NetworkMeasuring() if self.options.with_network else None
+        self._policing = PolicingDetection() if self.options.with_policing else None
         self._pairing = RequestPairing(
             self.options.start, self.options.end, by=self.options.by, given_at=self.options.given_at
         )
+        self._accounting = TimeAccounting(with_requests=self.options.account == "requests")
+        self._matching = RequestMatching()
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -306,29 +327,43 @@ class Pipeline:
     def _batch(self, headers: Headers, tracked: Tracked, kept: Positions) -> Batch:
         paired = self._pairing.feed(tracked.segments, tracked.boundaries)
         connections = tracked.connections
+        accounted = self._accounted(headers, tracked)
+        if self.options.account == "requests":
+            paired = paired._replace(requests=self._matching.feed(paired.requests, accounted))
         if len(connections):
-            _complete(connections, paired)
+            _complete(connections, paired, accounted.connections)
             first, last = int(connections.start_ns.min()), int(connections.end_ns.max())
             self.first_ns = first if self.first_ns is None else min(self.first_ns, first)
             self.last_ns = last if self.last_ns is None else max(self.last_ns, last)
         segments = details(headers, tracked) if self.options.with_segments else SegmentDetails()
-        network = Network()
+        network, policed = Network(), Policed()
         if self._measuring is not None:
             network = self._measuring.feed(tracked.segments, headers, tracked.boundaries)
+            forget_unseen(network, connections)
+        if self._policing is not None:
+            policed = self._policing.feed(tracked.segments, headers, tracked.boundaries)
         index: tuple[Pieces, Streams] = (Pieces(), Streams())
         if self._keep is not None:
             index = self._indexing.feed(headers, tracked, kept)
         if self.options.selection.is_everything:
             self.selected += len(connections)
             whole = paired.requests, paired.unanswered
-            return Batch(*whole, connections, segments, *whole, headers, kept, *index, network)
-        return self._selected(paired, tracked, network, segments)._replace(
+            return Batch(*whole, connections, segments, *whole, headers, kept, *index, network, policed)
+        return self._selected(paired, tracked, (network, policed), segments)._replace(
             headers=headers, kept=kept, pieces=index[0], streams=index[1]
         )
 
-    def _selected(self, paired: Paired, tracked: Tracked, network: Network, segments: SegmentDetails) -> Batch:
+    def _accounted(self, headers: Headers, tracked: Tracked) -> Accounted:
+        if self.options.account == "none":
+            return Accounted(ConnectionAccounts(), RequestAccounts())
+        return self._accounting.feed(tracked.segments, headers, tracked.boundaries, tracked.connections)
+
+    def _selected(
+        self, paired: Paired, tracked: Tracked, measured: tuple[Network, Policed], segments: SegmentDetails
+    ) -> Batch:
         selection = self.options.selection
         requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
+        network, policed = measured
         if self.selected == 0:
             self._remember_services(connections)
         is_wanted = selection.of_services(connections) & selection.of_time(connections.start_ns, connections.end_ns)
@@ -347,6 +382,7 @@ class Pipeline:
             Streams(),
             # Two rows for each connection, in the same order.
             network[np.repeat(is_wanted, 2)] if len(network) else network,
+            policed[selection.of_services(policed) & selection.of_time(policed.start_ns, policed.end_ns)],
         )
 
     def _remember_services(self, connections: Connections) -> None:
@@ -375,32 +411,9 @@ def _of_ports(headers: Headers, ports: tuple[int, ...]) -> Mask:
     return np.isin(headers.source_port, ports) | np.isin(headers.destination_port, ports)
 
 
-def _complete(connections: Connections, paired: Paired) -> None:
-    """Fill the columns of ended connections that the requests room counted."""
+def _complete(connections: Connections, paired: Paired, accounts: ConnectionAccounts) -> None:
+    """Fill the columns of ended connections that later rooms counted; no account: its columns are null."""
     counts = paired.counts
     for name in ("requests", "unanswered", "unsolicited_bytes", "is_farewell"):
         connections.rows[name] = counts.rows[name]
-
-
-def details(headers: Headers, tracked: Tracked) -> SegmentDetails:
-    """Put segments and what their headers say beside each other, shape (n,)."""
-    segments = tracked.segments
-    table = SegmentDetails.allocate(len(segments))
-    for column in type(segments).columns:
-        table.rows[column.name] = segments.rows[column.name]
-    for name in ("file", "frame_in_file", "captured_payload_bytes"):
-        table.rows[name] = headers.rows[name]
-    has_timestamps = headers.options & OPTION_TIMESTAMPS != 0
-    table.timestamp_value[:] = np.where(has_timestamps, headers.timestamp_value.astype(np.int64), -1)
-    table.timestamp_echo[:] = np.where(has_timestamps, headers.timestamp_echo.astype(np.int64), -1)
-    for i in np.flatnonzero((headers.sack_count > 0) & (segments.acked_offset != INT64_MIN)):
-        table.sack[i] = _sack_text(headers, int(i), int(segments.acked_offset[i]))
-    return table
-
-
-def _sack_text(headers: Headers, row: int, acked_offset: int) -> bytes:
-    """Write SACK blocks as stream offsets: the nearest to the acknowledgment that have these numbers."""
-    base = int(headers.acknowledgment_number[row])
-    edges = headers.sack[row, : 2 * int(headers.sack_count[row])].tolist()
-    offsets = [acked_offset + ((edge - base + 2**31) % 2**32 - 2**31) for edge in edges]
-    return b" ".join(b"%d-%d" % pair for pair in zip(offsets[::2], offsets[1::2], strict=True))
+    fill(connections, accounts)

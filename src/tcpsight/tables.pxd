@@ -52,6 +52,23 @@ cdef enum:
     ROLE_FIRST = 4
 
 cdef enum:
+    PART_CONNECT = 0
+    PART_THINK = 1
+    PART_REQUEST_TRANSFER = 2
+    PART_SERVER = 3
+    PART_RESPONSE_TRANSFER = 4
+    PART_RECOVERY = 5
+    PART_RECEIVER_LIMITED = 6
+    PART_PATH_LIMITED = 7
+    PART_UNKNOWN = 8
+
+cdef enum:
+    VANTAGE_SERVER = 0
+    VANTAGE_CLIENT = 1
+    VANTAGE_BETWEEN = 2
+    VANTAGE_UNKNOWN = 3
+
+cdef enum:
     BOUNDARY_OPENED = 0
     BOUNDARY_ENDED = 1
 
@@ -236,6 +253,17 @@ cdef struct Connection:
     uint8_t is_farewell
     int64_t unsolicited_bytes
     uint8_t encapsulation
+    int64_t think_ns
+    int64_t request_transfer_ns
+    int64_t server_ns
+    int64_t response_transfer_ns
+    int64_t recovery_ns
+    int64_t receiver_limited_ns
+    int64_t path_limited_ns
+    int64_t unknown_ns
+    uint8_t limited_by
+    uint8_t vantage
+    double vantage_confidence
 
 cdef struct Request:
     int64_t connection_id
@@ -284,6 +312,30 @@ cdef struct RequestCount:
     int64_t unanswered
     int64_t unsolicited_bytes
     uint8_t is_farewell
+
+cdef struct ConnectionAccount:
+    int64_t connection_id
+    int64_t think_ns
+    int64_t request_transfer_ns
+    int64_t server_ns
+    int64_t response_transfer_ns
+    int64_t recovery_ns
+    int64_t receiver_limited_ns
+    int64_t path_limited_ns
+    int64_t unknown_ns
+    uint8_t limited_by
+    uint8_t vantage
+    double vantage_confidence
+
+cdef struct RequestAccount:
+    int64_t connection_id
+    int64_t request_index
+    int64_t request_transfer_ns
+    int64_t server_ns
+    int64_t response_transfer_ns
+    int64_t recovery_ns
+    int64_t receiver_limited_ns
+    int64_t path_limited_ns
 
 cdef struct Interval:
     int64_t start_ns

@@ -91,6 +91,22 @@ POLICING_VERDICTS = (
 )
 """Which test of Flach et al. (SIGCOMM 2016) rules out a policer; see `Policed.verdict`."""
 
+TIME_PARTS = (
+    "connect",
+    "think",
+    "request_transfer",
+    "server",
+    "response_transfer",
+    "recovery",
+    "receiver_limited",
+    "path_limited",
+    "unknown",
+)
+"""What the time of a connection, or of a request, goes to; see `Connections.limited_by`."""
+
+VANTAGES = ("server", "client", "between", "unknown")
+"""Where a capture was taken, seen from a connection: at its server, at its client, on the way."""
+
 BOUNDARIES = ("opened", "ended")
 """The two ends of a connection's use of a slot."""
 
@@ -537,8 +553,8 @@ class Connections(Table):
     duration_ns = column("int64", "ns", "from the first segment to the last")
     connect_attempts = column("int64", "", "SYNs with the same ISN sent until one was answered; 0 if no SYN was seen")
     connect_ns = column("int64", "ns", "first SYN to the ACK that completes the handshake", null=-1)
-    server_handshake_rtt_ns = column("int64", "ns", "SYN to SYN-ACK as seen here", null=-1)
-    client_handshake_rtt_ns = column("int64", "ns", "SYN-ACK to ACK as seen here", null=-1)
+    server_handshake_rtt_ns = column("int64", "ns", "SYN to SYN-ACK as seen here; see `vantage`", null=-1)
+    client_handshake_rtt_ns = column("int64", "ns", "SYN-ACK to ACK as seen here; see `vantage`", null=-1)
     client_isn = column("int64", "", "client's initial sequence number", null=-1)
     server_isn = column("int64", "", "server's initial sequence number", null=-1)
     client_bytes = column("int64", "B", "stream bytes the client sent, by sequence number", null=-1)
@@ -568,6 +584,24 @@ class Connections(Table):
     encapsulation = column(
         "uint8", "", "the innermost tunnel over IP that carried it; null if none", names=ENCAPSULATIONS, null=0
     )
+    think_ns = column("int64", "ns", "after an answer (or the handshake), until the client speaks again", null=-1)
+    request_transfer_ns = column("int64", "ns", "between the first and the last data of a request", null=-1)
+    server_ns = column(
+        "int64",
+        "ns",
+        "from the last data of a request to the first of its answer: the path to the server is in it",
+        null=-1,
+    )
+    response_transfer_ns = column("int64", "ns", "between the first and the last data of an answer", null=-1)
+    recovery_ns = column("int64", "ns", "waiting for what was sent again, and for its acknowledgment", null=-1)
+    receiver_limited_ns = column("int64", "ns", "a sender waited for the receiver's window to open", null=-1)
+    path_limited_ns = column(
+        "int64", "ns", "a sender waited for the path: it went on when an acknowledgment came", null=-1
+    )
+    unknown_ns = column("int64", "ns", "none of these, or it cannot be told", null=-1)
+    limited_by = column("uint8", "", "the largest of these parts; null for 0 ns", names=TIME_PARTS, null=255)
+    vantage = column("uint8", "", "where it was captured: at the server, at the client, between", names=VANTAGES)
+    vantage_confidence = column("float64", "", "how sure that is, 0 to 1; null if unknown", null=-1)
 
 
 class RatedConnections(Connections):
@@ -634,6 +668,21 @@ class Requests(Table):
     is_overlapped = column("uint8", "bool", "whether client bytes of it were sent while a response was still going on")
 
 
+class AccountedRequests(Requests):
+    """The Requests columns and where their time went, from `request_first_ns` to `response_last_ns`."""
+
+    request_transfer_ns = column("int64", "ns", "between the first and the last data of the request")
+    server_ns = column(
+        "int64", "ns", "from the last data of the request to the first of its answer: the path to the server is in it"
+    )
+    response_transfer_ns = column("int64", "ns", "between the first and the last data of the answer")
+    recovery_ns = column("int64", "ns", "waiting for what was sent again, and for its acknowledgment")
+    receiver_limited_ns = column("int64", "ns", "a sender waited for the receiver's window to open")
+    path_limited_ns = column("int64", "ns", "a sender waited for the path: it went on when an acknowledgment came")
+    unknown_ns = column("int64", "ns", "none of these, or it cannot be told")
+    limited_by = column("uint8", "", "the largest of these parts; null for 0 ns", names=TIME_PARTS, null=255)
+
+
 class Unanswered(Requests):
     """One row per request that was never answered: the Requests columns with null response times.
 
@@ -655,6 +704,40 @@ class RequestCounts(Table):
     is_farewell = column(
         "uint8", "bool", "whether the last client data was followed at once, and only, by the client's FIN"
     )
+
+
+class ConnectionAccounts(Table):
+    """Where a connection's time went, when it ends; these columns complete its Connections row."""
+
+    connection_id = column("int64", "", "the connection")
+    think_ns = column("int64", "ns", "after an answer (or the handshake), until the client speaks again")
+    request_transfer_ns = column("int64", "ns", "between the first and the last data of a request")
+    server_ns = column(
+        "int64", "ns", "from the last data of a request to the first of its answer: the path to the server is in it"
+    )
+    response_transfer_ns = column("int64", "ns", "between the first and the last data of an answer")
+    recovery_ns = column("int64", "ns", "waiting for what was sent again, and for its acknowledgment")
+    receiver_limited_ns = column("int64", "ns", "a sender waited for the receiver's window to open")
+    path_limited_ns = column("int64", "ns", "a sender waited for the path: it went on when an acknowledgment came")
+    unknown_ns = column("int64", "ns", "none of these, or it cannot be told")
+    limited_by = column("uint8", "", "the largest of these parts; null for 0 ns", names=TIME_PARTS, null=255)
+    vantage = column("uint8", "", "where it was captured: at the server, at the client, between", names=VANTAGES)
+    vantage_confidence = column("float64", "", "how sure that is, 0 to 1; null if unknown", null=-1)
+
+
+class RequestAccounts(Table):
+    """Where an answered request's time went; the order is that in which the next ones began, or connections ended."""
+
+    connection_id = column("int64", "", "the connection")
+    request_index = column("int64", "", "0, 1, 2 … in its connection")
+    request_transfer_ns = column("int64", "ns", "between the first and the last data of the request")
+    server_ns = column(
+        "int64", "ns", "from the last data of the request to the first of its answer: the path to the server is in it"
+    )
+    response_transfer_ns = column("int64", "ns", "between the first and the last data of the answer")
+    recovery_ns = column("int64", "ns", "waiting for what was sent again, and for its acknowledgment")
+    receiver_limited_ns = column("int64", "ns", "a sender waited for the receiver's window to open")
+    path_limited_ns = column("int64", "ns", "a sender waited for the path: it went on when an acknowledgment came")
 
 
 class Intervals(Table):

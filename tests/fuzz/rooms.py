@@ -18,8 +18,8 @@ from tcpsight.capture.reader import TIME_LIMIT_NS
 from tcpsight.connections import ConnectionTracking
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
-from tcpsight.pipeline import details
 from tcpsight.requests import RequestPairing
+from tcpsight.segment_details import details
 from tcpsight.tables import (
     KINDS,
     OPTION_CUT,

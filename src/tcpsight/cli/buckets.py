@@ -70,7 +70,7 @@ def command(
     """
     from tcpsight.bucketing import BucketCollection
     from tcpsight.cli.running import Output, reading, warn_of_none, write_rows
-    from tcpsight.tables import BucketConnections, RatedConnections
+    from tcpsight.tables import BucketConnections, Connections, RatedConnections
     from tcpsight.where import Where
 
     where = output.pop("where")
@@ -81,7 +81,7 @@ def command(
         raise click.UsageError(f"--width {width} is for linear buckets: leave --scale {scale} out, or {instead}")
     collection = BucketCollection(by, scale=scale, width=_width(by, width), count=count, where=condition)
     table_type: type[Table] = collection.table_type if bucket is None else BucketConnections
-    with reading(source) as (run, batches):
+    with reading(source, Connections) as (run, batches):
 
         def tables() -> Iterator[Table]:
             for batch in batches:

@@ -35,9 +35,14 @@ FIRST_COLUMNS = {
         "arrival_ns response_time_ns client_address client_port server_address server_port request_bytes "
         "response_bytes connection_id request_index"
     ),
+    "AccountedRequests": (
+        "arrival_ns response_time_ns client_address server_address server_port limited_by server_ns "
+        "response_transfer_ns recovery_ns receiver_limited_ns path_limited_ns unknown_ns request_transfer_ns "
+        "connection_id request_index"
+    ),
     "Connections": (
         "start_ns duration_ns client_address client_port server_address server_port state requests unanswered "
-        "connect_ns client_bytes server_bytes client_retransmissions server_retransmissions connection_id"
+        "connect_ns client_bytes server_bytes client_retransmissions server_retransmissions limited_by connection_id"
     ),
     "Intervals": (
         "start_ns arrivals completions throughput_per_s concurrency utilization_fraction response_time_p50_ns "

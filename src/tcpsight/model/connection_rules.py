@@ -290,7 +290,8 @@ def look_for_window_limit(pair: Pair) -> Hits:
     own, peer = pair.own, pair.peer
     open_ns = own.non_idle_ns - peer.zero_window_ns
     is_seen = (
-        (own.window_limited_ns >= LIMITED_FRACTION * open_ns)
+        (own.non_idle_ns >= 0)
+        & (own.window_limited_ns >= LIMITED_FRACTION * open_ns)
         & (own.window_limited_ns >= LIMITED_NS)
         & (own.window_limited_ns >= own.rtt_min_ns * 5)
         & (own.bytes >= 3 * np.maximum(peer.window_max_bytes, 1))

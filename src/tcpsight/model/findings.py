@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcpsight.model.connection_rules import CONNECTION_RULES, Hits, Pair
+from tcpsight.model.exchange_rules import look_at_exchanges
 from tcpsight.model.service_rules import SERVICE_RULES, Sums
-from tcpsight.tables import FINDINGS, SEVERITIES, Connections, Network
+from tcpsight.tables import FINDINGS, SEVERITIES, Connections, Network, Policed
 
 MOST_SERVICES = 1000
 """Services with findings of one kind; a scan of a network has more."""
@@ -82,18 +83,21 @@ class Finding:
     rule: str = ""
     examples: list[int] = field(default_factory=list)
     _score: float = -1.0
+    _last: int = -1
 
     def add(self, hits: Hits, row: int, connection_id: int) -> None:
         """Add a connection that shows it."""
         start_ns, end_ns = int(hits.start_ns[row]), int(hits.end_ns[row])
         self.start_ns = min(self.start_ns, start_ns) if self.connections else start_ns
         self.end_ns = max(self.end_ns, end_ns) if self.connections else end_ns
-        self.connections += 1
+        if connection_id != self._last:  # exchanges of a connection end one after the other
+            self.connections += 1
+            if len(self.examples) < EXAMPLES:
+                self.examples.append(connection_id)
+        self._last = connection_id
         if SEVERITIES.index(hits.severity[row]) > SEVERITIES.index(self.severity):
             self.severity = str(hits.severity[row])
         self.confidence = max(self.confidence, float(hits.confidence[row]))
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(connection_id)
         if hits.score[row] > self._score:
             self._score = float(hits.score[row])
             self.connection_id = connection_id
@@ -143,7 +147,20 @@ class FindingCollection:
                         hits, int(row), int(connections.connection_id[row])
                     )
 
-    def _finding(self, kind: str, direction: int, connections: Connections, row: int, text: str) -> Finding:
+    def feed_policed(self, policed: Policed) -> None:
+        """Take exchanges that were judged.
+
+        Parameters
+        ----------
+        policed : Policed, shape (n,)
+            In any order.
+        """
+        for kind, text, hits in look_at_exchanges(policed):
+            for row in np.flatnonzero(hits.is_hit):
+                side = int(policed.direction[row])
+                self._finding(kind, side, policed, int(row), text).add(hits, int(row), int(policed.connection_id[row]))
+
+    def _finding(self, kind: str, direction: int, connections: Connections | Policed, row: int, text: str) -> Finding:
         address, port, version = _service(connections, row)
         key = Key(kind, direction, address, port, version)
         if key not in self._found:
@@ -205,7 +222,7 @@ def _plain(value: Any) -> Any:
     return round(plain, 4) if isinstance(plain, float) else plain
 
 
-def _service(connections: Connections, row: int) -> tuple[bytes, int, int]:
+def _service(connections: Connections | Policed, row: int) -> tuple[bytes, int, int]:
     return (
         connections.server_address[row].tobytes(),
         int(connections.server_port[row]),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.model.distribution import Distribution
-from tcpsight.tables import STATES, Connections, Requests, Unanswered
+from tcpsight.tables import STATES, TIME_PARTS, Connections, Requests, Unanswered
 
 MOST_SERVICES = 10_000
 """How many services are told apart."""
@@ -120,6 +120,7 @@ class Service:
     unsequenced_connections: int = 0
     tunnelled_connections: int = 0
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMMED, 0))
+    times_ns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TIME_PARTS, 0))
     clients: dict[tuple[bytes, int] | None, Client] = field(default_factory=dict)
     slowest: Requests = field(default_factory=Requests)
     waiting: Unanswered = field(default_factory=Unanswered)
@@ -198,6 +199,9 @@ class ServiceSummary:
             for name in SUMMED:
                 values = rows.rows[name]
                 service.totals[name] += int(values[values > 0].sum(dtype=np.int64))
+            accounted = rows.rows[rows.unknown_ns >= 0]
+            for part in TIME_PARTS:
+                service.times_ns[part] += _sum(np.maximum(accounted[f"{part}_ns"], 0))
             for client, own in _clients(service, rows):
                 client.connections += len(own)
 
@@ -243,6 +247,12 @@ def _groups(table: Any, address: str, ports: Any) -> Iterator[tuple[Endpoint, An
     for i in np.argsort(firsts):
         rows = order[ends[i - 1] if i else 0 : ends[i]]
         yield _endpoint(keys[firsts[i]]), table[rows]
+
+
+def _sum(values: Any) -> int:
+    """Add up durations; what would not fit in 64 bits loses its last digits only."""
+    total = float(values.sum(dtype=np.float64))
+    return int(values.sum(dtype=np.int64)) if total < 2**62 else int(total)
 
 
 def _endpoint(key: Any) -> Endpoint:

@@ -1,6 +1,17 @@
-"""Takes Segments, gives Network and Policed: what the network did to each connection, direction and exchange."""
+"""Takes Segments, gives what the network did to each connection, direction and exchange, and where the time went."""
 
-from tcpsight.network.measuring import NetworkMeasuring
+from tcpsight.network.accounting import Account, Accounted, RequestMatching, TimeAccounting, account_for, fill
+from tcpsight.network.measuring import NetworkMeasuring, forget_unseen
 from tcpsight.network.policing import PolicingDetection
 
-__all__ = ["NetworkMeasuring", "PolicingDetection"]
+__all__ = [
+    "Account",
+    "Accounted",
+    "NetworkMeasuring",
+    "PolicingDetection",
+    "RequestMatching",
+    "TimeAccounting",
+    "account_for",
+    "fill",
+    "forget_unseen",
+]

@@ -68,7 +68,8 @@ class Deliveries:
 @dataclass(frozen=True)
 class Shape:
     """Delivery at one rate: the rate in bit/s, when on the clock of the exchange, what had been delivered beyond it
-    before (0: nothing), and the queue meanwhile (NaN: not seen)."""
+    before (0: nothing), and the queue meanwhile (NaN: not seen).
+    """
 
     rate: float
     start_s: float

@@ -40,8 +40,10 @@ those of handing them over.
 
 from __future__ import annotations
 
+import numpy as np
+
 from tcpsight.network import _kernel
-from tcpsight.tables import Boundaries, Headers, Network, Segments, UnseenCounter
+from tcpsight.tables import VANTAGES, Boundaries, Connections, Headers, Network, Segments, UnseenCounter
 
 SMALLEST_ROOM = 256
 """Rows to begin with; doubled when they are too few."""
@@ -93,3 +95,22 @@ class NetworkMeasuring:
         network = self._rows[:made]
         network.until_ns = segments.until_ns
         return network
+
+
+def forget_unseen(network: Network, connections: Connections) -> None:
+    """Null what can't be seen from the receiver: when its data were outstanding.
+
+    Parameters
+    ----------
+    network : Network, shape (2n,)
+        The client's direction of each connection, then the server's; changed.
+    connections : Connections, shape (n,)
+        In the same order; where the vantage point is unknown nothing is forgotten.
+    """
+    if not len(network):
+        return
+    for direction, end in enumerate(("server", "client")):
+        is_receiver = connections.vantage == VANTAGES.index(end)
+        rows = 2 * np.flatnonzero(is_receiver) + direction
+        network.rows["non_idle_ns"][rows] = -1
+        network.rows["non_idle_goodput_bits_per_s"][rows] = -1

@@ -18,6 +18,7 @@ from tcpsight.output import units
 from tcpsight.output.drawing import Piece, Screen, beside, plain, widest, wrapped
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
+from tcpsight.output.times import time_pieces
 
 Facts = dict[str, Any]
 
@@ -241,10 +242,10 @@ class _Page:
         lines += self._row("connections", self._connections(s["connections"]), separator=", ")
         if s["connections"]["connect"]["count"]:
             lines += self._row("set-up time", _spread(s["connections"]["connect"]), separator="   ")
-        lines += self._pictures(s)
-        lines += self._clients(s) if s["clients"]["largest"] else []
-        lines += self._slowest(s) + self._waiting(s)
-        return lines
+        if times := time_pieces(s["connections"]["times"]):
+            lines += self._row("time went to", times, separator=", ")
+        lines += self._pictures(s) + (self._clients(s) if s["clients"]["largest"] else [])
+        return lines + self._slowest(s) + self._waiting(s)
 
     def _row(self, label: str, pieces: Sequence[Piece], *, separator: str) -> list[str]:
         lines = wrapped(pieces, self._inner - LABEL_WIDTH, self._screen, separator=separator)

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tcpsight.tables import OPTION_MSS, OPTION_SACK, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, Headers
 from tests.support.headers import A_ADDRESS, A_PORT, B_ADDRESS, B_PORT
 from tests.truth.policing.path import Element, through
 from tests.truth.policing.senders import ByLosses, ByRate
-from tcpsight.tables import OPTION_MSS, OPTION_SACK, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, Headers
 
 MSS, TIMESTAMPS, OVERHEAD, REQUEST = 1460, 12, 54, 100
 START_S = 1_700_000_000
@@ -145,7 +145,9 @@ class Transfer:
     def _send(self, now: float) -> None:
         """Send what the window and the pace allow."""
         sender = self.settings.sender
-        while self._flying < min(sender.window, self.settings.most_in_flight) and (self._to_repeat or self._next < self._written):
+        while self._flying < min(sender.window, self.settings.most_in_flight) and (
+            self._to_repeat or self._next < self._written
+        ):
             if now < self._may_send_at - 1e-9:
                 if not self._is_waking:
                     self._is_waking = True

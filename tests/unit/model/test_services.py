@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tcpsight.model import services
 from tcpsight.model.services import SLOWEST, ServiceSummary
-from tcpsight.tables import STATES, Connections, Requests, Unanswered
+from tcpsight.tables import STATES, TIME_PARTS, Connections, Requests, Unanswered
 
 ADDRESSES = [bytes(10) + b"\xff\xff\x0a\x00\x00" + bytes([n]) for n in range(4)]
 # The same 16 bytes mean another endpoint under another version.
@@ -210,3 +210,24 @@ def test_the_slowest_are_kept_through_many_blocks(block):
     found = summary(requests, Unanswered(), Connections(), list(range(0, 1000, block)))
     (service,) = found.services.values()
     assert service.slowest.response_time_ns.tolist() == sorted(times, reverse=True)[:SLOWEST]
+
+
+def test_where_the_time_went_is_added_up_over_the_connections_with_an_account():
+    rows = Connections.allocate(3)
+    for part in TIME_PARTS:
+        rows.rows[f"{part}_ns"] = [5, 7, -1]
+    rows.connect_ns[1] = -1
+    rows.connect_ns[2] = 100  # no account was kept of it
+    summary = ServiceSummary()
+    summary.feed_connections(rows)
+    (service,) = summary.services.values()
+    assert service.times_ns == dict.fromkeys(TIME_PARTS, 12) | {"connect": 5}
+
+
+def test_times_beyond_64_bits_do_not_wrap():
+    rows = Connections.allocate(4)
+    rows.think_ns[:] = 2**62
+    summary = ServiceSummary()
+    summary.feed_connections(rows)
+    (service,) = summary.services.values()
+    assert service.times_ns["think"] == 2**64

@@ -1,0 +1,248 @@
+"""Keep the time account of every connection: where its time went, and where it was captured.
+
+Theory of operation
+-------------------
+The life of a connection is a row of waits, and each ends with a segment that tells what the wait was for. So the
+account is charged when data come, not while time passes: the time since the last charge goes to one part, whole.
+
+1. **connect** runs from the first SYN to the end of the handshake; it is the column that `connections` fills. Time of a
+   handshake that never ended, or whose end was not captured, is recovery where a SYN was sent again, else unknown.
+2. **Turns** are those of the requests room, by the same rules. New client data after client data is
+   `request_transfer`, after server data `think`; new server data after client data is `server`, after server data
+   `response_transfer`. The first data after a handshake end `think` if the client sends them and `server` if the
+   server does (it greets). The wait that the end of the connection cuts short is `server` if a request is open, else
+   `think`. Before the first data of a connection whose beginning was not captured, it is `unknown`.
+3. **recovery** goes before turns: the time before a segment that repeats data or a FIN, or that fills a hole; and
+   from there until the peer acknowledges it, or sends data.
+4. **receiver_limited**: between two data segments of one side, the time until the peer's window had room for a segment
+   again, if it had none after the first; and the time before a probe of that window.
+5. **path_limited**: between two data segments of one side, if an acknowledgment of outstanding data came between them,
+   and the second followed within 1 ms and 5/4 of the round trip between capture point and sender.
+   Where that round trip is the longer one, what lets the sender go on is on its way unseen, and the time stays
+   with the transfer.
+
+Segments that nobody believes, keep-alives and capture duplicates charge nothing. Times going backwards charge
+nothing. A step of more than an hour is taken back if the connection's next segment lies more than an hour before it.
+What is left to the duration at the end is unknown; if more was charged than that, clocks have jumped, and all is.
+
+Where only one side was captured nobody knows whose turn it was: all but connect and recovery is unknown.
+
+Memory: 256 bytes an open connection, and 128 more where requests are accounted for.
+
+**Vantage** comes from the round trips of the handshake as seen here and from the times to live of each side's first
+segment; see `_vantage.pxd`.
+
+What it cannot see
+------------------
+* What the sides did meanwhile: a client's wait may be its disk, and `server` has the path to the server in it.
+* That an application writes little by little, if by chance each step follows an acknowledgment within a millisecond:
+  it looks limited by the path.
+* A window that the capture did not learn to scale: there is no receiver limit then.
+* Without sequence numbers (text that shows lengths only) there are turns, and none of rules 3 to 5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from tcpsight.network import _account
+from tcpsight.tables import (
+    TIME_PARTS,
+    VANTAGES,
+    AccountedRequests,
+    Boundaries,
+    ConnectionAccounts,
+    Connections,
+    Findings,
+    Headers,
+    Network,
+    RequestAccounts,
+    Requests,
+    Segments,
+    Table,
+    UnseenCounter,
+)
+
+if TYPE_CHECKING:
+    Block = np.ndarray[Any, np.dtype[np.uint8]]
+
+ALIGNMENT_BYTES = 128
+"""State is aligned to this: two cache lines, which processors fetch as a pair."""
+
+SMALLEST_ROOM = 256
+"""Slots and rows to begin with; both double when they are too few."""
+
+REQUEST_PARTS = tuple(part for part in TIME_PARTS if part not in ("connect", "think", "unknown"))
+"""The parts that a request can have, besides what is unknown."""
+
+
+Account = Literal["none", "connections", "requests"]
+"""Whose time is accounted for: nobody's, that of connections, or that of requests too."""
+
+ACCOUNT_COLUMNS = tuple(column.name for column in ConnectionAccounts.columns if column.name != "connection_id")
+
+NO_ACCOUNT = {column.name: column.null for column in Connections.columns} | {"vantage": VANTAGES.index("unknown")}
+"""What these columns hold where no account was kept."""
+
+
+class Accounted(NamedTuple):
+    """What a batch completed; each table is valid until the next call."""
+
+    connections: ConnectionAccounts
+    requests: RequestAccounts
+
+
+class TimeAccounting:
+    """Tell where the time of connections, and of requests, went, batch by batch.
+
+    Feed segments in capture order. How they are cut into batches never changes the rows that come out.
+
+    Parameters
+    ----------
+    with_requests : bool
+        Whether requests are accounted for too.
+
+    Attributes
+    ----------
+    unseen : UnseenCounter
+        Empty: whatever reaches this room has been counted before it.
+    """
+
+    def __init__(self, *, with_requests: bool = False) -> None:
+        self.unseen = UnseenCounter()
+        self._with_requests = with_requests
+        self._slots = _zeroed(0)
+        self._turns = _zeroed(0)
+        self._accounts = ConnectionAccounts.allocate(SMALLEST_ROOM)
+        self._requests = RequestAccounts.allocate(SMALLEST_ROOM)
+
+    def feed(self, segments: Segments, headers: Headers, boundaries: Boundaries, connections: Connections) -> Accounted:
+        """Take the next segments and what belongs to them; give the accounts they complete.
+
+        Parameters
+        ----------
+        segments : Segments, shape (n,)
+            In capture order.
+        headers : Headers, shape (n,)
+            What they were made from.
+        boundaries : Boundaries, shape (m,)
+            By position; one that lies at row i happens before segment i.
+        connections : Connections, shape (k,)
+            Those that the boundaries end, in their order.
+
+        Returns
+        -------
+        Accounted
+            One row per connection that ended; of requests, if wanted, one per answered request that the next one, or
+            the end of its connection, completed.
+
+        Raises
+        ------
+        ValueError
+            If the tables do not belong together: the fault of whoever made them.
+        """
+        self._make_room(len(segments), boundaries, len(connections))
+        inputs = (segments.packed(), headers.packed(), boundaries.packed(), connections.packed())
+        made = _account.account(inputs, self._slots, self._turns, (self._accounts.packed(), self._requests.packed()))
+        accounted = Accounted(self._accounts[: made[0]], self._requests[: made[1]])
+        for table in accounted:
+            table.until_ns = segments.until_ns
+        return accounted
+
+    def _make_room(self, segment_count: int, boundaries: Boundaries, ends: int) -> None:
+        """Grow state to the slots that open, and outputs to the rows that this batch could give."""
+        if len(boundaries):
+            slots = int(boundaries.slot.max()) + 1
+            self._slots = _grown(self._slots, slots, _account.SLOT_BYTES)
+            if self._with_requests:
+                self._turns = _grown(self._turns, slots, _account.TURN_BYTES)
+        if ends > len(self._accounts):
+            self._accounts = ConnectionAccounts.allocate(_roomy(ends))
+        rows = segment_count + len(boundaries)
+        if self._with_requests and rows > len(self._requests):
+            self._requests = RequestAccounts.allocate(_roomy(rows))
+
+
+def account_for(table_type: type[Table]) -> Account:
+    """Tell whose time must be accounted for to fill a table."""
+    if issubclass(table_type, AccountedRequests):
+        return "requests"
+    # What network rows and findings tell depends on where the capture was taken, which the account knows.
+    return "connections" if issubclass(table_type, Connections | Network | Findings) else "none"
+
+
+def fill(connections: Connections, accounts: ConnectionAccounts) -> None:
+    """Fill the columns of ended connections that were accounted for; without an account they are null."""
+    for name in ACCOUNT_COLUMNS:
+        connections.rows[name] = accounts.rows[name] if len(accounts) else NO_ACCOUNT[name]
+
+
+class RequestMatching:
+    """Bring requests and their accounts together: an account may come some batches before its request."""
+
+    def __init__(self) -> None:
+        self._waiting = RequestAccounts()
+
+    def feed(self, requests: Requests, accounted: Accounted) -> AccountedRequests:
+        """Take the next requests and accounts; give the requests with theirs, in the order of the requests.
+
+        What is left to the time from `request_first_ns` to `response_last_ns` is unknown. Where an account holds more
+        than that (late bytes and clocks that step back move these instants), all of it is.
+        """
+        known = RequestAccounts.concatenate([self._waiting, accounted.requests])
+        at = _places(known, requests)
+        table = AccountedRequests.allocate(len(requests))
+        for column in Requests.columns:
+            table.rows[column.name] = requests.rows[column.name]
+        total = np.maximum(requests.response_last_ns - requests.request_first_ns, 0)
+        parts = np.zeros((len(TIME_PARTS), len(requests)), np.int64)
+        is_found = at >= 0
+        for name in REQUEST_PARTS:
+            parts[TIME_PARTS.index(name), is_found] = known.rows[f"{name}_ns"][at[is_found]]
+        parts[:, parts.sum(axis=0) > total] = 0
+        parts[-1] = total - parts.sum(axis=0)
+        for name in (*REQUEST_PARTS, "unknown"):
+            table.rows[f"{name}_ns"] = parts[TIME_PARTS.index(name)]
+        table.limited_by[:] = np.where(total > 0, parts.argmax(axis=0), 255) if len(requests) else 0
+        # No request comes after the end of its connection.
+        is_waiting = ~np.isin(known.connection_id, accounted.connections.connection_id)
+        is_waiting[at[is_found]] = False
+        self._waiting = known[is_waiting].copy()
+        table.until_ns = requests.until_ns
+        return table
+
+
+def _places(accounts: RequestAccounts, requests: Requests) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Find the account of each request, shape (n,); −1 if there is none."""
+    n = len(accounts)
+    ids = np.concatenate([accounts.connection_id, requests.connection_id])
+    indexes = np.concatenate([accounts.request_index, requests.request_index])
+    order = np.lexsort((np.arange(len(ids)), indexes, ids))
+    before, after = order[:-1], order[1:]
+    is_pair = (ids[before] == ids[after]) & (indexes[before] == indexes[after]) & (before < n) & (after >= n)
+    places = np.full(len(requests), -1, np.int64)
+    places[after[is_pair] - n] = before[is_pair]
+    return places
+
+
+def _grown(block: Block, rows: int, row_bytes: int) -> Block:
+    """Give room for so many rows of state, with what is known already."""
+    if rows * row_bytes <= len(block):
+        return block
+    grown = _zeroed(_roomy(rows) * row_bytes)
+    grown[: len(block)] = block
+    return grown
+
+
+def _roomy(n: int) -> int:
+    """Round up to a power of two."""
+    return max(SMALLEST_ROOM, 1 << (n - 1).bit_length())
+
+
+def _zeroed(byte_count: int) -> Block:
+    """Allocate zeroed bytes, aligned."""
+    block = np.zeros(byte_count + ALIGNMENT_BYTES, np.uint8)
+    begin = -block.ctypes.data % ALIGNMENT_BYTES
+    return block[begin : begin + byte_count]

@@ -1,0 +1,43 @@
+"""Where the time of a service's connections went, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tcpsight.output import units
+from tcpsight.output.drawing import Piece
+
+LEAST_SHOWN = 0.01
+"""Parts below this share of the time are left out."""
+
+TIME_TEXTS = {
+    "connect_ns": "connecting",
+    "think_ns": "clients thinking",
+    "request_transfer_ns": "sending requests",
+    "server_ns": "servers at work",
+    "response_transfer_ns": "sending answers",
+    "recovery_ns": "recovering what was lost",
+    "receiver_limited_ns": "waiting for receivers",
+    "path_limited_ns": "waiting for the path",
+    "unknown_ns": "unknown",
+}
+
+AMISS = ("recovery_ns", "receiver_limited_ns")
+"""What a reader may want to act on."""
+
+
+def time_pieces(times_ns: Mapping[str, int]) -> list[Piece]:
+    """Tell where the time went, the largest part first; nothing where no account was kept.
+
+    Parameters
+    ----------
+    times_ns : mapping of str to int
+        Nanoseconds of each part, all connections together.
+    """
+    total = sum(times_ns.values())
+    ranked = sorted(times_ns.items(), key=lambda item: -item[1])
+    return [
+        Piece(f"{units.fraction(ns / total)} {TIME_TEXTS[name]}", "yellow" if name in AMISS else None)
+        for name, ns in ranked
+        if total and ns >= total * LEAST_SHOWN
+    ]
