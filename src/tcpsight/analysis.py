@@ -155,8 +155,7 @@ class Analysis:
 
         Examples
         --------
-        >>> slowest = tcpsight.open("examples/mariadb-lock.pcap").accounted_requests.where("response_time > 1s")
-        >>> slowest.to_polars()["limited_by"].unique().to_list()
+        >>> tcpsight.open("examples/mariadb-lock.pcap").accounted_requests.to_polars()["limited_by"].unique().to_list()
         ['server']
         """
         return self._rows(AccountedRequests, lambda batch: batch.requests)
