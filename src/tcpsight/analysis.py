@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tcpsight.arguments import Source, slice_ns
+from tcpsight.arguments import Source, position_of, slice_ns
 from tcpsight.capture import Capture, open_capture
 from tcpsight.capture.tags import TagSurvey
 from tcpsight.ending import conclude, conclude_if_broken
@@ -114,7 +113,7 @@ class Analysis:
         self.sources = list(sources)
         self.following = following
         self.is_strict = False
-        self._positions = [_position(source) for source in sources]
+        self._positions = [position_of(source) for source in sources]
         self.options = options or Options()
         self._frame_filter = frame_filter
         self._input_timezone = input_timezone
@@ -172,8 +171,7 @@ class Analysis:
 
         Examples
         --------
-        >>> slowest = tcpsight.open("examples/mariadb-lock.pcap").accounted_requests.where("response_time > 1s")
-        >>> slowest.to_polars()["limited_by"].unique().to_list()
+        >>> tcpsight.open("examples/mariadb-lock.pcap").accounted_requests.to_polars()["limited_by"].unique().to_list()
         ['server']
         """
         return self._rows(AccountedRequests, lambda batch: batch.requests)
@@ -450,10 +448,3 @@ class Analysis:
                 conclude(run, on_break)
 
         return Rows(table_type, read, is_strict=self.is_strict)
-
-
-def _position(source: Source) -> int | None:
-    """Tell where an open file stands; None for a path and for what cannot go back."""
-    if isinstance(source, str | os.PathLike) or not source.seekable():
-        return None
-    return source.tell()

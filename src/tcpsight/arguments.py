@@ -140,3 +140,10 @@ def _shown(given: object) -> str:
     """Write a value on one line, however long it is."""
     text = " ".join(ascii(given).split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def position_of(source: Source) -> int | None:
+    """Tell where an open file stands; None for a path and for what cannot go back."""
+    if isinstance(source, str | os.PathLike) or not source.seekable():
+        return None
+    return source.tell()
