@@ -18,7 +18,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy test check format checked lab bench wheel clean
+.PHONY: help build layout reference accuracy policing test check format checked lab bench wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ reference: ## Write docs/reference/ from tables.py, the commands and the docstri
 
 accuracy: build ## Write docs/methods/accuracy.md and the accepted differences from the corpus beside the repository
 	$(PYTHON) -m tests.peers.accuracy
+
+policing: build ## Simulate paths that police, shape or do neither; store how often that was found (POLICING_ARGS='--runs 80')
+	PYTHONPATH=src $(PYTHON) -m tests.truth.policing.runs --store $(POLICING_ARGS)
 
 test: build ## Run the tests (PYTEST_ARGS='-x tests/unit' to choose)
 	$(PYTHON) -m pytest $(PYTEST_ARGS)

@@ -26,7 +26,7 @@ SLICES = 20
 SLICE_DELIVERIES = 8
 NEAR = 0.1
 LEAST_NEAR_FRACTION = 0.8
-LEAST_SHARE = 0.3
+LEAST_SHARE = 0.4
 """Of all bytes, that came at the rate."""
 LEAST_BURST = 20
 """Segments beyond the rate before it began, to count as a bucket; slow starts overshoot, too."""
@@ -67,8 +67,9 @@ class Deliveries:
 
 @dataclass(frozen=True)
 class Shape:
-    """Delivery at one rate: the rate in bit/s, when on the clock of the exchange, what had been delivered beyond it
-    before (0: nothing), and the queue meanwhile (NaN: not seen).
+    """Delivery at one rate, in bit/s, on the clock of the exchange.
+
+    `burst_bytes` is what had been delivered beyond the rate before (0: nothing); the queue is NaN where not seen.
     """
 
     rate: float

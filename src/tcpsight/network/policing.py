@@ -10,15 +10,14 @@ acknowledged, or with the connection. What each direction sent in it is logged, 
    lost too. Behind the place of loss, lost is what filled a hole later than 7/8 of a round trip after it showed; it is
    logged where the hole showed. What filled it sooner was overtaken. What never came but was acknowledged was not
    captured: it uses tokens, but is neither lost nor passed.
-2. *Policed* (`token_bucket`): the rate is the goodput between the first and the last loss. A bucket that fills at
-   that rate and is empty at the first loss is followed through the exchange. It must be about empty at losses and not
-   empty at passes; losses must not follow grown round trips, for a full queue drops too. The same is asked without the
-   first and last two losses, for the first may not be the policer's; one yes is enough.
+2. *Policed*: a token bucket explains which were lost (`bucket_fit`): it has fewer tokens at losses than at passes. And
+   no queue does (`queueing`): a full one drops alike, but round trips grow before it does. Beside that stands what the
+   detector of the paper says (`token_bucket`), with and without the first and last two losses.
 3. *Shaped* (`delivery`): while a queue stood, deliveries came at one rate; or after a burst, where no queue is seen.
 4. The round trip of the path: for losses behind the capture point, that of the data, and the handshake's to the other
    side; for losses before it, from an acknowledgment to the first data that echoes its timestamp, one at a time.
 
-Memory: 0.6 KB per open connection; 32 B per segment of an exchange with more than four, at most 65,535 segments per
+Memory: 0.7 KB per open connection; 32 B per segment of an exchange with more than four, at most 65,535 segments per
 direction and 128 MiB in all. Beyond, an exchange is judged by its beginning, and `is_cut` says so.
 
 What it cannot see

@@ -62,7 +62,8 @@ def round_trips(x: Exchange) -> tuple[Numbers, Numbers, float]:
 def queued_fraction(x: Exchange, drain_s: float) -> float:
     """Give the share of losses whose last round trips before them all held a queue; 0 where none was measured.
 
-    `drain_s`: how long a queue of the bucket's size would take to drain. One round trip alone does not tell: an acknowledgment waits, too, where the segment that would have called it out was lost.
+    `drain_s`: how long a queue of the bucket's size would take to drain. One round trip alone does not
+    tell: an acknowledgment waits, too, where the segment that would have called it out was lost.
     """
     samples, at, handshake_s = round_trips(x)
     if not len(samples):

@@ -27,7 +27,7 @@ LEAST_DROPS, LEAST_ROUNDS = 20, 5
 """A policer must have dropped so much, in so many round trips, to be one that can be found."""
 LEAST_WAIT_S, LEAST_WAIT_ROUND_TRIPS = 0.008, 0.35
 LEAST_IN_FLIGHT = 10
-"""Seven of ten segments must have waited so long in a queue, and so many be on the way, for it to be one that stands."""
+"""Seven of ten segments must have waited so long in a queue, and so many be on the way, for it to stand."""
 
 
 @dataclass

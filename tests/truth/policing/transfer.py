@@ -83,7 +83,7 @@ class Transfer:
         self._held: set[int] = set()
         self._to_repeat: list[int] = []
         self._delivered, self._flying, self._recovery = 0, 0, -1
-        self._may_send_at, self._is_waking = 0.0, False
+        self._may_send_at, self._is_waking, self._echo = 0.0, False, 0
         self._round_trip, self._timer = settings.round_trip_s, 0
         # The receiver's.
         self._expected, self._arrived, self._unacked = 0, set[int](), 0
@@ -183,9 +183,8 @@ class Transfer:
         self._note(self._line_free, arrives, Seen(now, SERVER, self._bytes(number), self._requests * REQUEST,
                                                   self._segment, 16, _clock(now), echo, ()))  # fmt: skip
         if arrives is not None:
-            self._at(arrives, lambda at, n=number, v=_clock(now): self._arrive(at, n, v))
-
-    _echo = 0
+            value = _clock(now)
+            self._at(arrives, lambda at: self._arrive(at, number, value))
 
     def _arm(self, now: float) -> None:
         self._timer += 1

@@ -1,0 +1,118 @@
+"""The log of exchanges and the bucket, against their slow twins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from tcpsight.network import _policing
+from tcpsight.network.exchanges import ENTRY
+from tcpsight.tables import Headers
+from tests.reference import policing
+from tests.support.conversation import boundary, tables
+
+MS = 1_000_000
+SIZE = policing.SEGMENT
+FLAGS = _policing.FLAGS
+
+few = settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+steps = st.lists(
+    st.tuples(st.sampled_from("NNNNNRGFA"), st.integers(0, 40), st.sampled_from([0, 1, 2, 4, 30])),
+    min_size=70,
+    max_size=120,
+)
+
+
+def event(now: int, direction: int, offset: int, payload: int, acked: int) -> dict[str, Any]:
+    return {
+        "time_ns": now, "connection_id": 1, "slot": 0, "direction": direction, "offset": offset, "acked_offset": acked,
+        "payload_bytes": payload, "new_bytes": payload, "flags": 16, "window_bytes": 65535, "kind": 0,
+    }  # fmt: skip
+
+
+@few
+@given(steps)
+def test_entries_are_those_of_the_twin(script: list[tuple[str, int, int]]) -> None:
+    """N: new, G: new behind a gap, R: sent again, F: the same anywhere, A: acknowledged."""
+    twin, now, top, acked = policing.LogTwin(), 0, 0, 0
+    events = [boundary("opened", 1, 0, 0)]
+    for step, number, wait in [("N", 0, 1), *script]:  # an exchange begins with what is captured of it
+        now += wait * MS + 4 * MS
+        if step == "A":
+            acked = min(top, acked + number * SIZE)
+            events.append(event(now, 1, 0, 0, acked))
+            twin.acknowledge(now, acked)
+            continue
+        start = top + (number % 3 + 1) * SIZE if step == "G" else top
+        if step in "RF" and top:
+            start = top - SIZE * (1 + number % (top // SIZE))
+        events.append(event(now, 0, start, SIZE, 0))
+        twin.data(now, start, SIZE)
+        top = max(top, start + SIZE)
+    events.append(boundary("ended", 1, 0, now))
+    segments, boundaries = tables(events)
+    logs = _policing.Logs()
+    count = logs.feed(segments.packed(), Headers.allocate(len(segments)).packed(), boundaries.packed(), 1)
+    lost = sum(s.is_lost for s in twin.sent)
+    is_long = len(twin.sent) >= 64 and twin.sent[-1].time_ns - twin.sent[0].time_ns >= 200 * MS
+    assert count == (lost >= 15 or is_long)
+    if count:
+        entries = np.frombuffer(logs.exchange(0)[1], ENTRY)
+        assert [found(e) for e in entries] == [wanted(s) for s in twin.sent]
+
+
+def found(entry: Any) -> tuple[Any, ...]:
+    flags, is_hole = int(entry["flags"]), bool(entry["flags"] & FLAGS["hole"])
+    waited = int(entry["waited_us"]) if flags & FLAGS["acked"] and not is_hole else None
+    which = flags & (FLAGS["lost"] | FLAGS["again"] | FLAGS["hole"])
+    return int(entry["time_ns"]), int(entry["start"]), int(entry["payload"]), which, waited
+
+
+def wanted(sent: policing.Sent) -> tuple[Any, ...]:
+    which = FLAGS["lost"] * sent.is_lost + FLAGS["again"] * (not sent.is_original) + FLAGS["hole"] * sent.is_missed
+    waited = None if sent.acked_ns is None or sent.is_missed else (sent.acked_ns - sent.time_ns) // 1000
+    return sent.time_ns, sent.start, sent.payload, which, waited
+
+
+@few
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60), st.integers(1, 20))
+def test_the_bucket_is_that_of_the_twin(script: list[tuple[int, bool]], size: int) -> None:
+    rows = np.zeros(len(script) + 1, ENTRY)
+    sent, now = [(0, SIZE, True)], 0
+    rows["payload"], rows["flags"][0] = SIZE, FLAGS["lost"]
+    for i, (wait, is_lost) in enumerate(script, 1):
+        now += wait * MS
+        rows["time_ns"][i], rows["flags"][i] = now, FLAGS["lost"] if is_lost else 0
+        sent.append((now, SIZE, is_lost))
+    rate, limits = SIZE / (2 * MS), (1500.0, -500.0)
+    losses, passes = policing.explain(sent, rate, size * SIZE, limits)
+    counts = max(1, sum(lost for _, _, lost in sent[1:])), max(1, sum(not lost for _, _, lost in sent))
+    bucket = np.array([rate, float(size * SIZE), *limits, float(SIZE)])
+    outside = _policing.explain(rows.view(np.uint8), bucket)
+    assert outside[:2] == pytest.approx((losses / counts[0], passes / counts[1]))
+    assert 0 <= outside[2] <= 1
+
+
+def test_logs_of_all_connections_have_a_limit() -> None:
+    """65,535 segments per direction; what follows is not logged, and the row says so."""
+    count = 70_000
+    events = [boundary("opened", 1, 0, 0)]
+    segments, _ = tables([*events, event(0, 0, 0, SIZE, 0)])
+    many = type(segments)(np.repeat(segments.rows, count))
+    many.offset[:], many.time_ns[:] = np.arange(count) * SIZE, np.arange(count) * 10_000
+    _, opened = tables(events)
+    _, ended = tables([boundary("ended", 1, 0, 0)])
+    logs = _policing.Logs()
+    logs.feed(many.packed(), Headers.allocate(count).packed(), opened.packed(), 1)
+    assert logs.memory() == 65_536 * ENTRY.itemsize
+    nothing = many[:0]
+    assert logs.feed(nothing.packed(), Headers().packed(), ended.packed(), 1) == 1
+    known, entries = logs.exchange(0)
+    assert len(entries) == 65_535 * ENTRY.itemsize
+    logs.feed(nothing.packed(), Headers().packed(), ended[:0].packed(), 0)
+    assert logs.memory() == 0
+    assert known
