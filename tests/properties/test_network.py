@@ -18,9 +18,9 @@ from tcpsight.errors import CaptureError
 from tcpsight.network import NetworkMeasuring
 from tcpsight.tables import Connections, Headers, Network
 from tests.reference.connections_strategies import traffic
-from tests.reference.network import Twin
-from tests.reference.network_strategies import moves, rows_of_a_path, settings_of_a_path
-from tests.reference.test_network import as_headers, compare, events_of
+from tests.reference.network.measuring import Twin
+from tests.reference.network.strategies import moves, rows_of_a_path, settings_of_a_path
+from tests.reference.network.test_measuring import as_headers, compare, events_of
 from tests.support.headers import A_ADDRESS, Row, follow
 from tests.support.network import measure
 

@@ -97,6 +97,7 @@ class Side:
     far: Far | None = None
     gap_is_unknown: bool = False
     remembered: Memory = field(default_factory=lambda: Memory())
+    has_copies: bool = False
     segments: int = 0
     retransmissions: int = 0
     control_retransmissions: int = 0
@@ -758,7 +759,9 @@ def find_copy(side: Side, h: Row) -> str:
         if interface != other_interface and abs(time_ns - other_ns) <= COPY_ELSEWHERE_WITHIN_NS:
             return "duplicate"
         if abs(time_ns - other_ns) <= COPY_WITHIN_NS:
-            if h["ip_id"] or h["options"] & TIMESTAMPS:
+            stamped_data = h["options"] & TIMESTAMPS and (h["payload_bytes"] or h["flags"] & FIN)
+            if h["ip_id"] or h["flags"] & SYN or stamped_data or side.has_copies:
+                side.has_copies = True
                 return "duplicate"
             found = "ambiguous"
     return found

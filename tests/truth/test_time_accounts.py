@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tcpsight
 from tcpsight.analysis import Analysis
 from tcpsight.errors import CaptureError
-from tcpsight.tables import TIME_PARTS, VANTAGES
+from tcpsight.tables import TIME_PARTS, VANTAGES, AccountedRequests
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.traffic import HANDSHAKE_NS, MS, START_NS, Exchange, Talk, capture
 
@@ -200,7 +200,7 @@ def test_the_parts_add_up_in_every_capture_of_the_corpus(corpus_dir: Path):
     found: Counter[str] = Counter()
     for path in captures(corpus_dir):
         try:
-            with Analysis([path]).run(account="requests") as run:
+            with Analysis([path]).run(AccountedRequests) as run:
                 for batch in run:
                     added_up(batch.connections.rows, batch.connections.duration_ns, PARTS)
                     requests = batch.requests.rows

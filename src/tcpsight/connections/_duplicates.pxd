@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from tcpsight.connections._context cimport is_later_by
 from tcpsight.connections._sequence cimport SLACK, to_offset
 from tcpsight.connections._state cimport FIRST_SEEN, HAS_BASE, JUMP_PENDING, MOST_SEEN, PROBE_PENDING, Seen, Stream
-from tcpsight.tables cimport FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, Header
+from tcpsight.tables cimport FLAG_FIN, FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, Header
 
 cdef enum:
     FOUND_NOTHING = 0
@@ -117,6 +117,17 @@ cdef inline bint may_repeat(const Stream *s, const Header *h) noexcept nogil:
     return ahead < 0 or ahead > SLACK
 
 
+cdef inline bint is_certainly_copied(const Header *h) noexcept nogil:
+    """Whether a segment like another on the same interface, within 1 ms, can only be a copy of it.
+
+    Nobody sends a SYN again so soon. Without an IP ID a copy of data looks like data sent again, unless their
+    timestamps would differ; and acknowledgments of segments that came out of order are all alike, timestamps too.
+    """
+    if h.ip_id != 0 or h.flags & FLAG_SYN:
+        return True
+    return h.options & OPTION_TIMESTAMPS and (h.payload_bytes > 0 or h.flags & FLAG_FIN)
+
+
 cdef inline int find_repeated(Stream *s, const Header *h, uint32_t mark) noexcept nogil:
     """Look from the last segment back: a copy comes soon after it."""
     cdef const Seen *ring = seen_ring(s)
@@ -136,8 +147,8 @@ cdef inline int find_repeated(Stream *s, const Header *h, uint32_t mark) noexcep
         if old.checksum != h.checksum:
             continue
         if is_close(old, h.time_ns, DUPLICATE_NS):
-            # Without an IP ID or timestamps a copy looks like the same segment sent again.
-            if h.ip_id != 0 or h.options & OPTION_TIMESTAMPS:
+            if s.has_copies or is_certainly_copied(h):
+                s.has_copies = True
                 return FOUND_DUPLICATE
             found = FOUND_AMBIGUOUS
     return found

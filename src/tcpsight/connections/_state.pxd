@@ -73,7 +73,8 @@ cdef struct Stream:
     Seen *seen_more         # NULL while `seen` is enough
     uint32_t last_interface
     uint8_t on_several_interfaces
-    uint8_t padding[3]
+    uint8_t has_copies      # certain ones, on the same interface
+    uint8_t padding[2]
     # second line
     Seen seen[FIRST_SEEN]
     # cold

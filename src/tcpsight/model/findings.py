@@ -198,9 +198,9 @@ class FindingCollection:
         """Leave out what another finding of the same service explains."""
         for key in list(self._found):
             if key.kind == "listen_overflow":
-                # A SYN that the server dropped was not lost on the way.
-                for direction in (-1, 0, 1):
-                    self._found.pop(key._replace(kind="syn_loss", direction=direction), None)
+                # A SYN that the server dropped was not lost on the way, and what it never took up has no answer.
+                for kind in ("syn_loss", "blackhole"):
+                    self._found.pop(key._replace(kind=kind, direction=0), None)
 
 
 def _rank(finding: Finding) -> tuple[Any, ...]:

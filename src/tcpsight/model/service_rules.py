@@ -159,10 +159,9 @@ LEAK_NS = SECOND
 
 
 def _who_leaks(sums: Sums) -> int:
-    """Tell which side is gone, or has forgotten to close: clients vanish, servers forget."""
-    return int(len(sums.half_closed) >= len(sums.vanished[0]) + len(sums.vanished[1])) or int(
-        len(sums.vanished[1]) > len(sums.vanished[0])
-    )
+    """Tell which side is gone, or has forgotten to close: servers forget."""
+    clients, servers = map(len, sums.vanished)
+    return int(len(sums.half_closed) + servers >= clients)
 
 
 def judge_half_open(sums: Sums, end_ns: int) -> Judgement | None:
@@ -245,9 +244,9 @@ SERVICE_RULES = (
     ),
     ServiceRule(
         "half_open_leak",
-        "3 connections or more that one side closed, and then nothing for 1 s",
+        "3 connections or more that one side closed, and then nothing for 1 s, or whose keep-alives have no answer",
         judge_half_open,
-        lambda _: 1,
+        _who_leaks,
     ),
     ServiceRule(
         "connection_churn",

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.truth.lab.applications import Client, Exchange, Server
 from tests.truth.lab.path import Direction, Link
-from tests.truth.lab.scenario import Expected, Hosts, Scenario
+from tests.truth.lab.scenario import VANTAGES, Expected, Hosts, Scenario
 
 Entry = Callable[[Random], Scenario]
 MS, MBIT, KB = 1_000_000, 1_000_000, 1000
@@ -84,13 +84,16 @@ def bufferbloat(random: Random) -> Scenario:
     rate = round(random.uniform(3, 16) * MBIT)
     # Without room in the queue to lose anything, all that slow start sends waits in it: 0.8 to 1.5 s at the end.
     size = round(rate / 8 * random.uniform(1.6, 2.6))
+    both_hosts = hosts(random, congestion=("reno",))
+    seen = VANTAGES if both_hosts.has_timestamps else sending_end(side)
     return Scenario(
         "",
         toward(side, rtt, Direction(rate=rate)),
         bulk(side, size),
         # HyStart would notice the delay: it is what keeps cubic from making this condition at once.
-        hosts=hosts(random, congestion=("reno",)),
-        expected=(Expected("bufferbloat", side, span="queue"),),
+        hosts=both_hosts,
+        # From behind the queue it is seen by timestamps alone.
+        expected=(Expected("bufferbloat", side, span="queue", at=seen),),
         allowed=("shaping",),
         parameters=(("rtt_ns", rtt), ("rate", rate), ("bytes", size)),
     )
@@ -234,7 +237,7 @@ def slow_start_after_idle(random: Random) -> Scenario:
     # The window is halved for every timeout of silence, so it takes several of them.
     idle = ms(random, 1400, 2300)
     one = Exchange(size, 100, think_ns=idle) if side == "client" else Exchange(200, size, think_ns=idle)
-    count = random.randint(2, 3)
+    count = random.randint(3, 4)  # two pauses at least: one could be an outage
     return Scenario(
         "",
         toward(side, rtt, Direction(line_rate=40 * MBIT)),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tcpsight.network import NetworkMeasuring
 from tcpsight.tables import Boundaries, Headers, Network, Segments
 from tests.reference.connections_strategies import random_moves, rows_of, traffic
-from tests.reference.network import Row, Twin
-from tests.reference.network_strategies import moves, random_path, rows_of_a_path, settings_of_a_path
+from tests.reference.network.measuring import Row, Twin
+from tests.reference.network.strategies import moves, random_path, rows_of_a_path, settings_of_a_path
 from tests.support.headers import follow, headers_of
 
 WITHIN = 0.05
