@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tcpsight.analysis import Analysis
 from tcpsight.arguments import Source, captures, instant_ns, services, start_and_end
 from tcpsight.errors import UsageError
-from tcpsight.pipeline import Options, Selection
+from tcpsight.pipeline import Options
+from tcpsight.selection import Selection
 
 if TYPE_CHECKING:
     from tcpsight.capture import Following

@@ -8,7 +8,8 @@ from tcpsight.connections import Timeouts
 from tcpsight.tables import FLAG_SYN, Headers
 from tests.fuzz.features import Features
 from tests.fuzz.rooms import frames_in, headers_in
-from tests.reference import test_connections, test_decode, test_network
+from tests.reference import test_connections, test_decode
+from tests.reference.network import test_measuring as test_network
 
 MOST_ON_A_SYN = 65_535
 NUMBERED_LATER = ("frame_number", "frame_in_file", "sack")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tcpsight.capture import open_capture
 from tcpsight.output.writers import open_writer
-from tcpsight.pipeline import Options, Pipeline, Selection
+from tcpsight.pipeline import Options, Pipeline
+from tcpsight.selection import Selection
 from tcpsight.slices import IntervalCollection
 from tcpsight.tables import Connections, Intervals, Requests, SegmentDetails, Table, Unanswered
 from tests.support.pcap import Frame, pcap_bytes

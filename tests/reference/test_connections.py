@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcpsight.connections import MOST_CONNECTIONS, Server, Timeouts
+from tcpsight.network.accounting import ACCOUNT_COLUMNS
 from tcpsight.tables import Boundaries, Connections, Headers, Segments, Table
 from tests.reference.connections import Twin, known_hash
 from tests.reference.connections_strategies import (
@@ -23,7 +24,7 @@ from tests.reference.connections_strategies import (
 )
 from tests.support.headers import Followed, Row, follow, headers_of, words
 
-FILLED_LATER = {"community_id", "requests", "unanswered", "is_farewell", "unsolicited_bytes"}
+FILLED_LATER = {"community_id", "requests", "unanswered", "is_farewell", "unsolicited_bytes", *ACCOUNT_COLUMNS}
 
 
 def numbered(rows: Iterable[Row], first_frame: int) -> list[Row]:

@@ -16,7 +16,8 @@ from tcpsight.facts import (
     quantile_name,
 )
 from tcpsight.model import Distribution
-from tcpsight.pipeline import Options, Selection
+from tcpsight.pipeline import Options
+from tcpsight.selection import Selection
 from tcpsight.tables import BucketConnections
 from tests.support.layers import ethernet as on_ethernet
 from tests.support.layers import typed, vxlan

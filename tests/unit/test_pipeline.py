@@ -13,7 +13,8 @@ from tcpsight.capture import open_capture
 from tcpsight.connections import Server
 from tcpsight.endpoints import parse_server
 from tcpsight.errors import CaptureError
-from tcpsight.pipeline import Options, Pipeline, Selection
+from tcpsight.pipeline import Options, Pipeline
+from tcpsight.selection import Selection
 from tcpsight.tables import KINDS, REASONS, Requests
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture, udp_frame

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tcpsight.analysis import Analysis
-from tcpsight.pipeline import Options, Selection
+from tcpsight.pipeline import Options
 from tcpsight.reporting import SERIES_COLUMNS, Report, ReportCollection, series_interval_ns
+from tcpsight.selection import Selection
 from tcpsight.tables import Findings
 from tests.support.pcap import pcap_bytes
 from tests.support.traffic import MS, START_NS, Talk, answered, capture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tcpsight.analysis import Analysis
-from tcpsight.pipeline import Options, Selection
+from tcpsight.pipeline import Options
+from tcpsight.selection import Selection
 from tcpsight.slices import IntervalCollection
 from tcpsight.tables import Intervals, KeyedIntervals
 from tests.support.pcap import pcap_bytes

@@ -57,7 +57,8 @@ class Input:
         from tcpsight.capture import Following
         from tcpsight.connections import Timeouts
         from tcpsight.endpoints import parse_server
-        from tcpsight.pipeline import Options, Selection
+        from tcpsight.pipeline import Options
+        from tcpsight.selection import Selection
 
         since = values.instant_ns(self.since, self.timezone) if self.since is not None else None
         until = values.instant_ns(self.until, self.timezone) if self.until is not None else None

@@ -223,7 +223,8 @@ def print_requests(
     from tcpsight.analysis import Analysis
     from tcpsight.endpoints import parse_server
     from tcpsight.errors import CaptureError
-    from tcpsight.pipeline import Options, Selection
+    from tcpsight.pipeline import Options
+    from tcpsight.selection import Selection
 
     selection = Selection((parse_server(f":{port}"),))
     options = Options(selection, ports=(port,), by="capture")

@@ -79,7 +79,7 @@ def _analysis(source: Source, options: Options) -> Analysis:
     from tcpsight.compat.local_addresses import local_addresses
     from tcpsight.endpoints import server_at
     from tcpsight.pipeline import Options as RoomOptions
-    from tcpsight.pipeline import Selection
+    from tcpsight.selection import Selection
 
     local = local_addresses() if options.local is None else options.local
     if not local:

@@ -6,103 +6,10 @@ sent, `peer` the other direction. Times are those of the capture point.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-
 import numpy as np
 
-from tcpsight.tables import STATES, Connections, Network
-
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Array = np.ndarray[Any, Any]
-
-MS = 1_000_000
-SECOND = 1_000_000_000
-
-UNANSWERED, HANDSHAKING, REFUSED, CLOSED, CLIENT_RESET, SERVER_RESET, HALF_CLOSED, OPEN = range(len(STATES))
-
-
-class Pair(NamedTuple):
-    """One direction of the connections of a batch, each shape (n,)."""
-
-    own: Network
-    peer: Network
-    connections: Connections
-    direction: int
-
-    @classmethod
-    def both(cls, network: Network, connections: Connections) -> tuple[Pair, Pair]:
-        """Give the client's direction, then the server's."""
-        client, server = network[::2], network[1::2]
-        return cls(client, server, connections, 0), cls(server, client, connections, 1)
-
-
-@dataclass(slots=True)
-class Hits:
-    """Which connections meet a rule, each array of shape (n,)."""
-
-    is_hit: Bools
-    start_ns: Array
-    end_ns: Array
-    score: Array
-    numbers: dict[str, Array]
-    severity: Array
-    confidence: Array
-
-
-class ConnectionRule(NamedTuple):
-    """A condition of one direction of a connection.
-
-    Attributes
-    ----------
-    kind : str
-        What is found.
-    text : str
-        The rule in words.
-    look : callable
-        Tells which connections of a batch meet it; None where the direction can't.
-    has_direction : bool
-        Whether it is about the data of one side.
-    is_exclusive : bool
-        Whether a direction that one such rule found is left out by the next.
-    """
-
-    kind: str
-    text: str
-    look: Callable[[Pair], Hits | None]
-    has_direction: bool = True
-    is_exclusive: bool = False
-
-
-def _hits(
-    pair: Pair,
-    is_hit: Bools,
-    span: tuple[Array, Array] | None = None,
-    *,
-    score: Array | None = None,
-    severity: Array | str = "warning",
-    confidence: Array | float = 0.9,
-    **numbers: Array,
-) -> Hits:
-    n = len(is_hit)
-    start, end = span if span is not None else (pair.connections.start_ns, pair.connections.end_ns)
-    return Hits(
-        is_hit,
-        start,
-        end,
-        np.zeros(n) if score is None else score,
-        numbers,
-        np.broadcast_to(np.asarray(severity), (n,)),
-        np.broadcast_to(np.asarray(confidence, np.float64), (n,)),
-    )
-
-
-def _established(pair: Pair) -> Bools:
-    """Whether both sides have been heard."""
-    is_heard: Bools = (pair.own.segments > 0) & (pair.peer.segments > 0) & (pair.connections.state != REFUSED)
-    return is_heard
-
+from tcpsight.model.finding_shapes import MS, SECOND, Bools, ConnectionRule, Hits, Pair, heard, hits_of
+from tcpsight.model.opening_rules import OPENING_RULES
 
 # --- data that do not get through --------------------------------------------------------------------------------
 
@@ -119,7 +26,7 @@ LEAST_MTU_PAYLOAD = 1000
 def _is_stalled(pair: Pair) -> Bools:
     own = pair.own
     is_long = (own.stall_retransmissions >= STALL_RETRANSMISSIONS) & (own.stall_end_ns - own.stall_start_ns >= STALL_NS)
-    is_stalled: Bools = is_long & (own.stall_payload_bytes > 0) & _established(pair)
+    is_stalled: Bools = is_long & (own.stall_payload_bytes > 0) & heard(pair)
     return is_stalled
 
 
@@ -128,8 +35,8 @@ def look_for_mtu_blackhole(pair: Pair) -> Hits:
     own = pair.own
     is_larger = own.stall_payload_bytes > np.maximum(own.payload_acked_max_bytes, LEAST_MTU_PAYLOAD)
     is_long = (own.stall_retransmissions >= 2) & (own.stall_end_ns - own.stall_start_ns >= 400 * MS)
-    is_hit = is_larger & is_long & _established(pair)
-    return _hits(
+    is_hit = is_larger & is_long & heard(pair)
+    return hits_of(
         pair,
         is_hit,
         (own.stall_start_ns, own.stall_end_ns),
@@ -151,7 +58,7 @@ def look_for_blackhole(pair: Pair) -> Hits:
     """Look for data that are sent again and again, while the other side is silent."""
     own = pair.own
     is_hit = _is_stalled(pair) & (own.stall_peer_segments == 0)
-    return _hits(
+    return hits_of(
         pair,
         is_hit,
         (own.stall_start_ns, own.stall_end_ns),
@@ -209,7 +116,7 @@ def look_for_bufferbloat(pair: Pair) -> Hits:
         & (own.out_of_order <= BLOAT_LOSS_FRACTION * own.segments)
         & (lost <= BLOAT_LOSS_FRACTION * own.segments)
     )
-    return _hits(
+    return hits_of(
         pair,
         is_hit | is_echoed,
         (
@@ -251,7 +158,7 @@ def look_for_zero_window(pair: Pair) -> Hits:
     is_waiting = (own.zero_window_probes > 0) | (own.window_full > 0)
     is_hit = (peer.zero_window_longest_ns >= CLOSED_NS) & is_waiting
     start = peer.zero_window_longest_start_ns
-    return _hits(
+    return hits_of(
         pair,
         is_hit,
         (start, start + peer.zero_window_longest_ns),
@@ -299,7 +206,7 @@ def look_for_window_limit(pair: Pair) -> Hits:
         & (own.rtt_samples > 0)
     )
     is_hit = is_seen | _is_paced_by_window(pair)
-    return _hits(
+    return hits_of(
         pair,
         is_hit,
         score=own.window_limited_ns,
@@ -325,7 +232,7 @@ RESTARTS = 2
 def look_for_nagle(pair: Pair) -> Hits:
     """Look for small segments that wait for acknowledgments which the other side delays."""
     own = pair.own
-    return _hits(
+    return hits_of(
         pair,
         own.nagle_count >= NAGLE_TIMES,
         (own.nagle_first_ns, own.nagle_last_ns),
@@ -338,7 +245,7 @@ def look_for_nagle(pair: Pair) -> Hits:
 def look_for_restart(pair: Pair) -> Hits:
     """Look for senders that probe the path anew after a pause."""
     own = pair.own
-    return _hits(
+    return hits_of(
         pair,
         own.restart_count >= RESTARTS,
         (own.restart_first_ns, own.restart_last_ns),
@@ -349,61 +256,6 @@ def look_for_restart(pair: Pair) -> Hits:
         in_flight_max_bytes=own.in_flight_max_bytes,
         rtt_min_ns=own.rtt_min_ns,
     )
-
-
-# --- opening and ending ------------------------------------------------------------------------------------------
-
-
-def look_for_syn_loss(pair: Pair) -> Hits | None:
-    """Look for connections that came about by a SYN that was sent again."""
-    if pair.direction == 1:
-        return None
-    c = pair.connections
-    is_open = (c.state != UNANSWERED) & (c.state != REFUSED)
-    again = pair.peer.control_retransmissions - pair.peer.needless_syn_acks
-    is_hit = is_open & (c.connect_attempts >= 2)
-    return _hits(
-        pair,
-        is_hit,
-        score=c.connect_attempts,
-        confidence=0.9,
-        connect_attempts=c.connect_attempts,
-        connect_ns=c.connect_ns,
-        server_control_retransmissions=again,
-    )
-
-
-def look_for_refusal(pair: Pair) -> Hits | None:
-    """Look for SYNs that were answered by a RST."""
-    if pair.direction == 0:
-        return None
-    c = pair.connections
-    return _hits(
-        pair, c.state == REFUSED, score=c.connect_attempts, confidence=0.99, connect_attempts=c.connect_attempts
-    )
-
-
-def look_for_silence(pair: Pair) -> Hits | None:
-    """Look for SYNs that had no answer."""
-    if pair.direction == 1:
-        return None
-    c = pair.connections
-    is_hit = (
-        (c.state == UNANSWERED) & ((c.connect_attempts >= 2) | (c.duration_ns >= SECOND)) & (pair.peer.segments == 0)
-    )
-    return _hits(
-        pair, is_hit, score=c.connect_attempts, confidence=0.95,
-        connect_attempts=c.connect_attempts, waited_ns=c.duration_ns,
-    )  # fmt: skip
-
-
-def look_for_one_way(pair: Pair) -> Hits:
-    """Look for connections of which one side alone was captured."""
-    own, peer, c = pair.own, pair.peer, pair.connections
-    is_hit = (own.segments >= 3) & (peer.segments == 0) & (c.state != UNANSWERED)
-    return _hits(
-        pair, is_hit, score=own.segments, severity="info", confidence=0.95, segments=own.segments, bytes=own.bytes,
-    )  # fmt: skip
 
 
 CONNECTION_RULES = (
@@ -447,10 +299,5 @@ CONNECTION_RULES = (
         "half of what had been in flight before",
         look_for_restart,
     ),
-    ConnectionRule("syn_loss", "a SYN was sent twice or more before it was answered", look_for_syn_loss),
-    ConnectionRule("refused", "a SYN was answered by a RST", look_for_refusal),
-    ConnectionRule("unanswered", "SYNs were sent twice, or for 1 s, and nothing came back", look_for_silence),
-    ConnectionRule(
-        "one_way_capture", "3 segments or more of one side of an open connection, none of the other", look_for_one_way
-    ),
+    *OPENING_RULES,
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tcpsight.model.connection_rules import Hits
+from tcpsight.model.finding_shapes import Hits
 from tcpsight.tables import Policed
 
 POLICED = "a token bucket explains which segments were lost, and no queue does"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcpsight.model.connection_rules import (
+from tcpsight.model.finding_shapes import (
     CLIENT_RESET,
     HALF_CLOSED,
     OPEN,

@@ -16,6 +16,7 @@ from typing import Any
 
 from tcpsight.output import units
 from tcpsight.output.drawing import Piece, Screen, beside, plain, widest, wrapped
+from tcpsight.output.findings import finding_lines
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
 from tcpsight.output.times import time_pieces
@@ -25,7 +26,6 @@ Facts = dict[str, Any]
 __all__ = ["Screen", "json_text", "page"]
 
 MOST_SLOW = 5
-MOST_FINDINGS = 8
 LABEL_WIDTH = 15
 INDENT = "  "
 
@@ -77,7 +77,7 @@ class _Page:
         self._inner = screen.width - len(INDENT)
 
     def draw(self) -> str:
-        lines = self._head() + self._findings()
+        lines = self._head() + finding_lines(self._facts["findings"], self._screen)
         services = self._facts["services"]
         if len(services) > 1:
             lines += ["", *self._overview(services)]
@@ -118,24 +118,6 @@ class _Page:
             why = f"The capture breaks off: {units.printable(capture['broken'])}"
             lines += [self._paint(line, "red") for line in self._wrapped(why, "", "")]
         return lines + self._nothing(capture)
-
-    def _findings(self) -> list[str]:
-        """Tell what is wrong before what is merely so."""
-        found = self._facts["findings"]
-        if not found:
-            return []
-        lines = ["", self._paint("Findings", "bold")]
-        width = max(len(f["severity"]) for f in found)
-        colors = {"critical": "red", "warning": "yellow"}
-        for f in found[:MOST_FINDINGS]:
-            kind = f["kind"].replace("_", " ")
-            text = f"{kind} at {units.printable(f['subject'])}: {units.printable(f['summary'])}"
-            wrapped_lines = self._wrapped(text, INDENT + " " * (width + 2), INDENT * 2 + " " * (width + 2))
-            first = INDENT + self._paint(f["severity"].ljust(width), colors.get(f["severity"], "dim")) + INDENT
-            lines += [first + wrapped_lines[0].lstrip(), *wrapped_lines[1:]]
-        if (more := len(found) - MOST_FINDINGS) > 0:
-            lines.append(f"{INDENT}and {units.count(more)} more: tcpsight findings")
-        return lines
 
     def _tunnels(self, tunnels: Facts) -> list[str]:
         pieces = [

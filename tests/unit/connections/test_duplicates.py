@@ -135,8 +135,17 @@ def test_what_is_too_old_to_be_copied_is_forgotten():
 
 
 def test_a_segment_sent_again_later_and_captured_twice_has_one_copy():
-    script = "50 > A id=0 ts=5/5 \n 150 > copy \n 150.5 > copy"
-    assert copied(script).of_segments("kind")[-3:] == ["new", "new", "duplicate"]
+    script = "50 > PA 10 id=0 ts=5/5 \n 150 > copy \n 150.5 > copy"
+    assert copied(script).of_segments("kind")[-3:] == ["new", "retransmission", "duplicate"]
+
+
+def test_acknowledgments_without_data_are_all_alike_unless_copies_are_known():
+    opened = "0 > S seq=1000 v6 \n {} 1 < SA v6 \n 2 > A v6 ts=5/5 \n 2.5 > copy"
+    followed = track(opened.format(""))
+    assert followed.of_segments("kind")[-1] == "new"
+    assert followed.unseen == {"ambiguous_duplicate": [1, 0, 4]}
+    # A SYN is not sent again so soon: what was copied once is copied again.
+    assert track(opened.format("0.001 > copy \n")).of_segments("kind") == ["new", "duplicate", "new", "new", "duplicate"]
 
 
 def test_without_identification_or_timestamps_a_copy_is_ambiguous():

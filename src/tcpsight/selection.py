@@ -1,0 +1,73 @@
+"""Which rows are wanted: services and a span of time, chosen after the rooms, whose state is built from everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tcpsight.connections import Server
+from tcpsight.tables import Boundaries, Connections, Policed, Requests
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows are wanted.
+
+    Attributes
+    ----------
+    servers : tuple of Server
+        Services to keep; empty: all.
+    since_ns, until_ns : int or None
+        Requests that arrive, connections that overlap, segments that lie in [since_ns, until_ns).
+    """
+
+    servers: tuple[Server, ...] = ()
+    since_ns: int | None = None
+    until_ns: int | None = None
+
+    def of_services(self, rows: Requests | Connections | Policed | Boundaries) -> Mask:
+        """Tell which rows belong to the selected services, shape (n,)."""
+        if not self.servers:
+            return np.ones(len(rows), np.bool_)
+        wanted = np.zeros(len(rows), np.bool_)
+        for server in self.servers:
+            mask = np.ones(len(rows), np.bool_)
+            if server.port:
+                mask &= rows.server_port == server.port
+            if server.address is not None:
+                address = np.frombuffer(server.address, np.uint8)
+                mask &= (rows.server_address == address).all(axis=1) & (rows.ip_version == server.ip_version)
+            wanted |= mask
+        return wanted
+
+    def of_arrivals(self, rows: Requests) -> Mask:
+        """Tell which requests are wanted, shape (n,): those of the services that arrived in the wanted time."""
+        return self.of_services(rows) & self.of_time(rows.arrival_ns, rows.arrival_ns)
+
+    def of_residents(self, rows: Requests, last_ns: np.ndarray[Any, Any]) -> Mask:
+        """Tell which requests of the services were there in the wanted time, shape (n,): from arrival to `last_ns`."""
+        return self.of_services(rows) & self.of_time(rows.arrival_ns, np.maximum(rows.arrival_ns, last_ns))
+
+    def of_time(self, first_ns: np.ndarray[Any, Any], last_ns: np.ndarray[Any, Any]) -> Mask:
+        """Tell which spans [first_ns, last_ns] overlap the wanted time, shape (n,)."""
+        wanted = np.ones(len(first_ns), np.bool_)
+        if self.since_ns is not None:
+            wanted &= last_ns >= self.since_ns
+        if self.until_ns is not None:
+            wanted &= first_ns < self.until_ns
+        return wanted
+
+    def span(self, first_ns: int, last_ns: int) -> tuple[int, int] | None:
+        """Give the part of [first_ns, last_ns] that lies in the wanted time; None if no part does."""
+        begin_ns = first_ns if self.since_ns is None else max(first_ns, self.since_ns)
+        end_ns = last_ns if self.until_ns is None else min(last_ns, self.until_ns)
+        return (begin_ns, end_ns) if begin_ns <= end_ns else None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no row is left out."""
+        return not self.servers and self.since_ns is None and self.until_ns is None
