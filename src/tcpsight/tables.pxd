@@ -253,6 +253,7 @@ cdef struct Connection:
     uint8_t is_farewell
     int64_t unsolicited_bytes
     uint8_t encapsulation
+    uint8_t fin_from
     int64_t think_ns
     int64_t request_transfer_ns
     int64_t server_ns

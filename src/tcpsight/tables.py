@@ -58,6 +58,9 @@ SEVERITIES = ("info", "warning", "critical")
 STATES = ("unanswered", "handshaking", "refused", "closed", "client_reset", "server_reset", "half_closed", "open")
 """How far a connection came; see `Connections.state`."""
 
+FIN_SIDES = ("none", "client", "server", "both")
+"""Whose FIN was seen: the client's adds 1, the server's 2; see `Connections.fin_from`."""
+
 ROLE_SOURCES = ("option", "syn", "syn_ack", "port", "first")
 """How client and server were told apart, best evidence first."""
 
@@ -583,6 +586,9 @@ class Connections(Table):
     unsolicited_bytes = column("int64", "B", "server bytes before any request (greetings)")
     encapsulation = column(
         "uint8", "", "the innermost tunnel over IP that carried it; null if none", names=ENCAPSULATIONS, null=0
+    )
+    fin_from = column(
+        "uint8", "", "whose FIN was seen, or acknowledged; null where the text shows no flags", names=FIN_SIDES, null=255
     )
     think_ns = column("int64", "ns", "after an answer (or the handshake), until the client speaks again", null=-1)
     request_transfer_ns = column("int64", "ns", "between the first and the last data of a request", null=-1)

@@ -634,6 +634,7 @@ class Twin:
             "encapsulation": ENCAPSULATIONS[c.path[1]] if c.path[1] else None,
             "role_source": c.role_source,
             "state": None if c.unsequenced else state_of(c),
+            "fin_from": None if c.unsequenced else fin_sides(c),
             "is_sequenced": not c.unsequenced,
             "is_approximate": c.approximate,
             "start_ns": c.start_ns,
@@ -1068,6 +1069,11 @@ def scaled_window(c: Connection, d: int, h: Row) -> int | None:
     if mine is None or theirs is None:
         return None
     return window << mine[0]
+
+
+def fin_sides(c: Connection) -> str:
+    closers = [who for who, side in zip(("client", "server"), c.sides, strict=True) if side.fin is not None]
+    return "both" if len(closers) == 2 else closers[0] if closers else "none"
 
 
 def state_of(c: Connection) -> str:

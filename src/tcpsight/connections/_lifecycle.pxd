@@ -23,7 +23,7 @@ from tcpsight.tables cimport (
 )
 
 cdef enum:
-    STATE_UNKNOWN = 255     # the null of Connections.state
+    STATE_UNKNOWN = 255     # the null of Connections.state and fin_from
     BATCH_CONNECTIONS = 16_384  # so many at once, lest many that end together take much memory
 
 
@@ -153,6 +153,11 @@ cdef inline uint8_t state_of(const State *c, bint both_closed) noexcept nogil:
     return STATE_OPEN
 
 
+cdef inline uint8_t fin_sides(const State *c) noexcept nogil:
+    """Whose FIN was seen or inferred, as `Connections.fin_from` counts: 1 the client's, 2 the server's."""
+    return (1 if c.streams[0].flags & SAW_FIN else 0) + (2 if c.streams[1].flags & SAW_FIN else 0)
+
+
 cdef inline int64_t gap_bytes(Context *x, const State *c, Stream *s) noexcept nogil:
     cdef int64_t gap = s.evicted_bytes
     if s.hole_block >= 0:
@@ -197,6 +202,7 @@ cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed)
     r.encapsulation = <uint8_t>(c.path >> 8)
     r.role_source = c.role_source
     r.state = STATE_UNKNOWN if c.flags & UNSEQUENCED else state_of(c, both_closed)
+    r.fin_from = STATE_UNKNOWN if c.flags & UNSEQUENCED else fin_sides(c)
     r.is_sequenced = not c.flags & UNSEQUENCED
     r.is_approximate = (c.flags & APPROXIMATE) != 0
     r.start_ns = c.start_ns

@@ -40,6 +40,22 @@ def test_state_says_how_far_it_came(script: str, state: str):
     assert track(script).one("state") == state
 
 
+@pytest.mark.parametrize(
+    ("script", "sides"),
+    [
+        (HANDSHAKE, "none"),
+        (HANDSHAKE + "30 > FA", "client"),
+        (HANDSHAKE + "30 < FA \n 40 > A", "server"),
+        (HANDSHAKE + "30 > FA \n 40 < FA", "both"),
+        (HANDSHAKE + "30 > FA \n 40 < R", "client"),
+        (HANDSHAKE + "30 > FA \n 40 < FA \n 50 > A \n 60 < R", "both"),
+        ("0 > S seq=1000 \n 10 > FA seq=1001", "client"),
+    ],
+)
+def test_it_is_told_whose_fin_was_seen(script: str, sides: str):
+    assert track(script).one("fin_from") == sides
+
+
 def test_an_acknowledged_fin_counts_though_it_was_not_captured():
     followed = track(
         HANDSHAKE
@@ -49,7 +65,7 @@ def test_an_acknowledged_fin_counts_though_it_was_not_captured():
         50  < A  seq=5102
     """
     )
-    assert followed.one("state", "server_bytes", "server_gap_bytes") == ("closed", 100, 0)
+    assert followed.one("state", "fin_from", "server_bytes", "server_gap_bytes") == ("closed", "both", 100, 0)
     assert "capture_gap" not in followed.unseen
 
 
