@@ -153,9 +153,9 @@ class _Parser:
 
     def _membership(self, named: Named) -> Condition:
         opening = self._takes("(")
-        conditions = [self._valued(named, "=", self._operand())]
+        conditions = [self._valued(named, "=", _word_for(named, self._operand()))]
         while opening and self._takes(","):
-            conditions.append(self._valued(named, "=", self._operand()))
+            conditions.append(self._valued(named, "=", _word_for(named, self._operand())))
         if opening:
             self._closes(opening)
         return disjunction(conditions)
@@ -169,7 +169,7 @@ class _Parser:
                 raise failure(token.start, f"a comparison was expected after {named.token.shown}, not {token.shown}")
             return compared(named.column, "=", True, has_version=self._has_version)
         self._next()
-        right = self._operand()
+        right = _word_for(left, self._operand())
         if isinstance(right, Named) and not isinstance(left, Named) and not left.is_name:
             left, right, sign = right, left, _TURNED.get(sign, sign)
         named = self._named(left)
@@ -196,6 +196,13 @@ class _Parser:
     def _check_order(self, named: Named, sign: str) -> None:
         if sign not in ("=", "!=") and _nature(named.column)[0] not in "iuf":
             raise failure(named.token.start, f"{named.token.shown} has no order; use =, != or in")
+
+
+def _word_for(other: Operand, operand: Operand) -> Operand:
+    """Take a name without its unit for a word where the column beside it knows that word: ``limited_by = server``."""
+    if not isinstance(other, Named) or not isinstance(operand, Named) or operand.has_whole_name:
+        return operand
+    return operand.token if operand.token.key in (other.column.names or ()) else operand
 
 
 def _nature(column: Column) -> str:

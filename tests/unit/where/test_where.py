@@ -11,7 +11,7 @@ import pytest
 
 from tcpsight.endpoints import packed_address
 from tcpsight.errors import UsageError
-from tcpsight.tables import STATES, Connections, Intervals, KeyedIntervals, SegmentDetails
+from tcpsight.tables import STATES, TIME_PARTS, Connections, Intervals, KeyedIntervals, SegmentDetails
 from tcpsight.where import Where
 
 
@@ -171,6 +171,20 @@ def test_words_of_an_enumeration_are_written_with_or_without_quotes():
     assert chosen("state = closed", table) == [0]
     assert chosen("state != 'closed'", table) == [1, 2]
     assert chosen('state in ("open", refused)', table) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["limited_by = server", "limited_by in (server)", "limited_by != think",
+     "limited_by = server and server >= 5ms"],
+)  # fmt: skip
+def test_a_word_that_is_also_a_column_without_its_unit_is_the_word_beside_a_column_that_knows_it(text):
+    parts: list[object] = [TIME_PARTS.index("server"), TIME_PARTS.index("think")]
+    assert chosen(text, connections(limited_by=parts, server_ns=[5_000_000, 0])) == [0]
+
+
+def test_elsewhere_it_is_the_column():
+    assert chosen("server > think", connections(server_ns=[5, 1], think_ns=[1, 5])) == [0]
 
 
 def test_truth_values_stand_alone_or_are_compared():
