@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.arguments import Source, position_of, slice_ns
-from tcpsight.capture import Capture, open_capture
+from tcpsight.capture import open_capture
 from tcpsight.capture.tags import TagSurvey
 from tcpsight.ending import conclude, conclude_if_broken
 from tcpsight.errors import UsageError
@@ -16,6 +17,7 @@ from tcpsight.interval_rows import IntervalRows
 from tcpsight.network import account_for
 from tcpsight.pipeline import Batch, Keep, Options, Pipeline
 from tcpsight.rows import OnBreak, Rows, on_break
+from tcpsight.run import Run
 from tcpsight.tables import (
     AccountedRequests,
     Connections,
@@ -30,38 +32,13 @@ from tcpsight.tables import (
 
 if TYPE_CHECKING:
     from tcpsight.bucketing import Scale
-    from tcpsight.capture.filter import FrameFilter
     from tcpsight.capture.following import Following
     from tcpsight.capture.link_offset import Passing
+    from tcpsight.flows import Record
     from tcpsight.model.keys import By
     from tcpsight.streams import CapturedStreams, Policy
 
 __all__ = ["Analysis", "Run", "Source"]
-
-
-class Run:
-    """One pass over the capture, under way: iterate it once.
-
-    Attributes
-    ----------
-    capture : Capture
-        Files, interfaces and bytes read so far.
-    pipeline : Pipeline
-        What is known so far.
-    frame_filter : FrameFilter or None
-        How many frames it matched so far.
-    tags : TagSurvey
-        What was seen between link headers and IP so far.
-    """
-
-    def __init__(self, capture: Capture, pipeline: Pipeline, frame_filter: FrameFilter | None, tags: TagSurvey) -> None:
-        self.capture = capture
-        self.pipeline = pipeline
-        self.frame_filter = frame_filter
-        self.tags = tags
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.pipeline)
 
 
 class Analysis:
@@ -231,6 +208,42 @@ class Analysis:
         (18, 0)
         """
         return self._rows(Network, lambda batch: batch.network)
+
+    def flow_records(
+        self,
+        schema: str = "tcpsight",
+        *,
+        country_file: str | os.PathLike[str] | None = None,
+        zone_file: str | os.PathLike[str] | None = None,
+        where: str | None = None,
+    ) -> Iterator[Record]:
+        """Read the capture, and give a record for each connection as it ends: what ``--record flow`` writes.
+
+        Parameters
+        ----------
+        schema : {"tcpsight", "zeek", "ecs", "ipfix"}
+            Whose names the fields have.
+        country_file, zone_file : path, optional
+            Where countries of clients, in MaxMind's format, and zones of servers, a table of networks, are looked up.
+        where : str, optional
+            Only connections for which this holds: a condition on columns of connections, and of network for the
+            direction that carried more bytes.
+
+        Raises
+        ------
+        UsageError
+            If there is no such schema, the condition makes no sense, or ``maxminddb`` is missing.
+
+        Examples
+        --------
+        >>> records = tcpsight.open("examples/mariadb-lock.pcap").flow_records(where="server_bytes < 1kB")
+        >>> [(record["direction"], record["blackholed"]) for record in records]
+        [('server', False)]
+        """
+        from tcpsight.flows import FlowAssembly
+
+        assembly = FlowAssembly(schema, country_file=country_file, zone_file=zone_file, where=where)
+        return assembly.read(self.run)
 
     @property
     def segments(self) -> Rows:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcpsight.model.connection_rules import CONNECTION_RULES, Hits, Pair
+from tcpsight.model.connection_rules import CONNECTION_RULES, ConnectionRule, Hits, Pair
 from tcpsight.model.exchange_rules import look_at_exchanges
 from tcpsight.model.service_rules import SERVICE_RULES, Sums
 from tcpsight.tables import FINDINGS, SEVERITIES, Connections, Network, Policed
@@ -101,7 +101,35 @@ class Finding:
         if hits.score[row] > self._score:
             self._score = float(hits.score[row])
             self.connection_id = connection_id
-            self.numbers = {name: _plain(values[row]) for name, values in hits.numbers.items()}
+            self.numbers = numbers_of(hits, row)
+
+
+def connection_hits(network: Network, connections: Connections) -> Iterator[tuple[ConnectionRule, int, Hits]]:
+    """Look at both directions of connections that ended, by every rule.
+
+    Parameters
+    ----------
+    network : Network, shape (2n,)
+        The client's direction of each connection, then the server's.
+    connections : Connections, shape (n,)
+        In the same order.
+
+    Yields
+    ------
+    tuple of ConnectionRule, int, Hits
+        A rule, a direction that it can be about, and which connections meet it there that no exclusive rule before
+        it has taken.
+    """
+    taken = np.zeros((2, len(connections)), np.bool_)
+    for rule in CONNECTION_RULES:
+        for direction, pair in enumerate(Pair.both(network, connections)):
+            hits = rule.look(pair)
+            if hits is None:
+                continue
+            if rule.is_exclusive:
+                hits.is_hit = hits.is_hit & ~taken[direction]
+                taken[direction] |= hits.is_hit
+            yield rule, direction, hits
 
 
 class FindingCollection:
@@ -127,25 +155,15 @@ class FindingCollection:
         """
         if not len(connections):
             return
-        pairs = Pair.both(network, connections)
         for service, rows in _services(connections):
             sums = self._sums.setdefault(service, Sums()) if len(self._sums) < 64 * MOST_SERVICES else Sums()
             sums.add(connections, network, rows)
-        taken = np.zeros((2, len(connections)), np.bool_)
-        for rule in CONNECTION_RULES:
-            for direction, pair in enumerate(pairs):
-                hits = rule.look(pair)
-                if hits is None:
-                    continue
-                where = hits.is_hit
-                if rule.is_exclusive:
-                    where = where & ~taken[direction]
-                    taken[direction] |= where
-                for row in np.flatnonzero(where):
-                    side = direction if rule.has_direction else -1
-                    self._finding(rule.kind, side, connections, int(row), rule.text).add(
-                        hits, int(row), int(connections.connection_id[row])
-                    )
+        for rule, direction, hits in connection_hits(network, connections):
+            side = direction if rule.has_direction else -1
+            for row in np.flatnonzero(hits.is_hit):
+                self._finding(rule.kind, side, connections, int(row), rule.text).add(
+                    hits, int(row), int(connections.connection_id[row])
+                )
 
     def feed_policed(self, policed: Policed) -> None:
         """Take exchanges that were judged.
@@ -214,6 +232,11 @@ def _rank(finding: Finding) -> tuple[Any, ...]:
         key.port,
         key.direction,
     )
+
+
+def numbers_of(hits: Hits, row: int) -> dict[str, Any]:
+    """Give the numbers by which a connection met a rule, as JSON has them."""
+    return {name: _plain(values[row]) for name, values in hits.numbers.items()}
 
 
 def _plain(value: Any) -> Any:
