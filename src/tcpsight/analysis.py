@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tcpsight.arguments import Source, position_of, slice_ns
-from tcpsight.capture import open_capture
-from tcpsight.capture.tags import TagSurvey
+from tcpsight.arguments import Source, slice_ns
 from tcpsight.ending import conclude, conclude_if_broken
 from tcpsight.errors import UsageError
 from tcpsight.interval_rows import IntervalRows
-from tcpsight.network import account_for
-from tcpsight.pipeline import Batch, Keep, Options, Pipeline
+from tcpsight.passes import Passes
 from tcpsight.rows import OnBreak, Rows, on_break
 from tcpsight.run import Run
 from tcpsight.tables import (
@@ -32,8 +27,6 @@ from tcpsight.tables import (
 
 if TYPE_CHECKING:
     from tcpsight.bucketing import Scale
-    from tcpsight.capture.following import Following
-    from tcpsight.capture.link_offset import Passing
     from tcpsight.flows import Record
     from tcpsight.model.keys import By
     from tcpsight.streams import CapturedStreams, Policy
@@ -41,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Analysis", "Run", "Source"]
 
 
-class Analysis:
+class Analysis(Passes):
     """What a capture tells; `tcpsight.open` makes it.
 
     Parameters
@@ -76,60 +69,6 @@ class Analysis:
     >>> requests.height, requests["response_time_ns"].max()
     (4706, 1500280404)
     """
-
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        options: Options | None = None,
-        *,
-        frame_filter: str | None = None,
-        input_timezone: str = "UTC",
-        following: Following | None = None,
-        link_offset: int = 0,
-    ) -> None:
-        self.sources = list(sources)
-        self.following = following
-        self.is_strict = False
-        self._positions = [position_of(source) for source in sources]
-        self.options = options or Options()
-        self._frame_filter = frame_filter
-        self._input_timezone = input_timezone
-        self._link_offset = link_offset
-
-    @contextmanager
-    def run(self, carrying: type[Table] | None = None, *, keep: Keep | None = None) -> Iterator[Run]:
-        """Open the capture for one pass, whose batches carry that table, too, if it is one that costs extra.
-
-        With `keep`, which takes care of payload, they index streams.
-
-        Raises
-        ------
-        CaptureError
-            It cannot be opened. If it breaks off later, `Pipeline.broken` says so.
-        """
-        frame_filter = None
-        if self._frame_filter is not None:
-            from tcpsight.capture.filter import FrameFilter
-
-            frame_filter = FrameFilter(self._frame_filter)
-        passing: Passing | None = frame_filter
-        if self._link_offset:
-            from tcpsight.capture.link_offset import LinkOffset
-
-            passing = LinkOffset(self._link_offset, frame_filter)
-        options = replace(
-            self.options,
-            with_segments=self.options.with_segments or carrying is SegmentDetails,
-            with_network=self.options.with_network or carrying in (Network, Findings),
-            with_policing=self.options.with_policing or carrying is Findings,
-            account=self.options.account if carrying is None else account_for(carrying),
-        )
-        for source, position in zip(self.sources, self._positions, strict=True):
-            if position is not None:
-                source.seek(position)  # type: ignore[union-attr]
-        with open_capture(self.sources, input_timezone=self._input_timezone, following=self.following) as capture:
-            tags = TagSurvey(passing)
-            yield Run(capture, Pipeline(capture, options, tags, keep), frame_filter, tags)
 
     @property
     def requests(self) -> Rows:
@@ -450,14 +389,3 @@ class Analysis:
                 conclude_if_broken(run, on_break)
 
         return Rows(Unseen, read, is_strict=self.is_strict)
-
-    def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:
-        def read(on_break: OnBreak) -> Iterator[Table]:
-            with self.run(table_type) as run:
-                for batch in run:
-                    table = part(batch)
-                    if len(table):
-                        yield table
-                conclude(run, on_break)
-
-        return Rows(table_type, read, is_strict=self.is_strict)

@@ -18,7 +18,7 @@ from tcpsight.analysis import Analysis
 from tcpsight.endpoints import parse_server
 from tcpsight.output.spill import SortedSpill
 from tcpsight.pipeline import Options as PipelineOptions
-from tcpsight.pipeline import Selection
+from tcpsight.selection import Selection
 from tcpsight.tables import Requests, Table
 
 if TYPE_CHECKING:

@@ -145,7 +145,13 @@ def test_acknowledgments_without_data_are_all_alike_unless_copies_are_known():
     assert followed.of_segments("kind")[-1] == "new"
     assert followed.unseen == {"ambiguous_duplicate": [1, 0, 4]}
     # A SYN is not sent again so soon: what was copied once is copied again.
-    assert track(opened.format("0.001 > copy \n")).of_segments("kind") == ["new", "duplicate", "new", "new", "duplicate"]
+    assert track(opened.format("0.001 > copy \n")).of_segments("kind") == [
+        "new",
+        "duplicate",
+        "new",
+        "new",
+        "duplicate",
+    ]
 
 
 def test_without_identification_or_timestamps_a_copy_is_ambiguous():

@@ -179,7 +179,7 @@ def test_words_of_an_enumeration_are_written_with_or_without_quotes():
      "limited_by = server and server >= 5ms"],
 )  # fmt: skip
 def test_a_word_that_is_also_a_column_without_its_unit_is_the_word_beside_a_column_that_knows_it(text):
-    parts = [TIME_PARTS.index("server"), TIME_PARTS.index("think")]
+    parts: list[object] = [TIME_PARTS.index("server"), TIME_PARTS.index("think")]
     assert chosen(text, connections(limited_by=parts, server_ns=[5_000_000, 0])) == [0]
 
 
