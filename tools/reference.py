@@ -255,7 +255,12 @@ def class_lines(documented: type) -> Iterator[str]:
     is_public = documented.__name__ in tcpsight.__all__
     yield from ["", f"## {'tcpsight.' if is_public else ''}{documented.__name__}"]
     yield from docstring_lines(documented, has_parameters=documented in MADE_BY_USERS)
-    asked = {name: member for kind in reversed(documented.__mro__) for name, member in vars(kind).items()}
+    asked = {
+        name: member
+        for kind in reversed(documented.__mro__)
+        if kind.__module__.startswith("tcpsight")
+        for name, member in vars(kind).items()
+    }
     for name, member in asked.items():
         if name.startswith("_"):
             continue

@@ -28,7 +28,6 @@ __all__ = ["Screen", "json_text", "page"]
 MOST_SLOW = 5
 LABEL_WIDTH = 15
 INDENT = "  "
-
 # Beside each other where both fit, with this between them.
 PICTURE_GAP = 4
 
