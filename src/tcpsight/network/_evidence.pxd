@@ -3,7 +3,7 @@ cimport cython
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from tcpsight.network._state cimport (
-    CAUSE_FAST, HAS_ACKED, IS_CLOSED, IS_FULL, SAW_WINDOW, STAMPS, Flow, Pattern, Rising, Sent, Stall, Stamp, larger,
+    CAUSE_FAST, HAS_ACKED, IN_STALL, IS_CLOSED, IS_FULL, SAW_WINDOW, STAMPS, Flow, Pattern, Rising, Sent, Stall, Stamp, larger,
 )
 from tcpsight.tables cimport FLAG_SYN, KIND_RETRANSMISSION, Segment
 
@@ -51,22 +51,29 @@ cdef inline double correlation(const Rising *r) noexcept nogil:
 # --- bytes that are sent again and again ------------------------------------------------------------------------
 
 
-cdef inline void end_stall(Flow *f) noexcept nogil:
-    """Keep what was sent again most."""
+cdef inline void end_stall(Flow *f, int64_t peer_segments) noexcept nogil:
+    """Keep what was sent again most; the peer has sent so many segments by now."""
+    if not f.flags & IN_STALL:
+        return
+    f.flags &= ~IN_STALL
+    f.stall.peer_segments = peer_segments - f.stall.peer_start
     if f.stall.retransmissions > f.longest.retransmissions:
         f.longest = f.stall
-    f.stall.retransmissions = 0
 
 
-cdef inline void note_resending(Flow *f, const Segment *g, int64_t first_ns, int64_t now) noexcept nogil:
+cdef inline void note_resending(
+    Flow *f, const Flow *peer, const Segment *g, int64_t first_ns, int64_t now
+) noexcept nogil:
     """The lowest bytes that are not acknowledged were sent again."""
     if f.flags & HAS_ACKED and g.offset > f.acked:
         return
-    if not f.stall.retransmissions or g.offset != f.stall.offset:
-        end_stall(f)
+    if not f.flags & IN_STALL or g.offset != f.stall.offset:
+        end_stall(f, peer.segments)
+        f.flags |= IN_STALL
         f.stall.offset = g.offset
         f.stall.start_ns = first_ns
-        f.stall.peer_segments = 0
+        f.stall.peer_start = peer.segments
+        f.stall.retransmissions = 0
         f.stall.is_over = False
     f.stall.retransmissions += 1
     f.stall.end_ns = now
@@ -90,21 +97,21 @@ cdef inline void note_burst(Flow *f, const Flow *peer, int64_t full, int64_t rou
     """
     cdef int64_t gap = now - f.sent_ns
     cdef bint is_pause = (
-        gap > PAUSE_NS + round_trip_ns and f.data_end == f.acked and peer.zero_windows == f.burst.peer_closings and not peer.flags & IS_CLOSED
+        gap > PAUSE_NS + round_trip_ns and f.data_end == f.acked and peer.zero_windows == f.peer_closings and not peer.flags & IS_CLOSED
     )
     if gap <= round_trip_ns >> 1:
         return
-    f.burst.largest = larger(f.burst.largest, f.burst.size)
+    f.burst.largest = larger(f.burst.largest, f.burst_size)
     if (
         f.burst.is_first
         and gap <= 2 * round_trip_ns
         and f.burst.peer_bytes == peer.new_bytes
-        and full and 2 * full <= f.burst.size <= f.burst.largest >> 1
+        and full and 2 * full <= f.burst_size <= f.burst.largest >> 1
     ):
         note_pattern(&f.restart, now)
     f.burst.is_first = is_pause
     f.burst.peer_bytes = peer.new_bytes
-    f.burst.size = 0
+    f.burst_size = 0
 
 
 cdef inline void note_sending(
@@ -117,8 +124,8 @@ cdef inline void note_sending(
         f.delayed_ack_ns = 0
     if round_trip_ns and f.sent_ns:
         note_burst(f, peer, full, round_trip_ns, now)
-    f.burst.size += g.payload_bytes
-    f.burst.peer_closings = peer.zero_windows
+    f.burst_size += g.payload_bytes
+    f.peer_closings = peer.zero_windows
     f.sent_ns = now
 
 

@@ -11,7 +11,7 @@ from tcpsight.network._recovery cimport (
 from tcpsight.network._round_trips cimport take_round_trip
 from tcpsight.network._sent cimport mark_resent, mark_unclean, pop, push, sent_at
 from tcpsight.network._state cimport (
-    BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT,
+    BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IN_STALL, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT,
     SAW_FIN, SAW_WINDOW, STAMPS, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger,
     smaller,
 )
@@ -103,10 +103,10 @@ cdef inline void take_progress(
     # What was sent again in the middle, or lay above a hole, was acknowledged late.
     if last.end == acked and not was_held and not marks & UNCLEAN and (not marks & RESENT or covered == 1):
         measure(f, peer, &last, g, h, now, covered)
-    if f.stall.retransmissions:
+    if f.flags & IN_STALL:
         f.stall.end_ns = now
         f.stall.is_over = True
-        end_stall(f)
+        end_stall(f, peer.segments - 1)  # this one ends it
     f.acked = acked
     f.flags |= HAS_ACKED
     f.progress_ns = now
@@ -291,7 +291,6 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
     if g.flags & FLAG_ACK and g.acked_offset != INT64_MIN:
         take_acknowledgment(slot, memory, g, h, now)
     take_window(f, g, h, now)
-    peer.stall.peer_segments += 1
     if h.options & OPTION_TIMESTAMPS:
         note_stamp(f, h.timestamp_value, now)
         if g.new_bytes > 0 and g.flags & FLAG_ACK:
@@ -307,7 +306,7 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
             take_next(slot, memory, g, h, now)
     elif g.kind == KIND_RETRANSMISSION:
         f.retransmitted_bytes += g.payload_bytes
-        take_retransmission(f, g, h, now)
+        take_retransmission(f, peer, g, h, now)
     elif g.kind == KIND_OUT_OF_ORDER:
         take_filling(f, g, h, now, round_trip_of(slot))
         if g.payload_bytes > g.new_bytes:
@@ -316,9 +315,9 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
             take_next(slot, memory, g, h, now)
     elif g.kind == KIND_KEEP_ALIVE:
         f.keep_alives += 1
-        if f.stall.peer_segments:
-            end_stall(f)  # the one before was answered
-        note_resending(f, g, now, now)
+        if peer.segments != f.stall.peer_start:
+            end_stall(f, peer.segments)  # the one before was answered
+        note_resending(f, peer, g, now, now)
     elif g.kind == KIND_ZERO_WINDOW_PROBE:
         f.zero_window_probes += 1
     # What it acknowledges, or the window it offers, may have made room for the peer; what it brings takes some.

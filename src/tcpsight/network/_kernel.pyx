@@ -94,12 +94,10 @@ cdef inline void fetch(const Slot *slot, int d) noexcept nogil:
     """Fetch what the usual segment touches: of its own direction to send, of the other to acknowledge."""
     cdef const uint8_t *own = <const uint8_t *>&slot.flows[d]
     cdef const uint8_t *other = <const uint8_t *>&slot.flows[1 - d]
-    tcpsight_prefetch(own)
-    tcpsight_prefetch(own + 64)
-    tcpsight_prefetch(own + 128)
-    tcpsight_prefetch(other)
-    tcpsight_prefetch(other + 64)
-    tcpsight_prefetch(other + 128)
+    cdef int line
+    for line in range(5):
+        tcpsight_prefetch(own + 64 * line)
+        tcpsight_prefetch(other + 64 * line)
     tcpsight_prefetch(&slot.connection_id)
 
 

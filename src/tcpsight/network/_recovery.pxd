@@ -80,7 +80,9 @@ cdef inline bint was_resent_long_ago(const Flow *f, int64_t start, int64_t now) 
     return True
 
 
-cdef inline void take_retransmission(Flow *f, const Segment *g, const Header *h, int64_t now) noexcept nogil:
+cdef inline void take_retransmission(
+    Flow *f, const Flow *peer, const Segment *g, const Header *h, int64_t now
+) noexcept nogil:
     """Count a segment that was sent again, by its cause."""
     cdef int64_t end = g.offset + g.payload_bytes + ((g.flags & FLAG_FIN) != 0) + ((g.flags & FLAG_SYN) != 0)
     cdef Rare *rare = rare_of(f)
@@ -101,7 +103,7 @@ cdef inline void take_retransmission(Flow *f, const Segment *g, const Header *h,
         return
     if cause != CAUSE_FAST:
         sent = find_sent(f, g.offset, end)
-        note_resending(f, g, sent.time_ns if sent != NULL else now, now)
+        note_resending(f, peer, g, sent.time_ns if sent != NULL else now, now)
     if cause == CAUSE_FAST and not f.flags & IN_FAST_RECOVERY:
         f.flags |= IN_FAST_RECOVERY
         f.recovery_point = f.next

@@ -64,9 +64,9 @@ cdef inline void give_rates(NetworkRow *row, Flow *f, const Slot *slot) noexcept
     row.non_idle_goodput_bits_per_s = bits_per_s(f.new_bytes, row.non_idle_ns)
 
 
-cdef inline void give_evidence(NetworkRow *row, Flow *f, const Slot *slot) noexcept nogil:
+cdef inline void give_evidence(NetworkRow *row, Flow *f, int64_t peer_segments, const Slot *slot) noexcept nogil:
     """What findings are made from."""
-    end_stall(f)
+    end_stall(f, peer_segments)
     row.window_limited_ns = f.full_ns + (slot.last_ns - f.full_since_ns if f.flags & IS_FULL else 0)
     row.zero_window_longest_ns = f.closed_longest_ns
     row.zero_window_longest_start_ns = f.closed_longest_start_ns
@@ -135,6 +135,6 @@ cdef inline void give_row(NetworkRow *row, Slot *slot, int d) noexcept nogil:
     give_counts(row, f)
     give_round_trips(row, f)
     give_rates(row, f, slot)
-    give_evidence(row, f, slot)
+    give_evidence(row, f, slot.flows[1 - d].segments, slot)
     if slot.is_unsequenced:
         forget_sequenced(row)

@@ -47,6 +47,7 @@ cdef enum:
     WINDOW_UNKNOWN = 4096   # one of its windows is
     IS_FULL = 2048          # what is in flight leaves no room for another segment in the peer's window
     SAW_FIN = 8192          # `fin_end` is known
+    IN_STALL = 16384
 
 cdef struct Sent:
     int64_t end             # one past its last number: SYN and FIN count
@@ -88,7 +89,8 @@ cdef struct Stall:
     int64_t start_ns        # when they were sent first, as far as is known
     int64_t end_ns          # when they were sent last, or acknowledged at last
     int64_t retransmissions
-    int64_t peer_segments   # seen meanwhile
+    int64_t peer_start      # what the peer had sent when it began
+    int64_t peer_segments   # sent meanwhile
     int32_t payload
     int32_t is_over         # they were acknowledged at last
 
@@ -99,11 +101,9 @@ cdef struct Pattern:
     int64_t last_ns
 
 cdef struct Burst:
-    # Data that follow each other within half a round trip.
-    int64_t size
+    # Data that follow each other within half a round trip; `burst_size` counts those under way.
     int64_t largest
     int64_t peer_bytes      # what the peer had sent when it began
-    int64_t peer_closings   # how often the peer had closed its window when the last data were sent
     int64_t is_first        # after a pause
 
 cdef struct Stamp:
@@ -156,22 +156,35 @@ cdef struct Flow:
     int32_t window          # offered by its last segment, -1 if unknown
     uint16_t raw_window
     uint16_t mss            # announced by its SYN; 0 if unseen
-    # third and fourth
-    Sent few_sent[FIRST_SENT]
-    uint32_t *round_trips   # counts by bin; NULL while `few` is enough
-    int64_t rtt_max_ns
-    uint32_t rtt_kept
-    uint32_t duplicate_acks_seen   # by this flow since the last progress
+    # third: sending
     int64_t payload_max
-    # cold
-    int64_t few[FEW_ROUND_TRIPS]
+    int64_t payload_acked_max
+    int64_t sent_ns         # when it sent data last
+    int64_t delayed_ack_ns  # when the last delayed acknowledgment of this direction came
+    int64_t wire_segments
+    int64_t burst_size      # see Burst
+    int64_t zero_windows
+    int64_t peer_closings   # how often the peer had closed its window when the last data were sent
+    # fourth: being acknowledged
     Rare *rare
     int64_t sacked_end      # highest number that a SACK block of the peer reached
+    uint32_t *round_trips   # counts by bin; NULL while `few` is enough
+    int64_t rtt_max_ns
+    int64_t full_since_ns
+    int64_t full_ns
+    int64_t window_max
+    uint32_t rtt_kept
+    uint32_t duplicate_acks_seen   # by this flow since the last progress
+    # fifth and on
+    Sent few_sent[FIRST_SENT]
+    Rising rising
+    Echo echo
+    # cold
+    int64_t few[FEW_ROUND_TRIPS]
     int64_t recovery_point
     int64_t fin_end         # one past its first FIN
     int64_t closed_since_ns
     int64_t closed_ns
-    int64_t wire_segments
     int64_t retransmissions
     int64_t causes[CAUSES]
     int64_t control_retransmissions
@@ -182,26 +195,16 @@ cdef struct Flow:
     int64_t reordered
     int64_t reordering_max
     int64_t duplicate_acks
-    int64_t zero_windows
     int64_t window_full
-    int64_t window_max
-    # evidence for findings
-    Rising rising
     Pattern high            # round trips far above the shortest
     Pattern nagle           # small segments held back until a delayed acknowledgment
     Pattern restart         # pauses after which it had to probe the path anew
     Burst burst
-    Echo echo
     Stall stall             # under way
     Stall longest           # the one of most retransmissions
-    int64_t delayed_ack_ns  # when the last delayed acknowledgment of this direction came
-    int64_t sent_ns         # when it sent last
-    int64_t full_since_ns
-    int64_t full_ns
     int64_t closed_longest_ns
     int64_t closed_longest_start_ns
     int64_t syn_acks_needless
-    int64_t payload_acked_max
 
 cdef struct Slot:
     Flow flows[2]
