@@ -134,18 +134,12 @@ def compare(
         told.append(passing.fates(part.sides, part.matched, ~comparison.is_reversed[part.pairs]))
         instants_of(comparison.instants, client_side.requests, part.requests, part.sides, end=end)
         if not parts:
-            drift = _rough_drift(observed, client_side.frames)
+            drift = clocks.rough_drift(clocks.extremes(observed, client_side.frames))
         parts.append(clocks.extremes(observed, client_side.frames, drift))
         sampled.append(taken(observed, np.arange(0, len(observed), every)))
     comparison.clock = clocks.clock_pieces(clocks.extremes(joined(parts), client_side.frames, drift))
     comparison.delays, comparison.fates = joined(sampled), np.concatenate(told)
     return comparison
-
-
-def _rough_drift(observed: Extremes, frames: tuple[int, int]) -> float:
-    """Tell about what the clocks drift, so that windows keep what is tight."""
-    pieces = clocks.clock_pieces(clocks.extremes(observed, frames))
-    return float(np.median([piece.drift_ppm for piece in pieces])) * 1e-6 if pieces else 0.0
 
 
 # --- partitions

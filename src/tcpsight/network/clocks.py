@@ -32,6 +32,7 @@ like a step. A step that is smaller than what the shortest delays vary by.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -44,13 +45,13 @@ MOST_WINDOWS = 4096
 LEAST_OBSERVATIONS = 16
 """A piece has at least so many windows with a delay each way: fewer look like steps by chance."""
 
+ROUGH_PARTS = 8
+"""Parts of which the middle one tells about what the drift is."""
+
 MOST_PIECES = 16
 """More steps than this are no steps but a clock that follows no line."""
 
-PLACES = 32
-"""So many places are looked at for a step, in what is looked at, before the best is looked at closely."""
-
-SCALES = (1, 8, 24)
+SCALES = (1, 4, 16)
 """The whole, and how small the parts are in which a step is looked for."""
 
 STEP_NOISE = 4.0
@@ -58,6 +59,9 @@ STEP_NOISE = 4.0
 
 LEAST_STEP_NS = 50_000
 """And by more than a host takes to stamp a frame late."""
+
+LEAST_STEP_FRACTION = 0.02
+"""And by more than this of the strip: paths are no steadier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,15 @@ class _Part:
     set_side: int | None
 
 
+def rough_drift(observed: Extremes) -> float:
+    """Tell about what the clocks drift, steps or not: the median of parts of the capture."""
+    strip = Strip(observed).sorted(0)
+    edges = np.arange(ROUGH_PARTS + 1) * len(strip) // ROUGH_PARTS
+    parts = [strip.part(int(low), int(high)) for low, high in pairwise(edges)]
+    drifts = [part.widest()[0] for part in parts if part.least >= LEAST_OBSERVATIONS]
+    return float(np.median(drifts)) if drifts else 0.0
+
+
 def _parts(whole: _Part) -> list[_Part]:
     """Divide at steps, the clearest first."""
     parts, at = [whole], 0
@@ -215,47 +228,53 @@ def _divided(part: _Part) -> tuple[_Part, _Part] | None:
 
 
 def _step(strip: Strip) -> _Step:
-    """Find the clearest step.
+    """Find the clearest step in the whole, or else in parts of it.
 
-    A place is looked at with all that lies before and behind it, and with what lies near: where there are several
-    steps, no place has only one between all that lies before it and all that lies behind.
+    Where there are several steps, no place has only one between all that lies before it and all that lies behind.
     """
     best = _Step()
     for scale in SCALES:
-        reach = len(strip) // scale
-        if reach >= 2 * LEAST_OBSERVATIONS:
-            best = max(best, _clearest(strip, np.arange(1, len(strip), _spacing(strip, reach)), reach))
-    if best.place:
-        around = _spacing(strip, best.reach)
-        near = np.arange(max(best.place - around, 1), min(best.place + around + 1, len(strip)))
-        best = max(best, _clearest(strip, near, best.reach))
+        length = len(strip) // scale
+        if best.place or length < 4 * LEAST_OBSERVATIONS:
+            break
+        for low in range(0, len(strip) - length + 1, max(length // 2, 1)):
+            best = max(best, _step_within(strip, low, low + length))
     return best
 
 
-def _spacing(strip: Strip, reach: int) -> int:
-    return max(reach // (PLACES if reach == len(strip) else 4), 1)
-
-
 class _Step(NamedTuple):
-    """What a step at a place would widen, and how much of the piece was looked at on either side."""
+    """What dividing at a place widens."""
 
     gain: float = 0.0
     place: int = 0
-    reach: int = 0
 
 
-def _clearest(strip: Strip, places: Integers, reach: int) -> _Step:
-    """Find where dividing widens the narrower strip most, if by more than chance."""
+def _step_within(strip: Strip, low: int, high: int) -> _Step:
+    """Find where dividing rows [low, high) widens the narrower strip most, if by more than chance.
+
+    With the place the strip before it only becomes narrower, and the one behind it only wider: the best place is where
+    they are equal.
+    """
+    window = strip.part(low, high)
+    if window.least < 2 * LEAST_OBSERVATIONS:
+        return _Step()
+    whole = window.widest()[1]
+    first, last = low + 1, high - 1
+    while first < last:
+        place = (first + last) // 2
+        if strip.part(low, place).width_or_all() > strip.part(place, high).width_or_all():
+            first = place + 1
+        else:
+            last = place
     best = _Step()
-    for place in places.tolist():
-        low, high = max(place - reach, 0), min(place + reach, len(strip))
+    for place in range(max(first - 1, low + 1), min(first + 2, high)):
         left, right = strip.part(low, place), strip.part(place, high)
         if min(left.least, right.least) < LEAST_OBSERVATIONS:
             continue
-        whole = strip if high - low == len(strip) else strip.part(low, high)
-        gain = min(left.widest()[1], right.widest()[1]) - whole.widest()[1]
-        if gain > max(best.gain, LEAST_STEP_NS) and gain > STEP_NOISE * (left.unrest() + right.unrest()):
-            best = _Step(gain, place, reach)
+        gain = min(left.widest()[1], right.widest()[1]) - whole
+        chance = max(LEAST_STEP_NS, LEAST_STEP_FRACTION * abs(whole), STEP_NOISE * (left.unrest() + right.unrest()))
+        if gain > max(best.gain, chance):
+            best = _Step(gain, place)
     return best
 
 

@@ -19,7 +19,7 @@ NOISE_WINDOWS = 16
 """So many windows of a piece tell what its shortest delays vary by."""
 
 _NAMES = ("order", "server_order", "time_ns", "difference_ns", "towards")
-_TURNS = 36
+_TURNS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,10 @@ class Strip:
                     high = drift
             self._widest = (low + high) / 2, self.width((low + high) / 2)
         return self._widest
+
+    def width_or_all(self) -> float:
+        """Give the width of the widest strip; without a difference each way nothing bounds it."""
+        return self.widest()[1] if self.has_both else np.inf
 
     def noise(self) -> float:
         """Tell what the shortest delay of a window lies above the shortest of all, both ways together, typically."""
