@@ -28,15 +28,15 @@ def _with_pages(function: Any) -> Any:
 @_with_pages
 @output_options("server > 100ms and outcome = split")
 def command(client_side: Input, server_side: Input, **output: Any) -> int:
-    """Two captures of the same traffic, one taken nearer the clients and one nearer the servers.
-
-    The page tells what their clocks differ by, how long the path takes each way, where the time of requests went and
-    where segments were lost. In every other format but json there is a row for each request.
+    """Where the time of requests went, by two captures of the same traffic.
 
     \b
     tcpsight split client.pcap server.pcap
     tcpsight split client.pcap server.pcap --format json
     tcpsight split client.pcap server.pcap -o split.csv
+
+    The first was taken nearer the clients, the second nearer the servers. The page tells what their clocks differ by,
+    how long the path takes each way, and where segments were lost; tables have a row for each request.
     """
     from tcpsight.cli.running import Output, conclude
     from tcpsight.errors import UsageError
