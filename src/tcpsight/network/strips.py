@@ -125,7 +125,10 @@ class Strip:
                     low = drift
                 else:
                     high = drift
-            self._widest = (low + high) / 2, self.width((low + high) / 2)
+            # Halving never comes to exactly none, which over years makes a difference.
+            found = (low + high) / 2
+            drift = found if self.width(found) > self.width(0.0) else 0.0
+            self._widest = drift, self.width(drift)
         return self._widest
 
     def width_or_all(self) -> float:
