@@ -31,9 +31,10 @@ from tcpsight.tables import (
 )
 
 if TYPE_CHECKING:
-    from tcpsight.analysis import Analysis, Run
+    from tcpsight.analysis import Analysis
     from tcpsight.connections import Tracked
     from tcpsight.pipeline import Positions
+    from tcpsight.run import Run
 
 MEMORY_ROWS = 4_000_000
 """So many segments of a capture are kept in memory, at 72 bytes each."""
