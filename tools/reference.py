@@ -32,6 +32,7 @@ TABLES: dict[type[tables.Table], tuple[str, str]] = {
     tables.BucketConnections: ("tcpsight buckets --bucket", "bucketed()"),
     tables.Findings: ("tcpsight findings", "findings"),
     tables.Network: ("tcpsight network", "network"),
+    tables.SplitRequests: ("tcpsight split", "split(…).requests"),
     tables.SegmentDetails: ("tcpsight segments", "segments"),
     tables.Unseen: ("", "unseen"),
 }
@@ -92,6 +93,7 @@ CLASSES: tuple[type, ...] = (
     tcpsight.Analysis,
     tcpsight.Rows,
     tcpsight.IntervalRows,
+    tcpsight.Split,
     streams.CapturedStreams,
     streams.Conversation,
     streams.Stream,
@@ -277,6 +279,8 @@ def library_page() -> str:
     lines = [GENERATED, LIBRARY_HEAD.rstrip(), "", "## `tcpsight.open()`", ""]
     lines += ["```python", signature_of("tcpsight.open", tcpsight.open), "```"]
     lines += docstring_lines(tcpsight.open)
+    lines += ["", "## `tcpsight.split()`", "", "```python", signature_of("tcpsight.split", tcpsight.split), "```"]
+    lines += docstring_lines(tcpsight.split)
     for documented in CLASSES:
         lines += class_lines(documented)
     return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tcpsight.interval_rows import IntervalRows
     from tcpsight.opening import open
     from tcpsight.rows import Rows
+    from tcpsight.split_captures import Split, split
 
 __all__ = [
     "Analysis",
@@ -23,10 +24,12 @@ __all__ = [
     "Following",
     "IntervalRows",
     "Rows",
+    "Split",
     "TcpsightError",
     "UsageError",
     "__version__",
     "open",
+    "split",
 ]
 
 _HOMES = {
@@ -34,7 +37,9 @@ _HOMES = {
     "IntervalRows": "interval_rows",
     "Following": "capture.following",
     "Rows": "rows",
+    "Split": "split_captures",
     "open": "opening",
+    "split": "split_captures",
     "CaptureError": "errors",
     "CaptureWarning": "errors",
     "TcpsightError": "errors",

@@ -45,10 +45,12 @@ class Passes:
         self._link_offset = link_offset
 
     @contextmanager
-    def run(self, carrying: type[Table] | None = None, *, keep: Keep | None = None) -> Iterator[Run]:
+    def run(
+        self, carrying: type[Table] | None = None, *, keep: Keep | None = None, through: type[Pipeline] = Pipeline
+    ) -> Iterator[Run]:
         """Open the capture for one pass, whose batches carry that table, too, if it is one that costs extra.
 
-        With `keep`, which takes care of payload, they index streams.
+        With `keep`, which takes care of payload, they index streams; `through` is the pipeline to go through.
 
         Raises
         ------
@@ -77,7 +79,7 @@ class Passes:
                 source.seek(position)  # type: ignore[union-attr]
         with open_capture(self.sources, input_timezone=self._input_timezone, following=self.following) as capture:
             tags = TagSurvey(passing)
-            yield Run(capture, Pipeline(capture, options, tags, keep), frame_filter, tags)
+            yield Run(capture, through(capture, options, tags, keep), frame_filter, tags)
 
     def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:
         def read(on_break: OnBreak) -> Iterator[Table]:

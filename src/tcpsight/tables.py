@@ -110,6 +110,9 @@ TIME_PARTS = (
 VANTAGES = ("server", "client", "between", "unknown")
 """Where a capture was taken, seen from a connection: at its server, at its client, on the way."""
 
+SPLITS = ("split", "unpaired", "unseen", "crossed", "clock_step", "reversed")
+"""What became of a request whose time was to be split between two capture points; see `SplitRequests.outcome`."""
+
 BOUNDARIES = ("opened", "ended")
 """The two ends of a connection's use of a slot."""
 
@@ -482,6 +485,24 @@ class SegmentDetails(Segments):
     sack = column("S128", "", "SACK blocks as stream offsets of the other direction: left-right, separated by blanks")
 
 
+class Sightings(Table):
+    """One row per TCP segment, for comparing two captures: what tells it from others, and which bytes it brought first."""
+
+    connection_id = column("int64", "", "the frame that opened its connection")
+    frame_number = column("int64", "", "the frame that carried it")
+    time_ns = column("int64", "epoch ns", "capture timestamp")
+    offset = column("int64", "B", "stream offset of the first payload byte")
+    acked_offset = column("int64", "B", "stream offset up to which it acknowledges; null if unknown", null=INT64_MIN)
+    sequence_number = column("uint32", "", "sequence number, modulo 2³²")
+    timestamp_value = column("uint32", "", "TSval; 0 without timestamps")
+    payload_bytes = column("int32", "B", "TCP payload length, SYN and FIN excluded")
+    new_bytes = column("int32", "B", "payload bytes not captured before in this direction")
+    new_at = column("int32", "B", "where the first new byte lies, counted from `offset`")
+    ip_id = column("uint16", "", "IPv4 identification; 0 for IPv6")
+    flags = column("uint16", "flags", "TCP flags")
+    direction = column("uint8", "", "who sent it", names=DIRECTIONS)
+
+
 class Boundaries(Table):
     """Where, among the segments of a batch, connections open and end.
 
@@ -744,6 +765,43 @@ class RequestAccounts(Table):
     recovery_ns = column("int64", "ns", "waiting for what was sent again, and for its acknowledgment")
     receiver_limited_ns = column("int64", "ns", "a sender waited for the receiver's window to open")
     path_limited_ns = column("int64", "ns", "a sender waited for the path: it went on when an acknowledgment came")
+
+
+class SplitRequests(Table):
+    """One row per answered request of the client-side capture: where its time went, by two captures.
+
+    All times are by the client-side clock unless they say otherwise. ``request_path_ns + server_ns + response_path_ns``
+    is exactly the time from the request's last segment to the end of the response time; with ``client_ns`` it is that
+    from its first segment.
+    """
+
+    connection_id = column("int64", "", "the connection in the client-side capture")
+    request_index = column("int64", "", "0, 1, 2 … in its connection, in the client-side capture")
+    server_side_connection_id = column("int64", "", "the connection in the server-side capture", null=-1)
+    client_address = column("uint8", "address", "client, as the client side sees it", width=16)
+    client_port = column("uint16", "", "client's port")
+    server_address = column("uint8", "address", "server, as the client side sees it", width=16)
+    server_port = column("uint16", "", "server's port")
+    ip_version = column("uint8", "", "4 or 6", internal=True)
+    outcome = column(
+        "uint8",
+        "",
+        "split; unpaired: its connection is in the client-side capture only; unseen: the server-side capture lacks bytes of it; "
+        "crossed: the server began to answer before it had the whole request; clock_step: a clock was set while it lasted; "
+        "reversed: its client is nearer the server-side point",
+        names=SPLITS,
+    )
+    arrival_ns = column("int64", "epoch ns", "start of the response time at the client-side point, by --start-end")
+    completion_ns = column("int64", "epoch ns", "its end")
+    response_time_ns = column("int64", "ns", "response time at the client-side point")
+    server_side_response_time_ns = column("int64", "ns", "at the server-side point, by the clock there", null=-1)
+    client_ns = column("int64", "ns", "the client's part: from the request's first segment to its last, client-side point")
+    request_path_ns = column("int64", "ns", "until its last byte was at the server-side point", null=-1)
+    server_ns = column("int64", "ns", "until the response, or its end, was there", null=-1)
+    response_path_ns = column("int64", "ns", "until that was at the client-side point", null=-1)
+    path_error_ns = column("int64", "ns", "what one way may have too much and the other too little", null=-1)
+    request_bytes = column("int64", "B", "new stream bytes of the request at the client-side point")
+    response_bytes = column("int64", "B", "new stream bytes of the response at the client-side point")
 
 
 class Intervals(Table):

@@ -48,6 +48,8 @@ def test_no_command_imports_libraries_that_it_does_not_need(pcap):
 
 
 READERS = [name for name in COMMANDS if name != "compat"]
+SOURCES = {"split": "CLIENT_SIDE SERVER_SIDE"}
+"""What commands read that do not read a capture in any number of files."""
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -55,7 +57,7 @@ def test_help_begins_with_a_sentence_and_examples(here, name):
     done = here(name, "--help")
     assert done.status == 0
     lines = [line.strip() for line in done.text.splitlines() if line.strip()]
-    assert lines[0] == f"Usage: tcpsight {name} [OPTIONS] SOURCE..."
+    assert lines[0] == f"Usage: tcpsight {name} [OPTIONS] {SOURCES.get(name, 'SOURCE...')}"
     assert lines[1].endswith(".")
     assert lines[2].startswith(f"tcpsight {name} ")
     options = lines.index("Options:")
@@ -94,4 +96,4 @@ def test_without_a_command_it_is_the_help(here):
 def test_a_command_without_a_source_is_one_line(here, name):
     done = here(name)
     assert (done.status, done.text) == (2, "")
-    assert_one_line(done.err, "SOURCE", f"tcpsight {name} --help")
+    assert_one_line(done.err, SOURCES.get(name, "SOURCE").split()[0], f"tcpsight {name} --help")

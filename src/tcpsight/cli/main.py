@@ -24,6 +24,7 @@ COMMANDS = {
     "connections": "Every connection: set-up, bytes, retransmissions, end.",
     "findings": "Conditions that have a name: blackholes, bufferbloat, full queues, refused connections.",
     "network": "What the network did to each: round trips, retransmissions by cause, windows.",
+    "split": "Two captures of the same traffic: client, path each way, server; where losses were.",
     "buckets": "Connections by duration, bytes or throughput, with drill-down.",
     "segments": "Every TCP segment with stream offsets and its kind.",
     "usl": "How throughput follows concurrency: contention, peak, headroom.",

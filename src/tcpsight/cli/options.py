@@ -152,6 +152,47 @@ def input_options(function: Function) -> Function:
     return _decorated(command, _INPUT)
 
 
+def two_inputs(function: Function) -> Function:
+    """Give a command two captures; it receives them as arguments `client_side` and `server_side`, each an `Input`.
+
+    The command has an option ``--output`` too, which may be none of the files that are read.
+    """
+    from functools import wraps
+
+    @wraps(function)
+    def command(
+        *, client_side: str, server_side: str, timeouts: tuple[int | None, ...] = (None,) * 3, **others: Any
+    ) -> Any:
+        chosen = {name: others.pop(name) for name in _OF_TWO}
+        sources = [values.expanded((path,)) for path in (client_side, server_side)]
+        if sources == [["-"], ["-"]]:
+            raise click.UsageError("only one of the two captures can be standard input")
+        values.refuse_output_over_input(others["output"], sources[0] + sources[1])
+        given = {"timeouts_ns": timeouts, **chosen}
+        ours = Input(sources=sources[0], **given)
+        # Times choose requests of the client side, by its clock; the other's may differ.
+        theirs = Input(sources=sources[1], **given | {"since": None, "until": None})
+        return function(client_side=ours, server_side=theirs, **others)
+
+    shared = [option for option in _INPUT[1:] if _named(option) in _OF_TWO]
+    sides = [click.argument(name, metavar=name.upper()) for name in ("client_side", "server_side")]
+    return _decorated(command, [*sides, *shared])
+
+
+_OF_TWO = ("servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress",
+           "most_connections")  # fmt: skip
+
+
+def _named(decorator: Decorator) -> str:
+    """Tell the argument that an option becomes."""
+
+    def nothing() -> None:
+        pass
+
+    decorator(nothing)
+    return str(nothing.__click_params__[0].name)  # type: ignore[attr-defined]
+
+
 def output_options(where_example: str) -> Decorator:
     """Give a command the options of a table's output; the example is a condition on rows of that table."""
     text = f"Only rows for which this holds, such as '{where_example}'."

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -65,6 +65,10 @@ FIRST_COLUMNS = {
         "rtt_min_ns rtt_p50_ns rtt_p95_ns in_flight_max_bytes zero_window_ns goodput_bits_per_s connection_id"
     ),
     "Findings": "severity kind subject connections start_ns end_ns summary confidence connection_id",
+    "SplitRequests": (
+        "arrival_ns response_time_ns client_ns request_path_ns server_ns response_path_ns path_error_ns outcome "
+        "client_address client_port server_address server_port connection_id request_index"
+    ),
     "SegmentDetails": (
         "frame_number time_ns connection_id direction flags kind offset acked_offset payload_bytes window_bytes"
     ),
@@ -162,7 +166,7 @@ def write_rows(
         Whether rows are written as soon as they are final.
     """
     with writer:
-        for table in tables if order is None else _sorted(tables, writer.table_type, order):
+        for table in in_order(tables, writer.table_type, order):
             writer.write(table)
             if is_followed:
                 writer.flush()
@@ -171,8 +175,11 @@ def write_rows(
     return conclude(run)
 
 
-def _sorted(tables: Iterator[Table], table_type: type[Table], order: str) -> Iterator[Table]:
-    """Collect rows, on disk if there are many, and give them in order of a column."""
+def in_order(tables: Iterator[Table], table_type: type[Table], order: str | None) -> Iterator[Table]:
+    """Collect rows, on disk if there are many, and give them in order of a column; as they come if that is None."""
+    if order is None:
+        yield from tables
+        return
     from tcpsight.output.spill import SortedSpill
 
     spill = SortedSpill(table_type, (order.removeprefix("-"),), descending=order.startswith("-"))
@@ -215,7 +222,7 @@ def _bar(run: Run, progress: bool | None) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def reading(source: Input, carrying: type[Table] | None = None) -> Iterator[tuple[Run, Iterator[Batch]]]:
+def reading(source: Input, carrying: type[Table] | None = None, **how: Any) -> Iterator[tuple[Run, Iterator[Batch]]]:
     """Open a capture; give the run and its batches, which carry that table, while a bar shows how far it has come.
 
     From before the capture is opened until its last batch an interrupt ends a pipe's writer, not the reading.
@@ -225,7 +232,7 @@ def reading(source: Input, carrying: type[Table] | None = None) -> Iterator[tupl
         analysis = source.analysis()
         if analysis.following is not None:
             patience.enter_context(_until_stopped(analysis.following))
-        with analysis.run(carrying) as run:
+        with analysis.run(carrying, **how) as run:
             yield run, _watched(run, source.progress, patience)
 
 

@@ -1,0 +1,63 @@
+"""Both ends of the laboratory's path, the server's clock made wrong on purpose: against what the path did."""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tcpsight
+
+CAPTURES = Path(__file__).parent / "lab" / "captures"
+RECORD = struct.Struct("<IIII")
+SHIFT_NS, SKEW = -987_654_321_012, -60e-6
+
+
+def truth_of(run: str) -> dict[str, Any]:
+    truth: dict[str, Any] = json.loads(lzma.decompress((CAPTURES / run / "truth.json.xz").read_bytes()))
+    return truth
+
+
+# Rewritten captures are not what passed; refusals have no segment each way that belongs to a stream.
+RUNS = sorted(
+    path.name
+    for path in CAPTURES.iterdir()
+    if (path / "server.pcap.xz").exists() and path.name != "refused" and not truth_of(path.name)["rewrite"]
+)
+
+
+def with_wrong_clock(data: bytes) -> bytes:
+    """Shift and skew the stamps of a pcap in nanoseconds."""
+    changed, at = bytearray(data), 24
+    seconds, fraction, *_ = RECORD.unpack_from(data, at)
+    start = seconds * 10**9 + fraction
+    while at < len(data):
+        seconds, fraction, captured, wire = RECORD.unpack_from(data, at)
+        time_ns = seconds * 10**9 + fraction
+        time_ns += SHIFT_NS + round((time_ns - start) * SKEW)
+        RECORD.pack_into(changed, at, *divmod(time_ns, 10**9), captured, wire)
+        at += RECORD.size + captured
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_offset_delays_and_losses_are_those_of_the_path(run):
+    truth = truth_of(run)
+    ours, theirs = (lzma.decompress((CAPTURES / run / f"{side}.pcap.xz").read_bytes()) for side in ("client", "server"))
+    facts = tcpsight.split(io.BytesIO(ours), io.BytesIO(with_wrong_clock(theirs))).facts
+    (piece,) = facts["clock"]["pieces"]
+    since = (piece["start_ns"] + piece["end_ns"]) // 2 - (facts["server_side"]["first_ns"] - SHIFT_NS)
+    error = piece["offset_ns"] - (SHIFT_NS + SKEW * since)
+    assert abs(error) <= piece["offset_error_ns"]
+    assert abs(error) < 2_000_000
+    for way, link in (("to_server", "up"), ("to_client", "down")):
+        assert facts["path"][way]["min_ns"] == pytest.approx(truth["link"][link]["delay_ns"], abs=2_000_000)
+    for side in ("client", "server"):
+        (lost,) = (row for row in facts["losses"] if (row["direction"], row["place"]) == (side, "between"))
+        dropped = sum(sum(each[side]["fates"].values()) for each in truth["connections"])
+        assert lost["segments"] <= dropped <= lost["segments"] + lost["outside_segments"]
