@@ -886,7 +886,7 @@ class Network(Table):
     zero_windows = column("int64", "", "segments that announced a closed window", null=-1)
     zero_window_ns = column("int64", "ns", "how long its window was closed", null=-1)
     window_full = column("int64", "", "segments that filled the window of the other side", null=-1)
-    window_max_bytes = column("int64", "B", "largest window announced", null=-1)
+    window_max_bytes = column("int64", "B", "largest window announced, SYNs left out; null if one is unknown", null=-1)
     in_flight_max_bytes = column("int64", "B", "most bytes sent and not yet acknowledged", null=-1)
     mss_bytes = column("int64", "B", "largest segment it will take, as its SYN said", null=-1)
     rtt_samples = column("int64", "", "round trips measured, by Karn's rule", null=-1)

@@ -158,7 +158,8 @@ cdef inline void take_window(Flow *f, const Segment *g, const Header *h, int64_t
     f.flags |= SAW_WINDOW
     if g.window_bytes < 0:
         f.flags |= WINDOW_UNKNOWN
-    if g.window_bytes > f.window_max:
+    # That of a SYN is for the first flight alone, and not scaled.
+    if g.window_bytes > f.window_max and not g.flags & FLAG_SYN:
         f.window_max = g.window_bytes
     if h.window == 0 and not g.flags & (FLAG_SYN | FLAG_FIN):
         f.zero_windows += 1

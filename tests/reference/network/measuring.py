@@ -325,7 +325,8 @@ class Conversation:
 
     def offer(self, s: Row, own: Side) -> None:
         own.raw_window, own.window = s["window"], s["window_bytes"]
-        own.window_max = max(own.window_max, own.window)
+        if not s["flags"] & FLAG_SYN:
+            own.window_max = max(own.window_max, own.window)
         own.is_window_unknown |= own.window < 0
         if s["window"] == 0 and not s["flags"] & (FLAG_SYN | FLAG_FIN):
             own.count("zero_windows")

@@ -51,9 +51,9 @@ def test_a_window_of_a_syn_fin_or_rst_is_not_meant():
     assert network.client("zero_windows") == 0
 
 
-def test_windows_are_scaled():
+def test_windows_are_scaled_but_for_those_of_syns_which_tell_of_the_first_flight_alone():
     assert measured(HANDSHAKE).client("window_max_bytes") == 4000
-    assert measured(HANDSHAKE).server("window_max_bytes") == 1000  # that of a SYN is not
+    assert measured(HANDSHAKE).server("window_max_bytes") is None
 
 
 def test_windows_are_null_where_the_scale_is_unknown():
