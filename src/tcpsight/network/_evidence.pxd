@@ -172,11 +172,11 @@ cdef inline void take_echo(Flow *f, uint32_t echo, int64_t now) noexcept nogil:
 # --- windows ----------------------------------------------------------------------------------------------------
 
 
-cdef inline void note_room(Flow *f, const Flow *peer, int64_t full, int64_t now) noexcept nogil:
+cdef inline void note_room(Flow *f, const Flow *peer, int64_t now) noexcept nogil:
     """Whether the peer's window has room for another segment of this direction."""
     cdef bint is_full = (
         peer.flags & SAW_WINDOW and peer.window > 0 and f.flags & HAS_ACKED
-        and f.data_end > f.acked and f.data_end - f.acked + full > peer.window
+        and f.data_end > f.acked and f.data_end - f.acked + f.full > peer.window
     )
     if is_full == ((f.flags & IS_FULL) != 0):
         return

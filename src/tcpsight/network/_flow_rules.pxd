@@ -1,5 +1,5 @@
 # What a segment tells of the two directions of its connection.
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t
 from tcpsight.network._evidence cimport (
     end_stall, note_closed, note_delayed, note_resending, note_rising, note_room, note_sending, note_stamp, take_echo,
 )
@@ -19,7 +19,6 @@ from tcpsight.tables cimport (
     FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
     KIND_ZERO_WINDOW_PROBE, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, Header, Segment,
 )
-from libc.stdint cimport INT64_MIN
 
 cdef enum:
     TIMESTAMPS_BYTES = 12           # of a segment's room, RFC 6691
@@ -30,7 +29,7 @@ cdef enum:
 # --- acknowledgments --------------------------------------------------------------------------------------------
 
 
-cdef inline int64_t full_segment(const Flow *f, const Flow *peer) noexcept nogil:
+cdef inline int32_t full_segment(const Flow *f, const Flow *peer) noexcept nogil:
     """Payload of a full-size segment of this direction; 0 if unknown."""
     if peer.mss:
         return peer.mss - (TIMESTAMPS_BYTES if f.flags & USES_TIMESTAMPS and peer.mss > 2 * TIMESTAMPS_BYTES else 0)
@@ -38,7 +37,7 @@ cdef inline int64_t full_segment(const Flow *f, const Flow *peer) noexcept nogil
 
 
 cdef inline void measure(
-    Flow *f, const Flow *peer, const Sent *last, const Segment *g, const Header *h, int64_t now, uint32_t covered
+    Flow *f, const Sent *last, const Segment *g, const Header *h, int64_t now, uint32_t covered
 ) noexcept nogil:
     """A round trip, from the last segment that was acknowledged; not where it was sent again (Karn's rule)."""
     cdef Resent *resent
@@ -58,7 +57,7 @@ cdef inline void measure(
         if h.timestamp_echo != resent.value or resent.value == last.value:
             return
         begin = resent.time_ns
-    full = full_segment(f, peer)
+    full = f.full
     # Two full segments are acknowledged at once; one with more behind it was not waited for either.
     is_delayed = not last.flags & CONTROL and (
         g.payload_bytes > 0
@@ -102,7 +101,7 @@ cdef inline void take_progress(
         pop(f, memory)
     # What was sent again in the middle, or lay above a hole, was acknowledged late.
     if last.end == acked and not was_held and not marks & UNCLEAN and (not marks & RESENT or covered == 1):
-        measure(f, peer, &last, g, h, now, covered)
+        measure(f, &last, g, h, now, covered)
     if f.flags & IN_STALL:
         f.stall.end_ns = now
         f.stall.is_over = True
@@ -203,12 +202,13 @@ cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const H
         open_hole(f, g, h, now)
     if g.payload_bytes:
         peer = &slot.flows[1 - (g.direction & 1)]
-        note_sending(f, peer, g, full_segment(f, peer), round_trip_of(slot), now)
+        note_sending(f, peer, g, f.full, round_trip_of(slot), now)
     if not f.flags & KNOWN or end > f.data_end:
         f.data_end = end
     if g.payload_bytes:
         if f.payload_max < g.payload_bytes:
             f.payload_max = g.payload_bytes
+            f.full = full_segment(f, peer)
         if not f.flags & BUSY and (not f.flags & HAS_ACKED or f.data_end > f.acked):
             f.flags |= BUSY
             f.busy_since_ns = now
@@ -244,9 +244,10 @@ cdef inline void count_segment(Flow *f, const Flow *peer, const Segment *g, cons
     """Count a segment, and as many as it is on the wire: an offloading interface cuts it behind the capture point."""
     cdef int64_t full
     f.segments += 1
-    if h.options & OPTION_TIMESTAMPS:
+    if h.options & OPTION_TIMESTAMPS and not f.flags & USES_TIMESTAMPS:
         f.flags |= USES_TIMESTAMPS
-    full = full_segment(f, peer) if peer.mss and g.payload_bytes > SMALL_SEGMENT_BYTES else 0
+        f.full = full_segment(f, peer)
+    full = f.full if peer.mss and g.payload_bytes > SMALL_SEGMENT_BYTES else 0
     f.wire_segments += (g.payload_bytes + full - 1) // full if full and g.payload_bytes > full else 1
 
 
@@ -289,6 +290,7 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         return  # not believed, or the end of it all
     if g.flags & FLAG_SYN:
         take_syn(f, h)
+        peer.full = full_segment(peer, f)
     if g.flags & FLAG_ACK and g.acked_offset != INT64_MIN:
         take_acknowledgment(slot, memory, g, h, now)
     take_window(f, g, h, now)
@@ -322,5 +324,5 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
     elif g.kind == KIND_ZERO_WINDOW_PROBE:
         f.zero_window_probes += 1
     # What it acknowledges, or the window it offers, may have made room for the peer; what it brings takes some.
-    note_room(peer, f, full_segment(peer, f), now)
-    note_room(f, peer, full_segment(f, peer), now)
+    note_room(peer, f, now)
+    note_room(f, peer, now)

@@ -157,8 +157,10 @@ cdef struct Flow:
     uint16_t raw_window
     uint16_t mss            # announced by its SYN; 0 if unseen
     # third: sending
-    int64_t payload_max
-    int64_t payload_acked_max
+    int32_t payload_max
+    int32_t payload_acked_max
+    int32_t full            # payload of a full-size segment; 0 while unknown
+    int32_t padding
     int64_t sent_ns         # when it sent data last
     int64_t delayed_ack_ns  # when the last delayed acknowledgment of this direction came
     int64_t wire_segments
