@@ -9,7 +9,7 @@ cdef enum:
     # Sixteen bins to an octave from 1.024 µs to 137 s: a bin's middle is within 3.1 % of whatever lies in it.
     LOWEST_BITS = 10
     OCTAVES = 27
-    BINS = 1 + 16 * OCTAVES
+    BINS = 433              # 1 + 16 × OCTAVES
 
 
 cdef extern from *:
