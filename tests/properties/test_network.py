@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tcpsight.capture import open_capture
@@ -16,7 +16,7 @@ from tcpsight.connections import ConnectionTracking
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
 from tcpsight.network import NetworkMeasuring
-from tcpsight.tables import Connections, Headers, Network
+from tcpsight.tables import FLAG_SYN, Connections, Headers, Network
 from tests.reference.connections_strategies import traffic
 from tests.reference.network.measuring import Twin
 from tests.reference.network.strategies import moves, rows_of_a_path, settings_of_a_path
@@ -144,6 +144,11 @@ def check_row(row: np.void) -> None:
 def test_columns_add_up(rows: list[Row]):
     table = as_headers(rows)
     followed = follow([table])
+    # A SYN with another number is held until it is clear whose it is, and may count for the connection it opens.
+    syns = {
+        (row["source_address"], row["source_port"], row["sequence_number"]) for row in rows if row["flags"] & FLAG_SYN
+    }
+    assume(len(syns) == len({endpoint[:2] for endpoint in syns}))
     check_sums(NetworkMeasuring().feed(followed.segments, table, followed.boundaries), followed.connections)
 
 

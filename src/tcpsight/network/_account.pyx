@@ -214,11 +214,12 @@ cdef inline void take_segment(Made *made, Slot *a, Turn *turn, const Segment *g,
     take_acknowledgment(a, g, 1 - (g.direction & 1))
 
 
-cdef int take_block(Batch *batch, const Segment *begin, int length) noexcept nogil:
+cdef int take_block(Batch *batch, int64_t first, int length) noexcept nogil:
     """Take up to BLOCK segments: fetch their state, then take each."""
+    cdef const Segment *begin = batch.segments + first
     cdef const Segment *end = begin + length
     cdef const Segment *g = begin
-    cdef const Header *h = batch.headers + (begin - batch.segments)
+    cdef const Header *h = batch.headers + first
     cdef Slot *slots = batch.slots
     cdef Turn *turn = NULL
     while g < end:
@@ -244,7 +245,7 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
     """Take the segments of rows [begin, end)."""
     cdef int wrong
     while begin < end:
-        wrong = take_block(batch, batch.segments + begin, <int>smaller(BLOCK, end - begin))
+        wrong = take_block(batch, begin, <int>smaller(BLOCK, end - begin))
         if wrong != FINE:
             return wrong
         begin += BLOCK

@@ -104,7 +104,7 @@ cdef inline void note_burst(Flow *f, const Flow *peer, int64_t full, int64_t rou
     f.burst.largest = larger(f.burst.largest, f.burst_size)
     if (
         f.burst.is_first
-        and gap <= 2 * round_trip_ns
+        and gap - round_trip_ns <= round_trip_ns
         and f.burst.peer_bytes == peer.new_bytes
         and full and 2 * full <= f.burst_size <= f.burst.largest >> 1
     ):

@@ -190,7 +190,8 @@ cdef inline void take_segment(Exchange *x, Budget *budget, const Segment *g, con
             return
         begin_log(log, g)
     if log.handshake_ns > 0 and peer.handshake_ns > 0:
-        overtaking_ns = (log.handshake_ns + peer.handshake_ns) * 7 // 8
+        overtaking_ns = log.handshake_ns + peer.handshake_ns
+        overtaking_ns -= (overtaking_ns + 7) >> 3
     take_data(log, peer, budget, g, now, overtaking_ns)
     take_echo(log, h, now)
     if d == 1 and g.new_bytes > 0 and x.logs[0].is_begun:

@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc
 from tcpsight.network._evidence cimport note_resending
+from tcpsight.network._round_trips cimport time_out_after
 from tcpsight.network._sent cimport find_sent, mark_resent, mark_unclean
 from tcpsight.network._state cimport (
     CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IN_FAST_RECOVERY,
@@ -43,7 +44,7 @@ cdef inline int64_t time_out_of(const Flow *f) noexcept nogil:
     """The sender's retransmission time-out, as seen here (RFC 6298 §2)."""
     if f.rtt_samples == 0:
         return 1000000000           # RFC 6298 §2.1
-    return larger(LEAST_RTO_NS, f.srtt_ns + 4 * f.rttvar_ns)
+    return larger(LEAST_RTO_NS, time_out_after(f.srtt_ns, f.rttvar_ns))
 
 
 cdef inline int cause_of(Flow *f, const Segment *g, int64_t end, int64_t now) noexcept nogil:

@@ -1,6 +1,6 @@
 # Round trips: smoothed as RFC 6298 says, the shortest and longest exact, percentiles from a logarithmic histogram.
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 from libc.string cimport memset
 from tcpsight.network._state cimport FEW_ROUND_TRIPS, HAS_CLEAN, Flow, larger, smaller
@@ -97,6 +97,13 @@ cdef inline void take_round_trip(Flow *f, int64_t round_trip_ns, bint is_delayed
         f.flags |= HAS_CLEAN
         forget_round_trips(f)
     keep_round_trip(f, round_trip_ns)
+
+
+cdef inline int64_t time_out_after(int64_t srtt_ns, int64_t rttvar_ns) noexcept nogil:
+    """RFC 6298 §2.3, without its lower bound; between the ends of time it would not fit."""
+    if rttvar_ns > (INT64_MAX - srtt_ns) >> 2:
+        return INT64_MAX
+    return srtt_ns + 4 * rttvar_ns
 
 
 cdef inline int64_t nearest_rank(uint32_t percent, uint32_t n) noexcept nogil:

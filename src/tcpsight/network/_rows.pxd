@@ -2,7 +2,7 @@
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 from tcpsight.network._evidence cimport correlation, end_stall, note_closed
-from tcpsight.network._round_trips cimport percentile
+from tcpsight.network._round_trips cimport percentile, time_out_after
 from tcpsight.network._state cimport (
     BUSY, CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IS_CLOSED, IS_FULL,
     WINDOW_UNKNOWN, Flow, Slot, larger, smaller,
@@ -53,7 +53,7 @@ cdef inline void give_round_trips(NetworkRow *row, const Flow *f) noexcept nogil
     row.rtt_max_ns = f.rtt_max_ns
     row.srtt_ns = f.srtt_ns
     row.rttvar_ns = f.rttvar_ns
-    row.rto_ns = f.srtt_ns + 4 * f.rttvar_ns
+    row.rto_ns = time_out_after(f.srtt_ns, f.rttvar_ns)
 
 
 cdef inline void give_rates(NetworkRow *row, Flow *f, const Slot *slot) noexcept nogil:
