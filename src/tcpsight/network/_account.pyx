@@ -6,6 +6,7 @@
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 from libc.string cimport memset
 
+from tcpsight.network._door cimport rows_of, start_of, tcpsight_prefetch
 from tcpsight.network._account_rules cimport (
     charge,
     give_turn,
@@ -54,16 +55,6 @@ from tcpsight.tables cimport (
     RequestAccount,
     Segment,
 )
-
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    #define tcpsight_prefetch(address) __builtin_prefetch(address)
-    #else
-    #define tcpsight_prefetch(address) ((void)(address))
-    #endif
-    """
-    void tcpsight_prefetch(const void *address) noexcept nogil
 
 cdef enum:
     # Rows whose state is fetched together: enough to hide a miss, few enough to stay in L1.
@@ -288,17 +279,6 @@ cdef int account_batch(Batch *batch) noexcept nogil:
 
 
 # ------------------------------------------------------------------------------------------------ the door
-
-
-cdef int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:
-    """Check a block of packed rows at the door; give its number of rows."""
-    if block.shape[0] % row_bytes:
-        raise ValueError(f"{block.shape[0]} bytes are not rows of {row_bytes} bytes")
-    return block.shape[0] // <int64_t>row_bytes
-
-
-cdef const uint8_t *start_of(const uint8_t[::1] block) noexcept:
-    return &block[0] if block.shape[0] else NULL
 
 
 cdef int point_inputs(Batch *batch, tuple inputs) except -1:

@@ -3,9 +3,9 @@ cimport cython
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from tcpsight.network._state cimport (
-    CAUSE_FAST, HAS_ACKED, IN_STALL, IS_CLOSED, IS_FULL, SAW_WINDOW, STAMPS, Flow, Pattern, Rising, Sent, Stall, Stamp, larger,
+    HAS_ACKED, IN_STALL, IS_CLOSED, IS_FULL, SAW_WINDOW, STAMPS, Flow, Pattern, Rising, Sent, Stamp, larger,
 )
-from tcpsight.tables cimport FLAG_SYN, KIND_RETRANSMISSION, Segment
+from tcpsight.tables cimport Segment
 
 cdef enum:
     # A round trip is high if it is this much above the shortest, and twice as long.

@@ -2,11 +2,11 @@
 cimport cython
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint16_t
 from tcpsight.network._log cimport (
-    FEW_ENTRIES, HOLE, MOST_OFFSET, MOST_PIECES, Budget, Log, add, add_again, entries_of, microseconds,
+    HOLE, MOST_OFFSET, MOST_PIECES, Budget, Log, add, add_again, entries_of, microseconds,
     take_block, take_cumulative, take_repairs, take_repeated,
 )
 from tcpsight.tables cimport (
-    FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_KEEP_ALIVE, KIND_ZERO_WINDOW_PROBE, OPTION_MSS, OPTION_TIMESTAMPS,
+    FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_ZERO_WINDOW_PROBE, OPTION_MSS, OPTION_TIMESTAMPS,
     OPTION_UNSEQUENCED, Header, Segment,
 )
 

@@ -7,6 +7,7 @@ from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from tcpsight.network._door cimport rows_of, start_of, tcpsight_prefetch
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._rows cimport give_row
 from tcpsight.network._state cimport FIRST_SENT, Flow, Memory, Sent, Slot, larger, smaller
@@ -19,16 +20,6 @@ from tcpsight.tables cimport (
     NetworkRow,
     Segment,
 )
-
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    #define tcpsight_prefetch(address) __builtin_prefetch(address)
-    #else
-    #define tcpsight_prefetch(address) ((void)(address))
-    #endif
-    """
-    void tcpsight_prefetch(const void *address) noexcept nogil
 
 cdef enum:
     # Rows whose state is fetched together.
@@ -172,17 +163,6 @@ cdef int measure_batch(Batch *batch) noexcept nogil:
 
 
 # ------------------------------------------------------------------------------------------------ the door
-
-
-cdef int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:
-    """Check a block of packed rows at the door; give its number of rows."""
-    if block.shape[0] % row_bytes:
-        raise ValueError(f"{block.shape[0]} bytes are not rows of {row_bytes} bytes")
-    return block.shape[0] // <int64_t>row_bytes
-
-
-cdef const uint8_t *start_of(const uint8_t[::1] block) noexcept:
-    return &block[0] if block.shape[0] else NULL
 
 
 cdef class Measures:

@@ -5,9 +5,10 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from tcpsight.network._door cimport rows_of, start_of
 from tcpsight.network._exchanges cimport Exchange, begins_next, is_data, take_segment
 from tcpsight.network._log cimport (
     ACKED,
@@ -277,17 +278,6 @@ def explain(const uint8_t[::1] rows not None, const double[::1] bucket not None)
 
 
 # ------------------------------------------------------------------------------------------------ the door
-
-
-cdef int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:
-    """Check a block of packed rows at the door; give its number of rows."""
-    if block.shape[0] % row_bytes:
-        raise ValueError(f"{block.shape[0]} bytes are not rows of {row_bytes} bytes")
-    return block.shape[0] // <int64_t>row_bytes
-
-
-cdef const uint8_t *start_of(const uint8_t[::1] block) noexcept:
-    return &block[0] if block.shape[0] else NULL
 
 
 cdef class Logs:

@@ -5,7 +5,7 @@ from tcpsight.network._evidence cimport correlation, end_stall, note_closed
 from tcpsight.network._round_trips cimport percentile, time_out_after
 from tcpsight.network._state cimport (
     BUSY, CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IS_CLOSED, IS_FULL,
-    WINDOW_UNKNOWN, Flow, Slot, larger, smaller,
+    WINDOW_UNKNOWN, Flow, Slot,
 )
 from tcpsight.tables cimport NetworkRow
 
