@@ -1,0 +1,122 @@
+// Figures: a plot that Plotly draws, what it shows in words, and its numbers as a table.
+
+const figures = [];
+const figuresInSight = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    entry.target.figure.isInSight = entry.isIntersecting;
+    if (entry.isIntersecting) entry.target.figure.refresh();
+  }
+}, { rootMargin: "300px" });
+
+/** One figure; it is drawn when it comes into sight, and again when what it shows has changed. */
+class Figure {
+  /**
+   * @param spec.id, spec.title, spec.about Name, heading, and how to read it.
+   * @param spec.height In pixels.
+   * @param spec.plot Gives {traces, layout, empty}: `empty` is a sentence instead of a plot.
+   * @param spec.table Gives {caption, head, rows, acts}: what the plot shows, in words; `acts` are functions of rows.
+   * @param spec.view The shared time, of plots over time.
+   * @param spec.onPoint Told which point was clicked.
+   */
+  constructor(spec) {
+    Object.assign(this, spec);
+    this.isDirty = true;
+    this.isInSight = false;
+    this.canvas = element("div", { className: "canvas", tabindex: "0", role: "img", "aria-label": `${spec.title}. ${spec.about}` });
+    this.canvas.style.height = `${spec.height}px`;
+    this.words = element("p", { className: "empty", hidden: true });
+    this.details = element("details", { className: "numbers", ontoggle: () => this.fillTable() }, element("summary", {}, "As a table"));
+    this.holder = element("div", { className: "scroll" });
+    this.details.append(this.holder);
+    this.host = element("figure", { id: spec.id, className: "plot" },
+      element("figcaption", {}, element("h3", {}, spec.title), element("p", {}, spec.about)),
+      this.canvas, this.words, spec.table === undefined ? null : this.details);
+    this.host.figure = this;
+    figuresInSight.observe(this.host);
+    figures.push(this);
+    if (spec.view !== undefined) {
+      viewKeys(this.canvas, spec.view);
+      spec.view.listeners.push(() => this.change());
+    }
+    themeListeners.push(() => this.change());
+  }
+
+  /** What it shows is no longer what it should. */
+  change() {
+    this.isDirty = true;
+    if (this.isInSight) scheduleDrawing();
+  }
+
+  refresh() {
+    if (this.isDirty) this.draw();
+  }
+
+  draw() {
+    this.isDirty = false;
+    const { traces, layout, empty } = this.plot();
+    this.words.hidden = empty === undefined;
+    this.canvas.hidden = empty !== undefined;
+    this.fillTable();
+    if (empty !== undefined) {
+      this.words.textContent = empty;
+      return;
+    }
+    Plotly.react(this.canvas, traces, completed(layout, this), { displaylogo: false, responsive: true, doubleClick: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetScale2d", "zoomIn2d", "zoomOut2d"] });
+    if (!this.isListening) this.listen();
+  }
+
+  listen() {
+    this.isListening = true;
+    const { view, canvas } = this;
+    if (view !== undefined) {
+      canvas.on("plotly_relayout", (change) => {
+        const low = change["xaxis.range[0]"], high = change["xaxis.range[1]"];
+        if (low !== undefined && high !== undefined) view.show(Number(low), Number(high));
+        else if (change["xaxis.range"] !== undefined) view.show(...change["xaxis.range"].map(Number));
+      });
+      canvas.on("plotly_doubleclick", () => view.showAll());
+    }
+    if (this.onPoint !== undefined) canvas.on("plotly_click", (event) => this.onPoint(event.points[0], event));
+  }
+
+  fillTable() {
+    if (this.table === undefined || !this.details.open) return;
+    const { caption, head, rows, acts } = this.table();
+    fill(this.holder, plainTable(caption, head, rows, acts));
+  }
+}
+
+let isDrawingScheduled = false;
+
+/** Draw what is in sight before the next frame, once, however many changes there were. */
+function scheduleDrawing() {
+  if (isDrawingScheduled) return;
+  isDrawingScheduled = true;
+  requestAnimationFrame(() => {
+    isDrawingScheduled = false;
+    for (const figure of figures) if (figure.isInSight) figure.refresh();
+  });
+}
+
+addEventListener("beforeprint", () => { for (const figure of figures) figure.draw(); });
+
+/** Give a layout what all have: colours, margins, the shared time. */
+function completed(layout, figure) {
+  const colours = palette();
+  const axis = { gridcolor: colours.line, linecolor: colours.line, zerolinecolor: colours.line, tickcolor: colours.line, automargin: false };
+  const made = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true, height: figure.height,
+    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colours.text },
+    margin: { l: 72, r: 24, t: 28, b: 40 }, hovermode: "closest", dragmode: "zoom", bargap: 0, separators: `.${NARROW_SPACE}`,
+    hoverlabel: { bgcolor: colours.surface, bordercolor: colours.line, font: { color: colours.text } },
+    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 12 } }, modebar: { color: colours.faint, activecolor: colours.accent, bgcolor: "rgba(0,0,0,0)" },
+    ...layout,
+  };
+  for (const name of ["xaxis", "yaxis", "yaxis2"]) if (made[name] !== undefined || name !== "yaxis2") made[name] = { ...axis, ...made[name] };
+  if (figure.view !== undefined) {
+    Object.assign(made.xaxis, { range: [...figure.view.range], autorange: false, ticksuffix: " s", exponentformat: "none", hoverformat: ".6f" });
+    made.yaxis.fixedrange = true;
+    if (made.yaxis2 !== undefined) made.yaxis2.fixedrange = true;
+  }
+  return made;
+}
