@@ -86,6 +86,9 @@ lab: ## Record scenarios of known truth between two kernels; needs root (LAB_ARG
 usl-truth: build ## Ask of 400 simulated captures whether the truth lies inside the intervals of usl; store the answer (minutes)
 	PYTHONPATH=src $(PYTHON) -m tests.truth.usl_coverage --store
 
+compare-truth: build ## Compare 600 pairs of simulated captures, half of them slowed down by a tenth; store the verdicts (minutes)
+	PYTHONPATH=src $(PYTHON) -m tests.truth.compare_runs --store
+
 bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)
 

@@ -279,8 +279,9 @@ def library_page() -> str:
     lines = [GENERATED, LIBRARY_HEAD.rstrip(), "", "## `tcpsight.open()`", ""]
     lines += ["```python", signature_of("tcpsight.open", tcpsight.open), "```"]
     lines += docstring_lines(tcpsight.open)
-    lines += ["", "## `tcpsight.split()`", "", "```python", signature_of("tcpsight.split", tcpsight.split), "```"]
-    lines += docstring_lines(tcpsight.split)
+    for name, function in (("split", tcpsight.split), ("compare", tcpsight.compare)):
+        lines += ["", f"## `tcpsight.{name}()`", "", "```python", signature_of(f"tcpsight.{name}", function), "```"]
+        lines += docstring_lines(function)
     for documented in CLASSES:
         lines += class_lines(documented)
     return "\n".join(line.rstrip() for line in lines) + "\n"

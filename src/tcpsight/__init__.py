@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
     from tcpsight.capture.following import Following
+    from tcpsight.comparing import compare
     from tcpsight.errors import CaptureError, CaptureWarning, TcpsightError, UsageError
     from tcpsight.interval_rows import IntervalRows
     from tcpsight.opening import open
@@ -28,6 +29,7 @@ __all__ = [
     "TcpsightError",
     "UsageError",
     "__version__",
+    "compare",
     "open",
     "split",
 ]
@@ -38,6 +40,7 @@ _HOMES = {
     "Following": "capture.following",
     "Rows": "rows",
     "Split": "split_captures",
+    "compare": "comparing",
     "open": "opening",
     "split": "split_captures",
     "CaptureError": "errors",

@@ -48,7 +48,7 @@ def test_no_command_imports_libraries_that_it_does_not_need(pcap):
 
 
 READERS = [name for name in COMMANDS if name != "compat"]
-SOURCES = {"split": "CLIENT_SIDE SERVER_SIDE"}
+SOURCES = {"split": "CLIENT_SIDE SERVER_SIDE", "compare": "BEFORE AFTER"}
 """What commands read that do not read a capture in any number of files."""
 
 

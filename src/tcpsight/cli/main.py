@@ -25,6 +25,7 @@ COMMANDS = {
     "findings": "Conditions that have a name: blackholes, bufferbloat, full queues, refused connections.",
     "network": "What the network did to each: round trips, retransmissions by cause, windows.",
     "split": "Two captures of the same traffic: client, path each way, server; where losses were.",
+    "compare": "What changed between two captures of the same services, and whether it got worse.",
     "buckets": "Connections by duration, bytes or throughput, with drill-down.",
     "segments": "Every TCP segment with stream offsets and its kind.",
     "usl": "How throughput follows concurrency: contention, peak, headroom.",

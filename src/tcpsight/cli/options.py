@@ -179,6 +179,44 @@ def two_inputs(function: Function) -> Function:
     return _decorated(command, [*sides, *shared])
 
 
+def before_and_after(function: Function) -> Function:
+    """Give a command two captures; it receives them as arguments `before` and `after`, each an `Input`.
+
+    Either may be several files, or both the same one, cut at an instant. The command has an option ``--output`` too.
+    """
+    from functools import wraps
+
+    @wraps(function)
+    def command(*, before: str, after: str | None, at: str | None, **others: Any) -> Any:
+        chosen = {name: others.pop(name) for name in _OF_TWO} | {"timeouts_ns": (None,) * 3}
+        more = others.pop("more_before"), others.pop("more_after")
+        if (after is None) == (at is None):
+            why = "name the capture AFTER, or cut BEFORE with --at INSTANT" if at is None else "--at cuts one capture"
+            raise click.UsageError(why)
+        if at is not None and any(more):
+            raise click.UsageError("--at cuts one capture: there are no others before or after")
+        sources = [values.expanded((name, *names)) for name, names in zip((before, after or before), more, strict=True)]
+        if sources[0].count("-") + sources[1].count("-") > 1:
+            raise click.UsageError("only one of the two captures can be standard input, and none that is cut with --at")
+        values.refuse_output_over_input(others["output"], sources[0] + sources[1])
+        times = ({"until": at}, {"since": at}) if at is not None else ({}, {})
+        if at is not None and (chosen["since"] is not None or chosen["until"] is not None):
+            raise click.UsageError("--at stands for --until and --since: add none of them")
+        both = [Input(sources=own, **chosen | time) for own, time in zip(sources, times, strict=True)]
+        return function(before=both[0], after=both[1], **others)
+
+    shared = [option for option in _INPUT[1:] if _named(option) in _OF_TWO]
+    return _decorated(command, [*_BEFORE_AND_AFTER, *shared])
+
+
+_BEFORE_AND_AFTER: list[Decorator] = [
+    click.argument("before", metavar="BEFORE"),
+    click.argument("after", metavar="AFTER", required=False),
+    click.option("--at", metavar="INSTANT", help="Cut one capture here: what was before, and what came after."),
+    click.option("--before", "more_before", multiple=True, metavar="FILE", help="One more file of BEFORE. Repeatable."),
+    click.option("--after", "more_after", multiple=True, metavar="FILE", help="One more file of AFTER. Repeatable."),
+]
+
 _OF_TWO = ("servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress",
            "most_connections")  # fmt: skip
 

@@ -84,6 +84,20 @@ def interval_ns(text: str) -> int | None:
     return None if text.strip().lower() == "auto" else positive_duration_ns(text)
 
 
+def fraction(text: str) -> float:
+    """Read a share: ``10%``, or ``0.1``."""
+    cleaned = text.strip()
+    number, scale = (cleaned[:-1], 100) if cleaned.endswith("%") else (cleaned, 1)
+    try:
+        share = float(number) / scale
+    except ValueError:
+        share = -1.0
+    # A bare 10 would be a thousand percent, which nobody means.
+    if not 0 <= share <= (100 if scale == 100 else 1):
+        raise click.BadParameter(f"{text!r} is no share; write 10% or 0.1")
+    return share
+
+
 def zone(name: str) -> ZoneInfo:
     """Find a time zone by its IANA name."""
     try:

@@ -214,7 +214,7 @@ class ServiceSummary:
 
     def _grouped(self, table: Any) -> Iterator[tuple[Service, Any]]:
         """Give each service its rows, in order of appearance."""
-        for (address, port, version), rows in _groups(table, "server_address", table.server_port):
+        for (address, port, version), rows in by_endpoint(table, "server_address", table.server_port):
             yield self._service((address, port, version)), rows
 
     def _service(self, endpoint: Endpoint) -> Service:
@@ -230,7 +230,7 @@ class ServiceSummary:
 _KEY = np.dtype([("address", "V16"), ("port", np.uint16), ("version", np.uint8), ("padding", np.uint8)])
 
 
-def _groups(table: Any, address: str, ports: Any) -> Iterator[tuple[Endpoint, Any]]:
+def by_endpoint(table: Any, address: str, ports: Any) -> Iterator[tuple[Endpoint, Any]]:
     """Split rows by endpoint, in order of appearance, keeping their order."""
     if len(table) == 0:
         return
@@ -261,7 +261,7 @@ def _endpoint(key: Any) -> Endpoint:
 
 def _clients(service: Service, table: Any) -> Iterator[tuple[Client, Any]]:
     """Give each client of a service its rows."""
-    for (address, _, version), rows in _groups(table, "client_address", 0):
+    for (address, _, version), rows in by_endpoint(table, "client_address", 0):
         key: tuple[bytes, int] | None = (address, version)
         if key not in service.clients and len(service.clients) >= MOST_CLIENTS:
             key = None

@@ -1,0 +1,106 @@
+"""``tcpsight compare``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tcpsight.cli import values
+from tcpsight.cli.options import Input, before_and_after
+
+if TYPE_CHECKING:
+    from tcpsight.comparison import CollectedCapture
+    from tcpsight.comparison_facts import Facts
+
+
+@click.command("compare")
+@before_and_after
+@click.option(
+    "--tolerance",
+    type=values.fraction,
+    default="5%",
+    show_default=True,
+    metavar="SHARE",
+    help="Response times may be longer by this share, such as 10% or 0.1.",
+)
+@click.option(
+    "--failure-tolerance",
+    type=values.fraction,
+    default="1%",
+    show_default=True,
+    metavar="SHARE",
+    help="This much more of the requests may be unanswered, of the connections come to nothing.",
+)
+@click.option(
+    "--quantile",
+    "quantiles",
+    multiple=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="Show this quantile of the response time, such as 0.9. Repeatable.  [default: 0.1 to 0.99]",
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="How many services."
+)
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["text", "json"]),
+    help="A page, or the same facts for a program.  [default: json if -o ends in .json, else text]",
+)
+@click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
+def command(before: Input, after: Input, tolerance: float, failure_tolerance: float, **others: Any) -> int:
+    """Tell what changed between two captures; exit status 1 if it got worse.
+
+    \b
+    tcpsight compare monday.pcap tuesday.pcap
+    tcpsight compare before.pcap after.pcap --server :3306 --tolerance 10%
+    tcpsight compare 'before-*.pcap.gz' 'after-*.pcap.gz' --format json -o changed.json
+    tcpsight compare day.pcap --at 2026-05-01T12:00
+
+    Response times quantile by quantile, throughput at equal concurrency, failures, retransmissions, round trips and
+    findings. Status 1 means that the median or the 95th percentile of response time, or the share of what failed, is
+    worse by more than is tolerated, beyond doubt; of a hundred pairs without a difference, at most one shows one.
+    """
+    from tcpsight.cli.running import conclude
+    from tcpsight.comparing import nothing_in_common
+    from tcpsight.comparison import compared
+    from tcpsight.comparison_facts import QUANTILES, Tolerance, comparison_facts
+    from tcpsight.errors import UsageError
+
+    sides = _collected(before), _collected(after)
+    for side in sides:
+        if not side.run.pipeline.segments and (status := conclude(side.run)):
+            return status
+    comparison = compared(*sides, most_services=others["top"])
+    if not comparison.pairs:
+        for side in sides:
+            conclude(side.run)
+        raise UsageError(nothing_in_common(*sides))
+    facts = comparison_facts(comparison, Tolerance(tolerance, failure_tolerance), others["quantiles"] or QUANTILES)
+    _write(facts, others["output"], others["format"], before.timezone)
+    return max(int(facts["is_worse"]), *(conclude(side.run) for side in sides))
+
+
+def _collected(source: Input) -> CollectedCapture:
+    from tcpsight.cli.running import reading
+    from tcpsight.comparison import CollectedCapture
+    from tcpsight.tables import Findings
+
+    collection = CollectedCapture()
+    with reading(source, Findings) as (run, batches):
+        for batch in batches:
+            collection.feed(batch)
+        return collection.finish(run)
+
+
+def _write(facts: Facts, output: str, format: str | None, timezone: str) -> None:
+    from tcpsight.cli.pages import write_text
+    from tcpsight.output.comparison_page import page
+    from tcpsight.output.report import json_text
+
+    chosen = format or ("json" if output.lower().endswith(".json") else "text")
+    is_json = chosen == "json"
+    zone = values.zone(timezone)
+    write_text(output, lambda screen: json_text(facts) if is_json else page(facts, zone, screen), is_ascii=is_json)

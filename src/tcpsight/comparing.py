@@ -1,0 +1,91 @@
+"""The library: two captures of the same services at different times, and what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tcpsight.comparison import CollectedCapture, compared
+from tcpsight.comparison_facts import Facts, Tolerance, comparison_facts
+from tcpsight.ending import conclude
+from tcpsight.errors import UsageError
+from tcpsight.opening import open as open_capture
+from tcpsight.rows import on_break
+from tcpsight.tables import Findings
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Analysis
+    from tcpsight.arguments import Source
+
+__all__ = ["compare"]
+
+
+def compare(
+    before: Source | Sequence[Source],
+    after: Source | Sequence[Source],
+    *,
+    tolerance: float = 0.05,
+    failure_tolerance: float = 0.01,
+    most_services: int = 10,
+    **options: Any,
+) -> Facts:
+    """Tell what changed between two captures of the same services; read now.
+
+    Parameters
+    ----------
+    before, after : path, ``-`` or binary file, or a list of them
+        The captures.
+    tolerance : float
+        By which share response times may be longer before they are called worse.
+    failure_tolerance : float
+        By how much the shares of unanswered requests and of failed connections may be larger.
+    most_services : int
+        How many services are compared.
+    **options
+        Those of `tcpsight.open`, for both captures.
+
+    Returns
+    -------
+    dict
+        What ``tcpsight compare --format json`` prints: ``verdict``, ``is_worse``, and under ``services`` of each the
+        quantiles of response time before and after with the intervals of their ratio, and more.
+
+    Raises
+    ------
+    UsageError
+        If an argument makes no sense, or the captures have no service in common.
+
+    Examples
+    --------
+    >>> told = tcpsight.compare("examples/mariadb-lock.pcap", "examples/mariadb-lock.pcap")
+    >>> told["verdict"], told["services"][0]["response_time"][2]["ratio"]
+    ('too_little_data', 1.0)
+    """
+    if tolerance < 0 or failure_tolerance < 0:
+        raise UsageError("a tolerance is 0 or more")
+    both = [collected(open_capture(each, **options)) for each in (before, after)]
+    comparison = compared(both[0], both[1], most_services=most_services)
+    if not comparison.pairs:
+        raise UsageError(nothing_in_common(both[0], both[1]))
+    return comparison_facts(comparison, Tolerance(tolerance, failure_tolerance))
+
+
+def collected(analysis: Analysis) -> CollectedCapture:
+    """Read a capture, and keep what a comparison needs of it."""
+    collection = CollectedCapture()
+    with analysis.run(Findings) as run:
+        for batch in run:
+            collection.feed(batch)
+        collection.finish(run)
+        conclude(run, on_break(is_strict=analysis.is_strict))
+    return collection
+
+
+def nothing_in_common(before: CollectedCapture, after: CollectedCapture) -> str:
+    """Say why two captures cannot be compared."""
+    for when, each in (("before", before), ("after", after)):
+        if not each.summary.services:
+            return f"nothing to compare: the capture {when} has no connection that was asked for"
+    ports = [sorted({endpoint[1] for endpoint in each.summary.services}) for each in (before, after)]
+    told = [", ".join(f":{port}" for port in each[:5]) + (", …" if len(each) > 5 else "") for each in ports]
+    return f"nothing to compare: no service is in both captures; before {told[0]}, after {told[1]}"

@@ -1,0 +1,256 @@
+"""Two captures of the same services at different times, collected and set against each other.
+
+Theory of operation
+-------------------
+Each capture is run through once. Sums, findings and the health of services are kept as they come; requests are sorted
+by arrival, on disk beyond a million. When both are known, services are paired: by address and port, then those that
+are left by a port that only one on either side has. The requests of each pair are then cut into slices of equally many
+(`tcpsight.model.response_slices`), and swept into slices of time of one length (`tcpsight.model.occupancy`).
+
+Memory: 4 MB for each service and capture that is compared, and what the sums take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tcpsight.findings import FindingTable
+from tcpsight.model.equal_load import EqualLoad, Series, compare_at_equal_load
+from tcpsight.model.health import Health, HealthSummary
+from tcpsight.model.occupancy import Occupancy, OccupancySweep, TooManySlicesError
+from tcpsight.model.response_slices import ResponseSlices
+from tcpsight.model.services import Endpoint, Service, ServiceSummary, by_endpoint
+from tcpsight.output.blocks import BlockWriter
+from tcpsight.output.spill import SortedSpill
+from tcpsight.scalability import slice_length
+from tcpsight.tables import Connections, Findings, Network, Requests, Unanswered
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Run
+    from tcpsight.pipeline import Batch
+
+BLOCK_ROWS = 65_536
+MOST_SERVICES = 10
+
+MOST_EDGE = 0.1
+"""Of the time of the capture, at each end: what began before it or ends after it is missing there."""
+
+
+@dataclass(slots=True)
+class ServiceSide:
+    """One service in one capture.
+
+    Attributes
+    ----------
+    endpoint : Endpoint
+        Which.
+    service, health : Service, Health
+        Sums over the whole capture.
+    slices : ResponseSlices
+        Its response times in order of arrival.
+    occupancy : Occupancy or None
+        What it held, by slices of time; None where these would be too many.
+    """
+
+    endpoint: Endpoint
+    service: Service
+    health: Health
+    slices: ResponseSlices
+    occupancy: Occupancy | None = None
+
+
+@dataclass(slots=True)
+class ServicePair:
+    """One service in both captures.
+
+    Attributes
+    ----------
+    before, after : ServiceSide
+        What was of it.
+    interval_ns : int
+        How long the slices of time are.
+    """
+
+    before: ServiceSide
+    after: ServiceSide
+    interval_ns: int
+
+    @property
+    def sides(self) -> tuple[ServiceSide, ServiceSide]:
+        """Both."""
+        return self.before, self.after
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Two captures, compared.
+
+    Attributes
+    ----------
+    before, after : CollectedCapture
+        The captures.
+    pairs : list of ServicePair
+        The largest services that both have.
+    omitted : int
+        How many smaller ones both have.
+    only : tuple of list of Endpoint
+        The services that only one capture has, largest first.
+    """
+
+    before: CollectedCapture
+    after: CollectedCapture
+    pairs: list[ServicePair] = field(default_factory=list)
+    omitted: int = 0
+    only: tuple[list[Endpoint], list[Endpoint]] = ([], [])
+
+    def at_equal_load(self, pair: ServicePair) -> EqualLoad:
+        """Compare throughput at equal concurrency."""
+        both = []
+        for side, capture in zip(pair.sides, (self.before, self.after), strict=True):
+            if side.occupancy is None:
+                return EqualLoad(refusal="too many intervals with requests in them")
+            both.append(_series(side, side.occupancy, capture.span))
+        return compare_at_equal_load(*both)
+
+
+class CollectedCapture:
+    """Collect one capture, batch by batch, of a run that carries `Findings`."""
+
+    def __init__(self) -> None:
+        self.summary = ServiceSummary()
+        self.health = HealthSummary()
+        self.findings = Findings()
+        self.span = (0, 0)
+        self._findings = FindingTable()
+        self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
+        self._writers: tuple[BlockWriter[Any], ...] = (
+            BlockWriter(Requests, BLOCK_ROWS, self._feed_requests),
+            BlockWriter(Unanswered, BLOCK_ROWS, self._feed_unanswered),
+            BlockWriter(Connections, BLOCK_ROWS, self._feed_connections),
+            BlockWriter(Network, BLOCK_ROWS, self.health.feed_network),
+        )
+
+    def feed(self, batch: Batch) -> None:
+        """Take what became final."""
+        tables = (batch.requests, batch.unanswered, batch.connections, batch.network)
+        for writer, table in zip(self._writers, tables, strict=True):
+            writer.write(table)
+        self._findings.add(batch)
+        self._by_arrival.add(batch.residents)
+
+    def finish(self, run: Run) -> CollectedCapture:
+        """Take the end of the capture; everything is known then."""
+        self.run = run
+        for writer in self._writers:
+            writer.flush()
+        self.findings = self._findings.table()
+        self.span = run.pipeline.span or (0, 0)
+        return self
+
+    def sweep(self, targets: list[ServiceSide], intervals_ns: list[int]) -> None:
+        """Cut the requests of services into slices; once."""
+        sweeps = [OccupancySweep(interval_ns, *self.span) for interval_ns in intervals_ns]
+        wanted = {side.endpoint: (side, sweep) for side, sweep in zip(targets, sweeps, strict=True)}
+        selection = self.run.pipeline.options.selection
+        refused: set[Endpoint] = set()
+        for requests in self._by_arrival.sorted():
+            for endpoint, rows in by_endpoint(requests, "server_address", requests.server_port):
+                if endpoint not in wanted:
+                    continue
+                side, sweep = wanted[endpoint]
+                arrival_ns, completion_ns = rows.arrival_ns, rows.completion_ns
+                side.slices.feed(rows.response_time_ns[selection.of_time(arrival_ns, arrival_ns)])
+                try:
+                    if endpoint not in refused:
+                        sweep.feed(arrival_ns, completion_ns)
+                except TooManySlicesError:
+                    refused.add(endpoint)
+        for endpoint, (side, sweep) in wanted.items():
+            if endpoint not in refused:
+                side.occupancy = _finished(sweep)
+
+    def _feed_requests(self, requests: Requests) -> None:
+        self.summary.feed_requests(requests)
+        self.health.feed_requests(requests)
+
+    def _feed_unanswered(self, unanswered: Unanswered) -> None:
+        self.summary.feed_unanswered(unanswered)
+        self.health.feed_unanswered(unanswered)
+
+    def _feed_connections(self, connections: Connections) -> None:
+        self.summary.feed_connections(connections)
+        self.health.feed_connections(connections)
+
+
+def compared(before: CollectedCapture, after: CollectedCapture, *, most_services: int = MOST_SERVICES) -> Comparison:
+    """Pair the services of two captures, and cut their requests into slices.
+
+    Parameters
+    ----------
+    before, after : CollectedCapture
+        Both have ended.
+    most_services : int
+        How many services are compared.
+    """
+    both = (before, after)
+    endpoints = list(paired_endpoints(*(list(each.summary.services) for each in both)))
+    sizes = {pair: _size(before, pair[0]) + _size(after, pair[1]) for pair in endpoints}
+    endpoints.sort(key=lambda pair: (-sizes[pair], pair))
+    pairs = [_pair(both, pair) for pair in endpoints[:most_services]]
+    for capture, sides in zip(both, zip(*(pair.sides for pair in pairs), strict=True), strict=False):
+        capture.sweep(list(sides), [pair.interval_ns for pair in pairs])
+    only = []
+    for number, capture in enumerate(both):
+        known = {pair[number] for pair in endpoints}
+        ranked = capture.summary.largest(len(capture.summary.services))
+        only.append([endpoint for endpoint, _ in ranked if endpoint not in known])
+    return Comparison(before, after, pairs, len(endpoints) - len(pairs), (only[0], only[1]))
+
+
+def paired_endpoints(before: list[Endpoint], after: list[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
+    """Tell which services are the same: equal ones, then those of a port that one on each side has that is left."""
+    same = set(before) & set(after)
+    yield from ((endpoint, endpoint) for endpoint in before if endpoint in same)
+    ports: dict[int, tuple[list[Endpoint], list[Endpoint]]] = {}
+    for number, endpoints in enumerate((before, after)):
+        for endpoint in endpoints:
+            if endpoint not in same:
+                ports.setdefault(endpoint[1], ([], []))[number].append(endpoint)
+    yield from ((ours[0], theirs[0]) for ours, theirs in ports.values() if len(ours) == len(theirs) == 1)
+
+
+def _size(capture: CollectedCapture, endpoint: Endpoint) -> int:
+    service = capture.summary.services[endpoint]
+    return service.requests + service.unanswered + service.connections
+
+
+def _pair(both: tuple[CollectedCapture, CollectedCapture], endpoints: tuple[Endpoint, Endpoint]) -> ServicePair:
+    sides, lengths = [], [1000]
+    for capture, endpoint in zip(both, endpoints, strict=True):
+        service = capture.summary.services[endpoint]
+        sides.append(ServiceSide(endpoint, service, capture.health.of(endpoint), ResponseSlices(service.requests)))
+        if service.requests:
+            first_ns, last_ns = capture.span
+            median_ns = service.response_times.quantile(0.5)
+            lengths.append(slice_length(service.requests, median_ns, max(last_ns - first_ns, 1))[0])
+    return ServicePair(sides[0], sides[1], max(lengths))
+
+
+def _finished(sweep: OccupancySweep) -> Occupancy | None:
+    try:
+        return sweep.finish()
+    except TooManySlicesError:
+        return None
+
+
+def _series(side: ServiceSide, occupancy: Occupancy, span: tuple[int, int]) -> Series:
+    """Give the busy slices that lie wholly inside the capture."""
+    first_ns, last_ns = span
+    edge_ns = min(max(side.service.response_times.quantile(0.99), 0), int((last_ns - first_ns) * MOST_EDGE))
+    weighted_ns = occupancy.weighted_ns
+    inside = (occupancy.start_ns >= first_ns + edge_ns) & (weighted_ns > 0)
+    inside &= occupancy.start_ns + occupancy.interval_ns <= last_ns - edge_ns
+    per_s = occupancy.interval_ns / 1e9
+    return Series(weighted_ns[inside] / occupancy.interval_ns, occupancy.completions[inside] / per_s)

@@ -1,0 +1,294 @@
+"""The facts of a comparison as plain values: what ``compare --format json`` prints, and its page is drawn from.
+
+Keys are names of the tables' columns where there is one; times are integer nanoseconds; a ratio is after / before; a
+share is between 0 and 1; unknown is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tcpsight.comparison import CollectedCapture, Comparison, ServicePair, ServiceSide
+from tcpsight.facts import address_text
+from tcpsight.model.equal_load import EqualLoad, Level
+from tcpsight.model.health import CONNECTION_KINDS, REQUEST_KINDS
+from tcpsight.model.services import Endpoint
+from tcpsight.model.shares import Share, difference
+from tcpsight.model.shifting import RESAMPLES, SEED, Quantiles, Shift, quantiles_of, shifts_between
+from tcpsight.model.verdicts import (
+    DECISIVE_QUANTILES,
+    FAMILY_LEVEL,
+    SOUGHT,
+    WORST_FIRST,
+    Answer,
+    level_of_each,
+    verdict_of,
+)
+from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES
+
+Facts = dict[str, Any]
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+DIGITS = 9
+DECISIVE_SHARES = ("unanswered", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """By how much a service may be worse.
+
+    Attributes
+    ----------
+    response_time : float
+        By which share response times may be longer.
+    failures : float
+        How much larger the shares of unanswered requests and failed connections may be.
+    """
+
+    response_time: float = 0.05
+    failures: float = 0.01
+
+
+def comparison_facts(
+    comparison: Comparison, tolerance: Tolerance | None = None, quantiles: Sequence[float] = QUANTILES
+) -> Facts:
+    """Give everything that two captures tell together.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was collected of both.
+    tolerance : Tolerance, optional
+        By how much a service may be worse; 5 % and 1 % by default.
+    quantiles : sequence of float
+        Which quantiles of response time to tell, beside those that decide.
+    """
+    tolerance = tolerance or Tolerance()
+    level = level_of_each(len(comparison.pairs))
+    asked = np.array(sorted({*quantiles, *DECISIVE_QUANTILES}))
+    services = [_service(comparison, pair, _Asked(tolerance, level, asked)) for pair in comparison.pairs]
+    verdicts = {service["verdict"] for service in services}
+    return {
+        "verdict": next((each for each in WORST_FIRST if each in verdicts), "too_little_data"),
+        "is_worse": "worse" in verdicts,
+        "tolerance_fraction": tolerance.response_time,
+        "failure_tolerance_fraction": tolerance.failures,
+        "confidence": {
+            "family_level": FAMILY_LEVEL,
+            "level": _round(level),
+            "method": "circular bootstrap of blocks of requests in order of arrival",
+            "resamples": RESAMPLES,
+            "sought_fraction": SOUGHT,
+        },
+        "before": _capture(comparison.before),
+        "after": _capture(comparison.after),
+        "services": services,
+        "omitted_services": comparison.omitted,
+        "only_before": [_endpoint(each) for each in comparison.only[0]],
+        "only_after": [_endpoint(each) for each in comparison.only[1]],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    tolerance: Tolerance
+    level: float
+    quantiles: Any
+
+
+def _capture(collected: CollectedCapture) -> Facts:
+    pipeline = collected.run.pipeline
+    first_ns, last_ns = collected.span
+    return {
+        "files": [each.path for each in collected.run.capture.files],
+        "frames": pipeline.frames,
+        "segments": pipeline.segments,
+        "start_ns": first_ns,
+        "end_ns": last_ns,
+        "duration_ns": last_ns - first_ns,
+        "broken": str(pipeline.broken) if pipeline.broken else None,
+    }
+
+
+def _endpoint(endpoint: Endpoint) -> Facts:
+    return {"server_address": address_text(endpoint[0], endpoint[2]), "server_port": endpoint[1]}
+
+
+def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
+    both = [quantiles_of(side.slices, asked.quantiles, seed=SEED + i) for i, side in enumerate(pair.sides)]
+    shifts = shifts_between(both[0], both[1])
+    response_time, answers = _response_time(both, shifts, asked)
+    shares, share_answers = _shares(pair, asked)
+    median = shifts[int(np.flatnonzero(asked.quantiles == 0.5)[0])]
+    detectable = median.detectable(asked.level)
+    verdict = verdict_of(answers + share_answers, detectable)
+    return {
+        **_endpoint(pair.before.endpoint),
+        "after_server_address": address_text(pair.after.endpoint[0], pair.after.endpoint[2]),
+        "verdict": verdict,
+        "detectable_fraction": _grown(detectable),
+        "requests": {"before": pair.before.service.requests, "after": pair.after.service.requests},
+        "overlapped": {"before": pair.before.service.overlapped, "after": pair.after.service.overlapped},
+        "response_time": response_time,
+        "load": _load(comparison, pair),
+        "throughput_at_equal_concurrency": _equal_load(comparison.at_equal_load(pair), asked.level, pair.interval_ns),
+        "shares": shares,
+        "durations": _durations(pair),
+        "findings": _findings(comparison, pair),
+    }
+
+
+def _response_time(both: list[Quantiles], shifts: list[Shift], asked: _Asked) -> tuple[list[Facts], list[Answer]]:
+    rows, answers = [], []
+    for i, (p, shift) in enumerate(zip(asked.quantiles.tolist(), shifts, strict=True)):
+        low, high = shift.interval(asked.level)
+        is_decisive = p in DECISIVE_QUANTILES
+        if is_decisive:
+            answers.append(Answer(low, high, math.log1p(asked.tolerance.response_time)))
+        before, after = (float(each.log_ns[i]) for each in both)
+        rows.append({
+            "quantile": p,
+            "before_ns": _ns(before),
+            "after_ns": _ns(after),
+            "ratio": _ratio(shift.value),
+            "low": _ratio(low),
+            "high": _ratio(high),
+            "detectable_fraction": _grown(shift.detectable(asked.level)),
+            "blocks": [_round(float(each.blocks[i])) for each in both],
+            "is_decisive": is_decisive,
+        })  # fmt: skip
+    return rows, answers
+
+
+def _shares(pair: ServicePair, asked: _Asked) -> tuple[list[Facts], list[Answer]]:
+    both = [_shares_of(side) for side in pair.sides]
+    rows, answers = [], []
+    for name, before in both[0].items():
+        after = both[1][name]
+        low, high = difference(before, after, asked.level)
+        is_decisive = name in DECISIVE_SHARES
+        if is_decisive:
+            answers.append(Answer(low, high, asked.tolerance.failures))
+        rows.append({
+            "name": name,
+            "before": {"events": before.events, "of": before.trials, "share": _round(before.value)},
+            "after": {"events": after.events, "of": after.trials, "share": _round(after.value)},
+            "difference": _round(after.value - before.value),
+            "low": _round(low),
+            "high": _round(high),
+            "is_decisive": is_decisive,
+        })  # fmt: skip
+    return rows, answers
+
+
+def _shares_of(side: ServiceSide) -> dict[str, Share]:
+    shares = {REQUEST_KINDS[1]: side.health.requests.share(1, 0)}
+    for number, name in enumerate(CONNECTION_KINDS[1:], 1):
+        shares[name] = side.health.connections.share(number, 0)
+    return shares | {"retransmitted": side.health.retransmissions.share()}
+
+
+def _durations(pair: ServicePair) -> list[Facts]:
+    """Tell how long set-up and round trips took: they are of connections, mostly too few for more than to be told."""
+    both = [(side.service.connect_times, *side.health.round_trips) for side in pair.sides]
+    rows = []
+    for name, *durations in zip(("connect", "client_round_trip", "server_round_trip"), *both, strict=True):
+        row: Facts = {"name": name}
+        for when, values in zip(("before", "after"), durations, strict=True):
+            row[when] = {
+                "count": values.count,
+                "p50_ns": values.quantile(0.5) if values.count else None,
+                "p95_ns": values.quantile(0.95) if values.count else None,
+            }
+        rows.append(row)
+    return rows
+
+
+def _load(comparison: Comparison, pair: ServicePair) -> Facts:
+    told = {}
+    for when, side, capture in zip(("before", "after"), pair.sides, (comparison.before, comparison.after), strict=True):
+        span_ns = capture.span[1] - capture.span[0]
+        resident_ns = int(side.occupancy.weighted_ns.sum()) if side.occupancy is not None else None
+        told[when] = {
+            "throughput_per_s": _round(side.service.requests * 1e9 / span_ns) if span_ns else None,
+            "concurrency": _round(resident_ns / span_ns) if span_ns and resident_ns is not None else None,
+            "mean_response_time_ns": round(side.service.response_times.mean) if side.service.requests else None,
+        }
+    return told
+
+
+def _equal_load(found: EqualLoad, level: float, interval_ns: int) -> Facts:
+    low, high = found.shift.interval(level) if found.shift is not None else (math.nan, math.nan)
+    return {
+        "ratio": _ratio(found.shift.value) if found.shift is not None else None,
+        "low": _ratio(low),
+        "high": _ratio(high),
+        "refusal": found.refusal,
+        "interval_ns": interval_ns,
+        "levels": [_level(each) for each in found.levels],
+    }
+
+
+def _level(level: Level) -> Facts:
+    return {
+        "low_concurrency": _round(level.low),
+        "high_concurrency": _round(level.high),
+        **{
+            when: {
+                "intervals": level.slices[i],
+                "concurrency": _round(level.concurrency[i]),
+                "throughput_per_s": _round(level.throughput_per_s[i]),
+            }
+            for i, when in enumerate(("before", "after"))
+        },
+    }
+
+
+def _findings(comparison: Comparison, pair: ServicePair) -> Facts:
+    both = []
+    for side, capture in zip(pair.sides, (comparison.before, comparison.after), strict=True):
+        address, port, version = side.endpoint
+        rows = {}
+        for row in capture.findings:
+            own = (row["server_address"].tobytes(), int(row["server_port"]), int(row["ip_version"]))
+            if own == (address, port, version):
+                rows[int(row["kind"]), int(row["direction"])] = row
+        both.append(rows)
+    before, after = both
+    return {
+        "came": [_finding(after[key]) for key in sorted(after.keys() - before.keys())],
+        "went": [_finding(before[key]) for key in sorted(before.keys() - after.keys())],
+        "stayed": [_finding(after[key]) for key in sorted(after.keys() & before.keys())],
+    }
+
+
+def _finding(row: Any) -> Facts:
+    return {
+        "kind": FINDINGS[row["kind"]],
+        "severity": SEVERITIES[row["severity"]],
+        "direction": DIRECTIONS[row["direction"]] if row["direction"] < len(DIRECTIONS) else None,
+        "connections": int(row["connections"]),
+        "summary": row["summary"].decode(),
+    }
+
+
+def _ns(log_ns: float) -> int | None:
+    return round(math.exp(log_ns)) if math.isfinite(log_ns) else None
+
+
+def _ratio(log_ratio: float) -> float | None:
+    return _round(math.exp(min(log_ratio, 600.0))) if not math.isnan(log_ratio) else None
+
+
+def _grown(log_ratio: float) -> float | None:
+    return _round(math.expm1(min(log_ratio, 600.0))) if not math.isnan(log_ratio) else None
+
+
+def _round(value: float) -> float | None:
+    """Give a number that JSON can hold, without digits that no machine agrees on."""
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

@@ -1,0 +1,107 @@
+"""How connections and the network of each service were, in counts whose variation in time is known.
+
+Theory of operation
+-------------------
+Beside the sums of `tcpsight.model.services`: requests answered and not, and connections by how they ended, counted by
+slices of time; retransmissions by connection; round trips of connections. From them come shares that can be compared
+between captures (`tcpsight.model.shares`).
+
+What it cannot see: more than the first `MOST_SERVICES` services that occur.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tcpsight.model.distribution import Distribution
+from tcpsight.model.services import FAILED_STATES, MOST_SERVICES, Endpoint, by_endpoint
+from tcpsight.model.shares import Clusters, SlicedCounts
+from tcpsight.tables import STATES, Connections, Network, Requests, Unanswered
+
+CONNECTION_KINDS = ("connections", "failed", "refused", "no_answer", "reset")
+REQUEST_KINDS = ("requests", "unanswered")
+
+_FAILED = [STATES.index(name) for name in FAILED_STATES]
+_RESET = [STATES.index(name) for name in ("client_reset", "server_reset")]
+
+
+@dataclass(slots=True)
+class Health:
+    """What is known of one service.
+
+    Attributes
+    ----------
+    requests : SlicedCounts
+        `REQUEST_KINDS` by arrival; the first counts all.
+    connections : SlicedCounts
+        `CONNECTION_KINDS` by start: all, those that came to nothing, of these the refused and those without an answer
+        to their SYN, and those ended by a RST.
+    retransmissions : Clusters
+        Segments sent again of all segments; a cluster is a direction of a connection.
+    round_trips : tuple of Distribution
+        The median round trip of each connection's data from the client, and from the server.
+    """
+
+    requests: SlicedCounts = field(default_factory=lambda: SlicedCounts(len(REQUEST_KINDS)))
+    connections: SlicedCounts = field(default_factory=lambda: SlicedCounts(len(CONNECTION_KINDS)))
+    retransmissions: Clusters = field(default_factory=Clusters)
+    round_trips: tuple[Distribution, Distribution] = field(default_factory=lambda: (Distribution(), Distribution()))
+
+
+class HealthSummary:
+    """Collect the health of services; how rows are cut never changes the result.
+
+    Attributes
+    ----------
+    services : dict of Endpoint to Health
+        In order of appearance.
+    """
+
+    def __init__(self) -> None:
+        self.services: dict[Endpoint, Health] = {}
+
+    def of(self, endpoint: Endpoint) -> Health:
+        """Give what is known of a service; nothing, if nothing is."""
+        return self.services.get(endpoint) or Health()
+
+    def feed_requests(self, requests: Requests) -> None:
+        """Take answered requests."""
+        for endpoint, rows in by_endpoint(requests, "server_address", requests.server_port):
+            counts = np.zeros((len(rows), len(REQUEST_KINDS)), np.int64)
+            counts[:, 0] = 1
+            self._service(endpoint).requests.add(rows.arrival_ns, counts)
+
+    def feed_unanswered(self, unanswered: Unanswered) -> None:
+        """Take requests that were never answered."""
+        for endpoint, rows in by_endpoint(unanswered, "server_address", unanswered.server_port):
+            self._service(endpoint).requests.add(rows.arrival_ns, np.ones((len(rows), len(REQUEST_KINDS)), np.int64))
+
+    def feed_connections(self, connections: Connections) -> None:
+        """Take connections that ended."""
+        for endpoint, rows in by_endpoint(connections, "server_address", connections.server_port):
+            counts = np.zeros((len(rows), len(CONNECTION_KINDS)), np.int64)
+            counts[:, 0] = 1
+            counts[:, 1] = np.isin(rows.state, _FAILED)
+            counts[:, 2] = rows.state == STATES.index("refused")
+            counts[:, 3] = rows.state == STATES.index("unanswered")
+            counts[:, 4] = np.isin(rows.state, _RESET)
+            self._service(endpoint).connections.add(rows.start_ns, counts)
+
+    def feed_network(self, network: Network) -> None:
+        """Take what the network did to directions of connections."""
+        for endpoint, rows in by_endpoint(network, "server_address", network.server_port):
+            health = self._service(endpoint)
+            is_known = rows.retransmissions >= 0
+            health.retransmissions.add(rows.retransmissions[is_known], rows.segments[is_known])
+            for direction in (0, 1):
+                health.round_trips[direction].add(rows.rtt_p50_ns[rows.direction == direction])
+
+    def _service(self, endpoint: Endpoint) -> Health:
+        found = self.services.get(endpoint)
+        if found is None:
+            found = Health()
+            if len(self.services) < MOST_SERVICES:
+                self.services[endpoint] = found
+        return found

@@ -1,0 +1,118 @@
+"""``tcpsight compare``: the page, the facts, the exit status, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import Here, assert_one_line
+from tests.conftest import ROOT
+from tests.support.closed_system import START_NS
+from tests.support.steady_service import Workload, capture, live
+
+GOLDEN = ROOT / "tests" / "golden" / "compare.txt"
+
+
+@pytest.fixture(scope="module")
+def slower(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("compare")
+    paths = folder / "before.pcap", folder / "after.pcap"
+    for path, half in zip(paths, live(Workload(), 1, requests=4000, slow_down=1.3), strict=True):
+        path.write_bytes(capture(half))
+    return paths
+
+
+def test_the_page_of_two_examples_is_as_it_was(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    page = tmp_path / "page.txt"
+    done = here("compare", "examples/nginx-wrk.pcap", "examples/apache-wrk.pcap", "-o", page)
+    assert done.status == 1
+    assert page.read_text() == GOLDEN.read_text()
+
+
+def test_worse_is_status_1_and_said_first(here: Here, slower: tuple[Path, Path]):
+    done = here("compare", *slower)
+    assert done.status == 1
+    verdict = next(line for line in done.text.splitlines() if "verdict" in line)
+    assert "worse" in verdict
+    assert "median" in verdict
+
+
+def test_better_or_within_tolerance_is_status_0(here: Here, slower: tuple[Path, Path]):
+    assert here("compare", *slower[::-1]).status == 0
+    done = here("compare", *slower, "--tolerance", "50%")
+    assert done.status == 0
+    assert "not by more than is tolerated" in done.text
+
+
+def test_json_holds_the_facts(here: Here, slower: tuple[Path, Path], tmp_path: Path):
+    done = here("compare", *slower, "--format", "json", "--quantile", "0.9")
+    found = json.loads(done.text)
+    assert found["is_worse"]
+    assert [row["quantile"] for row in found["services"][0]["response_time"]] == [0.5, 0.9, 0.95]
+    here("compare", *slower, "-o", tmp_path / "found.json", "--quantile", "0.9")
+    assert json.loads((tmp_path / "found.json").read_text()) == found
+
+
+def test_one_capture_is_cut_at_an_instant(here: Here, slower: tuple[Path, Path]):
+    done = here("compare", slower[0], "--at", f"{START_NS + 3 * 10**9}", "--format", "json")
+    found = json.loads(done.text)
+    assert done.status == 0
+    service = found["services"][0]
+    assert service["requests"]["before"] + service["requests"]["after"] == 4000
+    assert found["after"]["start_ns"] >= START_NS + 3 * 10**9
+
+
+def test_more_files_join_either_side(here: Here, slower: tuple[Path, Path]):
+    whole = json.loads(here("compare", *slower, "--format", "json").text)
+    done = json.loads(here("compare", *slower, "--after", slower[0], "--format", "json").text)
+    assert done["after"]["files"] == [str(slower[1]), str(slower[0])]
+    assert done["after"]["frames"] == whole["before"]["frames"] + whole["after"]["frames"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ONE"], "--at INSTANT"),
+        (["ONE", "TWO", "--at", "2026-01-01"], "--at cuts one capture"),
+        (["ONE", "--at", "2026-01-01", "--since", "2026-01-01"], "--at stands for"),
+        (["ONE", "--at", "2026-01-01", "--after", "TWO"], "--at cuts one capture"),
+        (["ONE", "--at", "yesterday"], "is no instant"),
+        (["-", "-"], "only one"),
+        (["-", "--at", "2026-01-01"], "only one"),
+        (["ONE", "TWO", "--tolerance", "ten"], "is no share"),
+        (["ONE", "TWO", "--tolerance", "10"], "write 10% or 0.1"),
+        (["ONE", "TWO", "--tolerance", "-1%"], "is no share"),
+        (["ONE", "TWO", "--tolerance", "nan"], "is no share"),
+        (["ONE", "TWO", "-o", "ONE"], "would be lost"),
+        (["ONE", "missing.pcap"], "missing.pcap"),
+        (["ONE", "TWO", "--server", ":9"], "no connection that was asked for"),
+        (["ONE", "TWO", "--quantile", "1"], "quantile"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(here: Here, slower: tuple[Path, Path], arguments: list[str], words: str):
+    names = {"ONE": str(slower[0]), "TWO": str(slower[1])}
+    done = here("compare", *(names.get(each, each) for each in arguments))
+    assert done.status == 2
+    assert done.text == ""
+    assert words in done.err.splitlines()[-1]
+    assert_one_line(done.err)
+
+
+def test_a_capture_without_tcp_is_refused_as_everywhere(here: Here, slower: tuple[Path, Path], tmp_path: Path):
+    empty = tmp_path / "empty.pcap"
+    empty.write_bytes(slower[0].read_bytes()[:24])
+    done = here("compare", slower[0], empty)
+    assert done.status == 2
+    assert_one_line(done.err, "holds no frames")
+
+
+def test_a_capture_that_breaks_off_is_compared_and_status_2(here: Here, slower: tuple[Path, Path], tmp_path: Path):
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(slower[1].read_bytes()[:-40])
+    done = here("compare", slower[0], cut)
+    assert done.status == 2
+    assert "The capture breaks off" in done.text
+    assert "verdict" in done.text
