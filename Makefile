@@ -18,7 +18,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing test check format checked lab bench wheel clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab bench wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ usl-truth: build ## Ask of 400 simulated captures whether the truth lies inside 
 
 compare-truth: build ## Compare 600 pairs of simulated captures, half of them slowed down by a tenth; store the verdicts (minutes)
 	PYTHONPATH=src $(PYTHON) -m tests.truth.compare_runs --store
+
+stalls: build ## Simulate 600 runs of servers that stall, or do not; store how often that was found (STALLS_ARGS='--runs 40')
+	PYTHONPATH=src $(PYTHON) -m tests.truth.stalls.runs --store $(STALLS_ARGS)
 
 bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)

@@ -121,16 +121,18 @@ class Analysis(Passes):
         Examples
         --------
         >>> len(tcpsight.open("examples/mariadb-lock.pcap").findings.to_numpy())
-        0
+        1
         """
         from tcpsight.findings import FindingTable
+        from tcpsight.stalling import StallCollection
 
         def read(on_break: OnBreak) -> Iterator[Table]:
-            collection = FindingTable()
+            collection, stalls = FindingTable(), StallCollection()
             with self.run(Findings) as run:
                 for batch in run:
                     collection.add(batch)
-                if len(table := collection.table()):
+                    stalls.add(batch)
+                if len(table := collection.table(stalls.findings(run))):
                     yield table
                 conclude(run, on_break)
 

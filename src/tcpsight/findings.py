@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tcpsight.facts import endpoint_text
-from tcpsight.model.findings import Finding, FindingCollection
+from tcpsight.model.findings import Finding, FindingCollection, rank
 from tcpsight.output.units import bit_rate, duration, fraction, size
 from tcpsight.pipeline import Batch
 from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES, Findings
 
 Numbers = dict[str, Any]
+
+MOMENTS = ("stall", "pile_up")
+"""Kinds with a row for each time it was so."""
 
 _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "blackhole": lambda n: (
@@ -54,7 +57,26 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "connection_churn": lambda n: (
         f"{fraction(n['connect_fraction'])} of the life of {n['connections']} connections is connecting"
     ),
+    "stall": lambda n: _stall(n, "nothing was answered" + _part(n)),
+    "pile_up": lambda n: _stall(n, f"{n.get('answered_meanwhile')} others were answered"),
 }
+
+
+def _stall(n: Numbers, meanwhile: str) -> str:
+    if "stalls" in n:
+        return f"{n['stalls']} more, up to {duration(n['longest_ns'])} long; {n['requests']} requests waited"
+    text = f"{n['requests']} requests waited for up to {duration(n['duration_ns'])}, {meanwhile}"
+    if not n["is_over"]:
+        return f"{text}; it was not over when the capture ended"
+    text += f"; released within {duration(n['released_within_ns'])}"
+    first = n["blocker"]
+    if first is None:
+        return text
+    return f"{text}; probably they waited for request {first['request_index']} of connection {first['connection_id']}"
+
+
+def _part(n: Numbers) -> str:
+    return f" for {duration(n['silent_ns'])} of it" if n.get("silent_ns", 0) < n.get("duration_ns", 0) else " meanwhile"
 
 
 class FindingTable:
@@ -70,9 +92,9 @@ class FindingTable:
         if len(batch.policed):
             self._collection.feed_policed(batch.policed)
 
-    def table(self) -> Findings:
-        """Give one row per finding, the worst first."""
-        found = self._collection.finish()
+    def table(self, more: Iterable[Finding] = ()) -> Findings:
+        """Give one row per finding, the worst first; `more` are what others found."""
+        found = sorted([*self._collection.finish(), *more], key=rank)
         table = Findings.allocate(len(found))
         for row, finding in enumerate(found):
             _write(table, row, finding)
@@ -108,6 +130,8 @@ def _subject(finding: Finding) -> str:
 
 def _summary(finding: Finding) -> str:
     text = _SENTENCES[finding.key.kind](finding.numbers)
+    if finding.key.kind in MOMENTS:
+        return text.replace("µ", "u")[:240]
     if finding.connections > 1 and "connections" not in finding.numbers and "half_closed" not in finding.numbers:
         text += f"; {finding.connections} connections"
     return text.replace("µ", "u")[:240]

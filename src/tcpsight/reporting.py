@@ -15,6 +15,7 @@ from tcpsight.model.services import Endpoint, Service, ServiceSummary
 from tcpsight.model.tunnels import TunnelSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
+from tcpsight.stalling import MOST_SERVICES, Filters, StallSearch, by_arrival
 from tcpsight.tables import Connections, Findings, KeyedIntervals, Requests, Unanswered, Unseen
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class ReportCollection:
         self.summary = ServiceSummary()
         self._tunnels = TunnelSummary()
         self._findings = FindingTable()
+        self._filters = Filters()
         self._most_services = most_services
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
         self._waiting_by_arrival = SortedSpill(Unanswered, ("arrival_ns",))
@@ -130,6 +132,7 @@ class ReportCollection:
         self._unanswered.write(batch.unanswered)
         self._connections.write(batch.connections)
         self._findings.add(batch)
+        self._filters.add(batch.connections)
         self._by_arrival.add(batch.residents)
         self._waiting_by_arrival.add(batch.waiting)
 
@@ -148,28 +151,33 @@ class ReportCollection:
             omitted.add(service)
         if self.summary.other_services_seen:
             omitted.add(self.summary.others)
-        interval_ns, outside = 1, 0
+        interval_ns, outside, stalls = 1, 0, StallSearch([each[:2] for each, _ in ranked[:MOST_SERVICES]])
         span = run.pipeline.span
         if span is not None:
             interval_ns = series_interval_ns(span[1] - span[0])
-            outside = self._add_series(services, interval_ns, *span)
+            outside = self._add_series(services, stalls, interval_ns, *span)
+        found = self._findings.table(stalls.findings(span[1], self._filters.of(run.tags)) if span is not None else ())
         unseen = run.pipeline.unseen.table()
-        return Report(run, services, omitted, interval_ns, unseen, outside, self._tunnels, self._findings.table())
+        return Report(run, services, omitted, interval_ns, unseen, outside, self._tunnels, found)
 
-    def _add_series(self, services: list[ServiceReport], interval_ns: int, first_ns: int, last_ns: int) -> int:
-        """Give every service its series; tell how many requests arrived in no slice."""
+    def _add_series(
+        self, services: list[ServiceReport], stalls: StallSearch, interval_ns: int, first_ns: int, last_ns: int
+    ) -> int:
+        """Give every service its series, and the search its requests; tell how many requests arrived in no slice."""
         keys = [IntervalKey(each.endpoint[0], each.endpoint[1]) for each in services]
         series = KeyedIntervalSeries("service", keys, interval_ns, first_ns=first_ns, last_ns=last_ns)
-        rows = KeyedIntervals.concatenate([block.copy() for block in self._blocks(series)])
+        rows = KeyedIntervals.concatenate([block.copy() for block in self._blocks(series, stalls)])
         for i, each in enumerate(services):
             each.series = rows[i :: len(keys) + 1]
         return series.outside
 
-    def _blocks(self, series: KeyedIntervalSeries) -> Iterator[KeyedIntervals]:
-        for unanswered in self._waiting_by_arrival.sorted():
-            yield from series.blocks(Requests(), unanswered)
-        for requests in self._by_arrival.sorted():
-            yield from series.blocks(requests)
+    def _blocks(self, series: KeyedIntervalSeries, stalls: StallSearch) -> Iterator[KeyedIntervals]:
+        for rows in by_arrival(self._by_arrival, self._waiting_by_arrival):
+            stalls.feed(rows)
+            if isinstance(rows, Unanswered):
+                yield from series.blocks(Requests(), rows)
+            else:
+                yield from series.blocks(rows)
         yield from series.last_blocks()
 
 

@@ -49,6 +49,8 @@ FINDINGS = (
     "half_open_leak",
     "one_way_capture",
     "connection_churn",
+    "stall",
+    "pile_up",
 )
 """Conditions that have a name; see `Findings.kind`."""
 

@@ -31,18 +31,20 @@ def command(source: Input, fail_on: str | None, **output: Any) -> int:
     """
     from tcpsight.cli.running import Output, reading, write_rows
     from tcpsight.findings import FindingTable
+    from tcpsight.stalling import StallCollection
     from tcpsight.tables import SEVERITIES, Findings
 
     options = Output(**output)
     worst = -1
     with reading(source, Findings) as (run, batches):
-        collection = FindingTable()
+        collection, stalls = FindingTable(), StallCollection()
 
         def tables() -> Iterator[Findings]:
             nonlocal worst
             for batch in batches:
                 collection.add(batch)
-            table = collection.table()
+                stalls.add(batch)
+            table = collection.table(stalls.findings(run))
             worst = max(table.severity.tolist(), default=-1)
             yield table
 

@@ -211,7 +211,7 @@ class FindingCollection:
                     [found.connection_id],
                 )
         self._settle()
-        return sorted(self._found.values(), key=_rank)
+        return sorted(self._found.values(), key=rank)
 
     def _settle(self) -> None:
         """Leave out what another finding of the same service explains."""
@@ -222,7 +222,8 @@ class FindingCollection:
                     self._found.pop(key._replace(kind=kind, direction=0), None)
 
 
-def _rank(finding: Finding) -> tuple[Any, ...]:
+def rank(finding: Finding) -> tuple[Any, ...]:
+    """Give what findings are ordered by: the worst first."""
     key = finding.key
     return (
         -SEVERITIES.index(finding.severity),

@@ -16,7 +16,7 @@ from tcpsight.model.intervals import Slicing
 from tcpsight.tables import KeyedIntervals, Requests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 By = Literal["service", "server", "client"]
 
@@ -96,6 +96,32 @@ class KeyCounter:
         """Give the `n` keys with the most requests, largest first; equal ones by address and port."""
         ranked = sorted(self._counts, key=lambda key: (-self._counts[key], key))
         return [IntervalKey(address, port) for address, port in ranked[:n]]
+
+
+class ServiceSplit:
+    """Split requests by service.
+
+    Parameters
+    ----------
+    services : sequence of (bytes, int)
+        Address and port of those that are wanted.
+    """
+
+    def __init__(self, services: Sequence[tuple[bytes, int]]) -> None:
+        self._addresses = np.zeros((len(services), 16), np.uint8)
+        for i, (address, _) in enumerate(services):
+            self._addresses[i] = np.frombuffer(address, np.uint8)
+        self._ports = np.array([port for _, port in services], np.int32)
+
+    def split(self, requests: Requests) -> Iterator[tuple[int, Requests]]:
+        """Give the number of each service that has some, and its rows in their order."""
+        codes = np.empty(len(requests), np.int32)
+        classify(requests.packed(), requests.dtype.itemsize, self._addresses, self._ports, codes, is_client=False)
+        for i, count in enumerate(np.bincount(codes, minlength=len(self._ports))[: len(self._ports)]):
+            if count == len(requests) > 0:
+                yield i, requests
+            elif count:
+                yield i, requests[codes == i]
 
 
 class KeyedIntervalSeries(Slicing[KeyedIntervals]):

@@ -10,10 +10,11 @@ from tcpsight.output.drawing import Screen
 
 MOST_FINDINGS = 8
 INDENT = "  "
+MOMENTS = ("stall", "pile_up")
 COLORS = {"critical": "red", "warning": "yellow"}
 
 
-def finding_lines(found: list[dict[str, Any]], screen: Screen) -> list[str]:
+def finding_lines(found: list[dict[str, Any]], screen: Screen, start_ns: int | None = None) -> list[str]:
     """Draw findings, the worst first; nothing where there are none.
 
     Parameters
@@ -22,6 +23,8 @@ def finding_lines(found: list[dict[str, Any]], screen: Screen) -> list[str]:
         As in the facts of a report.
     screen : Screen
         What they are shown on.
+    start_ns : int, optional
+        When the capture begins.
     """
     if not found:
         return []
@@ -30,13 +33,22 @@ def finding_lines(found: list[dict[str, Any]], screen: Screen) -> list[str]:
     blank = INDENT + " " * (width + 2)
     for f in found[:MOST_FINDINGS]:
         kind = f["kind"].replace("_", " ")
-        text = f"{kind} at {units.printable(f['subject'])}: {units.printable(f['summary'])}"
+        text = f"{kind} at {units.printable(f['subject'])}{_when(f, start_ns)}: {units.printable(f['summary'])}"
         first, *more = textwrap.wrap(
             text, screen.width, initial_indent=blank, subsequent_indent=blank + INDENT, break_long_words=False,
             break_on_hyphens=False,
         )  # fmt: skip
         severity = screen.paint(f["severity"].ljust(width), COLORS.get(f["severity"], "dim"))
         lines += [INDENT + severity + INDENT + first.lstrip(), *more]
+        if blocker := f["evidence"].get("blocker"):
+            lines.append(blank + INDENT + units.printable(blocker["filter"]))
     if (others := len(found) - MOST_FINDINGS) > 0:
         lines.append(f"{INDENT}and {units.count(others)} more: tcpsight findings")
     return lines
+
+
+def _when(finding: dict[str, Any], start_ns: int | None) -> str:
+    """Tell since when, where each time is a finding of its own."""
+    if start_ns is None or finding["kind"] not in MOMENTS:
+        return ""
+    return f", {units.duration(finding['start_ns'] - start_ns)} into the capture"

@@ -76,7 +76,7 @@ class _Page:
         self._inner = screen.width - len(INDENT)
 
     def draw(self) -> str:
-        lines = self._head() + finding_lines(self._facts["findings"], self._screen)
+        lines = self._head() + finding_lines(self._facts["findings"], self._screen, self._facts["capture"]["start_ns"])
         services = self._facts["services"]
         if len(services) > 1:
             lines += ["", *self._overview(services)]

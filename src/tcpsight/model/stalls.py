@@ -1,0 +1,342 @@
+"""Times when a service let requests wait, told from response times that merely vary.
+
+Theory of operation
+-------------------
+Requests of one service come in order of arrival; each waits until it is answered, or given up. Two things are looked
+for, in windows of `WINDOW` requests, whose own habits are the baseline:
+
+*Halts.* Between two completions there is a gap. How long gaps are while somebody waits, and how long all residents
+wait together in one, have distributions; their upper halves are fitted (Weibull tails, whatever the scale), without
+the largest, among which stalls are. A gap is a halt if three things are each less likely than `CHANCE`: its length;
+what its residents waited together; and, by the response times of the window, that all of its residents happened to be
+slow requests at once. The first allows for servers with few workers, the second for busy ones, the third for quiet
+ones with some slow requests. One request alone can't be a halt, nor a gap shorter than the median response time. The
+gap between the last completion and the end of the capture is looked at in the same way: such a halt is not over.
+
+*Releases.* While others are answered, some may wait for the same thing. `releases_in` tells how those are found.
+
+What is found at overlapping times is one stall. It ended with the gap; the requests that were there right before are
+those it held. The one that came first of those that were answered first is likely what the others waited for,
+`blocker`: the stall began when it came, or with the gap if that was earlier.
+
+A window's rows are kept until releases in them are complete, with whoever waits still and with slow requests before;
+so stalls longer than a window are found, too. Memory follows `WINDOW` and the number of residents.
+
+What it cannot see
+------------------
+Locks: who waited for whom is inferred from order alone, and a pause of the whole server has a first request, too.
+A stall at which fewer than two requests waited, or so few that chance explains it. Whether server, path or
+capturing machine stopped: a path that loses everything for a moment looks like a server that stops. Stalls that are as
+frequent as other gaps: they are what is usual here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tcpsight.model.joining import COVERED, Candidate, joined
+from tcpsight.model.releases import releases_in
+from tcpsight.model.waiting import Hazard, gaps_of, tail_of
+from tcpsight.tables import Requests, Unanswered
+
+WINDOW = 32_768
+"""Requests that are looked at together: their habits are the baseline."""
+
+LOOK_AHEAD = WINDOW // 4
+"""So many of a window's last requests are looked at again with the next: a release takes its time."""
+
+CHANCE = 1e-6
+"""A false alarm is expected once in so many requests."""
+
+MOST_KEPT = 1 << 20
+"""Requests that wait, or are remembered, from one window to the next."""
+
+LEAST_RESIDENTS = 2
+"""One request alone is slow; two may have waited for something."""
+
+USUAL = 500
+LEAST_USUAL = 50
+"""What is usual before a stall is told by so many completions."""
+
+MOST_EXAMPLES = 5
+
+FIRST = 3
+"""So many completions after a wait may be the first: a completion may be overtaken on its way by others."""
+
+ALARM = -float(np.log(CHANCE))
+
+Rows = np.ndarray[Any, Any]
+
+ROW = np.dtype(
+    [
+        ("arrival_ns", np.int64),
+        ("end_ns", np.int64),
+        ("connection_id", np.int64),
+        ("request_index", np.int64),
+        ("client_address", np.uint8, (16,)),
+        ("client_port", np.uint16),
+        ("is_answered", np.bool_),
+    ]
+)
+"""What is remembered of a request; `end_ns` is its completion, or when it was given up."""
+
+
+@dataclass(slots=True)
+class Stall:
+    """A time when a service let requests wait.
+
+    Attributes
+    ----------
+    kind : str
+        `stall`: nobody was answered, for half of the time at least; `pile_up`: others were.
+    start_ns, end_ns : int
+        When the wait began, and when it ended: the first completion of those that waited, or the end of the capture.
+    silent_ns : int
+        The longest time between these without a completion.
+    is_over : bool
+        Whether it ended before the capture did.
+    requests, unanswered : int
+        How many waited at its end, or gave up before; and how many of them were never answered.
+    connections : int
+        On how many connections.
+    waited_ns : int
+        How long they waited between start and end, together.
+    drained_ns : int
+        When nine of ten of those that were answered had been.
+    answered_meanwhile : int
+        Requests that came before the end and were answered during the wait.
+    surprise : float
+        −log of the chance that it is an accident.
+    blocker : ndarray of `ROW` or None
+        The request that the others probably waited for.
+    example : ndarray of `ROW`
+        The request that waited longest at its end.
+    examples : list of int
+        Some of the connections.
+    median_ns : int
+        Median response time of the last requests before it.
+    """
+
+    kind: str
+    start_ns: int
+    end_ns: int
+    silent_ns: int
+    is_over: bool
+    requests: int
+    unanswered: int
+    connections: int
+    waited_ns: int
+    drained_ns: int
+    answered_meanwhile: int
+    surprise: float
+    blocker: Any
+    example: Any
+    examples: list[int]
+    median_ns: int
+
+    @property
+    def duration_ns(self) -> int:
+        """How long it lasted."""
+        return self.end_ns - self.start_ns
+
+
+class StallDetection:
+    """Find the stalls of one service.
+
+    Feed requests in order of arrival; unanswered ones may run ahead of the others. How they are cut never changes what
+    is found.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Stall] = []
+        self._kept = np.zeros(0, ROW)
+        self._kept_new = 0
+        self._new: list[Rows] = []
+        self._new_count = 0
+        self._waiting = np.zeros(0, ROW)
+        self._settled_ns = -(2**63)
+
+    def feed(self, requests: Requests) -> None:
+        """Take the next requests, answered or not, in order of `arrival_ns`."""
+        rows = remembered(requests)
+        if isinstance(requests, Unanswered):
+            self._waiting = np.concatenate([self._waiting, rows])[:MOST_KEPT]
+            return
+        while len(rows):
+            room = max(WINDOW, len(self._kept)) - self._new_count
+            self._new.append(rows[:room])
+            self._new_count += len(rows[:room])
+            rows = rows[room:]
+            if self._new_count >= max(WINDOW, len(self._kept)):
+                self._settle(None)
+
+    def finish(self, end_ns: int) -> list[Stall]:
+        """Give what was found, when the capture ended at `end_ns`."""
+        self._settle(end_ns)
+        return self.found
+
+    def _settle(self, end_ns: int | None) -> None:
+        """Look at a window; at the last if the capture has ended."""
+        rows = np.concatenate([self._kept, *self._new])
+        new, self._new, self._new_count = self._new_count, [], 0
+        if end_ns is None:
+            until_ns = int(rows["arrival_ns"][-1])
+            cut_ns = int(rows["arrival_ns"][-min(LOOK_AHEAD, new)])
+        else:
+            until_ns = cut_ns = max(end_ns, int(rows["end_ns"].max(initial=end_ns)))
+        ahead = np.searchsorted(self._waiting["arrival_ns"], until_ns, "right")
+        rows = np.concatenate([rows, self._waiting[:ahead]])
+        self._waiting = self._waiting[ahead:]
+        window = _Window(rows[np.argsort(rows["arrival_ns"], kind="stable")], until_ns, is_last=end_ns is not None)
+        for candidate in joined(window.candidates()):
+            is_new = self._settled_ns < candidate.end_ns <= cut_ns
+            if is_new and not (self.found and candidate.start_ns < self.found[-1].end_ns):
+                self.found.append(window.stall(candidate))
+        self._settled_ns = cut_ns
+        self._kept = window.kept(cut_ns)
+
+
+def remembered(requests: Requests) -> Rows:
+    """Keep what matters of rows of Requests or Unanswered."""
+    rows = np.zeros(len(requests), ROW)
+    is_waiting = isinstance(requests, Unanswered)
+    for name in ("arrival_ns", "connection_id", "request_index", "client_address", "client_port"):
+        rows[name] = requests.rows[name]
+    ends = requests.rows["end_ns" if is_waiting else "completion_ns"]
+    rows["end_ns"] = np.maximum(ends, rows["arrival_ns"])
+    rows["is_answered"] = not is_waiting
+    return rows
+
+
+class _Window:
+    """Requests that are looked at together, in order of arrival."""
+
+    def __init__(self, rows: Rows, until_ns: int, *, is_last: bool) -> None:
+        self.rows = rows
+        self.until_ns = until_ns
+        self.is_last = is_last
+        self.arrivals = np.ascontiguousarray(rows["arrival_ns"])
+        self.ends = np.ascontiguousarray(rows["end_ns"])
+        is_answered = rows["is_answered"]
+        order = np.argsort(self.ends, kind="stable")
+        self.left = self.ends[order]
+        # What completes later has neighbours that are not known yet.
+        self.by_completion = order[is_answered[order] & (self.left <= until_ns)]
+        self.completions = self.ends[self.by_completion]
+        waits = self.ends - self.arrivals
+        self.hazard = Hazard(waits)
+        answered = waits[is_answered]
+        self.median_ns = int(np.median(answered)) if len(answered) else 0
+
+    def candidates(self) -> list[Candidate]:
+        """Look for halts and releases."""
+        if not len(self.rows):
+            return []
+        found = self._halts()
+        for release in releases_in(self.arrivals, self.ends, self.by_completion, self.median_ns, ALARM):
+            times = self.arrivals[release.held], self.ends[release.held]
+            start, end = int(times[0].min()), int(times[1].min())
+            found.append(Candidate(start, end, release.surprise, release.held, is_halt=False))
+        return found
+
+    def _halts(self) -> list[Candidate]:
+        completions = self.completions
+        joined, left = self.arrivals, self.left
+        if self.is_last:
+            # The end of the capture ends the last gap as a completion would, of one more resident.
+            joined, left = np.append(joined, self.until_ns), np.append(left, self.until_ns)
+            completions = np.append(completions, self.until_ns)
+        gaps = gaps_of(joined, completions, left)
+        closed = slice(None, -1) if self.is_last else slice(None)
+        lengths, together = tail_of(gaps.length_ns[closed]), tail_of(gaps.together_ns[closed])
+        if lengths is None or together is None:
+            return []
+        surprise = np.minimum(lengths.surprise(gaps.length_ns), together.surprise(gaps.together_ns))
+        is_halt = (surprise >= ALARM) & (gaps.length_ns >= self.median_ns) & (gaps.present >= LEAST_RESIDENTS)
+        found = []
+        for gap in np.flatnonzero(is_halt):
+            start, end = int(gaps.start_ns[gap]), int(gaps.end_ns[gap])
+            is_over = not self.is_last or bool(gap < len(completions) - 1)
+            held = self._present(start, end)
+            if len(held) < LEAST_RESIDENTS:
+                continue
+            waited = np.minimum(self.ends[held], end) - self.arrivals[held]
+            slow = self.hazard.between(np.maximum(start - self.arrivals[held], 0), waited)
+            if slow >= ALARM:
+                found.append(Candidate(start, end, min(float(surprise[gap]), slow), held, is_over=is_over))
+        return found
+
+    def _present(self, start_ns: int, end_ns: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Give who waited between these instants without an answer, by number of row."""
+        stop = int(np.searchsorted(self.arrivals, end_ns, "left"))
+        is_there = np.where(self.rows["is_answered"][:stop], self.ends[:stop] >= end_ns, self.ends[:stop] > start_ns)
+        return np.flatnonzero(is_there)
+
+    def stall(self, candidate: Candidate) -> Stall:
+        """Tell what there is to tell of a candidate."""
+        rows = self.rows[candidate.held]
+        start, end = candidate.start_ns, candidate.end_ns
+        answered = rows[rows["is_answered"] & (rows["end_ns"] >= end)]
+        blocker = blocker_of(answered) if candidate.is_over and len(answered) else None
+        if blocker is not None:
+            start = min(start, int(blocker["arrival_ns"]))
+        silent_ns, others = self._silence(start, end)
+        is_silent = silent_ns >= COVERED * (end - start)
+        waited = np.minimum(rows["end_ns"], end) - np.maximum(rows["arrival_ns"], start)
+        connections = rows["connection_id"][np.sort(np.unique(rows["connection_id"], return_index=True)[1])]
+        return Stall(
+            kind="stall" if is_silent else "pile_up",
+            start_ns=start,
+            end_ns=end,
+            silent_ns=silent_ns,
+            is_over=candidate.is_over,
+            requests=len(rows),
+            unanswered=int((~rows["is_answered"]).sum()),
+            connections=len(connections),
+            waited_ns=int(np.maximum(waited, 0).sum()),
+            drained_ns=_nine_of_ten(answered["end_ns"]) if len(answered) else end,
+            answered_meanwhile=others,
+            surprise=candidate.surprise,
+            blocker=blocker,
+            example=rows[np.argmin(rows["arrival_ns"])],
+            examples=connections[:MOST_EXAMPLES].tolist(),
+            median_ns=self._usual_ns(start),
+        )
+
+    def _usual_ns(self, start_ns: int) -> int:
+        """Give the median response time right before."""
+        stop = int(np.searchsorted(self.completions, start_ns, "right"))
+        before = self.by_completion[max(stop - USUAL, 0) : stop]
+        if len(before) < LEAST_USUAL:
+            return self.median_ns
+        return int(np.median(self.ends[before] - self.arrivals[before]))
+
+    def _silence(self, start_ns: int, end_ns: int) -> tuple[int, int]:
+        """Give the longest time between these instants without a completion, and how many completions there were."""
+        first, stop = np.searchsorted(self.completions, [start_ns + 1, end_ns], "left")
+        instants = np.concatenate([[start_ns], self.completions[first:stop], [end_ns]])
+        return int(np.diff(instants).max()), max(int(stop - first), 0)
+
+    def kept(self, cut_ns: int) -> Rows:
+        """Give the rows that the next window needs: who is there after the cut, and what was slow before."""
+        before = self.left[: np.searchsorted(self.left, cut_ns, "right")]
+        since_ns = int(before[-1]) if len(before) else -(2**63)
+        is_kept = self.ends >= since_ns
+        oldest_ns = int(self.arrivals[is_kept].min(initial=since_ns))
+        is_slow = (self.ends >= oldest_ns) & (self.ends - self.arrivals >= self.median_ns)
+        is_recent = np.cumsum(is_slow[::-1])[::-1] <= WINDOW
+        kept: Rows = self.rows[is_kept | (is_slow & is_recent)][-MOST_KEPT:]
+        return kept
+
+
+def blocker_of(released: Rows) -> Any:
+    """Give the request that others probably waited for: of the first that were answered, the one that came first."""
+    first = released[np.lexsort((released["arrival_ns"], released["end_ns"]))[:FIRST]]
+    return first[np.argmin(first["arrival_ns"])]
+
+
+def _nine_of_ten(instants: Any) -> int:
+    return int(np.sort(instants)[(9 * len(instants) + 9) // 10 - 1])

@@ -1,0 +1,190 @@
+"""Each rule of stalls, by services that let requests wait or merely vary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcpsight.model import stalls
+from tcpsight.model.stalls import Stall, StallDetection
+from tcpsight.tables import Requests, Unanswered
+
+MS = 1_000_000
+SECOND = 1_000 * MS
+
+
+def usual(count: int = 2000, seed: int = 1, rate_per_s: float = 500) -> list[tuple[int, int]]:
+    """Requests at random that take a millisecond or so: arrival and response time."""
+    random = np.random.default_rng(seed)
+    arrivals = np.cumsum(random.exponential(SECOND / rate_per_s, count)).astype(np.int64)
+    return list(zip(arrivals.tolist(), (random.exponential(MS, count) + 1000).astype(np.int64).tolist(), strict=True))
+
+
+def table(pairs: list[tuple[int, int]]) -> Requests:
+    """Write arrivals and response times as rows, each request on a connection of its own."""
+    pairs = sorted(pairs)
+    requests = Requests.allocate(len(pairs))
+    requests.arrival_ns[:] = [arrival for arrival, _ in pairs]
+    requests.response_time_ns[:] = [time for _, time in pairs]
+    requests.completion_ns[:] = requests.arrival_ns + requests.response_time_ns
+    requests.connection_id[:] = np.arange(len(pairs))
+    return requests
+
+
+def waiting(pairs: list[tuple[int, int]]) -> Unanswered:
+    """Write requests that are given up after so long."""
+    requests = Unanswered.allocate(len(pairs))
+    requests.arrival_ns[:] = [arrival for arrival, _ in pairs]
+    requests.end_ns[:] = [arrival + time for arrival, time in pairs]
+    requests.connection_id[:] = 10**6 + np.arange(len(pairs))
+    return requests
+
+
+def found(
+    pairs: list[tuple[int, int]], unanswered: list[tuple[int, int]] | None = None, end_ns: int = 0
+) -> list[Stall]:
+    detection = StallDetection()
+    if unanswered:
+        detection.feed(waiting(unanswered))
+    detection.feed(table(pairs))
+    return detection.finish(end_ns or max(arrival + time for arrival, time in pairs))
+
+
+def stopped(pairs: list[tuple[int, int]], start: int, end: int, share: float = 1.0) -> list[tuple[int, int]]:
+    """Let requests that would be served between two instants wait till the second, in order."""
+    random = np.random.default_rng(7)
+    held = 0
+    made = []
+    for arrival, time in pairs:
+        if start <= arrival + time and arrival < end and random.random() < share:
+            held += 1
+            time = end + held * 10_000 - arrival
+        made.append((arrival, time))
+    return made
+
+
+def test_a_service_whose_response_times_vary_does_not_stall():
+    assert [stall for seed in range(20) for stall in found(usual(seed=seed))] == []
+
+
+def test_where_nobody_is_answered_for_long_there_is_a_stall():
+    (stall,) = found(stopped(usual(), SECOND, SECOND + 200 * MS))
+    assert stall.kind == "stall"
+    assert stall.start_ns == pytest.approx(SECOND, abs=10 * MS)
+    assert stall.end_ns == pytest.approx(SECOND + 200 * MS, abs=MS)
+    assert stall.requests == pytest.approx(100, abs=30)
+    assert stall.is_over
+    assert stall.answered_meanwhile == 0
+
+
+def test_where_others_are_answered_it_is_a_pile_up():
+    (stall,) = found(stopped(usual(), SECOND, SECOND + 300 * MS, share=0.2))
+    assert stall.kind == "pile_up"
+    assert stall.answered_meanwhile > 50
+    assert stall.end_ns == pytest.approx(SECOND + 300 * MS, abs=MS)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_the_first_of_those_released_that_came_first_is_the_blocker(share):
+    pairs = [(arrival, time) for arrival, time in usual() if not SECOND <= arrival < SECOND + MS]
+    held = stopped(pairs, SECOND + MS, SECOND + 300 * MS, share)
+    held.append((SECOND, 300 * MS))
+    (stall,) = found(held)
+    assert stall.blocker["arrival_ns"] == SECOND
+    assert stall.start_ns <= SECOND
+
+
+def test_one_slow_request_is_no_stall():
+    assert found([*usual(rate_per_s=20), (SECOND, SECOND)]) == []
+
+
+def test_requests_that_come_together_and_take_the_same_time_pile_up_behind_nothing():
+    together = [(SECOND + number * 1000, 300 * MS) for number in range(20)]
+    assert found([*usual(), *together]) == []
+
+
+def test_what_is_not_over_at_the_end_of_the_capture_is_told_so():
+    pairs = usual()
+    last = max(arrival for arrival, _ in pairs)
+    hung = [(last + number * MS, 3 * SECOND) for number in range(1, 10)]
+    (stall,) = found(pairs, hung, end_ns=last + 3 * SECOND)
+    assert not stall.is_over
+    assert stall.unanswered == 9
+    assert stall.end_ns == last + 3 * SECOND
+    assert stall.blocker is None
+
+
+def test_requests_that_were_given_up_count_as_waiting():
+    pairs = [(arrival, time) for arrival, time in usual() if not SECOND <= arrival < 2 * SECOND]
+    given_up = [(SECOND + number * 20 * MS, 500 * MS) for number in range(20)]
+    (stall,) = found(pairs, given_up)
+    assert stall.unanswered == 20
+    assert stall.kind == "stall"
+
+
+def test_a_stall_of_a_busy_server_is_found_beside_many_others():
+    pairs = usual(count=20_000, rate_per_s=2000)
+    for number in range(1, 9):
+        pairs = stopped(pairs, number * SECOND, number * SECOND + 100 * MS)
+    assert len(found(pairs)) == 8
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    monkeypatch.setattr(stalls, "WINDOW", 1500)
+    monkeypatch.setattr(stalls, "LOOK_AHEAD", 300)
+
+
+def times(found: list[Stall]) -> list[tuple[int, int, str]]:
+    return [(stall.start_ns, stall.end_ns, stall.kind) for stall in found]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+@pytest.mark.parametrize("at", range(1, 8))
+def test_windows_find_what_lies_across_their_edges(small_windows, at, share):
+    start = at * 700 * MS
+    pairs = stopped(usual(count=4000), start, start + 400 * MS, share)
+    (stall,) = found(pairs)
+    assert stall.end_ns == pytest.approx(start + 400 * MS, abs=2 * MS)
+
+
+def test_a_stall_longer_than_a_window_is_one(small_windows):
+    pairs = stopped(usual(count=8000), 2 * SECOND, 10 * SECOND)
+    (stall,) = found(pairs)
+    assert stall.end_ns - stall.start_ns == pytest.approx(8 * SECOND, rel=0.01)
+    assert stall.requests > 3000
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 5000), max_size=5))
+def test_how_rows_are_cut_changes_nothing(places):
+    requests = table(stopped(usual(count=5000), SECOND, SECOND + 200 * MS, 0.5))
+    whole, parts = StallDetection(), StallDetection()
+    whole.feed(requests)
+    for begin, end in zip([0, *sorted(places)], [*sorted(places), 5000], strict=True):
+        parts.feed(requests[begin:end])
+    end_ns = int(requests.completion_ns.max())
+    assert times(whole.finish(end_ns)) == times(parts.finish(end_ns))
+
+
+INSTANTS = st.integers(-(2**62), 2**62)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(INSTANTS, INSTANTS), max_size=300), st.lists(st.tuples(INSTANTS, INSTANTS), max_size=30))
+def test_hostile_times_break_nothing(answered, unanswered):
+    detection = StallDetection()
+    hung = waiting(sorted((a, 0) for a, _ in unanswered))
+    hung.end_ns[:] = [b for _, b in sorted(unanswered)]
+    detection.feed(hung)
+    requests = table([(a, 0) for a, _ in answered])
+    requests.completion_ns[:] = [b for _, b in sorted(answered)]
+    detection.feed(requests)
+    for stall in detection.finish(2**62):
+        assert stall.start_ns <= stall.end_ns
+
+
+def test_of_nothing_nothing_is_found():
+    assert StallDetection().finish(0) == []
