@@ -77,6 +77,8 @@ def _finding(row: Any) -> Facts:
         "end_ns": int(row["end_ns"]),
         "connections": int(row["connections"]),
         "connection_id": int(row["connection_id"]),
+        "server_address": address_text(row["server_address"].tobytes(), int(row["ip_version"])),
+        "server_port": int(row["server_port"]),
         "confidence": round(float(row["confidence"]), 4),
         "summary": row["summary"].decode(),
         "evidence": json.loads(row["evidence"]),

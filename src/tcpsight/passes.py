@@ -46,11 +46,17 @@ class Passes:
 
     @contextmanager
     def run(
-        self, carrying: type[Table] | None = None, *, keep: Keep | None = None, through: type[Pipeline] = Pipeline
+        self,
+        carrying: type[Table] | None = None,
+        *,
+        keep: Keep | None = None,
+        through: type[Pipeline] = Pipeline,
+        ports: tuple[int, ...] = (),
     ) -> Iterator[Run]:
         """Open the capture for one pass, whose batches carry that table, too, if it is one that costs extra.
 
-        With `keep`, which takes care of payload, they index streams; `through` is the pipeline to go through.
+        With `keep`, which takes care of payload, they index streams; `through` is the pipeline to go through; with
+        `ports` only segments from or to these are looked at.
 
         Raises
         ------
@@ -72,6 +78,7 @@ class Passes:
             with_segments=self.options.with_segments or carrying is SegmentDetails,
             with_network=self.options.with_network or carrying in (Network, Findings),
             with_policing=self.options.with_policing or carrying is Findings,
+            ports=ports or self.options.ports,
             account=self.options.account if carrying is None else account_for(carrying),
         )
         for source, position in zip(self.sources, self._positions, strict=True):

@@ -5,9 +5,9 @@ The facts it gives are what every face shows: the terminal, JSON, later the page
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tcpsight.findings import FindingTable
 from tcpsight.model import IntervalKey, KeyedIntervalSeries
@@ -105,6 +105,17 @@ class Report:
     findings: Findings
 
 
+class ByArrival(Protocol):
+    """Takes all requests in order of arrival, answered ones and those that never were."""
+
+    def feed(self, requests: Requests) -> None:
+        """Take the next ones: `Unanswered`, or `Requests` of which none arrived later than those that follow."""
+
+
+Begin = Callable[[list[tuple[Endpoint, Service]], tuple[int, int]], ByArrival]
+"""Makes one, told the services, largest first, and the first and the last instant."""
+
+
 class ReportCollection:
     """Collect what a report needs, batch by batch, of a run that carries `Findings`.
 
@@ -112,14 +123,18 @@ class ReportCollection:
     ----------
     most_services : int
         How many services the report tells of.
+    begin : callable, optional
+        Makes one more that takes the requests in order of arrival, when the services are known; not called without a
+        segment.
     """
 
-    def __init__(self, most_services: int = 10) -> None:
+    def __init__(self, most_services: int = 10, begin: Begin | None = None) -> None:
         self.summary = ServiceSummary()
         self._tunnels = TunnelSummary()
         self._findings = FindingTable()
         self._filters = Filters()
         self._most_services = most_services
+        self._begin = begin
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
         self._waiting_by_arrival = SortedSpill(Unanswered, ("arrival_ns",))
         self._requests = BlockWriter(Requests, BLOCK_ROWS, self.summary.feed_requests)
@@ -155,25 +170,29 @@ class ReportCollection:
         span = run.pipeline.span
         if span is not None:
             interval_ns = series_interval_ns(span[1] - span[0])
-            outside = self._add_series(services, stalls, interval_ns, *span)
+            takers: list[ByArrival] = [stalls]
+            if self._begin is not None:
+                takers.append(self._begin([(each.endpoint, each.service) for each in services], span))
+            outside = self._add_series(services, takers, interval_ns, span)
         found = self._findings.table(stalls.findings(span[1], self._filters.of(run.tags)) if span is not None else ())
         unseen = run.pipeline.unseen.table()
         return Report(run, services, omitted, interval_ns, unseen, outside, self._tunnels, found)
 
     def _add_series(
-        self, services: list[ServiceReport], stalls: StallSearch, interval_ns: int, first_ns: int, last_ns: int
+        self, services: list[ServiceReport], takers: Sequence[ByArrival], interval_ns: int, span: tuple[int, int]
     ) -> int:
-        """Give every service its series, and the search its requests; tell how many requests arrived in no slice."""
+        """Give every service its series, and the takers all requests; tell how many arrived in no slice."""
         keys = [IntervalKey(each.endpoint[0], each.endpoint[1]) for each in services]
-        series = KeyedIntervalSeries("service", keys, interval_ns, first_ns=first_ns, last_ns=last_ns)
-        rows = KeyedIntervals.concatenate([block.copy() for block in self._blocks(series, stalls)])
+        series = KeyedIntervalSeries("service", keys, interval_ns, first_ns=span[0], last_ns=span[1])
+        rows = KeyedIntervals.concatenate([block.copy() for block in self._blocks(series, takers)])
         for i, each in enumerate(services):
             each.series = rows[i :: len(keys) + 1]
         return series.outside
 
-    def _blocks(self, series: KeyedIntervalSeries, stalls: StallSearch) -> Iterator[KeyedIntervals]:
+    def _blocks(self, series: KeyedIntervalSeries, takers: Sequence[ByArrival]) -> Iterator[KeyedIntervals]:
         for rows in by_arrival(self._by_arrival, self._waiting_by_arrival):
-            stalls.feed(rows)
+            for taker in takers:
+                taker.feed(rows)
             if isinstance(rows, Unanswered):
                 yield from series.blocks(Requests(), rows)
             else:
@@ -181,12 +200,12 @@ class ReportCollection:
         yield from series.last_blocks()
 
 
-def series_interval_ns(duration_ns: int) -> int:
-    """Give the shortest slice with one digit, or 2.5 of a power of ten, of which `SERIES_COLUMNS` are long enough."""
+def series_interval_ns(duration_ns: int, most: int = SERIES_COLUMNS) -> int:
+    """Give the shortest slice with one digit, or 2.5 of a power of ten, of which `most` are long enough."""
     power = 10
     while True:
         for tenths in (10, 20, 25, 30, 40, 50, 60, 80):
             step_ns = tenths * power // 10
-            if step_ns * SERIES_COLUMNS >= duration_ns:
+            if step_ns * most >= duration_ns:
                 return step_ns
         power *= 10

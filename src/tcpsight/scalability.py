@@ -134,28 +134,58 @@ class ScalabilityCollection:
         self._requests.flush()
         self._unanswered.flush()
         span = run.pipeline.span
-        targets = self._targets(*span) if span is not None else []
-        for requests in self._by_arrival.sorted() if targets else ():
-            for target in targets:
-                own = _is_of(requests, target.endpoint)
-                target.sweep.feed(requests.arrival_ns[own], requests.completion_ns[own])
-        services = [self._service(target, *span) for target in targets] if span is not None else []
+        services = []
+        if span is not None:
+            largest = self._summary.largest(self._most_services)
+            sweeps = ScalabilitySweeps(largest, span, self._interval_ns, seed=self._seed)
+            for requests in self._by_arrival.sorted() if len(sweeps) else ():
+                sweeps.feed(requests)
+            services = sweeps.facts()
         told = services[0] if services else facts_of(_no_points(), Left())
         files = [each.path for each in run.capture.files]
-        omitted = max(sum(1 for each in self._summary.services.values() if each.requests) - len(targets), 0)
+        omitted = max(sum(1 for each in self._summary.services.values() if each.requests) - len(services), 0)
         return told | {"source": files, "services": services, "omitted_services": omitted}
 
-    def _targets(self, first_ns: int, last_ns: int) -> list[_Target]:
-        found = []
-        for endpoint, service in self._summary.largest(self._most_services):
-            if not service.requests:
-                continue
-            length, reason = self._interval_ns, None
-            if length is None:
-                median_ns = service.response_times.quantile(0.5)
-                length, reason = slice_length(service.requests, median_ns, max(last_ns - first_ns, 1))
-            found.append(_Target(endpoint, service, length, reason, OccupancySweep(length, first_ns, last_ns)))
-        return found
+
+class ScalabilitySweeps:
+    """Sweep requests in order of arrival into the slices of their services; then fit each service.
+
+    Parameters
+    ----------
+    services : sequence of (Endpoint, Service)
+        Those without a request are left out.
+    span : tuple of int
+        First and last instant of the capture, in ns since the epoch.
+    interval_ns : int, optional
+        Length of a slice; None chooses one for each service.
+    seed : int, optional
+        Of the resampling.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[tuple[Endpoint, Service]],
+        span: tuple[int, int],
+        interval_ns: int | None = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        self._span = span
+        self._seed = seed
+        self._targets = [_target(endpoint, each, span, interval_ns) for endpoint, each in services if each.requests]
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def feed(self, requests: Requests) -> None:
+        """Take the next requests, in order of arrival."""
+        for target in self._targets:
+            own = _is_of(requests, target.endpoint)
+            target.sweep.feed(requests.arrival_ns[own], requests.completion_ns[own])
+
+    def facts(self) -> list[Facts]:
+        """Fit; give the facts of each service, in order."""
+        return [self._service(target, *self._span) for target in self._targets]
 
     def _service(self, target: _Target, first_ns: int, last_ns: int) -> Facts:
         occupancy = target.sweep.finish()
@@ -181,6 +211,14 @@ class ScalabilityCollection:
             "interval_ns": target.interval_ns,
             "interval_reason": target.reason,
         }
+
+
+def _target(endpoint: Endpoint, service: Service, span: tuple[int, int], interval_ns: int | None) -> _Target:
+    length, reason = interval_ns, None
+    if length is None:
+        median_ns = service.response_times.quantile(0.5)
+        length, reason = slice_length(service.requests, median_ns, max(span[1] - span[0], 1))
+    return _Target(endpoint, service, length, reason, OccupancySweep(length, *span))
 
 
 def facts_of_table(table: PointTable, *, seed: int | None = None) -> Facts:

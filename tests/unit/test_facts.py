@@ -32,7 +32,7 @@ KEYS = {
     "": {"capture", "findings", "services", "omitted", "unseen"},
     "findings": {
         "kind", "severity", "subject", "direction", "start_ns", "end_ns", "connections", "connection_id", "confidence",
-        "summary", "evidence",
+        "summary", "evidence", "server_address", "server_port",
     },
     "capture": {
         "files", "interfaces", "frames", "segments", "start_ns", "end_ns", "duration_ns", "connections", "selection",

@@ -51,6 +51,14 @@ class Input:
         """Whether more is waited for at the end of a file."""
         return self.follow or self.follow_idle_ns is not None
 
+    @property
+    def is_readable_again(self) -> bool:
+        """Whether a second pass reads the same: not of a pipe, nor of what is still being written."""
+        from pathlib import Path
+
+        named = (isinstance(each, str) and each != "-" and Path(each).is_file() for each in self.sources)
+        return not self.is_followed and all(named)
+
     def analysis(self) -> Analysis:
         """Ask the library for it."""
         from tcpsight.analysis import Analysis

@@ -42,8 +42,13 @@ def _quantiles(ctx: click.Context, param: click.Parameter, values: tuple[float, 
     type=click.Choice(["text", "json"]),
     help="A page, or the same facts for a program.  [default: json if -o ends in .json, else text]",
 )
+@click.option(
+    "--html", metavar="FILE", help="Write a page with plots for a browser, one file that needs nothing else; needs Plotly."
+)
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
-def command(source: Input, quantiles: tuple[float, ...], top: int, format: str | None, output: str) -> int:
+def command(
+    source: Input, quantiles: tuple[float, ...], top: int, format: str | None, html: str | None, output: str
+) -> int:
     """Tell what is wrong and how each service performs, in one page.
 
     \b
@@ -57,6 +62,9 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str |
     from tcpsight.reporting import ReportCollection
     from tcpsight.tables import Findings
 
+    if html is not None:
+        values.refuse_output_over_input(html, source.sources)
+        return _write_page(source, quantiles, top, html)
     chosen = format or ("json" if output.lower().endswith(".json") else "text")
     with reading(source, Findings) as (run, batches):
         collection = ReportCollection(top)
@@ -67,6 +75,29 @@ def command(source: Input, quantiles: tuple[float, ...], top: int, format: str |
             report = collection.report(run)
             warn_of_outside(run, report.outside)
             _write(facts(report, quantiles), output, chosen, values.zone(source.timezone))
+        return conclude(run, shows_unseen=run.pipeline.frames > 0)
+
+
+def _write_page(source: Input, quantiles: tuple[float, ...], top: int, path: str) -> int:
+    """Write the page for a browser; give the exit status."""
+    from tcpsight.cli import values
+    from tcpsight.cli.pages import write_text
+    from tcpsight.cli.running import conclude, reading, warn_of_outside
+    from tcpsight.output.page import require_plotly
+    from tcpsight.report_page import PageCollection
+    from tcpsight.tables import Findings
+
+    require_plotly()
+    with reading(source, Findings) as (run, batches):
+        collection = PageCollection(top)
+        for batch in batches:
+            collection.feed(batch)
+        if run.pipeline.frames:
+            report = collection.report(run)
+            warn_of_outside(run, report.outside)
+            again = source.analysis() if source.is_readable_again else None
+            page = collection.page(report, again, quantiles, values.zone(source.timezone))
+            write_text(path, lambda screen: page, is_ascii=True)
         return conclude(run, shows_unseen=run.pipeline.frames > 0)
 
 

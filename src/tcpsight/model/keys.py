@@ -149,6 +149,10 @@ class KeyedIntervalSeries(Slicing[KeyedIntervals]):
         self._ports = np.array([key.port if by == "service" else _ANY_PORT for key in self.keys], np.int32)
         super().__init__(interval_ns, **span)
 
+    def series_of(self, rows: Requests) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """Tell to which series each request belongs, shape (n,): the place of its key, or their number for the others."""
+        return self._codes(rows)
+
     def _codes(self, rows: Requests) -> np.ndarray[Any, np.dtype[np.int32]]:
         codes = np.empty(len(rows), np.int32)
         is_client = self.by == "client"

@@ -82,7 +82,7 @@ function durationTicks(low, high) {
   for (let power = Math.floor(low); power <= Math.ceil(high); power++) {
     for (const step of steps) {
       const at = power + Math.log10(step);
-      if (at < low - 1e-9 || at > high + 1e-9) continue;
+      if (at < Math.max(low, 0) - 1e-9 || at > high + 1e-9) continue;
       tickvals.push(at);
       ticktext.push(tickDuration(step * 10 ** power));
     }

@@ -1,0 +1,33 @@
+// The table of connections.
+
+const STATE_TEXTS = {
+  unanswered: "no answer to its SYN", handshaking: "stopped in the handshake", refused: "refused", closed: "closed",
+  client_reset: "reset by the client", server_reset: "reset by the server", half_closed: "half closed", open: "still open",
+};
+
+function connectionTable(report) {
+  const { rows, seen } = report.plots.connections, { ends } = report.plots;
+  const column = (name, title, meaning, write, isNumber = true, value = (row) => row[name]) => ({ name, title, meaning, isNumber, value, text: (each, row) => write(each, row) });
+  const table = new BigTable({
+    id: "connection-table", caption: "Connections, the worst first", rows, example: "retransmissions > 0", sort: null,
+    columns: [
+      column("connection_id", "connection", "The frame that opened it", (value) => String(value)),
+      column("client", "client", "Who sent the SYN", String, false, (row) => ends[row.end][0]),
+      column("server", "server", "Whose service it is", String, false),
+      column("start", "began", "Seconds after the first instant", (ns) => `${(ns / SECOND).toFixed(3)} s`, true, (row) => row.start_ns),
+      column("duration", "lasted", "From its first segment to its last", duration, true, (row) => row.duration_ns),
+      column("requests", "requests", "Answered requests", count),
+      column("unanswered", "unanswered", "1 if its last request was never answered", count),
+      column("retransmissions", "sent again", "Segments sent again, both sides", count, true, (row) => (row.client_retransmissions === null ? null : row.client_retransmissions + row.server_retransmissions)),
+      column("bytes", "bytes", "Both sides", size, true, (row) => (row.client_bytes === null || row.server_bytes === null ? null : row.client_bytes + row.server_bytes)),
+      column("rtt", "round trip", "The larger of both directions' medians, as seen where it was captured", duration, true, (row) => row.rtt_p50_ns),
+      column("zero_window", "window closed", "How long a window was closed", duration, true, (row) => row.zero_window_ns),
+      column("state", "ended", "How far it came", (value) => STATE_TEXTS[value] ?? UNKNOWN, false),
+      column("limited_by", "limited by", "The largest part of its time", (value) => PART_TEXTS[value] ?? UNKNOWN, false),
+    ],
+    act: (row) => [copyButton(ends[row.end][1], "Copy filter"),
+      element("button", { type: "button", onclick: () => report.view.showAround(row.start_ns / SECOND, (row.start_ns + row.duration_ns) / SECOND, 0.05) }, "Zoom to it")],
+  });
+  const which = seen > rows.length ? `The ${count(rows.length)} with most segments sent again, failures and unanswered requests, then the longest, of ${count(seen)}.` : `All ${count(seen)}, those with trouble first.`;
+  return { table, host: element("div", {}, element("p", { className: "faint" }, which), table.host) };
+}

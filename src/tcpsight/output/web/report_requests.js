@@ -1,0 +1,193 @@
+// Response times: density and single requests by completion, the heat map by arrival, their distribution, the list.
+
+const PER_OCTAVE = 8; // as tcpsight.model.density has it
+const MOST_COLUMNS = 400;
+const MOST_MARKERS = 2500;
+
+/** A heat map of cells: colour is the logarithm of how many requests. */
+function heatTrace(found, edges, colours) {
+  const rows = [], xs = [], ys = [], text = [];
+  for (let column = 0; column <= found.count; column++) xs.push(found.begin + column * found.step);
+  for (let bucket = found.lowest; bucket <= found.highest + 1; bucket++) ys.push(bucketEdge(bucket));
+  let most = 1;
+  for (let bucket = found.lowest; bucket <= found.highest; bucket++) {
+    const row = new Array(found.count).fill(null), words = new Array(found.count).fill("");
+    for (const [column, buckets] of found.columns) {
+      const n = buckets.get(bucket);
+      if (n === undefined || column >= found.count) continue;
+      row[column] = Math.log10(n);
+      words[column] = `${counted(n, "request")} of ${duration(edges[bucket])} to ${duration(edges[bucket + 1])}`;
+      most = Math.max(most, n);
+    }
+    rows.push(row);
+    text.push(words);
+  }
+  const powers = [];
+  for (let power = 0; 10 ** power <= Math.max(most, 10); power++) powers.push(power);
+  return {
+    type: "heatmap", x: xs, y: ys, z: rows, text, hovertemplate: "%{text}<br>%{x:.6f} s<extra></extra>", hoverongaps: false,
+    colorscale: colours.heat, zmin: 0, zmax: Math.max(Math.log10(most), 1), zsmooth: false,
+    colorbar: { title: { text: "requests", side: "right" }, tickvals: powers, ticktext: powers.map((power) => count(10 ** power)), thickness: 12, len: 0.9, outlinewidth: 0 },
+  };
+}
+
+/** Where a bucket begins on the axis; what took no time at all, bucket 0, lies below 1 ns. */
+function bucketEdge(bucket) {
+  return bucket === 0 ? -0.15 : ((bucket - 1) / PER_OCTAVE) * Math.log10(2);
+}
+
+/** Axis of response times between two buckets. */
+function timeAxis(low, high, title) {
+  const from = Math.floor(low * 2) / 2 - 0.1, to = Math.max(Math.ceil(high * 2) / 2 + 0.1, from + 1);
+  return { title: { text: title }, range: [from, to], ...durationTicks(from, to) };
+}
+
+/** Which requests a range shows as points: all where they are few and known, else the slowest. */
+function shownPoints(service, range, total) {
+  const within = service.points.within(range);
+  const isAll = within.length >= total && within.length <= MOST_MARKERS;
+  if (within.length <= MOST_MARKERS) return { within, isAll };
+  const slowest = [...within].sort((a, b) => service.points.time_ns[b] - service.points.time_ns[a]).slice(0, MOST_MARKERS / 5);
+  return { within: slowest.sort((a, b) => a - b), isAll };
+}
+
+/** The plot by completion: density, and over it the slowest; all as points when few are in sight. */
+function completionPlot(report) {
+  const { service, view } = report;
+  const colours = palette(), edges = service.shared.edges_ns;
+  const found = service.completed.columns(view.range, MOST_COLUMNS);
+  const never = service.never.within(view.range);
+  if (found.total === 0 && never.length === 0) return { empty: view.isWhole ? "No request of this service was answered, and none waited: there is nothing to plot." : "No request completed in this stretch of time." };
+  const { within, isAll } = shownPoints(service, view.range, found.total);
+  const traces = [];
+  if (!isAll && found.total > 0) traces.push(heatTrace(found, edges, colours));
+  const hover = (points, i) => `${plotText(service.shared.ends[points.end[i]][0])}<br>request ${count(points.request_index[i])} of connection ${points.connection_id[i]}<br>${size(points.request_bytes[i])} asked, ${size(points.response_bytes[i])} answered`;
+  const { points } = service;
+  traces.push({
+    type: "scatter", mode: "markers", name: isAll ? "request" : "one of the slowest of its moment", x: within.map((i) => points.at[i]), y: within.map((i) => logNs(points.time_ns[i])), customdata: within,
+    text: within.map((i) => `${duration(points.time_ns[i])}, ${hover(points, i)}`), hovertemplate: "%{text}<br>completed at %{x:.6f} s<extra></extra>",
+    marker: { size: isAll ? 7 : 4, color: isAll ? colours.series[0] : colours.text, opacity: isAll ? 0.8 : 0.75, line: { width: isAll ? 0.5 : 0, color: colours.surface } },
+  });
+  if (never.length > 0) traces.push({
+    type: "scatter", mode: "markers", name: "never answered, at the end of its waiting", x: never.map((i) => service.never.at[i]), y: never.map((i) => logNs(service.never.time_ns[i])),
+    text: never.map((i) => `waited ${duration(service.never.time_ns[i])}, ${hover(service.never, i)}`), hovertemplate: "%{text}<extra></extra>",
+    marker: { size: 9, symbol: "x-thin", color: colours.bad, line: { width: 2, color: colours.bad } },
+  });
+  const logs = [...within.map((i) => logNs(points.time_ns[i])), ...never.map((i) => logNs(service.never.time_ns[i]))];
+  if (!isAll && found.total > 0) logs.push(bucketEdge(found.lowest), bucketEdge(found.highest + 1));
+  return { traces, layout: { xaxis: timeTitle(report), yaxis: timeAxis(least(logs), largest(logs), "response time"), showlegend: true, shapes: findingShapes(report) } };
+}
+
+function least(values) {
+  return values.reduce((a, b) => Math.min(a, b), Infinity);
+}
+
+function largest(values) {
+  return values.reduce((a, b) => Math.max(a, b), -Infinity);
+}
+
+/** The heat map by arrival, with the percentiles of the same requests. */
+function arrivalPlot(report) {
+  const { service, view } = report;
+  const colours = palette();
+  const found = service.arrived.columns(view.range, MOST_COLUMNS / 2);
+  if (found.total === 0) return { empty: "No answered request arrived in this stretch of time." };
+  const level = service.level(view.range), slices = level.within(view.range);
+  const line = (name, title, dash) => ({
+    type: "scatter", mode: "lines", name: title, x: slices.map((i) => level.middle(i)), y: slices.map((i) => (level[name][i] === null ? null : logNs(level[name][i]))), hoverinfo: "skip",
+    line: { width: 1.5, dash, color: colours.text },
+  });
+  const traces = [heatTrace(found, service.shared.edges_ns, colours), line("p50_ns", "median", "solid"), line("p99_ns", "99th percentile", "dot")];
+  return { traces, layout: { xaxis: timeTitle(report), yaxis: timeAxis(bucketEdge(found.lowest), bucketEdge(found.highest + 1), "response time"), showlegend: true, shapes: findingShapes(report) } };
+}
+
+/** The distribution of response times: of all, and of what is shown. */
+function cumulativePlot(report) {
+  const { service, view } = report;
+  const colours = palette(), edges = service.shared.edges_ns;
+  const line = (buckets, name, color, dash) => {
+    const total = buckets.reduce((sum, [, n]) => sum + n, 0);
+    const x = buckets.length > 0 ? [bucketEdge(buckets[0][0])] : [], y = [0], text = [`none below ${duration(edges[buckets[0]?.[0] ?? 0])}`];
+    let sum = 0;
+    for (const [bucket, n] of buckets) {
+      sum += n;
+      x.push(bucketEdge(bucket + 1));
+      y.push(sum / total);
+      text.push(`${percent(sum / total)} took less than ${duration(edges[bucket + 1])}`);
+    }
+    return { type: "scatter", mode: "lines", name: `${name}: ${counted(total, "request")}`, x, y, text, hovertemplate: "%{text}<extra></extra>", line: { color, width: 2, dash } };
+  };
+  const whole = service.arrived.byBucket(view.whole);
+  if (whole.length === 0) return { empty: "No request was answered: there is no distribution." };
+  const traces = [line(whole, "whole capture", colours.series[0], "solid")];
+  const part = view.isWhole ? [] : service.arrived.byBucket(view.range);
+  if (part.length > 0) traces.push(line(part, "shown time", colours.series[1], "dash"));
+  const axis = timeAxis(bucketEdge(whole[0][0]), bucketEdge(whole[whole.length - 1][0] + 1), "response time");
+  return { traces, layout: { xaxis: axis, yaxis: { title: { text: "requests that took less" }, tickformat: ".0%", range: [-0.02, 1.02] }, showlegend: true } };
+}
+
+function cumulativeTable(report) {
+  const { service, view } = report;
+  const steps = service.facts.histogram;
+  return {
+    caption: "Requests of the whole capture by response time", head: ["from", "to", "requests"],
+    rows: steps.map((step) => [duration(step.low_ns), duration(step.high_ns), count(step.count)]),
+  };
+}
+
+/** The slowest requests of what is shown, each with the filter that isolates it. */
+class RequestList {
+  constructor(report) {
+    this.report = report;
+    this.host = element("section", { className: "card", id: "requests-in-view", "aria-labelledby": "requests-title", tabindex: "-1" });
+    report.view.listeners.push(() => this.show());
+    this.show();
+  }
+
+  show() {
+    const { service, view } = this.report;
+    const head = element("h3", { id: "requests-title" }, "Slowest requests of the shown time");
+    if (service.points === undefined) {
+      fill(this.host, head, element("p", {}, "There are none."));
+      return;
+    }
+    const answered = service.points.within(view.range).map((i) => [service.points, i, false]);
+    const never = service.never.within(view.range).map((i) => [service.never, i, true]);
+    const slowest = [...answered, ...never].sort(([a, i], [b, j]) => b.time_ns[j] - a.time_ns[i]).slice(0, 12);
+    const total = service.completed.columns(view.range, 1).total;
+    const about = `${counted(total, "request")} completed in the shown time${never.length > 0 ? `, ${count(never.length)} stopped waiting` : ""}. Choose one to see the filter that isolates its connection.`;
+    fill(this.host, head, element("p", { className: "faint" }, about), slowest.length === 0 ? null : element("div", { className: "scroll" }, element("table", {},
+      element("caption", { className: "unseen" }, "Slowest requests"),
+      element("thead", {}, element("tr", {}, ["Took", "Completed after", "Client", "Asked", "Answered", "Connection", ""].map((name) => element("th", { scope: "col" }, name)))),
+      element("tbody", {}, slowest.map((each) => this.row(...each))))));
+  }
+
+  row(points, i, isNever) {
+    const [client] = this.report.service.shared.ends[points.end[i]];
+    const detail = element("tr", { hidden: true });
+    const button = element("button", { type: "button", "aria-expanded": "false", onclick: () => this.toggle(button, detail, points, i) }, "Isolate");
+    const row = element("tr", {}, [isNever ? `${duration(points.time_ns[i])}, never answered` : duration(points.time_ns[i]), `${points.at[i].toFixed(6)} s`, client,
+      size(points.request_bytes[i]), isNever ? UNKNOWN : size(points.response_bytes[i]), `${points.connection_id[i]}, request ${count(points.request_index[i])}`].map((text) => element("td", {}, text)), element("td", {}, button));
+    const both = document.createDocumentFragment();
+    both.append(row, detail);
+    return both;
+  }
+
+  toggle(button, detail, points, i) {
+    const isShown = detail.hidden;
+    detail.hidden = !isShown;
+    button.setAttribute("aria-expanded", String(isShown));
+    if (!isShown) return;
+    const [, filter] = this.report.service.shared.ends[points.end[i]];
+    fill(detail, element("td", { colspan: "7" }, filterLine(filter, this.report),
+      element("div", { className: "acts" }, element("button", { type: "button", onclick: () => this.report.showConnection(points.connection_id[i]) }, "Its connection in the table"),
+        element("button", { type: "button", onclick: () => this.report.view.showAround(points.at[i] - points.time_ns[i] / SECOND, points.at[i]) }, "Zoom to its time"))));
+  }
+}
+
+/** A filter to copy, and what to do with it. */
+function filterLine(filter, report) {
+  const isDisplay = filter.startsWith("tshark");
+  const text = isDisplay ? filter : `tcpdump -r CAPTURE '${filter}'`;
+  return element("p", { className: "filter" }, element("code", {}, filter), " ", copyButton(filter, "Copy filter"), isDisplay ? null : copyButton(text, "Copy command"));
+}

@@ -1,0 +1,81 @@
+// What the report says in words: the capture, findings, the numbers of a service, what was not understood.
+
+function captureHead(report) {
+  const { capture } = report.facts;
+  const names = capture.files.map((each) => each.path);
+  const title = names.length === 1 ? names[0] : `${names.length} files`;
+  const formats = [...new Set(capture.files.map((each) => [each.format, each.compression].filter(Boolean).join(" ")))].join(", ");
+  const of = capture.duration_ns === null ? [] : [`${duration(capture.duration_ns)} from ${report.plots.start ?? UNKNOWN}`];
+  const { selection } = capture;
+  const chosen = [selection.servers.length > 0 ? `services ${selection.servers.join(", ")}` : null, selection.filter === null ? null : `frames that match ${selection.filter}`,
+    selection.since_ns === null && selection.until_ns === null ? null : "a part of the time"].filter(Boolean);
+  const times = capture.response_time;
+  const interfaces = [...new Set(capture.interfaces.map((each) => each.name).filter(Boolean))];
+  return [
+    element("div", { className: "title-line" }, element("h1", {}, title), themeButton()),
+    element("p", {}, [...of, counted(capture.frames, "frame") + (formats ? ` (${formats})` : ""), counted(capture.segments, "TCP segment"), counted(capture.connections, "connection")].join(" · ")),
+    interfaces.length > 0 ? element("p", { className: "faint" }, `Captured at ${interfaces.slice(0, 8).join(", ")}${interfaces.length > 8 ? " and others" : ""}.`) : null,
+    chosen.length > 0 ? element("p", { className: "faint" }, `Only ${chosen.join("; ")}.`) : null,
+    times.start !== "request_last" || times.end !== "response_first" ? element("p", { className: "faint" }, `Response time runs from ${times.start} to ${times.end}.`) : null,
+    capture.broken === null ? null : element("p", { className: "note" }, `The capture breaks off: ${capture.broken}. What came before it is told here.`),
+  ];
+}
+
+const SEVERITY_MARKS = { critical: "▲ critical", warning: "◆ warning", info: "● info" };
+
+function findingList(report) {
+  if (report.findings.length === 0) return element("p", { className: "card" }, "Nothing that has a name was found: no stall of the network, no failing connections. The plots show how each service performed.");
+  return element("ul", { className: "findings" }, report.findings.map((each) => findingItem(report, each)));
+}
+
+function findingItem(report, { finding, start, end }) {
+  const kind = finding.kind.replaceAll("_", " ");
+  const when = `${start.toFixed(3)} s to ${end.toFixed(3)} s`;
+  const link = element("a", { href: "#completions", onclick: (event) => { event.preventDefault(); report.showFinding({ finding, start, end }); } }, "Show in the plots");
+  const evidence = element("details", {}, element("summary", {}, "Evidence"), evidenceList(finding.evidence));
+  return element("li", { className: `finding ${finding.severity}` },
+    element("div", {}, element("span", { className: "severity" }, SEVERITY_MARKS[finding.severity]), element("strong", {}, `${kind[0].toUpperCase()}${kind.slice(1)}`), ` at ${finding.subject}`),
+    element("p", {}, finding.summary),
+    element("p", { className: "faint" }, [when, counted(finding.connections, "connection"), `confidence ${percent(finding.confidence)}`].join(" · ")),
+    element("div", { className: "acts" }, link, finding.connection_id > 0 ? element("a", { href: "#connections", onclick: (event) => { event.preventDefault(); report.showConnection(finding.connection_id); } }, `Connection ${finding.connection_id}`) : null), evidence);
+}
+
+function evidenceList(evidence) {
+  const lines = Object.entries(evidence).map(([name, value]) => [name, typeof value === "object" && value !== null ? JSON.stringify(value) : name.endsWith("_ns") && typeof value === "number" ? duration(value) : String(value)]);
+  return element("table", {}, element("tbody", {}, lines.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name.replaceAll("_", " ")), element("td", {}, value)))));
+}
+
+function serviceFacts(report) {
+  const { facts } = report.service, times = facts.response_time;
+  const card = (title, value, more) => element("div", {}, element("dt", {}, title), element("dd", {}, value, more === undefined ? null : element("small", {}, more)));
+  const quantiles = Object.entries(times).filter(([name]) => /^p[\d.]+_ns$/.test(name));
+  const states = Object.entries(facts.connections.states).map(([state, n]) => `${count(n)} ${STATE_TEXTS[state] ?? state}`).join(", ");
+  return element("div", {},
+    element("dl", { className: "facts" },
+      card("requests answered", count(facts.requests), rate(facts.throughput_per_s)),
+      facts.unanswered > 0 ? card("never answered", count(facts.unanswered)) : null,
+      ...quantiles.map(([name, ns]) => card(`${name.slice(1, -3)}th percentile`.replace("50th percentile", "median"), duration(ns))),
+      card("slowest", duration(times.max_ns)), card("concurrency", number(facts.concurrency), `utilization ${percent(facts.utilization_fraction)}`),
+      card("connections", count(facts.connections.count), states)),
+    ...serviceNotes(facts));
+}
+
+/** What makes the numbers of a service mean less than they seem to. */
+function serviceNotes(facts) {
+  const notes = [];
+  if (facts.requests === 0) notes.push("No request of this service was answered, so there are no response times.");
+  else if (facts.overlapped > 0.05 * facts.requests) notes.push(`${percent(facts.overlapped / facts.requests)} of the requests were sent while an answer was still going on: turns overlap, as they do in pipelined or multiplexed protocols and with server push. Response times of such turns are no times of single requests.`);
+  if (facts.requests === 1) notes.push("There is one request only: plots over time have one point.");
+  if (facts.connections.unsequenced > 0) notes.push("Sequence numbers are not known for some connections: segments sent again cannot be told there.");
+  return notes.map((text) => element("p", { className: "note" }, text));
+}
+
+function unseenList(report) {
+  const rows = report.facts.unseen;
+  const omitted = report.facts.omitted;
+  return [
+    omitted.services > 0 ? element("p", {}, `${counted(omitted.services, "smaller service")} not shown, with ${counted(omitted.requests, "request")} and ${counted(omitted.connections, "connection")} (--top N).`) : null,
+    rows.length === 0 ? element("p", {}, "Everything in the capture was understood.") : plainTable("What was not understood, or not counted as it stands", ["how many", "what", "first at"],
+      rows.map((row) => [count(row.count), row.meaning, row.first_frame === null ? (row.first_line === null ? "" : `line ${row.first_line}`) : `frame ${row.first_frame}`])),
+  ];
+}
