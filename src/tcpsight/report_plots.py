@@ -46,6 +46,9 @@ FITTED_SERVICES = 2
 
 _COUNTS = ("arrivals", "completions", "unanswered", "unanswered_backlog")
 _TIMES = ("response_time_p50_ns", "response_time_p95_ns", "response_time_p99_ns", "response_time_max_ns")
+_NUMBERS = (
+    "requests", "unanswered", "client_bytes", "server_bytes", "client_retransmissions", "server_retransmissions",
+)  # fmt: skip
 _PARTS = tuple(f"{part}_ns" for part in TIME_PARTS)
 
 
@@ -241,8 +244,6 @@ def _connection(row: Any, ends: Ends, first_ns: int) -> Facts:
         (each[f"{side}_address"].tobytes(), int(each[f"{side}_port"]), version) for side in ("client", "server")
     )
     end = ends.number(client, server, is_tunnelled=ENCAPSULATIONS[each["encapsulation"]] != "none")
-    numbers = ("requests", "unanswered", "client_bytes", "server_bytes", "connect_ns")
-    numbers += ("client_retransmissions", "server_retransmissions")
     return {
         "connection_id": int(each["connection_id"]),
         "end": end,
@@ -250,7 +251,7 @@ def _connection(row: Any, ends: Ends, first_ns: int) -> Facts:
         "state": STATES[each["state"]] if each["state"] < len(STATES) else None,
         "start_ns": int(each["start_ns"]) - first_ns,
         "duration_ns": int(each["duration_ns"]),
-        **{name: _known(each[name]) for name in numbers},
+        **{name: _known(each[name]) for name in _NUMBERS},
         "rtt_p50_ns": _known(row["rtt_p50_ns"]),
         "zero_window_ns": _known(row["zero_window_ns"]),
         "limited_by": TIME_PARTS[each["limited_by"]] if each["limited_by"] < len(TIME_PARTS) else None,

@@ -22,7 +22,7 @@ from tcpsight.facts import endpoint_text
 from tcpsight.model.excerpts import SegmentExcerpt
 from tcpsight.model.worst import trouble
 from tcpsight.output.web_data import packed, steps
-from tcpsight.tables import FINDINGS, INT64_MIN, KINDS, Connections, SegmentDetails
+from tcpsight.tables import DIRECTIONS, FINDINGS, INT64_MIN, KINDS, Connections, SegmentDetails
 
 if TYPE_CHECKING:
     from tcpsight.passes import Passes
@@ -85,11 +85,10 @@ def _add(found: dict[int, Chosen], row: Any, why: str, most: int) -> None:
     if row is None or len(found) >= most or int(row["connection_id"]) in found:
         return
     version = int(row["ip_version"])
-    ends = [endpoint_text(row[f"{side}_address"].tobytes(), int(row[f"{side}_port"]), version) for side in _SIDES]
-    found[int(row["connection_id"])] = Chosen(int(row["connection_id"]), int(row["client_port"]), *ends, why)
-
-
-_SIDES = ("client", "server")
+    client, server = (
+        endpoint_text(row[f"{side}_address"].tobytes(), int(row[f"{side}_port"]), version) for side in DIRECTIONS
+    )
+    found[int(row["connection_id"])] = Chosen(int(row["connection_id"]), int(row["client_port"]), client, server, why)
 
 
 def read_sequences(passes: Passes, wanted: Iterable[Chosen], first_ns: int) -> list[Facts]:

@@ -43,7 +43,9 @@ def _quantiles(ctx: click.Context, param: click.Parameter, values: tuple[float, 
     help="A page, or the same facts for a program.  [default: json if -o ends in .json, else text]",
 )
 @click.option(
-    "--html", metavar="FILE", help="Write a page with plots for a browser, one file that needs nothing else; needs Plotly."
+    "--html",
+    metavar="FILE",
+    help="Instead, write a page with plots for a browser: one file that needs no network. Needs Plotly.",
 )
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
 def command(
@@ -53,18 +55,22 @@ def command(
 
     \b
     tcpsight report capture.pcap
+    tcpsight report capture.pcap --html report.html
     tcpsight report capture.pcap --server :3306 --since 2026-05-01T12:00
     tcpdump -s 128 -w - tcp port 6379 | tcpsight report -
     """
+    if html is None:
+        return _in_words(source, quantiles, top, format, output)
+    return _for_a_browser(source, quantiles, top, html)
+
+
+def _in_words(source: Input, quantiles: tuple[float, ...], top: int, format: str | None, output: str) -> int:
     from tcpsight.cli import values
     from tcpsight.cli.running import conclude, reading, warn_of_outside
     from tcpsight.facts import facts
     from tcpsight.reporting import ReportCollection
     from tcpsight.tables import Findings
 
-    if html is not None:
-        values.refuse_output_over_input(html, source.sources)
-        return _write_page(source, quantiles, top, html)
     chosen = format or ("json" if output.lower().endswith(".json") else "text")
     with reading(source, Findings) as (run, batches):
         collection = ReportCollection(top)
@@ -78,8 +84,7 @@ def command(
         return conclude(run, shows_unseen=run.pipeline.frames > 0)
 
 
-def _write_page(source: Input, quantiles: tuple[float, ...], top: int, path: str) -> int:
-    """Write the page for a browser; give the exit status."""
+def _for_a_browser(source: Input, quantiles: tuple[float, ...], top: int, path: str) -> int:
     from tcpsight.cli import values
     from tcpsight.cli.pages import write_text
     from tcpsight.cli.running import conclude, reading, warn_of_outside
@@ -87,6 +92,7 @@ def _write_page(source: Input, quantiles: tuple[float, ...], top: int, path: str
     from tcpsight.report_page import PageCollection
     from tcpsight.tables import Findings
 
+    values.refuse_output_over_input(path, source.sources)
     require_plotly()
     with reading(source, Findings) as (run, batches):
         collection = PageCollection(top)

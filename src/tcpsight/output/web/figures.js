@@ -107,9 +107,9 @@ function completed(layout, figure) {
   const made = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true, height: figure.height,
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colours.text },
-    margin: { l: 72, r: 24, t: 28, b: 40 }, hovermode: "closest", dragmode: "zoom", bargap: 0, separators: `.${NARROW_SPACE}`,
+    margin: { l: 76, r: figure.view === undefined ? 24 : 84, t: 30, b: 42 }, hovermode: "closest", dragmode: "zoom", bargap: 0, separators: `.${NARROW_SPACE}`,
     hoverlabel: { bgcolor: colours.surface, bordercolor: colours.line, font: { color: colours.text } },
-    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 12 } }, modebar: { color: colours.faint, activecolor: colours.accent, bgcolor: "rgba(0,0,0,0)" },
+    legend: { orientation: "h", traceorder: "normal", x: 0, y: 1, yanchor: "bottom", font: { size: 12 } }, modebar: { color: colours.faint, activecolor: colours.accent, bgcolor: "rgba(0,0,0,0)" },
     ...layout,
   };
   for (const name of ["xaxis", "yaxis", "yaxis2"]) if (made[name] !== undefined || name !== "yaxis2") made[name] = { ...axis, ...made[name] };

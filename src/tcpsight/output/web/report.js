@@ -40,7 +40,7 @@ class Report {
       section("over-time", "Over time", ...over),
       section("response-times", "Response times", arrivals, cumulative),
       section("capacity", "Capacity", this.modelWords, model),
-      section("time", "Where the time went", account),
+      section("time", "Time of connections", account),
       section("connections", "Connections", this.connections.host),
       section("segments", "Segments of the worst connections", this.sequences.hosts()),
       section("unseen", "Not understood", unseenList(this)));

@@ -9,7 +9,7 @@ function connectionTable(report) {
   const { rows, seen } = report.plots.connections, { ends } = report.plots;
   const column = (name, title, meaning, write, isNumber = true, value = (row) => row[name]) => ({ name, title, meaning, isNumber, value, text: (each, row) => write(each, row) });
   const table = new BigTable({
-    id: "connection-table", caption: "Connections, the worst first", rows, example: "retransmissions > 0", sort: null,
+    id: "connection-table", caption: "Connections, the worst first", rows, example: "retransmissions > 0",
     columns: [
       column("connection_id", "connection", "The frame that opened it", (value) => String(value)),
       column("client", "client", "Who sent the SYN", String, false, (row) => ends[row.end][0]),
@@ -25,8 +25,8 @@ function connectionTable(report) {
       column("state", "ended", "How far it came", (value) => STATE_TEXTS[value] ?? UNKNOWN, false),
       column("limited_by", "limited by", "The largest part of its time", (value) => PART_TEXTS[value] ?? UNKNOWN, false),
     ],
-    act: (row) => [copyButton(ends[row.end][1], "Copy filter"),
-      element("button", { type: "button", onclick: () => report.view.showAround(row.start_ns / SECOND, (row.start_ns + row.duration_ns) / SECOND, 0.05) }, "Zoom to it")],
+    act: (row) => [copyButton(ends[row.end][1], "Filter"), " ",
+      element("button", { type: "button", "aria-label": `Zoom to connection ${row.connection_id}`, onclick: () => report.view.showAround(row.start_ns / SECOND, (row.start_ns + row.duration_ns) / SECOND, 0.05) }, "Zoom")],
   });
   const which = seen > rows.length ? `The ${count(rows.length)} with most segments sent again, failures and unanswered requests, then the longest, of ${count(seen)}.` : `All ${count(seen)}, those with trouble first.`;
   return { table, host: element("div", {}, element("p", { className: "faint" }, which), table.host) };

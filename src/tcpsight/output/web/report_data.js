@@ -102,6 +102,13 @@ class Points {
     return this.at.length;
   }
 
+  /** Give the indices of those that were waited for at some time of a range. */
+  waiting([low, high]) {
+    const found = [];
+    for (let i = lowerBound(this.at, low); i < this.at.length; i++) if (this.at[i] - this.time_ns[i] / SECOND <= high) found.push(i);
+    return found;
+  }
+
   /** Give the indices of those that completed in a range. */
   within([low, high]) {
     const found = [];

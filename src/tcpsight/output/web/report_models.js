@@ -74,7 +74,7 @@ const PART_PATTERNS = { connect: "/", think: "", request_transfer: "-", server: 
 
 function accountFigure(report) {
   return new Figure({
-    id: "time-account", title: "Where the time went", about: "The time of all connections of the service, and of those with the most trouble, by what they waited for.", height: 340,
+    id: "time-account", title: "Where the time of connections went", about: "The time of all connections of the service, and of those with the most trouble, by what they waited for.", height: 340,
     plot: () => accountPlot(report), table: () => accountTable(report),
   });
 }

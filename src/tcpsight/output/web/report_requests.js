@@ -1,33 +1,37 @@
 // Response times: density and single requests by completion, the heat map by arrival, their distribution, the list.
 
 const PER_OCTAVE = 8; // as tcpsight.model.density has it
-const MOST_COLUMNS = 400;
+const MOST_COLUMNS = 240;
 const MOST_MARKERS = 2500;
 
 /** A heat map of cells: colour is the logarithm of how many requests. */
 function heatTrace(found, edges, colours) {
   const rows = [], xs = [], ys = [], text = [];
-  for (let column = 0; column <= found.count; column++) xs.push(found.begin + column * found.step);
-  for (let bucket = found.lowest; bucket <= found.highest + 1; bucket++) ys.push(bucketEdge(bucket));
+  // Two buckets a row where there are many: rows thinner than a few pixels are no colour to the eye.
+  const merged = found.highest - found.lowest > 60 ? 2 : 1, lowest = found.lowest - (found.lowest % merged);
   let most = 1;
-  for (let bucket = found.lowest; bucket <= found.highest; bucket++) {
+  for (let column = 0; column <= found.count; column++) xs.push(found.begin + column * found.step);
+  for (let bucket = lowest; bucket <= found.highest; bucket += merged) {
     const row = new Array(found.count).fill(null), words = new Array(found.count).fill("");
     for (const [column, buckets] of found.columns) {
-      const n = buckets.get(bucket);
-      if (n === undefined || column >= found.count) continue;
+      let n = 0;
+      for (let k = 0; k < merged; k++) n += buckets.get(bucket + k) ?? 0;
+      if (n === 0 || column >= found.count) continue;
       row[column] = Math.log10(n);
-      words[column] = `${counted(n, "request")} of ${duration(edges[bucket])} to ${duration(edges[bucket + 1])}`;
+      words[column] = `${counted(n, "request")} of ${duration(edges[bucket])} to ${duration(edges[bucket + merged])}`;
       most = Math.max(most, n);
     }
+    ys.push(bucketEdge(bucket));
     rows.push(row);
     text.push(words);
   }
+  ys.push(bucketEdge(lowest + rows.length * merged));
   const powers = [];
   for (let power = 0; 10 ** power <= Math.max(most, 10); power++) powers.push(power);
   return {
     type: "heatmap", x: xs, y: ys, z: rows, text, hovertemplate: "%{text}<br>%{x:.6f} s<extra></extra>", hoverongaps: false,
     colorscale: colours.heat, zmin: 0, zmax: Math.max(Math.log10(most), 1), zsmooth: false,
-    colorbar: { title: { text: "requests", side: "right" }, tickvals: powers, ticktext: powers.map((power) => count(10 ** power)), thickness: 12, len: 0.9, outlinewidth: 0 },
+    colorbar: { title: { text: "requests", side: "right" }, tickvals: powers, ticktext: powers.map((power) => count(10 ** power)), thickness: 10, x: 1.01, xpad: 0, len: 0.9, outlinewidth: 0 },
   };
 }
 
@@ -57,7 +61,7 @@ function completionPlot(report) {
   const colours = palette(), edges = service.shared.edges_ns;
   const found = service.completed.columns(view.range, MOST_COLUMNS);
   const never = service.never.within(view.range);
-  if (found.total === 0 && never.length === 0) return { empty: view.isWhole ? "No request of this service was answered, and none waited: there is nothing to plot." : "No request completed in this stretch of time." };
+  if (found.total === 0 && never.length === 0) return { empty: view.isWhole ? "No request of this service was answered, and none waited: there is nothing to plot." : "No request completed in this stretch of time. Those that were waited for are listed below." };
   const { within, isAll } = shownPoints(service, view.range, found.total);
   const traces = [];
   if (!isAll && found.total > 0) traces.push(heatTrace(found, edges, colours));
@@ -151,11 +155,11 @@ class RequestList {
       fill(this.host, head, element("p", {}, "There are none."));
       return;
     }
-    const answered = service.points.within(view.range).map((i) => [service.points, i, false]);
-    const never = service.never.within(view.range).map((i) => [service.never, i, true]);
+    const answered = service.points.waiting(view.range).map((i) => [service.points, i, false]);
+    const never = service.never.waiting(view.range).map((i) => [service.never, i, true]);
     const slowest = [...answered, ...never].sort(([a, i], [b, j]) => b.time_ns[j] - a.time_ns[i]).slice(0, 12);
     const total = service.completed.columns(view.range, 1).total;
-    const about = `${counted(total, "request")} completed in the shown time${never.length > 0 ? `, ${count(never.length)} stopped waiting` : ""}. Choose one to see the filter that isolates its connection.`;
+    const about = `${counted(total, "request")} completed in the shown time; of those that were waited for in it these took longest. Choose one to see the filter that isolates its connection.`;
     fill(this.host, head, element("p", { className: "faint" }, about), slowest.length === 0 ? null : element("div", { className: "scroll" }, element("table", {},
       element("caption", { className: "unseen" }, "Slowest requests"),
       element("thead", {}, element("tr", {}, ["Took", "Completed after", "Client", "Asked", "Answered", "Connection", ""].map((name) => element("th", { scope: "col" }, name)))),

@@ -27,10 +27,10 @@ function sliceLines(report, lines, axis, more = {}) {
     // The end of the last slice, too: a step without it has no width.
     const last = slices[slices.length - 1];
     return {
-      type: "scatter", mode: slices.length === 1 || line.hasGaps ? "lines+markers" : "lines", name: line.name,
+      type: "scatter", mode: line.mode ?? (slices.length === 1 || line.hasGaps ? "lines+markers" : "lines"), name: line.name,
       x: [...slices.map((i) => level.start[i]), level.start[last] + level.length[last]], y: [...values, values[values.length - 1]], customdata: [...slices, last], connectgaps: false,
       text: [...text, text[text.length - 1]], hovertemplate: `${line.name} %{y${line.format ?? ":.4~g"}}<br>%{text}<extra></extra>`,
-      line: { shape: "hv", width: 1.7, color: colours.series[line.colour ?? k], dash: line.dash ?? "solid" }, marker: { size: line.hasGaps ? 3 : 6 }, yaxis: line.axis,
+      line: { shape: "hv", width: 1.7, color: colours.series[line.colour ?? k], dash: line.dash ?? "solid" }, marker: line.marker ?? { size: line.hasGaps ? 3 : 6 }, yaxis: line.axis,
       fill: line.isFilled ? "tozeroy" : "none", fillcolor: line.isFilled ? `${colours.series[line.colour ?? k]}33` : undefined,
       ...(line.more?.(slices, level) ?? {}),
     };
@@ -80,7 +80,7 @@ function timeFigures(report) {
       () => sliceLines(report, [
         { name: "throughput", value: perSecond("completions"), isFilled: true },
         { name: "utilization", value: (level, i) => level.utilization[i], axis: "y2", colour: 2, dash: "dot", format: ":.1%" },
-      ], { title: { text: "per second" } }, { yaxis2: { overlaying: "y", side: "right", range: [0, 1.05], tickformat: ".0%", showgrid: false, title: { text: "utilization" } }, margin: { l: 72, r: 64, t: 28, b: 40 } }),
+      ], { title: { text: "per second" } }, { yaxis2: { overlaying: "y", side: "right", range: [0, 1.05], tickvals: [0, 0.5, 1], tickformat: ".0%", showgrid: false, title: { text: "utilization" } } }),
       [["throughput", (level, i) => rate(level.completions[i] / level.length[i])], ["utilization", text("utilization", percent)]]),
     figure("percentiles", "Percentiles of the response time", "Of the requests that arrived in each slice.", 260,
       () => percentilePlot(report),
@@ -100,7 +100,7 @@ function percentilePlot(report) {
     name: title, dash, colour, hasGaps: true, value: (at, i) => (at[name][i] === null ? null : logNs(at[name][i])),
     more: (slices) => ({ text: [...slices, slices[slices.length - 1]].map((i) => `${title} ${duration(level[name][i])}<br>from ${level.start[i].toFixed(6)} s`), hovertemplate: "%{text}<extra></extra>" }),
   });
-  return sliceLines(report, [line("max_ns", "slowest", "dot", 4), line("p99_ns", "99th", "dashdot", 3), line("p95_ns", "95th", "dash", 1), line("p50_ns", "median", "solid", 0)],
+  return sliceLines(report, [{ ...line("max_ns", "slowest", "dot", 4), mode: "markers", marker: { symbol: "triangle-down-open", size: 6 } }, line("p99_ns", "99th", "dashdot", 3), line("p95_ns", "95th", "dash", 1), line("p50_ns", "median", "solid", 0)],
     { ...timeAxis(least(logs), largest(logs), "response time"), rangemode: "normal" });
 }
 
@@ -112,7 +112,7 @@ function dispersionPlot(report) {
   const most = largest(level.within(view.range).map((i) => level.dispersion_ns[i] ?? 0));
   if (most === 0) return { empty: "All requests of each slice took equally long: the dispersion is 0 throughout." };
   return sliceLines(report, [{
-    name: "dispersion", hasGaps: true, isFilled: true, value: (at, i) => at.dispersion_ns[i],
+    name: "dispersion", hasGaps: true, value: (at, i) => at.dispersion_ns[i],
     more: (slices, at) => ({ text: [...slices, slices[slices.length - 1]].map((i) => `${duration(at.dispersion_ns[i])}<br>from ${at.start[i].toFixed(6)} s`), hovertemplate: "%{text}<extra></extra>" }),
   }], { title: { text: "dispersion" }, ...linearDurationTicks(most) });
 }

@@ -19,8 +19,10 @@ class BigTable {
    * @param spec.act Gives the elements of a row's last cell.
    */
   constructor(spec) {
-    Object.assign(this, spec);
-    this.sorted = { column: spec.sort ?? null, isDescending: true };
+    this.columns = spec.columns;
+    this.rows = spec.rows;
+    this.act = spec.act;
+    this.sorted = { column: null, isDescending: true };
     this.page = 0;
     this.words = "";
     this.status = element("p", { className: "status", role: "status" });
@@ -33,7 +35,7 @@ class BigTable {
         element("span", { id: `${spec.id}-help`, className: "faint" }, "Words that a row has, or conditions on a column, such as "),
         element("code", {}, spec.example ?? "requests > 10")),
       element("div", { className: "scroll", tabindex: "0", role: "region", "aria-label": spec.caption },
-        element("table", {}, element("caption", { className: "unseen" }, spec.caption), element("thead", {}, element("tr", {}, this.heads, element("th", { scope: "col" }, ""))), this.body)),
+        element("table", {}, element("caption", { className: "unseen" }, spec.caption), element("thead", {}, element("tr", {}, element("th", { scope: "col" }, element("span", { className: "unseen" }, "Actions")), this.heads)), this.body)),
       element("div", { className: "pages" }, this.pageButton("Previous", -1), this.pageButton("Next", 1), this.status));
     this.show();
   }
@@ -100,8 +102,8 @@ class BigTable {
     this.page = Math.min(Math.max(this.page, 0), pages - 1);
     const first = this.page * PAGE_ROWS, shown = rows.slice(first, first + PAGE_ROWS);
     fill(this.body, shown.map((row) => element("tr", {},
-      this.columns.map((column) => element("td", { className: column.isNumber ? "number" : "" }, column.text(column.value(row), row))),
-      element("td", { className: "acts" }, this.act?.(row)))));
+      element("td", { className: "acts" }, this.act?.(row)),
+      this.columns.map((column) => element("td", { className: column.isNumber ? "number" : "" }, column.text(column.value(row), row))))));
     for (const head of this.heads) {
       const isSorted = head.column.name === this.sorted.column;
       if (isSorted) head.setAttribute("aria-sort", this.sorted.isDescending ? "descending" : "ascending");

@@ -1,0 +1,58 @@
+"""A headless Chromium, without a network, that remembers what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.pages import Seen
+
+
+@pytest.fixture(scope="session")
+def chromium(require_program: Callable[[str], str]) -> Iterator[Any]:
+    path = require_program("chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Tests in a container run as root, where Chromium has no sandbox.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+def _refuse(seen: Seen, dialog: Any) -> None:
+    seen.errors.append(f"a dialog: {dialog.message}")
+    dialog.dismiss()
+
+
+@pytest.fixture
+def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Seen]]:
+    """Give a function that shows a page; every error, dialog and request of it fails the test at its end."""
+    shown: list[Seen] = []
+
+    def show_page(html: str, scheme: str = "light", **options: Any) -> Seen:
+        path = tmp_path / f"page-{len(shown)}.html"
+        path.write_text(html, encoding="utf-8")
+        context = chromium.new_context(
+            color_scheme=scheme, viewport={"width": 1280, "height": 900}, offline=True, **options
+        )
+        context.set_default_timeout(60_000)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        seen = Seen(context.new_page())
+        seen.page.on("console", lambda m: seen.errors.append(m.text) if m.type in ("error", "warning") else None)
+        seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))
+        seen.page.on("dialog", lambda dialog: _refuse(seen, dialog))
+        seen.page.on("request", lambda r: seen.requests.append(r.url) if r.url != path.as_uri() else None)
+        shown.append(seen)
+        seen.page.goto(path.as_uri())
+        seen.page.wait_for_selector("#main h2")
+        return seen
+
+    yield show_page
+    for seen in shown:
+        assert seen.errors == []
+        assert [url for url in seen.requests if not url.startswith(("data:", "blob:"))] == []
+        seen.page.context.close()

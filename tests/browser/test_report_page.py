@@ -1,0 +1,229 @@
+"""The page of a report in a browser, on a real stall: drawn, linked, and usable with and without a mouse."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcpsight.facts import capture_filter
+from tests.support.pages import report_html
+
+STALL_S = 7.63
+"""When the lock of the example is let go."""
+
+TIME_FIGURES = ("completions", "arrivals", "concurrency", "throughput", "percentiles", "dispersion", "arrival-map")
+
+
+@pytest.fixture(scope="module")
+def html(request: pytest.FixtureRequest) -> str:
+    examples: Path = request.getfixturevalue("examples_dir")
+    return report_html(examples / "mariadb-lock.pcap")
+
+
+@pytest.fixture
+def stall(show, html):
+    return show(html)
+
+
+def facts_in(html: str) -> Any:
+    return json.loads(re.findall(r'id="data-facts">(.*?)</script>', html, re.DOTALL)[0])
+
+
+def test_every_plot_is_drawn(stall):
+    stall.scroll_through()
+    drawn = stall.page.locator("figure.plot .plot-container").count()
+    assert drawn == stall.page.locator("figure.plot").count() == 11
+    assert stall.page.locator("figure.plot .empty:visible").count() == 0
+
+
+def test_the_numbers_on_the_page_are_those_of_the_facts(stall, html):
+    service = facts_in(html)["services"][0]
+    text = stall.page.locator("#service").inner_text()
+    assert "4\u202f706" in text
+    assert service["requests"] == 4706
+    assert "104 µs" in text
+    assert "1.50 s" in text
+
+
+def test_dragging_in_one_plot_zooms_all(stall):
+    x, y = stall.at("concurrency", 6)
+    to, _ = stall.at("concurrency", 8)
+    stall.page.mouse.move(x, y)
+    stall.page.mouse.down()
+    stall.page.mouse.move((x + to) / 2, y, steps=4)
+    stall.page.mouse.move(to, y, steps=4)
+    stall.page.mouse.up()
+    for figure in TIME_FIGURES:
+        stall.bring(figure)
+        low, high = stall.range_of(figure)
+        assert low == pytest.approx(6, abs=0.05), figure
+        assert high == pytest.approx(8, abs=0.05), figure
+
+
+def test_double_clicking_shows_the_whole_again(stall):
+    stall.bring("concurrency")
+    stall.page.get_by_role("button", name="Zoom in").click()
+    assert stall.range_of("completions")[0] > 0
+    x, y = stall.at("completions", 6.5, 0.9)
+    stall.page.mouse.dblclick(x, y)
+    stall.page.wait_for_function("document.querySelector('.range').textContent.startsWith('whole')")
+
+
+@pytest.mark.parametrize(("figure", "at", "height"), [("concurrency", 7.2, 0.03), ("completions", STALL_S, 0.07)])
+def test_from_a_spike_to_the_filter_that_isolates_it_in_three_clicks(stall, figure, at, height):
+    x, y = stall.at(figure, at, height)
+    stall.page.mouse.click(x, y)  # one
+    first = stall.page.locator("#requests-in-view tbody tr").first
+    assert "1.50 s" in first.inner_text()
+    assert "10.1.1.12:60804" in first.inner_text()
+    first.get_by_role("button", name="Isolate").click()  # two
+    stall.page.get_by_role("button", name="Copy filter").first.click()  # three
+    copied = stall.page.evaluate("navigator.clipboard.readText()")
+    client, server = (bytes(10) + b"\xff\xff" + bytes(each) for each in ((10, 1, 1, 12), (10, 1, 1, 1)))
+    assert copied == capture_filter((client, 60804, 4), (server, 3306, 4))
+
+
+def test_points_replace_the_density_when_few_requests_are_in_sight(stall):
+    stall.bring("completions")
+    kinds = "() => document.querySelector('#completions .canvas').data.map(trace => trace.type)"
+    assert stall.page.evaluate(kinds) == ["heatmap", "scatter"]
+    stall.page.evaluate("location.hash")
+    for _ in range(4):
+        stall.page.get_by_role("button", name="Zoom in").click()
+    stall.bring("completions")
+    assert stall.page.evaluate(kinds) == ["scatter"]
+
+
+def test_connections_are_sorted_and_filtered(stall):
+    table = stall.page.locator("#connection-table")
+    table.get_by_role("button", name="requests", exact=True).click()
+    column = table.locator("tbody tr td:nth-child(7)")
+    counts = [int(text.replace("\u202f", "")) for text in column.all_inner_texts()]
+    assert counts == sorted(counts, reverse=True)
+    assert len(counts) == 9
+    assert table.locator("th[aria-sort=descending]").inner_text() == "requests"
+    table.get_by_label("Filter").first.fill("10.1.1.11 and requests > 600")
+    assert sorted(int(text) for text in column.all_inner_texts()) == [614, 628]
+    assert "2 that pass, of 9" in table.get_by_role("status").inner_text()
+    table.get_by_label("Filter").first.fill("nobody")
+    assert "None of 9" in table.get_by_role("status").inner_text()
+
+
+def test_keys_move_and_zoom_the_plots(stall):
+    stall.bring("concurrency")
+    stall.page.locator("#concurrency .canvas").focus()
+    stall.page.keyboard.press("+")
+    stall.page.keyboard.press("ArrowRight")
+    stall.bring("throughput")
+    low, high = stall.range_of("throughput")
+    assert high - low == pytest.approx(6.5, abs=0.1)
+    assert low == pytest.approx(3.25 + 1.625, abs=0.1)
+    stall.page.keyboard.press("0")
+    stall.page.wait_for_function("document.querySelector('.range').textContent.startsWith('whole')")
+
+
+def test_everything_has_a_name_for_who_does_not_see_it(stall):
+    stall.scroll_through()
+    nameless = stall.page.evaluate("""() => [...document.querySelectorAll('button, select, input, a')]
+        .filter(each => each.closest('.modebar') === null && each.offsetParent !== null)
+        .filter(each => !(each.textContent.trim() || each.getAttribute('aria-label') || each.labels?.length))
+        .map(each => each.outerHTML)""")
+    assert nameless == []
+    for canvas in stall.page.locator("figure.plot .canvas").all():
+        assert canvas.get_attribute("role") == "img"
+        assert len(canvas.get_attribute("aria-label") or "") > 30
+    assert stall.page.locator("h1").count() == 1
+    levels = stall.page.evaluate("() => [...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = stall.page.evaluate("() => [...document.querySelectorAll('[id]')].map(e => e.id)")
+    labelled = stall.page.evaluate(
+        "() => [...document.querySelectorAll('[aria-labelledby]')].map(e => e.getAttribute('aria-labelledby'))"
+    )
+    assert set(labelled) <= set(ids)
+
+
+def test_the_first_key_leads_past_the_head(stall):
+    stall.page.keyboard.press("Tab")
+    assert stall.page.evaluate("document.activeElement.textContent") == "Skip to the content"
+
+
+def test_every_plot_has_its_numbers_as_a_table(stall):
+    stall.scroll_through()
+    for figure in stall.page.locator("figure.plot").all():
+        figure.locator("summary").first.click()
+        figure.locator("table tbody").wait_for(state="attached")
+    slowest = stall.page.locator("#percentiles td:nth-child(5)").all_inner_texts()
+    assert "1.50 s" in slowest
+    stall.page.locator("#percentiles").get_by_role("button", name="Zoom here").nth(3).click()
+    assert "whole" not in stall.page.locator(".range").inner_text()
+
+
+def test_the_theme_follows_the_system_and_the_switch(show, html):
+    dark = show(html, "dark")
+    back = "() => getComputedStyle(document.body).backgroundColor"
+    text = "() => document.querySelector('#completions .canvas')._fullLayout.font.color"
+    dark.bring("completions")
+    before, ink = dark.page.evaluate(back), dark.page.evaluate(text)
+    dark.page.get_by_role("button", name="Show this page light").click()
+    dark.bring("completions")
+    assert dark.page.evaluate(back) != before
+    assert dark.page.evaluate(text) != ink
+    assert dark.page.get_by_role("button", name="Show this page dark").is_visible()
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """WCAG 2.1, contrast ratio."""
+
+    def luminance(rgb: list[float]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (each / 255 for each in rgb)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_told_from_what_is_behind_them(show, html, scheme):
+    seen = show(html, scheme)
+    names = ["text", "faint", "accent", "bad", "warn", *(f"series-{i}" for i in range(1, 7))]
+    rgb = """name => { const probe = document.createElement('i'); probe.style.color = `var(--${name})`;
+        document.body.append(probe); const c = getComputedStyle(probe).color; probe.remove();
+        return c.match(/[0-9.]+/g).slice(0, 3).map(Number); }"""
+    surface = seen.page.evaluate(rgb, "surface")
+    for name in names:
+        needed = 3 if name.startswith("series") else 4.5
+        assert contrast(seen.page.evaluate(rgb, name), surface) >= needed, name
+
+
+def test_it_prints_with_all_plots_on_white(show, html):
+    dark = show(html, "dark")
+    dark.bring("completions")
+    pdf = dark.page.pdf(format="A4", print_background=True)
+    assert pdf.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3
+    dark.page.emulate_media(media="print")
+    dark.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert dark.page.locator("figure.plot .plot-container").count() == 11
+    assert dark.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not dark.page.locator(".bar").is_visible()
+    dark.page.evaluate("dispatchEvent(new Event('afterprint'))")
+
+
+def test_a_link_can_say_what_to_show(show, html, tmp_path):
+    seen = show(html)
+    seen.page.goto(seen.page.url + "#from=7&to=8")
+    seen.page.reload()
+    seen.bring("completions")
+    assert seen.range_of("completions") == [7, 8]
+
+
+def test_a_narrow_screen_needs_no_scrolling_to_the_side(show, html):
+    seen = show(html)
+    seen.page.set_viewport_size({"width": 390, "height": 800})
+    seen.scroll_through()
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390

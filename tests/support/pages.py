@@ -1,0 +1,78 @@
+"""Pages of reports, made in this process, and a browser's view of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tcpsight.analysis import Analysis
+from tcpsight.pipeline import Options
+from tcpsight.report_page import PageCollection
+from tcpsight.tables import Findings
+
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+def report_html(path: Path, *, top: int = 10, options: Options | None = None, is_read_again: bool = True) -> str:
+    """Make the page of a capture."""
+    analysis = Analysis([path], options)
+    with analysis.run(Findings) as run:
+        collection = PageCollection(top)
+        for batch in run:
+            collection.feed(batch)
+        report = collection.report(run)
+        return collection.page(report, Analysis([path], options) if is_read_again else None, QUANTILES)
+
+
+@dataclass
+class Seen:
+    """A page in the browser, and what it did besides being shown.
+
+    Attributes
+    ----------
+    page : playwright.sync_api.Page
+        The page.
+    errors : list of str
+        What went wrong in it.
+    requests : list of str
+        What it asked for, itself left out.
+    """
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def scroll_through(self) -> None:
+        """Bring every plot into sight, so that it is drawn."""
+        for figure in self.page.locator("figure.plot").all():
+            figure.scroll_into_view_if_needed()
+            self.page.wait_for_function(
+                "figure => figure.querySelector('.plot-container') || !figure.querySelector('.empty').hidden",
+                arg=figure.element_handle(),
+            )
+
+    def range_of(self, figure: str) -> list[float]:
+        """Give the range of time that a plot shows."""
+        found = self.page.evaluate(
+            "id => { const canvas = document.querySelector(`#${id} .canvas`);"
+            " return canvas._fullLayout ? canvas._fullLayout.xaxis.range : null; }",
+            figure,
+        )
+        assert found is not None, f"{figure} is not drawn"
+        return [float(each) for each in found]
+
+    def bring(self, figure: str) -> Any:
+        """Scroll to a plot, wait until it is drawn as it should be, and give its box on the screen."""
+        self.page.locator(f"#{figure}").scroll_into_view_if_needed()
+        self.page.wait_for_selector(f"#{figure} .nsewdrag", state="attached")
+        self.page.wait_for_timeout(150)
+        box = self.page.locator(f"#{figure} .nsewdrag").first.bounding_box()
+        assert box is not None
+        return box
+
+    def at(self, figure: str, seconds: float, height: float = 0.5) -> tuple[float, float]:
+        """Give the point on the screen where a plot shows an instant, at a part of its height."""
+        box = self.bring(figure)
+        low, high = self.range_of(figure)
+        return box["x"] + box["width"] * (seconds - low) / (high - low), box["y"] + box["height"] * height
