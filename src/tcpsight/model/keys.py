@@ -150,7 +150,7 @@ class KeyedIntervalSeries(Slicing[KeyedIntervals]):
         super().__init__(interval_ns, **span)
 
     def series_of(self, rows: Requests) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """Tell to which series each request belongs, shape (n,): the place of its key, or their number for the others."""
+        """Tell to which series each request belongs, shape (n,): the place of its key, their number for the others."""
         return self._codes(rows)
 
     def _codes(self, rows: Requests) -> np.ndarray[Any, np.dtype[np.int32]]:
