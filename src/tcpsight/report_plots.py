@@ -98,15 +98,20 @@ class ServicePlots:
         self._grid = grid
         self._sweeps = ScalabilitySweeps(services[:FITTED_SERVICES], span)
 
-    def feed_unanswered(self, unanswered: Unanswered) -> None:
-        """Take never-answered requests in order of arrival, all before the answered ones."""
+    def feed(self, requests: Requests) -> None:
+        """Take requests in order of arrival, answered ones or those that never were."""
+        if isinstance(requests, Unanswered):
+            self._feed_unanswered(requests)
+        else:
+            self._feed_answered(requests)
+
+    def _feed_unanswered(self, unanswered: Unanswered) -> None:
         for level in self._levels:
             level.feed(Requests(), unanswered)
         series = self._series_of(unanswered)
         self._waiting.feed(series, unanswered.end_ns, unanswered.end_ns - unanswered.arrival_ns, _with_end(unanswered))
 
-    def feed(self, requests: Requests) -> None:
-        """Take answered requests in order of arrival."""
+    def _feed_answered(self, requests: Requests) -> None:
         for level in self._levels:
             level.feed(requests)
         series = self._series_of(requests)
