@@ -29,6 +29,7 @@ from tcpsight.network import (
     PolicingDetection,
     RequestMatching,
     TimeAccounting,
+    agree_on_times,
     fill,
     forget_unseen,
 )
@@ -278,6 +279,7 @@ class Pipeline:
         network, policed = Network(), Policed()
         if self._measuring is not None:
             network = self._measuring.feed(tracked.segments, headers, tracked.boundaries)
+            agree_on_times(network, connections)
             forget_unseen(network, connections)
         if self._policing is not None:
             policed = self._policing.feed(tracked.segments, headers, tracked.boundaries)

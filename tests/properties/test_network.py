@@ -15,7 +15,7 @@ from tcpsight.capture import open_capture
 from tcpsight.connections import ConnectionTracking
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
-from tcpsight.network import NetworkMeasuring
+from tcpsight.network import NetworkMeasuring, agree_on_times
 from tcpsight.tables import FLAG_SYN, Connections, Headers, Network
 from tests.reference.connections_strategies import traffic
 from tests.reference.network.measuring import Twin
@@ -28,15 +28,14 @@ paths = st.builds(rows_of_a_path, settings_of_a_path, st.lists(moves, max_size=4
 CAUSES = ("timeout_retransmissions", "fast_retransmissions", "tail_loss_probes", "spurious_retransmissions")
 LARGEST_CAPTURE_BYTES = 300_000
 
+HOUR_NS = 3600 * 10**9
+STEPS_NS = st.sampled_from([0, 0, 0, 0, 1, -1, 10**6, -(10**6), 10**9, 2 * HOUR_NS, -2 * HOUR_NS, 10**17, -(10**17)])
+"""What a clock does between two segments, beside what passes."""
+
 OF_ANOTHER = {"bug5.pcap"}
 """Captures in which a SYN of another connection of the same endpoints is held until it is known whose it is.
 
 `connections` counts it for the one that it opens in the end; here it counts for the one that was open when it came.
-"""
-JUMP_NS = 3_600_000_000_000
-"""A frame stamped further ahead than this is not believed, if the next one does not confirm it.
-
-Where such a frame opens a connection, it begins there as the others are stamped, here as that frame is.
 """
 
 
@@ -108,11 +107,11 @@ def check_sums(network: Network, connections: Connections, name: str = "") -> No
     """Check that columns agree with each other and with those of the connections."""
     whose = {int(row["connection_id"]): row for row in connections.rows}
     assert len(network) == 2 * len(connections)
+    agree_on_times(network, connections)
     for row in network.rows:
         side, connection = ("client", "server")[row["direction"]], whose[int(row["connection_id"])]
         check_row(row)
-        ahead_ns = int(row["start_ns"]) - int(connection["start_ns"])
-        assert ahead_ns == 0 or ahead_ns > JUMP_NS
+        assert (row["start_ns"], row["end_ns"]) == (connection["start_ns"], connection["end_ns"])
         if name not in OF_ANOTHER:
             assert row["segments"] == connection[f"{side}_segments"]
         if not connection["is_sequenced"]:
@@ -150,6 +149,24 @@ def test_columns_add_up(rows: list[Row]):
     }
     assume(len(syns) == len({endpoint[:2] for endpoint in syns}))
     check_sums(NetworkMeasuring().feed(followed.segments, table, followed.boundaries), followed.connections)
+
+
+@settings(max_examples=200, deadline=None)
+@given(paths, st.data())
+def test_columns_add_up_and_the_twin_agrees_however_clocks_are_set(rows: list[Row], data: st.DataObject):
+    ahead = 0
+    for row in rows:
+        ahead += data.draw(STEPS_NS)
+        row["time_ns"] += ahead
+    table = as_headers(rows)
+    followed = follow([table])
+    network = NetworkMeasuring().feed(followed.segments, table, followed.boundaries)
+    twin = Twin()
+    twin.take(events_of(followed.segments, table, followed.boundaries))
+    compare(network, twin.network)
+    agree_on_times(network, followed.connections)
+    for row in network.rows:
+        check_row(row)
 
 
 def headers_in(path: Path) -> Headers:

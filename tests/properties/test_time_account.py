@@ -8,10 +8,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcpsight.network import Accounted
+from tcpsight.network import Accounted, TimeAccounting
+from tests.reference.connections_strategies import traffic
+from tests.reference.network.strategies import moves as path_moves
+from tests.reference.network.strategies import rows_of_a_path, settings_of_a_path
 from tests.reference.network.test_accounting import anything, connect, talking
+from tests.reference.network.test_measuring import as_headers
 from tests.support.accounting import PARTS, inputs, lives, plain, run
 from tests.support.conversation import Event
+from tests.support.headers import Row, follow
 
 MOVES = st.lists(st.one_of(talking(), talking(), anything()), max_size=50)
 SHAKES = st.tuples(st.booleans(), st.booleans())
@@ -70,3 +75,31 @@ def test_the_parts_add_up_to_the_duration(moves: list[Event], shakes: Any, conne
         parts = [max(0, life["connect_ns"]), *(row[name] for name in PARTS)]
         assert min(parts) >= 0
         assert sum(parts) == life["duration_ns"]
+
+
+HOUR_NS = 3600 * 10**9
+STEPS_NS = st.sampled_from([0, 0, 0, 1, 10**6, -(10**6), 10**9, 2 * HOUR_NS, -2 * HOUR_NS, 10**17, -(10**17)])
+
+
+@st.composite
+def stepping(draw: st.DrawFn) -> list[Row]:
+    """Conversations of two stacks, captured by a clock that is set while they go on."""
+    rows = rows_of_a_path(draw(settings_of_a_path), draw(st.lists(path_moves, max_size=20)))
+    ahead = 0
+    for row in rows:
+        ahead += draw(STEPS_NS)
+        row["time_ns"] += ahead
+    return rows
+
+
+@settings(deadline=None, max_examples=300)
+@given(traffic | stepping())
+def test_the_parts_add_up_however_clocks_are_set(rows: list[Row]):
+    table = as_headers(rows)
+    followed = follow([table])
+    accounted = TimeAccounting().feed(followed.segments, table, followed.boundaries, followed.connections)
+    for account, life in zip(plain(accounted.connections), followed.connections.rows, strict=True):
+        parts = [max(0, int(life["connect_ns"])), *(account[name] for name in PARTS)]
+        assert min(parts) >= 0
+        assert sum(parts) == life["duration_ns"]
+        assert life["connect_ns"] <= life["duration_ns"]

@@ -223,6 +223,10 @@ class Connection:
         lowest = side.end if side.acked is None else min(side.end, side.acked)
         return offset - side.end <= reach and offset - lowest >= -reach and offset - side.end >= -GIGABYTE
 
+    def part(self, time_ns: int | None) -> int | None:
+        """A time of the handshake; one longer than all of the connection is a clock's that jumped."""
+        return None if time_ns is not None and time_ns > self.last_ns - self.start_ns else time_ns
+
     def both_closed(self) -> bool:
         return all(side.fin is not None for side in self.sides)
 
@@ -641,9 +645,9 @@ class Twin:
             "end_ns": c.last_ns,
             "duration_ns": c.last_ns - c.start_ns,
             "connect_attempts": len(c.syns),
-            "connect_ns": c.connect_ns,
-            "client_handshake_rtt_ns": c.rtt_ns[0],
-            "server_handshake_rtt_ns": c.rtt_ns[1],
+            "connect_ns": c.part(c.connect_ns),
+            "client_handshake_rtt_ns": c.part(c.rtt_ns[0]),
+            "server_handshake_rtt_ns": c.part(c.rtt_ns[1]),
             "duplicates": c.duplicates,
             "ignored_resets": c.ignored_resets,
         }

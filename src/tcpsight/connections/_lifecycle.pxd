@@ -192,6 +192,11 @@ cdef inline void fill_streams(Context *x, State *c, Connection *r) noexcept nogi
     r.server_gap_bytes = gap_bytes(x, c, server)
 
 
+cdef inline int64_t within(int64_t part_ns, int64_t duration_ns) noexcept nogil:
+    """Part of a handshake; unknown where it would take longer than its connection, for then clocks jumped."""
+    return part_ns if part_ns <= duration_ns else -1
+
+
 cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed) noexcept nogil:
     r.connection_id = c.connection_id
     memcpy(r.client_address, c.client_address, 16)
@@ -209,9 +214,9 @@ cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed)
     r.end_ns = c.last_ns
     r.duration_ns = elapsed(c.start_ns, c.last_ns)
     r.connect_attempts = c.connect_attempts
-    r.connect_ns = c.connect_ns
-    r.server_handshake_rtt_ns = c.rtt_ns[1]
-    r.client_handshake_rtt_ns = c.rtt_ns[0]
+    r.connect_ns = within(c.connect_ns, r.duration_ns)
+    r.server_handshake_rtt_ns = within(c.rtt_ns[1], r.duration_ns)
+    r.client_handshake_rtt_ns = within(c.rtt_ns[0], r.duration_ns)
     r.duplicates = c.duplicates
     r.ignored_resets = c.ignored_resets
     fill_streams(x, c, r)

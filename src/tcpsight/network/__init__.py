@@ -1,7 +1,7 @@
 """Takes Segments, gives what the network did to each connection, direction and exchange, and where the time went."""
 
 from tcpsight.network.accounting import Account, Accounted, RequestMatching, TimeAccounting, account_for, fill
-from tcpsight.network.measuring import NetworkMeasuring, forget_unseen
+from tcpsight.network.measuring import NetworkMeasuring, agree_on_times, forget_unseen
 from tcpsight.network.policing import PolicingDetection
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "RequestMatching",
     "TimeAccounting",
     "account_for",
+    "agree_on_times",
     "fill",
     "forget_unseen",
 ]

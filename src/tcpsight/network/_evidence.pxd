@@ -145,7 +145,7 @@ cdef inline void note_stamp(Flow *f, uint32_t value, int64_t now) noexcept nogil
 
 
 @cython.overflowcheck(False)
-cdef inline void take_echo(Flow *f, uint32_t echo, int64_t now) noexcept nogil:
+cdef inline void take_echo(Flow *f, uint32_t echo, int64_t time_ns, int64_t now) noexcept nogil:
     """The peer echoes a timestamp of this direction on data, in the middle of a run of data.
 
     Only there: what begins a run may have waited for anything.
@@ -158,9 +158,9 @@ cdef inline void take_echo(Flow *f, uint32_t echo, int64_t now) noexcept nogil:
     for i in range(STAMPS):
         if f.echo.stamps[i].is_set and <int32_t>(echo - f.echo.stamps[i].value) >= 0:
             f.echo.stamps[i].is_set = False
-            if not is_running or echo != f.echo.stamps[i].value:
+            sample = time_ns - f.echo.stamps[i].time_ns
+            if not is_running or echo != f.echo.stamps[i].value or sample < 0:
                 continue
-            sample = now - f.echo.stamps[i].time_ns
             if f.echo.samples == 0 or sample < f.echo.min_ns:
                 f.echo.min_ns = sample
             f.echo.samples += 1

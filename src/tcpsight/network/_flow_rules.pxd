@@ -9,10 +9,10 @@ from tcpsight.network._recovery cimport (
     was_held_back,
 )
 from tcpsight.network._round_trips cimport take_round_trip
-from tcpsight.network._sent cimport mark_resent, mark_unclean, pop, push, sent_at
+from tcpsight.network._sent cimport mark_resent, pop, push, sent_at
 from tcpsight.network._state cimport (
     BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IN_STALL, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT,
-    SAW_FIN, SAW_WINDOW, STAMPS, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger,
+    SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger,
     smaller,
 )
 from tcpsight.tables cimport (
@@ -22,7 +22,6 @@ from tcpsight.tables cimport (
 
 cdef enum:
     TIMESTAMPS_BYTES = 12           # of a segment's room, RFC 6691
-    SLACK_NS = 1000000              # frames of several queues may be captured out of order by so much
     SMALL_SEGMENT_BYTES = 512       # below the least MSS of IPv4 (536): tells nothing of what a full segment is
 
 
@@ -57,6 +56,8 @@ cdef inline void measure(
         if h.timestamp_echo != resent.value or resent.value == last.value:
             return
         begin = resent.time_ns
+    if g.time_ns < begin:
+        return  # captured in the order of their frames, stamped in another one
     full = f.full
     # Two full segments are acknowledged at once; one with more behind it was not waited for either.
     is_delayed = not last.flags & CONTROL and (
@@ -68,13 +69,14 @@ cdef inline void measure(
             and (last.payload < full or f.data_end - g.acked_offset < 2 * full)
         )
     )
-    take_round_trip(f, now - begin, is_delayed)
+    take_round_trip(f, g.time_ns - begin, is_delayed)
     if is_delayed:
         note_delayed(
-            f, g, g.acked_offset >= f.data_end and last.in_flight == <uint32_t>last.payload < full, now - begin, now
+            f, g, g.acked_offset >= f.data_end and last.in_flight == <uint32_t>last.payload < full,
+            g.time_ns - begin, now,
         )
     elif not last.flags & CONTROL:
-        note_rising(f, last, now - begin, now)
+        note_rising(f, last, g.time_ns - begin, now)
 
 
 cdef inline void take_progress(
@@ -224,7 +226,7 @@ cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const H
     if sent != NULL:
         sent.end = end
         sent.controls = ((g.flags & FLAG_SYN) != 0) + ((g.flags & FLAG_FIN) != 0)
-        sent.time_ns = now
+        sent.time_ns = g.time_ns
         sent.value = h.timestamp_value
         sent.payload = g.payload_bytes
         sent.in_flight = <uint32_t>(f.data_end - f.acked) if f.flags & HAS_ACKED else 0
@@ -251,15 +253,6 @@ cdef inline void count_segment(Flow *f, const Flow *peer, const Segment *g, cons
     f.wire_segments += (g.payload_bytes + full - 1) // full if full and g.payload_bytes > full else 1
 
 
-cdef inline void distrust(Slot *slot) noexcept nogil:
-    """The clock was set back: what was sent before can't be timed, nor what comes until it has caught up."""
-    cdef int d, i
-    for d in range(2):
-        mark_unclean(&slot.flows[d], INT64_MIN)
-        for i in range(STAMPS):
-            slot.flows[d].echo.stamps[i].is_set = False
-
-
 cdef inline int64_t end_of(const Segment *g) noexcept nogil:
     """One past its last number: SYN and FIN count."""
     return g.offset + g.payload_bytes + ((g.flags & FLAG_SYN) != 0) + ((g.flags & FLAG_FIN) != 0)
@@ -273,18 +266,10 @@ cdef inline void take_partly_new(Flow *f, const Segment *g) noexcept nogil:
 
 
 cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, const Header *h) noexcept nogil:
-    """Take a segment that is no capture duplicate."""
+    """Take a segment that is no capture duplicate, once the clock has moved to it."""
     cdef Flow *f = &slot.flows[g.direction & 1]
     cdef Flow *peer = &slot.flows[1 - (g.direction & 1)]
-    cdef bint is_behind
-    cdef int64_t now
-    if g.time_ns > slot.last_ns:
-        slot.last_ns = g.time_ns
-    is_behind = g.time_ns < slot.last_ns - SLACK_NS
-    if is_behind or slot.is_behind:
-        distrust(slot)
-        slot.is_behind = is_behind
-    now = slot.last_ns
+    cdef int64_t now = slot.last_ns
     count_segment(f, peer, g, h)
     if g.offset == INT64_MIN or g.flags & FLAG_RST:
         return  # not believed, or the end of it all
@@ -295,9 +280,9 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         take_acknowledgment(slot, memory, g, h, now)
     take_window(f, g, h, now)
     if h.options & OPTION_TIMESTAMPS:
-        note_stamp(f, h.timestamp_value, now)
+        note_stamp(f, h.timestamp_value, g.time_ns)
         if g.new_bytes > 0 and g.flags & FLAG_ACK:
-            take_echo(peer, h.timestamp_echo, now)
+            take_echo(peer, h.timestamp_echo, g.time_ns, now)
     f.new_bytes += g.new_bytes
     if g.flags & FLAG_FIN and not f.flags & SAW_FIN and g.kind != KIND_RETRANSMISSION:
         f.flags |= SAW_FIN

@@ -7,6 +7,7 @@ from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from tcpsight.network._clock cimport LEAPT, OPENED, is_odd, take_leap_back, take_odd_time
 from tcpsight.network._door cimport rows_of, start_of, tcpsight_prefetch
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._rows cimport give_row
@@ -38,6 +39,7 @@ cdef struct Batch:
     NetworkRow *rows
     Slot *slots
     Memory *memory
+    Segment moved               # one with another time
     int64_t segment_count
     int64_t boundary_count
     int64_t slot_count
@@ -66,6 +68,7 @@ cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
     slot.is_used = True
     slot.connection_id = boundary.connection_id
     slot.first_ns = slot.last_ns = boundary.time_ns
+    slot.leap = LEAPT | OPENED
     memcpy(slot.client_address, boundary.client_address, 16)
     memcpy(slot.server_address, boundary.server_address, 16)
     slot.client_port = boundary.client_port
@@ -92,6 +95,16 @@ cdef inline void fetch(const Slot *slot, int d) noexcept nogil:
     tcpsight_prefetch(&slot.connection_id)
 
 
+cdef const Segment *take_odd(Batch *batch, Slot *slot, const Segment *segment) noexcept nogil:
+    """Move an odd clock; give the segment, with the time of those before it if the clock was set back."""
+    take_odd_time(slot, segment.time_ns)
+    if not slot.is_behind:
+        return segment
+    batch.moved = segment[0]
+    batch.moved.time_ns = slot.last_ns
+    return &batch.moved
+
+
 cdef int take_block(Batch *batch, int64_t begin, int length) noexcept nogil:
     cdef const Segment *segment
     cdef Slot *slot
@@ -109,6 +122,10 @@ cdef int take_block(Batch *batch, int64_t begin, int length) noexcept nogil:
         if segment.kind == KIND_DUPLICATE:
             continue
         slot.is_unsequenced |= (batch.headers[begin + i].options & OPTION_UNSEQUENCED) != 0
+        if is_odd(slot, segment.time_ns):
+            segment = take_odd(batch, slot, segment)
+        else:
+            slot.last_ns = segment.time_ns
         take_segment(slot, batch.memory, segment, batch.headers + begin + i)
     return FINE
 
@@ -134,6 +151,8 @@ cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
     if is_opening:
         open_slot(slot, boundary)
         return FINE
+    if slot.leap and boundary.time_ns < slot.last_ns:
+        take_leap_back(slot, boundary.time_ns)
     give_row(batch.rows + batch.row_count, slot, 0)
     give_row(batch.rows + batch.row_count + 1, slot, 1)
     batch.row_count += 2

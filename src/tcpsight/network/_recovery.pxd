@@ -123,7 +123,7 @@ cdef inline void take_retransmission(
             resent.is_again = True
     resent.start = g.offset
     resent.end = end
-    resent.time_ns = now
+    resent.time_ns = g.time_ns
     resent.cause = <unsigned char>cause
     resent.value = h.timestamp_value
     resent.has_value = (h.options & OPTION_TIMESTAMPS) != 0

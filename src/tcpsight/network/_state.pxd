@@ -1,5 +1,5 @@
 # What is remembered of an open connection: per direction the hot lines first, then what few segments touch.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     # Segments in flight whose times are kept: at first, and at most, per direction; and bytes for all connections.
@@ -213,6 +213,7 @@ cdef struct Slot:
     int64_t connection_id
     int64_t first_ns
     int64_t last_ns
+    uint64_t usual_ns       # what comes so soon after the last one needs no closer look at the clock; 0: all does
     uint8_t client_address[16]
     uint8_t server_address[16]
     uint16_t client_port
@@ -221,6 +222,9 @@ cdef struct Slot:
     uint8_t is_used
     uint8_t is_unsequenced
     uint8_t is_behind       # its clock was set back and has not caught up
+    uint8_t leap            # its last segment leapt, see _clock.pxd
+    uint8_t padding[7]
+    int64_t leap_from_ns    # the time before that
 
 cdef struct Memory:
     int64_t sent_bytes      # in rings of all connections

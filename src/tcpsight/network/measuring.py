@@ -28,6 +28,10 @@ then says is held against it.
    with bytes in flight, small segments that wait for delayed acknowledgments, slow starts after pauses, the longest
    time with a closed window.
 
+7. *Clocks.* A connection's clock never runs back. A leap of more than an hour is taken back if the connection's next
+   segment lies more than an hour before it, or if the connection ended before it: every instant noted at the leap
+   becomes the one before. No round trip is measured across a leap, or across a step back of more than 1 ms.
+
 Memory: 2.1 KB per open connection; 40 B per segment in flight, at most 4,096 per direction and 256 MiB in all; 1.7 KB
 per direction with more than four round trips; 0.8 KB per direction that saw loss. Beyond the limits fewer round trips
 are measured.
@@ -50,6 +54,9 @@ from tcpsight.tables import VANTAGES, Boundaries, Connections, Headers, Network,
 
 SMALLEST_ROOM = 256
 """Rows to begin with; doubled when they are too few."""
+
+MOST_BITS_PER_S = 9e18
+"""Rates end here, for they must fit."""
 
 
 class NetworkMeasuring:
@@ -98,6 +105,36 @@ class NetworkMeasuring:
         network = self._rows[:made]
         network.until_ns = segments.until_ns
         return network
+
+
+def agree_on_times(network: Network, connections: Connections) -> None:
+    """Where clocks jump, let the rows begin and end with their connections: what comes next in the capture tells when.
+
+    Parameters
+    ----------
+    network : Network, shape (2n,)
+        The client's direction of each connection, then the server's; changed.
+    connections : Connections, shape (n,)
+        In the same order.
+    """
+    start_ns, end_ns = np.repeat(connections.start_ns, 2), np.repeat(connections.end_ns, 2)
+    where = np.flatnonzero((network.start_ns != start_ns) | (network.end_ns != end_ns))
+    if not len(where):
+        return
+    rows = network.rows[where]
+    rows["start_ns"], rows["end_ns"] = start_ns[where], end_ns[where]
+    duration_ns = np.maximum(rows["end_ns"] - rows["start_ns"], 0)
+    for name in ("non_idle_ns", "zero_window_ns", "window_limited_ns"):
+        rows[name] = np.minimum(rows[name], duration_ns)
+    is_known = rows["bytes"] >= 0
+    for name, byte_count, time_ns in (
+        ("throughput", rows["bytes"] + rows["retransmitted_bytes"], duration_ns),
+        ("goodput", rows["bytes"], duration_ns),
+        ("non_idle_goodput", rows["bytes"], rows["non_idle_ns"]),
+    ):
+        rate = np.minimum(byte_count * 8e9 / np.maximum(time_ns, 1), MOST_BITS_PER_S).astype(np.int64)
+        rows[f"{name}_bits_per_s"] = np.where(is_known & (time_ns > 0), rate, -1)
+    network.rows[where] = rows
 
 
 def forget_unseen(network: Network, connections: Connections) -> None:

@@ -29,6 +29,9 @@ from tcpsight.tables import (
 Row = dict[str, Any]
 
 MS = 1_000_000
+HOUR = 3_600_000 * MS
+OPENING = -(2**63)
+"""The time before the first: none."""
 MOST_TIMED = 4096
 MOST_RESENT = 8
 MOST_HOLES = 16
@@ -63,7 +66,7 @@ class Resent:
     end: int
     time_ns: int
     value: int | None
-    cause: str
+    place: int  # its cause, in `Side.causes`
     is_only_one: bool = True
     is_settled: bool = False
 
@@ -90,6 +93,29 @@ class Stamp:
     is_waiting: bool = True
 
 
+class Spans:
+    """When something was so: spans of time, of which the last may be open."""
+
+    def __init__(self) -> None:
+        self.spans: list[list[int]] = []
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.spans) and len(self.spans[-1]) == 1
+
+    def set(self, now: int, *, is_so: bool) -> None:
+        if is_so and not self.is_open:
+            self.spans.append([now])
+        elif not is_so and self.is_open:
+            self.spans[-1].append(now)
+
+    def total(self, now: int) -> int:
+        return sum((span[1] if len(span) == 2 else now) - span[0] for span in self.spans)
+
+    def replace(self, time: int, by: int) -> None:
+        self.spans = [[by if instant == time else instant for instant in span] for span in self.spans]
+
+
 @dataclass
 class Side:
     """One direction: what it sent, and what the other side said of that."""
@@ -108,10 +134,8 @@ class Side:
     repeats: int = 0
     recovery: str = ""
     recovery_point: int = 0
-    busy_ns: int = 0
-    busy_since: int | None = None
-    closed_ns: int = 0
-    closed_since: int | None = None
+    busy: Spans = field(default_factory=lambda: Spans())
+    closed: Spans = field(default_factory=lambda: Spans())
     raw_window: int | None = None
     window: int = -1
     window_max: int = -1
@@ -130,8 +154,7 @@ class Side:
     echoes: list[int] = field(default_factory=list)
     echoed_ns: int | None = None  # when the other side last sent data
     is_window_unknown: bool = False
-    full_ns: int = 0
-    full_since: int | None = None
+    full: Spans = field(default_factory=lambda: Spans())
 
     def count(self, name: str, by: int = 1) -> None:
         self.counts[name] = self.counts.get(name, 0) + by
@@ -167,23 +190,69 @@ class Conversation:
     def __init__(self, opened: Row) -> None:
         self.opened = opened
         self.sides = (Side(), Side())
-        self.now = opened["time_ns"]
+        self.start = self.now = opened["time_ns"]
+        # The first time of a connection may be one that nothing confirms, too.
+        self.before_leap: int | None = OPENING
+        self.is_first = True
         self.is_unsequenced = False
         self.is_behind = False
+
+    # ------------------------------------------------------------------ time
+
+    def look_at_the_clock(self, time: int) -> None:
+        """Clocks that are set, either way, spoil the timing of what is under way."""
+        was_first, self.is_first = self.is_first, False
+        if was_first and time == self.now:
+            return
+        if self.before_leap is not None and time < self.now - HOUR:
+            self.take_back_leap(time)
+        is_leap = time - self.now > HOUR
+        self.before_leap = self.now if is_leap else None
+        was_behind, self.is_behind = self.is_behind, time < max(time, self.now) - MS
+        if is_leap or was_behind or self.is_behind:
+            self.distrust()
+        self.now = max(self.now, time)
+
+    def distrust(self) -> None:
+        for side in self.sides:
+            for x in side.in_flight:
+                x.is_held = True
+            for stamp in side.stamps:
+                stamp.is_waiting = False
+
+    def take_back_leap(self, time: int) -> None:
+        """That time did not pass: whatever was then was right after what had been before."""
+        assert self.before_leap is not None
+        leap, was = self.now, self.before_leap
+        if was == OPENING:
+            was = self.start = time
+        for side in self.sides:
+            for spans in (side.busy, side.closed, side.full):
+                spans.replace(leap, was)
+            under_way: list[Sent | Resent] = [*side.in_flight, *side.resent]
+            for x in under_way:
+                x.time_ns = was if x.time_ns == leap else x.time_ns
+            for hole in side.holes:
+                hole.shown_ns = was if hole.shown_ns == leap else hole.shown_ns
+            side.progress_ns = was if side.progress_ns == leap else side.progress_ns
+            side.echoed_ns = was if side.echoed_ns == leap else side.echoed_ns
+        self.distrust()
+        self.now, self.before_leap = was, None
+
+    def end(self, time: int) -> None:
+        """The connection ended: a leap that reached beyond that was none."""
+        if self.before_leap is not None and time < self.now:
+            self.take_back_leap(time)
+
+    def stamp(self, s: Row) -> int:
+        """A segment's own time, unless clocks were set back."""
+        return self.now if s["time_ns"] < self.now - MS else int(s["time_ns"])
 
     # ------------------------------------------------------------------ one segment
 
     def take(self, s: Row) -> None:
         own, peer = self.sides[s["direction"]], self.sides[1 - s["direction"]]
-        self.now = max(self.now, s["time_ns"])
-        was_behind, self.is_behind = self.is_behind, s["time_ns"] < self.now - MS
-        if self.is_behind or was_behind:
-            # Clocks were set back: what is under way can't be timed.
-            for side in self.sides:
-                for x in side.in_flight:
-                    x.is_held = True
-                for stamp in side.stamps:
-                    stamp.is_waiting = False
+        self.look_at_the_clock(s["time_ns"])
         self.is_unsequenced |= bool(s["options"] & OPTION_UNSEQUENCED)
         own.uses_timestamps |= bool(s["options"] & OPTION_TIMESTAMPS)
         own.count("segments")
@@ -208,7 +277,7 @@ class Conversation:
         """Remember when a timestamp was seen first, and how long it took until it was echoed within a run of data."""
         is_fresh = not own.stamps or own.stamps[-1].value != s["timestamp_value"]
         if is_fresh and not (len(own.stamps) >= MOST_STAMPS and own.stamps[-MOST_STAMPS].is_waiting):
-            own.stamps.append(Stamp(s["timestamp_value"], self.now))
+            own.stamps.append(Stamp(s["timestamp_value"], self.stamp(s)))
         if s["new_bytes"] == 0 or not s["flags"] & FLAG_ACK:
             return
         is_running = peer.echoed_ns is not None and self.now - peer.echoed_ns <= 20 * MS
@@ -216,8 +285,8 @@ class Conversation:
         for stamp in peer.stamps[-MOST_STAMPS:]:
             if stamp.is_waiting and not older(s["timestamp_echo"], stamp.value):
                 stamp.is_waiting = False
-                if is_running and stamp.value == s["timestamp_echo"]:
-                    peer.echoes.append(self.now - stamp.time_ns)
+                if is_running and stamp.value == s["timestamp_echo"] and s["time_ns"] >= stamp.time_ns:
+                    peer.echoes.append(s["time_ns"] - stamp.time_ns)
 
     def look_for_room(self, side: Side, peer: Side) -> None:
         """Is there room for another segment of `side` in the window of its peer?"""
@@ -225,11 +294,7 @@ class Conversation:
             has_room = side.outstanding() + (side.full_size(peer.mss) or 0) <= peer.window
         else:
             has_room = True
-        if side.full_since is None and not has_room:
-            side.full_since = self.now
-        elif side.full_since is not None and has_room:
-            side.full_ns += self.now - side.full_since
-            side.full_since = None
+        side.full.set(self.now, is_so=not has_room)
 
     def acknowledge(self, s: Row, own: Side, other: Side) -> None:
         """`own` acknowledges what `other` has sent."""
@@ -263,9 +328,8 @@ class Conversation:
         if other.top is None or acked > other.top:
             other.top = other.data_top = acked
         assert other.data_top is not None
-        if other.busy_since is not None and acked >= other.data_top:
-            other.busy_ns += self.now - other.busy_since
-            other.busy_since = None
+        if acked >= other.data_top:
+            other.busy.set(self.now, is_so=False)
         if other.recovery and acked >= other.recovery_point:
             other.recovery = ""
         other.holes = [hole for hole in other.holes if hole.end > acked]
@@ -298,11 +362,11 @@ class Conversation:
             is_full = last.end - last.start - last.numbers_without_data >= full
             is_prompt = s["acked_offset"] - other.acked >= 2 * full or (is_full and behind >= 2 * full)
         is_prompt |= last.is_control
-        other.take_round_trip(max(0, self.now - since), is_delayed=not is_prompt)
+        if s["time_ns"] >= since:
+            other.take_round_trip(s["time_ns"] - since, is_delayed=not is_prompt)
 
     def needless(self, side: Side, resent: Resent) -> None:
-        side.causes.remove(resent.cause)
-        side.causes.append("spurious")
+        side.causes[resent.place] = "spurious"
         resent.is_settled = True
 
     def take_blocks(self, s: Row, other: Side) -> None:
@@ -330,11 +394,9 @@ class Conversation:
         own.is_window_unknown |= own.window < 0
         if s["window"] == 0 and not s["flags"] & (FLAG_SYN | FLAG_FIN):
             own.count("zero_windows")
-            if own.closed_since is None:
-                own.closed_since = self.now
-        elif s["window"] and own.closed_since is not None:
-            own.closed_ns += self.now - own.closed_since
-            own.closed_since = None
+            own.closed.set(self.now, is_so=True)
+        elif s["window"]:
+            own.closed.set(self.now, is_so=False)
 
     # ------------------------------------------------------------------ sending
 
@@ -377,8 +439,8 @@ class Conversation:
         own.data_top = data_end if own.top is None or own.data_top is None else max(own.data_top, data_end)
         if s["payload_bytes"]:
             own.largest = max(own.largest, s["payload_bytes"])
-            if own.busy_since is None and (own.acked is None or own.data_top > own.acked):
-                own.busy_since = self.now
+            if own.acked is None or own.data_top > own.acked:
+                own.busy.set(self.now, is_so=True)
             if own.acked is not None:
                 own.most_in_flight = max(own.most_in_flight, own.outstanding())
                 if 0 < peer.window <= own.outstanding():
@@ -389,7 +451,7 @@ class Conversation:
         is_timed = own.acked is None or end > own.acked
         if is_timed and len(own.in_flight) < MOST_TIMED:
             is_control = bool(s["flags"] & (FLAG_SYN | FLAG_FIN)) and not s["payload_bytes"]
-            own.in_flight.append(Sent(start, end, self.now, value, end - start - s["payload_bytes"], is_control))
+            own.in_flight.append(Sent(start, end, self.stamp(s), value, end - start - s["payload_bytes"], is_control))
 
     def mark_resent(self, own: Side, start: int, end: int) -> None:
         for x in own.in_flight:
@@ -406,7 +468,7 @@ class Conversation:
         if cause in ("fast", "timeout") and own.recovery != cause:
             own.recovery, own.recovery_point = cause, own.top or 0
         value = s["timestamp_value"] if s["options"] & OPTION_TIMESTAMPS else None
-        resent = Resent(start, end, self.now, value, cause)
+        resent = Resent(start, end, self.stamp(s), value, len(own.causes) - 1)
         own.resent = own.resent[-MOST_RESENT + 1 :]
         for x in own.resent:
             if x.meets(start, end):
@@ -461,12 +523,11 @@ class Conversation:
         row |= {f"{c}_retransmissions": side.causes.count(c) for c in CAUSES if c != "tail_loss_probe"}
         row["tail_loss_probes"] = side.causes.count("tail_loss_probe")
         row |= {name: self.opened[name] for name in ("connection_id", "client_port", "server_port", "ip_version")}
-        row |= {"direction": direction, "start_ns": self.opened["time_ns"], "end_ns": self.now}
+        row |= {"direction": direction, "start_ns": self.start, "end_ns": self.now}
         row |= {"is_approximate": int(side.is_approximate), "wire_segments": side.wire_segments}
         row |= {"reordered": len(side.behind), "reordering_max_bytes": max(side.behind, default=-1)}
-        is_closed = side.closed_since is not None
-        row["zero_window_ns"] = side.closed_ns + (self.now - (side.closed_since or 0) if is_closed else 0)
-        row["window_limited_ns"] = side.full_ns + (0 if side.full_since is None else self.now - side.full_since)
+        row["zero_window_ns"] = side.closed.total(self.now)
+        row["window_limited_ns"] = side.full.total(self.now)
         row |= {"window_max_bytes": -1 if side.is_window_unknown else side.window_max, "mss_bytes": side.mss or -1}
         row["in_flight_max_bytes"] = -1 if side.acked is None and side.counts.get("bytes") else side.most_in_flight
         row |= round_trips(side) | self.rates(side)
@@ -476,8 +537,8 @@ class Conversation:
 
     def rates(self, side: Side) -> Row:
         first, again = side.counts.get("bytes", 0), side.counts.get("retransmitted_bytes", 0)
-        duration = self.now - self.opened["time_ns"]
-        non_idle = side.busy_ns + (0 if side.busy_since is None else self.now - side.busy_since)
+        duration = self.now - self.start
+        non_idle = side.busy.total(self.now)
         return {
             "non_idle_ns": non_idle,
             "throughput_bits_per_s": rate(first + again, duration),
@@ -489,7 +550,8 @@ class Conversation:
 class Twin:
     """Takes events (segments with their headers, and boundaries) in capture order; `network` grows."""
 
-    def __init__(self) -> None:
+    def __init__(self, conversation: type[Conversation] = Conversation) -> None:
+        self.conversation = conversation
         self.open: dict[int, Conversation] = {}
         self.network: list[Row] = []
 
@@ -499,9 +561,11 @@ class Twin:
                 if KINDS[event["kind"]] != "duplicate":
                     self.open[event["connection_id"]].take(event)
             elif BOUNDARIES[event["boundary"]] == "opened":
-                self.open[event["connection_id"]] = Conversation(event)
+                self.open[event["connection_id"]] = self.conversation(event)
             else:
-                self.network += self.open.pop(event["connection_id"]).rows()
+                conversation = self.open.pop(event["connection_id"])
+                conversation.end(event["time_ns"])
+                self.network += conversation.rows()
 
 
 def round_trips(side: Side) -> Row:

@@ -1,0 +1,77 @@
+"""Clocks that leap an hour and more ahead, and frames that are stamped in another order than they were captured."""
+
+from __future__ import annotations
+
+from tcpsight.network import NetworkMeasuring, agree_on_times
+from tests.support.headers import follow, headers
+from tests.support.network import Directions, measured
+
+MS = 1_000_000
+HOUR = 3_600_000
+HANDSHAKE = """
+    0   > S  seq=1000
+    20  < SA seq=5000
+    21  > A
+"""
+
+
+def settled(script: str) -> Directions:
+    """Measure a script; begin and end the rows with their connections."""
+    table = headers(script)
+    followed = follow([table])
+    network = NetworkMeasuring().feed(followed.segments, table, followed.boundaries)
+    agree_on_times(network, followed.connections)
+    return Directions(network)
+
+
+def test_a_leap_that_nothing_confirms_leaves_no_trace_in_times():
+    network = measured(HANDSHAKE + f"30 > PA 100 \n {2 * HOUR} > PA 100 \n 51 < A \n 60 > PA 100 \n 80 < A")
+    assert network.client("start_ns", "end_ns") == (0, 80 * MS)
+    assert network.client("non_idle_ns") == (51 - 30 + 80 - 60) * MS
+    assert network.client("rtt_samples", "rtt_max_ns") == (2, 20 * MS)
+
+
+def test_a_window_that_such_a_leap_opened_was_closed_until_then_and_no_longer():
+    network = measured(HANDSHAKE + f"30 < A win=0 \n 40 < A win=0 \n {2 * HOUR} < A \n 50 > PA 100 \n 60 < A")
+    assert network.server("zero_windows", "zero_window_ns") == (2, 10 * MS)
+
+
+def test_a_window_that_such_a_leap_closed_was_closed_from_the_time_before():
+    network = measured(HANDSHAKE + f"30 > A \n {2 * HOUR} < A win=0 \n 50 > A \n 60 < A")
+    assert network.server("zero_windows", "zero_window_ns") == (1, 30 * MS)
+
+
+def test_a_connection_that_such_a_leap_opened_begins_with_what_follows():
+    network = settled(f"5 > A 1 port=41000 seq=1 ack=1 \n {2 * HOUR} > S seq=1000 \n 20 < SA seq=5000 \n 21 > A")
+    assert network.of(0, ["start_ns", "end_ns"]) == (5 * MS, 5 * MS)
+    assert network.of(2, ["start_ns", "end_ns"]) == (5 * MS, 21 * MS)
+    assert network.of(2, ["rtt_samples"]) == 0
+    assert network.of(3, ["rtt_samples", "rtt_min_ns"]) == (1, 1 * MS)
+
+
+def test_a_leap_that_comes_last_is_taken_back_if_the_connection_did_not_last_as_long():
+    script = f"30 > PA 100 \n {2 * HOUR} > PA 100 \n 60 > S port=41000 seq=1"
+    assert measured(HANDSHAKE + script).client("end_ns", "non_idle_ns") == (30 * MS, 0)
+
+
+def test_a_pause_of_hours_that_the_next_segment_confirms_counts_to_the_last_nanosecond():
+    late = 2 * HOUR
+    network = measured(HANDSHAKE + f"30 < A win=0 \n {late} < A \n {late + 10} > PA 100 \n {late + 30} < A")
+    assert network.server("zero_window_ns") == (late - 30) * MS
+    assert network.client("end_ns", "non_idle_ns") == ((late + 30) * MS, 20 * MS)
+    assert network.client("rtt_samples", "rtt_max_ns") == (2, 20 * MS)
+
+
+def test_no_round_trip_spans_a_leap():
+    assert measured(HANDSHAKE + f"30 > PA 100 \n {2 * HOUR} < A \n {2 * HOUR + 1} > A").client("rtt_samples") == 1
+
+
+def test_a_round_trip_is_that_of_the_stamps_where_frames_are_a_little_out_of_order():
+    """Two queues of an interface: what was sent at 30.2 ms is captured behind what came at 30.5 ms."""
+    network = measured(HANDSHAKE + "30.5 < PA 10 \n 30.2 > PA 100 seq=1001 ack=5001 \n 31 < A")
+    assert network.client("rtt_samples", "rtt_min_ns") == (2, 800_000)
+
+
+def test_an_acknowledgment_stamped_before_its_data_gives_no_round_trip():
+    network = measured(HANDSHAKE + "30.5 > PA 100 \n 30.2 < A")
+    assert network.client("rtt_samples", "rtt_min_ns") == (1, 20 * MS)
