@@ -13,7 +13,7 @@ from tcpsight.cli.main import COMMANDS
 from tests.cli.running import TABLES, assert_one_line, process
 
 HEAVY = ("numpy", "pyarrow", "pandas", "polars", "scipy", "rich")
-NEVER = {"pandas", "polars", "scipy", "matplotlib", "textual"}
+NEVER = {"duckdb", "pandas", "polars", "scipy", "matplotlib", "textual"}
 
 
 def modules_after(*arguments: str) -> set[str]:
@@ -48,7 +48,7 @@ def test_no_command_imports_libraries_that_it_does_not_need(pcap):
 
 
 READERS = [name for name in COMMANDS if name != "compat"]
-SOURCES = {"split": "CLIENT_SIDE SERVER_SIDE", "compare": "BEFORE AFTER"}
+SOURCES = {"split": "CLIENT_SIDE SERVER_SIDE", "compare": "BEFORE AFTER", "sql": "QUERY SOURCE..."}
 """What commands read that do not read a capture in any number of files."""
 
 

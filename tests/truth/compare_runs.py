@@ -23,7 +23,6 @@ from tests.support.steady_service import Workload, capture, live
 
 STORED = Path(__file__).with_name("compare.json")
 RUNS = 100
-REQUESTS = 40_000
 SLOW_DOWNS = (1.0, 1.1)
 
 WORKLOADS = {
@@ -34,8 +33,11 @@ WORKLOADS = {
 """Few wait; many wait, so that a slow request slows those behind it; and a machine that is slow now and then, with one
 request in twenty that takes ten times as long."""
 
+REQUESTS = {"light": 40_000, "busy": 40_000, "wavering": 60_000}
+"""In each half."""
 
-def told(workload: Workload, seed: int, slow_down: float, requests: int = REQUESTS) -> dict[str, Any]:
+
+def told(workload: Workload, seed: int, slow_down: float, requests: int) -> dict[str, Any]:
     """Simulate one run, write both halves as captures, and compare them."""
     halves = [io.BytesIO(capture(half)) for half in live(workload, seed, requests=requests, slow_down=slow_down)]
     found: dict[str, Any] = tcpsight.compare(*halves)
@@ -45,7 +47,7 @@ def told(workload: Workload, seed: int, slow_down: float, requests: int = REQUES
 def run(job: tuple[str, int, float]) -> dict[str, Any]:
     """Do one run."""
     name, seed, slow_down = job
-    found = told(WORKLOADS[name], seed, slow_down)
+    found = told(WORKLOADS[name], seed, slow_down, REQUESTS[name])
     service = found["services"][0]
     rows = {row["quantile"]: row for row in service["response_time"]}
     return {
@@ -58,16 +60,17 @@ def run(job: tuple[str, int, float]) -> dict[str, Any]:
     }
 
 
-def summary(workload: Workload, slow_down: float, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(name: str, slow_down: float, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up runs."""
     verdicts = Counter(row["verdict"] for row in rows)
 
-    def middle(name: str) -> float:
-        return float(f"{np.median([row[name] for row in rows]):.4g}")
+    def middle(column: str) -> float:
+        return float(f"{np.median([row[column] for row in rows]):.4g}")
 
     return {
-        "workload": asdict(workload),
-        "requests_in_each_half": REQUESTS,
+        "name": name,
+        "workload": asdict(WORKLOADS[name]),
+        "requests_in_each_half": REQUESTS[name],
         "slow_down": slow_down,
         "runs": len(rows),
         "verdicts": dict(sorted(verdicts.items())),
@@ -84,17 +87,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", choices=list(WORKLOADS), help="print this workload's result, store nothing")
     parser.add_argument("--store", action="store_true", help=f"write {STORED.name}")
     chosen = parser.parse_args()
     results = []
     with multiprocessing.Pool(chosen.workers) as pool:
         for number, name in enumerate(WORKLOADS):
+            if chosen.only not in (None, name):
+                continue
             for slow_down in SLOW_DOWNS:
                 jobs = [(name, 10_000 * (number + 1) + seed, slow_down) for seed in range(chosen.runs)]
                 rows = pool.map(run, jobs, chunksize=1)
-                results.append({"name": name} | summary(WORKLOADS[name], slow_down, rows))
+                results.append(summary(name, slow_down, rows))
                 print(json.dumps(results[-1]), flush=True)
-    if chosen.store:
+    if chosen.store and chosen.only is None:
         STORED.write_text(json.dumps(results, indent=2) + "\n")
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "buckets": "Connections by duration, bytes or throughput, with drill-down.",
     "segments": "Every TCP segment with stream offsets and its kind.",
     "usl": "How throughput follows concurrency: contention, peak, headroom.",
+    "sql": "A question in SQL over the same tables.",
     "compat": "The older tools by their own command lines.",
 }
 
@@ -174,7 +175,8 @@ def run() -> None:
         # Python would end itself by the signal if it thinks that an interrupt was left unanswered.
         sys.stderr.flush()
         os._exit(status)
-    gc.freeze()  # or Python looks through everything once more before it ends
+    if "duckdb" not in sys.modules:  # which complains of every object that is left
+        gc.freeze()  # or Python looks through everything once more before it ends
     sys.exit(status)
 
 

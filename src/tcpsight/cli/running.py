@@ -21,7 +21,7 @@ from tcpsight.errors import CaptureError
 from tcpsight.tables import REASON_TEXTS, REASONS, Table
 
 if TYPE_CHECKING:
-    from tcpsight.analysis import Run
+    from tcpsight.analysis import Analysis, Run
     from tcpsight.capture import Following
     from tcpsight.output.writers import Writer
     from tcpsight.pipeline import Batch
@@ -228,15 +228,26 @@ def reading(source: Input, carrying: type[Table] | None = None, **how: Any) -> I
     From before the capture is opened until its last batch an interrupt ends a pipe's writer, not the reading.
     """
     with ExitStack() as patience:
-        patience.enter_context(_patience(source.sources))
+        analysis = patience.enter_context(patient(source))
+        with analysis.run(carrying, **how) as run:
+            yield run, watched(run, source.progress, patience)
+
+
+@contextmanager
+def patient(source: Input) -> Iterator[Analysis]:
+    """Give a capture to be read while an interrupt ends a pipe's writer, or a following, and not the reading.
+
+    Signals belong to the main thread: so does this, whoever reads.
+    """
+    with _patience(source.sources), ExitStack() as following:
         analysis = source.analysis()
         if analysis.following is not None:
-            patience.enter_context(_until_stopped(analysis.following))
-        with analysis.run(carrying, **how) as run:
-            yield run, _watched(run, source.progress, patience)
+            following.enter_context(_until_stopped(analysis.following))
+        yield analysis
 
 
-def _watched(run: Run, progress: bool | None, patience: ExitStack) -> Iterator[Batch]:
+def watched(run: Run, progress: bool | None, patience: ExitStack) -> Iterator[Batch]:
+    """Give the batches of a run while a bar shows how far it has come; patience ends with them."""
     with patience, _bar(run, progress) as update:
         for count, batch in enumerate(run):
             if count % 64 == 0:
@@ -253,7 +264,7 @@ def _patience(sources: Sequence[str | BinaryIO]) -> Iterator[None]:
     """
     usual = signal.getsignal(signal.SIGINT)
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or usual is not signal.default_int_handler or not any(map(_is_pipe, sources)):
+    if not is_main or usual is not signal.default_int_handler or not any(map(is_pipe, sources)):
         yield
         return
 
@@ -291,7 +302,7 @@ def _until_stopped(following: Following) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _is_pipe(source: str | BinaryIO) -> bool:
+def is_pipe(source: str | BinaryIO) -> bool:
     """Tell whether somebody else writes a source, so that it ends when they do: not so a terminal."""
     try:
         if isinstance(source, str):

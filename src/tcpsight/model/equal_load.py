@@ -30,6 +30,8 @@ MOST_LEVELS = 24
 LEAST_AT_LEVEL = 8
 LEAST_SLICES = 20
 MIDDLE = (0.025, 0.975)
+SLACK = 1.05
+"""So near to a range counts as in it, or clients that never pause, always as many, would have next to no range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def compare_at_equal_load(before: Series, after: Series) -> EqualLoad:
     least = min(len(each.concurrency) for each in both)
     if least < LEAST_SLICES:
         return EqualLoad(refusal=f"too few busy intervals: {least}, at least {LEAST_SLICES} are needed")
-    ranges = [np.quantile(each.concurrency, MIDDLE) for each in both]
+    ranges = [np.quantile(each.concurrency, MIDDLE) * [1 / SLACK, SLACK] for each in both]
     low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
     told = " and ".join(f"{r[0]:.3g} to {r[1]:.3g}" for r in ranges)
     if low > high:

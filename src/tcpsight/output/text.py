@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +26,7 @@ from tcpsight.tables import Column, Table
 
 _GAP = "  "
 _LONGEST_TEXT = 80
+_LONGEST_DURATION_NS = 10**17
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +164,53 @@ class TextEncoder:
         if c.names is not None:
             names = c.names
             return lambda code: names[code] if 0 <= code < len(names) else "?"
-        if c.unit == "epoch ns":
-            return lambda value: units.instant(value, self._timezone)
-        if c.name.endswith("offset"):
-            # Places in a stream, where the SYN is at −1, not amounts.
-            return str
-        if c.name.endswith("_fraction"):
-            return units.fraction
         kind = np.dtype(c.dtype).kind
+        if (own := _numbers_format(c, self._timezone)) is not None:
+            return own
         if kind == "S":
             # A filter is ours, and is of use only as a whole.
             return _captured_text if c.unit != "BPF" else lambda value: str(value.decode("ascii"))
-        return _BY_UNIT.get(c.unit) or (units.number if kind == "f" else str)
+        return units.number if kind == "f" else str
+
+
+def _numbers_format(c: Column, timezone: tzinfo) -> Callable[[Any], str] | None:
+    """Give how numbers of a column with a unit are shown; None where they have none."""
+    if c.unit == "epoch ns":
+        return lambda value: units.instant(value, timezone)
+    if c.name.endswith("offset"):
+        # Places in a stream, where the SYN is at −1, not amounts.
+        return str
+    if c.name.endswith("_fraction"):
+        return units.fraction
+    return _BY_UNIT.get(c.unit)
+
+
+def cell_format(name: str, timezone: tzinfo) -> Callable[[Any], str] | None:
+    """Give how numbers are shown that have the name of a column, or end in ``_ns``; None where they have no unit.
+
+    Parameters
+    ----------
+    name : str
+        Of the column, which may come from anywhere.
+    timezone : tzinfo
+        Of instants.
+    """
+    column = _columns_by_name().get(name)
+    if column is not None:
+        return _numbers_format(column, timezone)
+    if not name.endswith("_ns"):
+        return None
+    # Nobody waited for three years: it is an instant.
+    return lambda ns: units.instant(ns, timezone) if ns > _LONGEST_DURATION_NS else units.duration(ns)
+
+
+@cache
+def _columns_by_name() -> dict[str, Column]:
+    return {c.name: c for table_type in _shown_tables(Table) for c in table_type.columns if not c.internal}
+
+
+def _shown_tables(table_type: type[Table]) -> list[type[Table]]:
+    return [table_type, *(each for kind in table_type.__subclasses__() for each in _shown_tables(kind))]
 
 
 FLAG_LETTERS = "FSRPAUEWe"

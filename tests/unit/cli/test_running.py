@@ -56,7 +56,7 @@ def test_standard_input_is_a_pipe_where_it_is_one(monkeypatch):
     with os.fdopen(reading) as pipe, os.fdopen(writing, "w"), near, far, near.makefile() as connection:
         for stream, expected in ((pipe, True), (connection, True), (None, False)):
             monkeypatch.setattr("sys.stdin", stream)
-            assert running._is_pipe("-") is expected
+            assert running.is_pipe("-") is expected
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored(fifo):
