@@ -1,6 +1,6 @@
 """What a segment does to the time account of its connection: the rules of `accounting.py`."""
 
-from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from tcpsight.network._account_state cimport (
@@ -37,6 +37,7 @@ from tcpsight.tables cimport (
     KIND_OUT_OF_ORDER,
     KIND_RETRANSMISSION,
     KIND_ZERO_WINDOW_PROBE,
+    PART_CONNECT,
     PART_PATH_LIMITED,
     PART_RECEIVER_LIMITED,
     PART_RECOVERY,
@@ -69,8 +70,8 @@ cdef inline void charge(Slot *a, int part, int64_t until_ns) noexcept nogil:
     if not a.rare & SHAKING:
         a.parts[part - 1] += elapsed
     if elapsed > HOUR_NS:
+        a.leap_part = <uint8_t>(PART_CONNECT if a.rare & SHAKING else part)
         a.rare |= LEAPT
-        a.leap_part = <uint8_t>part
         a.leap_ns = elapsed
     a.mark_ns = until_ns
 
@@ -79,7 +80,8 @@ cdef inline void take_leap_back(Slot *a) noexcept nogil:
     """The clock had jumped: that time did not pass."""
     a.rare &= ~LEAPT
     a.mark_ns -= a.leap_ns
-    if not a.rare & SHAKING:
+    # Of a handshake nothing was charged, even if it has ended since.
+    if a.leap_part != PART_CONNECT:
         a.parts[a.leap_part - 1] -= a.leap_ns
 
 
@@ -247,7 +249,8 @@ cdef inline void take_syn(Slot *a, const Segment *g, const Header *h, int side) 
         a.syn_ns = g.time_ns
     a.shook |= SYN_SEEN << side
     if a.rare & SHAKING and g.kind == KIND_RETRANSMISSION and g.time_ns > a.mark_ns:
-        a.repeated_ns += g.time_ns - a.mark_ns
+        # Clocks that jump back and forth: more than any connection lasts is enough.
+        a.repeated_ns = smaller(a.repeated_ns, INT64_MAX - (g.time_ns - a.mark_ns)) + (g.time_ns - a.mark_ns)
 
 
 cdef inline int32_t near_of(int64_t own_ns, int64_t peer_ns) noexcept nogil:

@@ -573,7 +573,7 @@ def round_trips(side: Side) -> Row:
     everything, chosen = side.clean + side.delayed, sorted(side.clean or side.delayed)
     row = {"rtt_samples": len(everything), "rtt_delayed_samples": len(side.delayed)}
     srtt, rttvar = side.smoothed or (-1, -1)
-    row |= {"srtt_ns": srtt, "rttvar_ns": rttvar, "rto_ns": srtt + 4 * rttvar if everything else -1}
+    row |= {"srtt_ns": srtt, "rttvar_ns": rttvar, "rto_ns": min(srtt + 4 * rttvar, 2**63 - 1) if everything else -1}
     row |= {"echo_rtt_samples": len(side.echoes)}
     row |= {"echo_rtt_min_ns": min(side.echoes, default=-1), "echo_rtt_max_ns": max(side.echoes, default=-1)}
     row |= {"rtt_min_ns": min(everything, default=-1), "rtt_max_ns": max(chosen, default=-1)}
