@@ -180,7 +180,8 @@ def _paired(comparison: Comparison, table: SplitRequests) -> None:
     table.rows["server_side_connection_id"] = -1
     table.server_side_connection_id[is_paired] = theirs["connection_id"][pairs.rows[1][pair[is_paired]]]
     table.outcome[:] = np.where(is_paired, SPLIT, UNPAIRED)
-    table.outcome[is_paired & comparison.is_reversed[pair]] = REVERSED
+    is_reversed = np.array([*comparison.is_reversed, False])  # the last is for −1: none
+    table.outcome[is_reversed[pair]] = REVERSED
 
 
 def _divide(comparison: Comparison, table: SplitRequests, rows: Integers, number: int) -> None:
