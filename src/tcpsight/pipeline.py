@@ -250,7 +250,8 @@ class Pipeline:
                     kept = self._keep(frames, headers, self._decoding.payload_positions(frames, headers))
                 yield from self._batches(headers, self._tracking.feed(headers), kept)
         except CaptureError as error:
-            self.broken = error
+            # Without the frames that it passed through: they would keep their buffers.
+            self.broken = error.with_traceback(None)
         self._decoding.finish()
         yield from self._batches(Headers(), self._tracking.finish(), NOWHERE)
 
