@@ -18,14 +18,11 @@ from random import Random
 from typing import Any
 
 from tests.fuzz.floods import bomb, garbage, many_interfaces, syn_flood
+from tests.fuzz.limits import FREE_BYTES, MEGABYTE, MEMORY_FACTOR
 from tests.fuzz.mutation import mutate_frame
 from tests.fuzz.run import RESULTS
 from tests.support.pcap import pcap_bytes, pcap_header, pcap_record
 from tests.support.traffic import Talk, answered
-
-MEGABYTE = 1 << 20
-FREE_BYTES = 200 * MEGABYTE
-"""What may be used beside ten times the file."""
 
 START_SECONDS = 1.0
 """What a process takes before it reads: not counted against a second per MB."""
@@ -86,7 +83,7 @@ def measure(name: str, parts: Iterable[bytes], folder: Path) -> dict[str, Any]:
         "wall_seconds": round(time.monotonic() - begin, 2),
         "status": process.returncode,
         "said": said.replace(str(path), path.name).splitlines()[-1:],
-        "is_within_memory": peak <= 10 * size + FREE_BYTES,
+        "is_within_memory": peak <= MEMORY_FACTOR * size + FREE_BYTES,
         "is_within_time": seconds <= START_SECONDS + max(size, MEGABYTE) / MEGABYTE,
     }
 

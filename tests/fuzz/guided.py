@@ -62,7 +62,7 @@ def main() -> int:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         said = dict(re.findall(r"stat::(\w+): +(\d+)", done.stderr))
         crashes = {f"{name}: {done.stderr[-1500:]}": 1} if done.returncode else {}
-        row = [int(said.get("number_of_executed_units", 0)), time.monotonic() - begin, 0.0, 0]
+        row = [int(said.get("number_of_executed_units", 0)), time.monotonic() - begin, 0.0, 0.0]
         totals.add({"targets": {name: row}, "crashes": crashes, "peak_mb": int(said.get("peak_rss_mb", 0))})
     return finish(totals, "guided", is_stored=options.store)
 

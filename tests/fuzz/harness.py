@@ -7,15 +7,23 @@ tests, the loop and atheris in ``make fuzz``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from tests.fuzz import rooms, seeds, twins, whole, words
+from tests.fuzz import judging, rooms, seeds, told, twins, whole, words
 from tests.fuzz.features import Features
 from tests.fuzz.mutation import LINK_TYPES, havoc, mutate_frame
 from tests.fuzz.mutation_files import mutate_capture, mutate_text, repacked
 from tests.fuzz.rooms import packed_frames
+
+CELLS = (
+    *(b"0", b"1", b"-1", b"nan", b"inf", b"1e-13", b"1e-12", b"1e15", b"1e16", b"1e308", b"1e999", b"0.5", b"7"),
+    *(b"", b",", b";", b"\t", b"#", b"1_0", b"0x10", b"\xd9\xa1", b"concurrency", b"throughput", b"x", b"n", b"300"),
+    *(b"true", b"is_gap", b"9223372036854775807", b"9223372036854775808", b"10.0.0.1", b"\x1b[2J", b"\xef\xbb\xbf"),
+    *(b'"3"', b"\r"),
+)
 
 Mutate = Callable[[bytes, Random, Sequence[bytes]], bytes]
 
@@ -87,6 +95,64 @@ def _unpack(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
     return repacked(chance.choice(others), chance) if chance.random() < 0.1 else havoc(data, chance, others)
 
 
+def _steps(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
+    """Change steps of a program: bytes of them, their order, how often they happen."""
+    size = judging.STEP_BYTES
+    steps = [data[i : i + size].ljust(size, b"\0") for i in range(0, len(data), size)] or [bytes(size)]
+    for _ in range(1 << chance.randint(0, 4)):
+        at, what = chance.randrange(len(steps)), chance.randrange(5)
+        if what == 0 and len(steps) > 1:
+            del steps[at]
+        elif what == 1:
+            begin = chance.randrange(at + 1)
+            steps[at:at] = steps[begin:at] * chance.choice((1, 2, 8))
+        elif what == 2:
+            other = chance.choice(others)
+            steps[at:at] = [other[i : i + size].ljust(size, b"\0") for i in range(0, len(other), size)][:20]
+        else:
+            step = bytearray(steps[at])
+            step[chance.randrange(size)] = chance.randrange(256)
+            steps[at] = bytes(step)
+    return b"".join(steps[:400])
+
+
+def _pair(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
+    """Change one of two captures, or both; now and then exchange them, or take one of another pair."""
+    sides, more = _sides(data), _sides(chance.choice(others))
+    if chance.random() < 0.05:
+        sides[chance.randrange(2)] = more[chance.randrange(2)]
+    for side in chance.choice(((0,), (1,), (0, 1))):
+        for _ in range(chance.choice((1, 1, 4))):
+            sides[side] = mutate_capture(sides[side], chance, more)
+    if chance.random() < 0.03:
+        sides = sides[::-1]
+    return len(sides[0]).to_bytes(4, "little") + sides[0] + sides[1]
+
+
+def _sides(data: bytes) -> list[bytes]:
+    at = 4 + int.from_bytes(data[:4], "little")
+    return [data[4:at], data[at:]]
+
+
+def _points(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
+    """Change cells and lines of a table, or bytes."""
+    if chance.random() < 0.2 or b"PAR1" in data:
+        return havoc(data, chance, others)
+    lines = data[1:].split(b"\n")
+    for _ in range(1 << chance.randint(0, 3)):
+        at, what = chance.randrange(len(lines)), chance.randrange(5)
+        if what == 0:
+            lines[at:at] = [lines[at]] * chance.choice((1, 2, 30))
+        elif what == 1 and len(lines) > 1:
+            del lines[at : at + chance.choice((1, 3))]
+            lines = lines or [b""]
+        else:
+            cells = re.split(rb"([ ,;\t])", lines[at])
+            cells[chance.randrange(len(cells))] = chance.choice(CELLS)
+            lines[at] = b"".join(cells)
+    return (bytes([chance.choice((data[0] if data else 0, chance.randrange(6)))]) + b"\n".join(lines))[:30_000]
+
+
 def _words(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
     """Change words, or bytes."""
     if chance.random() < 0.2:
@@ -117,6 +183,15 @@ TARGETS: dict[str, Target] = {
     "decodetwin": Target(twins.run_decode_twin, seeds.frames, _frames, 2),
     "connectionstwin": Target(twins.run_connections_twin, lambda _: seeds.headers(), _rows, 2),
     "networktwin": Target(twins.run_network_twin, lambda _: seeds.headers(), _rows, 2),
+    "account": Target(judging.run_account, lambda _: seeds.headers(), _rows, 1),
+    "accounttwin": Target(judging.run_account_twin, lambda _: seeds.headers(), _rows, 2),
+    "policing": Target(judging.run_policing, lambda _: seeds.exchanges(), _steps, 2),
+    "policingtwin": Target(judging.run_policing_twin, lambda _: seeds.exchanges(), havoc, 1),
+    "findings": Target(told.run_findings, lambda _: seeds.judged(), mutate_capture, 3),
+    "streams": Target(told.run_streams, lambda _: seeds.spoken(), mutate_capture, 2),
+    "streamstwin": Target(twins.run_streams_twin, lambda _: seeds.exchanges(), havoc, 1),
+    "split": Target(told.run_split, lambda _: seeds.pairs(), _pair, 3),
+    "points": Target(told.run_points, lambda _: seeds.tables(), _points, 1),
     "program": Target(rooms.run_program, lambda _: seeds.programs(), havoc, 0.5),
     "unpack": Target(rooms.run_unpack, lambda _: seeds.packed(), _unpack, 1),
     "where": Target(words.run_where, _encoded(seeds.CONDITIONS, "\1"), _words, 0.5),

@@ -39,6 +39,7 @@ from tcpsight.tables import (
     Unanswered,
 )
 from tests.fuzz.features import Features, shape_of
+from tests.fuzz.limits import measured
 from tests.fuzz.whole import DECODED, Pipe, check_signs
 
 ADDRESSES = [bytes(10) + b"\xff\xff\x0a\x00\x00" + bytes([n]) for n in (1, 2, 9, 10)]
@@ -74,13 +75,14 @@ def run_decode(data: bytes) -> Features:
     """Decode frames of any link type; at once, one by one and in other cuts: fragments are kept from batch to batch."""
     frames = frames_in(data)
     decoding = Decoding()
-    headers = decoding.feed(frames).copy()
-    decoding.finish()
-    for cuts in (list(range(len(frames) + 1)), _cuts(len(frames), zlib.crc32(data))):
+    with measured(len(data)):
+        headers = decoding.feed(frames).copy()
+        decoding.finish()
+    for cuts in (list(range(len(frames) + 1)), cuts_of(len(frames), zlib.crc32(data))):
         again = Decoding()
         parts = Headers.concatenate([again.feed(frames[i:j]).copy() for i, j in pairwise(cuts)])
         again.finish()
-        assert _columns(headers) == _columns(parts), "headers depend on how frames are cut into batches"
+        assert columns_of(headers) == columns_of(parts), "headers depend on how frames are cut into batches"
         assert decoding.unseen.counts.tolist() == again.unseen.counts.tolist()
         assert decoding.joined_fragments == again.joined_fragments
     counts = {name: int(count) for name, count in zip(REASONS, decoding.unseen.counts[:, 0], strict=True)}
@@ -120,7 +122,7 @@ def packed_frames(frames: list[tuple[int, bytes]]) -> bytes:
     )
 
 
-def _columns(table: Table) -> dict[str, bytes]:
+def columns_of(table: Table) -> dict[str, bytes]:
     return {c.name: table.rows[c.name].tobytes() for c in type(table).columns}
 
 
@@ -130,10 +132,10 @@ def _columns(table: Table) -> dict[str, bytes]:
 def run_connections(data: bytes) -> Features:
     """Track hostile headers, pair their requests; at once and in small batches."""
     headers = headers_in(data)
-    cuts = _cuts(len(headers), zlib.crc32(data))
+    cuts = cuts_of(len(headers), zlib.crc32(data))
     whole, pieces = _track(headers, [0, len(headers)], 1), _track(headers, cuts, zlib.crc32(data))
     for name, table in whole.items():
-        assert _columns(table) == _columns(pieces[name]), f"{name} depend on how rows are cut into batches"
+        assert columns_of(table) == columns_of(pieces[name]), f"{name} depend on how rows are cut into batches"
         if name != "boundaries":
             check_signs(name, table)
     connections, segments = whole["connections"].rows, whole["segments"].rows
@@ -160,7 +162,7 @@ def run_connections(data: bytes) -> Features:
     return told | {f"{name} {len(table).bit_length()}" for name, table in whole.items()}
 
 
-def _cuts(n: int, seed: int) -> list[int]:
+def cuts_of(n: int, seed: int) -> list[int]:
     chance = random.Random(seed)
     return sorted({0, n, *(chance.randint(0, n) for _ in range(1 + seed % 9))})
 
@@ -278,7 +280,8 @@ def run_unpack(data: bytes) -> Features:
         data, way = magic + data[1:], compression_of(magic)
     assert way is not None
     seed = zlib.crc32(data)
-    whole = _unpacked(lambda: DecompressedSource(_Trickle(data, 0), way), 1 << 16)
+    with measured(len(data)):
+        whole = _unpacked(lambda: DecompressedSource(_Trickle(data, 0), way), 1 << 16)
     slow = _unpacked(lambda: DecompressedSource(_Trickle(data, seed), way), 1 + seed % 1000)
     if "damaged" not in whole[1]:
         assert whole == slow, "what is unpacked depends on how bytes arrive"

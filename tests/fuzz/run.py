@@ -28,6 +28,7 @@ from typing import Any
 
 from tests.fuzz import seeds
 from tests.fuzz.harness import TARGETS, Target
+from tests.fuzz.limits import COSTS, MEGABYTE
 
 FOLDER = Path(__file__).parent
 FOUND = Path("build/fuzz")
@@ -62,7 +63,8 @@ class Feeding:
         self.fresh: list[bytes] = []
         self.executions = 0
         self.seconds = 0.0
-        self.slowest = 0.0
+        self.most_seconds = 0.0
+        self.most_mb = 0.0
 
     def draw(self) -> bytes:
         """Give the next input: a mutation of a fresh one more often than of the others."""
@@ -72,11 +74,14 @@ class Feeding:
 
     def feed(self, data: bytes) -> None:
         """Run the target once; keep the input if it did something new."""
-        begin = time.process_time()
-        features = self.target.run(data)
-        seconds = time.process_time() - begin
-        if len(data) > 10_000:
-            self.slowest = max(self.slowest, seconds * 1e6 / len(data))
+        try:
+            features = self.target.run(data)
+        finally:
+            seconds, memory_bytes = COSTS.take()
+            self.most_seconds, self.most_mb = (
+                max(self.most_seconds, seconds),
+                max(self.most_mb, memory_bytes / MEGABYTE),
+            )
         if not features <= self.seen:
             self.seen |= features
             self.pool.append(data)
@@ -142,7 +147,10 @@ class Worker:
 
     def report(self) -> None:
         """Tell the parent what was done so far."""
-        done = {f.name: [f.executions, round(f.seconds, 3), round(f.slowest, 3), len(f.pool)] for f in self.feedings}
+        done = {
+            f.name: [f.executions, round(f.seconds, 3), round(f.most_seconds, 3), round(f.most_mb, 1)]
+            for f in self.feedings
+        }
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(json.dumps({"targets": done, "crashes": self.crashes, "peak_mb": peak}), flush=True)
 
@@ -174,9 +182,9 @@ class Totals:
 
     def add(self, said: dict[str, Any]) -> None:
         """Add what a worker said last."""
-        for name, (executions, seconds, slowest, _) in said["targets"].items():
-            row = self.targets.setdefault(name, [0, 0.0, 0.0])
-            row[0], row[1], row[2] = row[0] + executions, row[1] + seconds, max(row[2], slowest)
+        for name, (executions, seconds, most_seconds, most_mb) in said["targets"].items():
+            row = self.targets.setdefault(name, [0, 0.0, 0.0, 0.0])
+            row[:] = [row[0] + executions, row[1] + seconds, max(row[2], most_seconds), max(row[3], most_mb)]
         self.crashes.update(said["crashes"])
         self.peak_mb = max(self.peak_mb, said["peak_mb"])
 
@@ -190,20 +198,20 @@ class Totals:
             "peak_mb": self.peak_mb,
             "crashes": dict(self.crashes),
             "targets": {
-                name: {"executions": int(n), "cpu_seconds": round(s, 1), "most_seconds_per_mb": w}
-                for name, (n, s, w) in self.targets.items()
+                name: {"executions": int(n), "cpu_seconds": round(s, 1), "most_seconds": t, "most_mb": m}
+                for name, (n, s, t, m) in self.targets.items()
             },
         }
 
 
-def supervise(names: list[str], seconds: float, seed: int, totals: Totals) -> None:
+def supervise(options: argparse.Namespace, seed: int, totals: Totals) -> None:
     """Run workers one after another until the time is over."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + options.seconds
     with tempfile.NamedTemporaryFile(dir=_memory()) as file:
         file.truncate(SHARED_BYTES)
         while (left := end - time.monotonic()) > 1:
             command = [sys.executable, "-m", "tests.fuzz.run", "--worker", file.name, "--seconds", str(left)]
-            command += ["--targets", ",".join(names), "--seed", str(seed)]
+            command += ["--targets", options.targets, "--build", options.build, "--seed", str(seed)]
             seed += 1
             said, status, errors = _watch(command)
             if said:
@@ -258,14 +266,14 @@ def finish(totals: Totals, build: str, *, is_stored: bool) -> int:
 def main() -> int:
     """Feed every target in its turn; give 1 if something was found."""
     options = arguments()
-    names = options.targets.split(",")
     seed = options.seed if options.seed is not None else time.time_ns()
     if options.worker:
+        COSTS.enforce(options.build)
         with open(options.worker, "r+b") as file, mmap.mmap(file.fileno(), SHARED_BYTES) as shared:
-            Worker(names, seed, shared).work(options.seconds)
+            Worker(options.targets.split(","), seed, shared).work(options.seconds)
         return 0
     totals = Totals()
-    supervise(names, options.seconds, seed, totals)
+    supervise(options, seed, totals)
     return finish(totals, options.build, is_stored=options.store)
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import struct
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
 
+import pyarrow
+import pyarrow.parquet
+
+from tests.fuzz.floods import overlapping
 from tests.fuzz.mutation import options, pcap_parts
 from tests.fuzz.mutation_files import PACKERS
 from tests.fuzz.rooms import packed_frames
@@ -24,10 +30,12 @@ from tests.support.pcap import (
     tcp_frame,
 )
 from tests.support.traffic import MS, START_NS, Talk, answered, capture, udp_frame
+from tests.support.two_points import Points
 
 REGRESSIONS = Path(__file__).parent / "regressions"
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus" / "captures"
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
+LAB = Path(__file__).resolve().parents[1] / "truth" / "lab" / "captures"
 MOST_BYTES = 24_000
 FRAMES_OF_EACH = 8
 
@@ -178,6 +186,72 @@ def headers() -> tuple[bytes, ...]:
         for n in (4, 20, 100)
     ]
     return (*orderly, *(chance.randbytes(16 * n) for n in (1, 5, 20, 60, 200)))
+
+
+def exchanges() -> tuple[bytes, ...]:
+    """Give programs of exchanges, as `judging.exchanges_in` reads them: a policed one, a shaped one, any."""
+    begin = bytes([4, 0, 0, 0, 1, 0, 4 | 8, 0, 30, 0, 1, 0, 3, 0, 1, 0, 1, 0, 7, 0, 1, 100, 1, 0])
+    policed = begin + bytes([8, 59, 3, 0, 1, 0, 3, 0, 30, 0, 1, 0]) * 2
+    policed += bytes([8, 9, 15, 0, 1, 0, 2 | 8, 3, 15, 0, 1, 0, 3, 3, 40, 0, 1, 0, 1 | 8, 1, 20, 16, 1, 0]) * 12
+    shaped = begin + bytes([8, 0, 11, 0, 1, 0, 3, 0, 3, 0, 1, 0]) * 90
+    ended = bytes([5, 0, 9, 0, 1, 0, 5 | 8, 0, 9, 0, 1, 0])
+    chance = Random(3)
+    return (policed, shaped, policed + shaped + ended, *(chance.randbytes(6 * n) for n in (5, 30, 100)))
+
+
+@cache
+def lab(most_bytes: int = 60_000) -> dict[tuple[str, str], bytes]:
+    """Give the recorded scenarios that are small, by (name, capture point)."""
+    found = {(path.parent.name, path.name.split(".")[0]): path for path in sorted(LAB.glob("*/*.pcap.xz"))}
+    contents = {key: lzma.decompress(path.read_bytes()) for key, path in found.items()}
+    return {key: content for key, content in contents.items() if len(content) <= most_bytes}
+
+
+def judged() -> tuple[bytes, ...]:
+    """Give captures in which there is something to find."""
+    return (*made(), *(content for (_, point), content in lab().items() if point != "middle"))
+
+
+def spoken() -> tuple[bytes, ...]:
+    """Give captures with payload: overlaps, holes, probes, frames that were cut."""
+    frames = overlapping(Random(4))
+    cut = [Frame(f.time_ns, f.data[:-20] if len(f.data) > 100 else f.data, wire_bytes=len(f.data)) for f in frames]
+    lacking = [f for i, f in enumerate(frames) if i % 3]
+    return (*made(), *map(pcap_bytes, (frames, cut, lacking)))
+
+
+def pairs() -> tuple[bytes, ...]:
+    """Give two captures of the same traffic, packed as `told.run_split` reads them."""
+    points = (
+        Points().several(3, 2),
+        Points(seed=2, loss=0.1, jitter_ns=MS).several(2, 8),
+        Points(seed=3, offset_ns=-(10**9), drift_ppm=50, translated=("192.0.2.7", 100), ip_ids=False).several(4, 3),
+        Points(seed=4, set_ns={40 * MS: 10**9}).several(2, 10),
+    )
+    both = [each.captures() for each in points]
+    kept = lab(20_000)
+    both += [
+        (kept[name, "client"], kept[name, "server"])
+        for name, _ in kept
+        if {(name, "client"), (name, "server")} <= {*kept}
+    ]
+    return tuple(len(ours).to_bytes(4, "little") + ours + theirs for ours, theirs in dict.fromkeys(both))
+
+
+def tables() -> tuple[bytes, ...]:
+    """Give tables of concurrency and throughput, each behind the byte that chooses its columns."""
+    rows = [(n, 1000 * n / (1 + 0.03 * (n - 1) + 0.0002 * n * (n - 1))) for n in range(1, 25)]
+    plain = "\n".join(f"{n} {x:.1f}" for n, x in rows)
+    begin = "start_ns,length_ns,is_partial,is_gap,arrivals,concurrency,throughput_per_s"
+    series = "\n".join(
+        f"{10**18 + i * 10**9},1000000000,{i % 9 == 0:d},0,5,{n},{x:.3f}" for i, (n, x) in enumerate(rows)
+    )
+    named = "clients;tps\n" + plain.replace(" ", ";")
+    parquet = io.BytesIO()
+    columns = {"concurrency": [float(n) for n, _ in rows], "throughput_per_s": [x for _, x in rows]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), parquet)
+    texts = (plain, f"# measured\n{plain}", f"{begin}\n{series}", named, "1 0\n2 1e-300\n-3 4\nnan inf\n", "n x\n")
+    return (*(bytes([4 * (i == 3)]) + text.encode() for i, text in enumerate(texts)), b"\0" + parquet.getvalue())
 
 
 def programs() -> tuple[bytes, ...]:

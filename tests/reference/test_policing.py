@@ -34,9 +34,7 @@ def event(now: int, direction: int, offset: int, payload: int, acked: int) -> di
     }  # fmt: skip
 
 
-@few
-@given(steps)
-def test_entries_are_those_of_the_twin(script: list[tuple[str, int, int]]) -> None:
+def check_log(script: list[tuple[str, int, int]]) -> None:
     """N: new, G: new behind a gap, R: sent again, F: the same anywhere, A: acknowledged."""
     twin, now, top, acked = policing.LogTwin(), 0, 0, 0
     events = [boundary("opened", 1, 0, 0)]
@@ -65,6 +63,12 @@ def test_entries_are_those_of_the_twin(script: list[tuple[str, int, int]]) -> No
         assert [found(e) for e in entries] == [wanted(s) for s in twin.sent]
 
 
+@few
+@given(steps)
+def test_entries_are_those_of_the_twin(script: list[tuple[str, int, int]]) -> None:
+    check_log(script)
+
+
 def found(entry: Any) -> tuple[Any, ...]:
     flags, is_hole = int(entry["flags"]), bool(entry["flags"] & FLAGS["hole"])
     waited = int(entry["waited_us"]) if flags & FLAGS["acked"] and not is_hole else None
@@ -78,9 +82,8 @@ def wanted(sent: policing.Sent) -> tuple[Any, ...]:
     return sent.time_ns, sent.start, sent.payload, which, waited
 
 
-@few
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60), st.integers(1, 20))
-def test_the_bucket_is_that_of_the_twin(script: list[tuple[int, bool]], size: int) -> None:
+def check_bucket(script: list[tuple[int, bool]], size: int) -> None:
+    """Fill a bucket of some segments between losses: milliseconds before each, and whether it was lost."""
     rows = np.zeros(len(script) + 1, ENTRY)
     sent, now = [(0, SIZE, True)], 0
     rows["payload"], rows["flags"][0] = SIZE, FLAGS["lost"]
@@ -95,6 +98,12 @@ def test_the_bucket_is_that_of_the_twin(script: list[tuple[int, bool]], size: in
     outside = _policing.explain(rows.view(np.uint8), bucket)
     assert outside[:2] == pytest.approx((losses / counts[0], passes / counts[1]))
     assert 0 <= outside[2] <= 1
+
+
+@few
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60), st.integers(1, 20))
+def test_the_bucket_is_that_of_the_twin(script: list[tuple[int, bool]], size: int) -> None:
+    check_bucket(script, size)
 
 
 def test_logs_of_all_connections_have_a_limit() -> None:

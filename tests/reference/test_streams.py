@@ -28,8 +28,7 @@ RUNS = st.lists(
 )
 
 
-@given(RUNS, st.integers(0, 50), st.sampled_from(["first", "last"]), st.booleans(), st.integers(1, 9))
-def test_streams_are_those_of_the_twin(runs, end, overlaps, has_start, most):
+def check_stream(runs, end, *, overlaps, has_start, most):
     pieces, store = pieces_from(runs)
     stream = Stream(pieces, kept(store), Bounds(end, None, has_start), overlaps=overlaps)
     twin = assemble(runs, end, overlaps=overlaps, has_start=has_start)
@@ -51,8 +50,12 @@ def test_streams_are_those_of_the_twin(runs, end, overlaps, has_start, most):
     assert stream.cut_bytes == len(twin.sent & missing)
 
 
-@given(RUNS, st.sampled_from(["first", "last"]))
-def test_differing_content_is_told_wherever_it_is(runs, overlaps):
+@given(RUNS, st.integers(0, 50), st.sampled_from(["first", "last"]), st.booleans(), st.integers(1, 9))
+def test_streams_are_those_of_the_twin(runs, end, overlaps, has_start, most):
+    check_stream(runs, end, overlaps=overlaps, has_start=has_start, most=most)
+
+
+def check_conflicts(runs, overlaps):
     pieces, store = pieces_from(runs)
     stream = Stream(pieces, kept(store), overlaps=overlaps)
     twin = assemble(runs, 0, overlaps=overlaps, has_start=True)
@@ -72,8 +75,12 @@ def test_differing_content_is_told_wherever_it_is(runs, overlaps):
     assert found == expected
 
 
-@given(RUNS, st.binary(min_size=1, max_size=3), st.integers(0, 50))
-def test_a_pattern_is_found_where_it_is_and_never_across_a_hole(runs, pattern, end):
+@given(RUNS, st.sampled_from(["first", "last"]))
+def test_differing_content_is_told_wherever_it_is(runs, overlaps):
+    check_conflicts(runs, overlaps)
+
+
+def check_pattern(runs, pattern, end):
     pieces, store = pieces_from(runs)
     stream = Stream(pieces, kept(store), Bounds(end))
     twin = assemble(runs, end, overlaps="first", has_start=True)
@@ -85,12 +92,12 @@ def test_a_pattern_is_found_where_it_is_and_never_across_a_hole(runs, pattern, e
     assert list(stream.find(pattern)) == expected
 
 
-@given(traffic, st.integers(1, 7), st.randoms(use_true_random=False))
-def test_the_index_is_that_of_the_twin_however_batches_are_cut(rows, size, random):
-    headers = headers_of(
-        {name: np.frombuffer(v, np.uint8) if isinstance(v, bytes) else v for name, v in row.items()} for row in rows
-    )
-    headers.captured_payload_bytes[:] = [random.choice((0, n, n // 2)) for n in headers.payload_bytes.tolist()]
+@given(RUNS, st.binary(min_size=1, max_size=3), st.integers(0, 50))
+def test_a_pattern_is_found_where_it_is_and_never_across_a_hole(runs, pattern, end):
+    check_pattern(runs, pattern, end)
+
+
+def check_index(headers, size):
     positions = np.arange(len(headers), dtype=np.int64) * 1000
     tracking, indexing = ConnectionTracking(), StreamIndexing()
     pieces, streams, segments, turns = [], [], [], []
@@ -128,6 +135,15 @@ def test_the_index_is_that_of_the_twin_however_batches_are_cut(rows, size, rando
         for row in table.rows
     ]
     assert found == [(c, side, [expected[n][3] for n in numbers], fin) for c, side, numbers, fin in ends]
+
+
+@given(traffic, st.integers(1, 7), st.randoms(use_true_random=False))
+def test_the_index_is_that_of_the_twin_however_batches_are_cut(rows, size, random):
+    headers = headers_of(
+        {name: np.frombuffer(v, np.uint8) if isinstance(v, bytes) else v for name, v in row.items()} for row in rows
+    )
+    headers.captured_payload_bytes[:] = [random.choice((0, n, n // 2)) for n in headers.payload_bytes.tolist()]
+    check_index(headers, size)
 
 
 def test_the_kinds_that_the_twin_names_by_number_are_those():
