@@ -31,6 +31,37 @@ cdef enum:
     JMP = 5
     RET = 6
     MISC = 7
+    KIND = 0x07
+    # Loads: what from, and how much.
+    MODE = 0xE0
+    IMMEDIATE = 0x00
+    ABSOLUTE = 0x20
+    RELATIVE = 0x40
+    SCRATCH = 0x60
+    HEADER_LENGTH = 0xA0
+    WIDTH = 0x18
+    HALF_WORD = 0x08
+    BYTE = 0x10
+    # Jumps and arithmetic: what is done, and whether X is the other operand.
+    OPERATION = 0xF0
+    WITH_X = 0x08
+    JUMP_EQUAL = 0x10
+    JUMP_GREATER = 0x20
+    JUMP_AT_LEAST = 0x30
+    JUMP_BITS = 0x40
+    # Returns.
+    MODE_OF_RETURN = 0x18
+    RETURN_A = 0x10
+
+cdef struct Captured:
+    const uint8_t *bytes
+    uint32_t size
+    uint32_t wire_size
+
+cdef struct Machine:
+    uint32_t a
+    uint32_t x
+    uint32_t memory[MEMORY_WORDS]
 
 cdef enum Finding:
     FINE = 0
@@ -169,88 +200,130 @@ cdef inline bint calculate(int operation, uint32_t *a, uint32_t b) noexcept nogi
     return True
 
 
-@cython.overflowcheck(False)
-cdef uint32_t run(const Instruction *at, const uint8_t *bytes, uint32_t size, uint32_t wire_size) noexcept nogil:
+cdef inline bint fetch_at(const Captured *frame, uint64_t at, int width_bits, uint32_t *value) noexcept nogil:
+    """Read as many bytes as the width in a code says: a word, a half word or a byte."""
+    if width_bits == HALF_WORD:
+        return fetch(frame.bytes, frame.size, at, 2, value)
+    if width_bits == BYTE:
+        return fetch(frame.bytes, frame.size, at, 1, value)
+    return fetch(frame.bytes, frame.size, at, 4, value)
+
+
+cdef inline bint load(const Instruction *at, const Captured *frame, Machine *m) noexcept nogil:
+    """Load the accumulator; false where the bytes were not captured."""
+    cdef int mode = at.code & MODE
+    if mode == ABSOLUTE:
+        return fetch_at(frame, at.k, at.code & WIDTH, &m.a)
+    if mode == RELATIVE:
+        return fetch_at(frame, <uint64_t>m.x + at.k, at.code & WIDTH, &m.a)
+    if mode == IMMEDIATE:
+        m.a = at.k
+    elif mode == SCRATCH:
+        m.a = m.memory[at.k]
+    else:
+        m.a = frame.wire_size
+    return True
+
+
+cdef inline bint load_index(const Instruction *at, const Captured *frame, Machine *m) noexcept nogil:
+    """Load X; false where the byte was not captured that tells how long an IP header is."""
+    cdef int mode = at.code & MODE
+    if mode == HEADER_LENGTH:
+        if not fetch(frame.bytes, frame.size, at.k, 1, &m.x):
+            return False
+        m.x = (m.x & 0x0F) << 2
+    elif mode == IMMEDIATE:
+        m.x = at.k
+    elif mode == SCRATCH:
+        m.x = m.memory[at.k]
+    else:
+        m.x = frame.wire_size
+    return True
+
+
+cdef inline uint32_t jump(const Instruction *at, const Machine *m) noexcept nogil:
+    """How many instructions a jump leaves out."""
+    cdef int test = at.code & OPERATION
+    cdef uint32_t b = m.x if at.code & WITH_X else at.k
+    cdef bint holds
+    if test == JUMP_EQUAL:
+        holds = m.a == b
+    elif test == JUMP_BITS:
+        holds = (m.a & b) != 0
+    elif test == JUMP_GREATER:
+        holds = m.a > b
+    elif test == JUMP_AT_LEAST:
+        holds = m.a >= b
+    else:
+        return at.k
+    return at.jump_true if holds else at.jump_false
+
+
+cdef inline uint32_t verdict(const Instruction *at, const Machine *m) noexcept nogil:
+    """What a return gives: the constant, the accumulator or X."""
+    if at.code == RET:
+        return at.k
+    return m.a if at.code & MODE_OF_RETURN == RETURN_A else m.x
+
+
+cdef inline void move(const Instruction *at, Machine *m) noexcept nogil:
+    """Store into scratch memory, or exchange between the accumulator and X."""
+    if at.code == ST:
+        m.memory[at.k] = m.a
+    elif at.code == STX:
+        m.memory[at.k] = m.x
+    elif at.code == MISC:
+        m.x = m.a
+    else:
+        m.a = m.x
+
+
+cdef inline bint rarely(const Instruction *at, const Captured *frame, Machine *m) noexcept nogil:
+    """Run any instruction that neither jumps nor returns; false where the program ends with it."""
+    cdef int kind = at.code & KIND
+    if kind == LD:
+        return load(at, frame, m)
+    if kind == LDX:
+        return load_index(at, frame, m)
+    if kind == ALU:
+        return calculate(at.code & OPERATION, &m.a, m.x if at.code & WITH_X else at.k)
+    move(at, m)
+    return True
+
+
+cdef uint32_t run(const Instruction *at, const Captured *frame) noexcept nogil:
     """Run a checked program over one frame; what it returns.
 
-    Written as one chain of comparisons with constants, which becomes a jump table; the commonest
-    instructions come first for the reader.
+    What filters are mostly made of comes first, as one chain of comparisons with constants: it becomes a jump table.
     """
-    cdef uint32_t a = 0
-    cdef uint32_t x = 0
-    cdef uint32_t operand
-    cdef uint32_t memory[MEMORY_WORDS]
+    cdef Machine m
     cdef int code
-    memset(memory, 0, sizeof(memory))
+    memset(&m, 0, sizeof(m))
     while True:
         code = at.code
         if code == 0x28:  # load half word
-            if not fetch(bytes, size, at.k, 2, &a):
+            if not fetch(frame.bytes, frame.size, at.k, 2, &m.a):
                 return 0
         elif code == 0x15:  # jump if equal
-            at += at.jump_true if a == at.k else at.jump_false
+            at += at.jump_true if m.a == at.k else at.jump_false
         elif code == 0x30:  # load byte
-            if not fetch(bytes, size, at.k, 1, &a):
+            if not fetch(frame.bytes, frame.size, at.k, 1, &m.a):
                 return 0
         elif code == 0x20:  # load word
-            if not fetch(bytes, size, at.k, 4, &a):
+            if not fetch(frame.bytes, frame.size, at.k, 4, &m.a):
                 return 0
         elif code == 0x45:  # jump if a bit is set
-            at += at.jump_true if a & at.k else at.jump_false
-        elif code == 0x06:  # return
+            at += at.jump_true if m.a & at.k else at.jump_false
+        elif code == 0x06:  # return a constant
             return at.k
-        elif code == 0xB1:  # load X with the length of an IP header
-            if not fetch(bytes, size, at.k, 1, &operand):
+        elif code == 0x48:  # load half word, relative to X
+            if not fetch(frame.bytes, frame.size, <uint64_t>m.x + at.k, 2, &m.a):
                 return 0
-            x = (operand & 0x0F) << 2
-        elif code == 0x48:  # load relative to X
-            if not fetch(bytes, size, <uint64_t>x + at.k, 2, &a):
-                return 0
-        elif code == 0x50:
-            if not fetch(bytes, size, <uint64_t>x + at.k, 1, &a):
-                return 0
-        elif code == 0x40:
-            if not fetch(bytes, size, <uint64_t>x + at.k, 4, &a):
-                return 0
-        elif code == 0x25:
-            at += at.jump_true if a > at.k else at.jump_false
-        elif code == 0x35:
-            at += at.jump_true if a >= at.k else at.jump_false
-        elif code == 0x1D:
-            at += at.jump_true if a == x else at.jump_false
-        elif code == 0x2D:
-            at += at.jump_true if a > x else at.jump_false
-        elif code == 0x3D:
-            at += at.jump_true if a >= x else at.jump_false
-        elif code == 0x4D:
-            at += at.jump_true if a & x else at.jump_false
-        elif code == 0x05:
-            at += at.k
-        elif code == 0x00:
-            a = at.k
-        elif code == 0x01:
-            x = at.k
-        elif code == 0x60:
-            a = memory[at.k]
-        elif code == 0x61:
-            x = memory[at.k]
-        elif code == 0x80:
-            a = wire_size
-        elif code == 0x81:
-            x = wire_size
-        elif code == 0x02:
-            memory[at.k] = a
-        elif code == 0x03:
-            memory[at.k] = x
-        elif code == 0x07:
-            x = a
-        elif code == 0x87:
-            a = x
-        elif code == 0x16:
-            return a
-        elif code == 0x0E:
-            return x
-        elif not calculate(code & 0xF0, &a, x if code & 0x08 else at.k):
+        elif code & KIND == JMP:
+            at += jump(at, &m)
+        elif code & KIND == RET:
+            return verdict(at, &m)
+        elif not rarely(at, frame, &m):
             return 0
         at += 1
 
@@ -291,6 +364,7 @@ def match(
     cdef int64_t size = data.shape[0]
     cdef const Frame *rows
     cdef const uint8_t *bytes = NULL
+    cdef Captured frame
     if count == 0:
         return 0
     if check(program) or count * sizeof(Frame) != <size_t>frames.shape[0] or matched.shape[0] != count:
@@ -307,7 +381,9 @@ def match(
             if not lies_inside(&rows[i], size):
                 is_outside = True
                 break
-            matched[i] = run(first, bytes + rows[i].position, rows[i].captured_bytes, rows[i].wire_bytes) != 0
+            frame.bytes, frame.size = bytes + rows[i].position, rows[i].captured_bytes
+            frame.wire_size = rows[i].wire_bytes
+            matched[i] = run(first, &frame) != 0
             passed += matched[i]
     if is_outside:
         raise ValueError("a frame does not lie in the data")

@@ -317,7 +317,6 @@ cdef class PcapngWalk:
         cdef bint is_swapped = self.is_swapped
         cdef int64_t interface = 0, head = 28
         cdef int64_t *known
-        cdef uint32_t captured, wire
         if length < (16 if kind == BLOCK_SIMPLE_PACKET else 32):
             return _BAD_LENGTH
         if kind == BLOCK_ENHANCED_PACKET:
@@ -329,42 +328,49 @@ cdef class PcapngWalk:
         interface += self.first_interface
         known = table + interface * _INTERFACE_COLUMNS
         if kind == BLOCK_SIMPLE_PACKET:
-            # No time and no captured length: the time of the frame before, the shortest of the limits.
             head = 12
-            wire = load32(at + 8, is_swapped)
-            captured = min(wire, length - 16)
-            if known[_SNAPLEN] and captured > known[_SNAPLEN]:
-                captured = <uint32_t>known[_SNAPLEN]
-            self.untimed = self.untimed + 1
-            if self.first_untimed == 0:
-                self.first_untimed = self.frames + 1
+            self.simple(at, length, row, known)
+        elif load32(at + 20, is_swapped) > length - 32:
+            return _BAD_CAPTURED
         else:
-            captured = load32(at + 20, is_swapped)
-            wire = load32(at + 24, is_swapped)
-            if captured > length - 32:
-                return _BAD_CAPTURED
-            self.last_ns = time_of(
-                (<uint64_t>load32(at + 12, is_swapped) << 32) | load32(at + 16, is_swapped), known
-            )
-            if self.last_ns >= TIME_LIMIT or self.last_ns <= -TIME_LIMIT:
-                self.clamped = self.clamped + 1
-                if self.first_clamped == 0:
-                    self.first_clamped = self.frames + 1
-            if kind == BLOCK_OBSOLETE_PACKET:
-                if load16(at + 10, is_swapped) != 0xFFFF:
-                    known[_DROPS] = known[_DROPS] + load16(at + 10, is_swapped)
-            elif length - 32 > captured + 3:
-                known[_DROPS] = known[_DROPS] + dropped_before(
-                    at + head + ((captured + 3) & ~3), at + length - 4, is_swapped
-                )
+            self.timed(at, kind, length, row, known)
         self.frames = self.frames + 1
         row.frame_number = self.frames
         row.time_ns = self.last_ns
         row.position = self.position + head
         row.frame_in_file = self.frames
-        row.captured_bytes = captured
-        row.wire_bytes = wire
         row.interface_id = <uint32_t>interface
         row.link_type = <uint16_t>known[_LINK_TYPE]
         row.file = self.file
         return _FULL
+
+    cdef inline void simple(self, const uint8_t *at, uint32_t length, Frame *row, const int64_t *known) noexcept nogil:
+        """Take a packet without time and captured length: the time of the frame before, the shortest of the limits."""
+        row.wire_bytes = load32(at + 8, self.is_swapped)
+        row.captured_bytes = min(row.wire_bytes, length - 16)
+        if known[_SNAPLEN] and row.captured_bytes > known[_SNAPLEN]:
+            row.captured_bytes = <uint32_t>known[_SNAPLEN]
+        self.untimed = self.untimed + 1
+        if self.first_untimed == 0:
+            self.first_untimed = self.frames + 1
+
+    cdef inline void timed(
+        self, const uint8_t *at, uint32_t kind, uint32_t length, Frame *row, int64_t *known
+    ) noexcept nogil:
+        """Take lengths, time and drops of any other packet."""
+        cdef bint is_swapped = self.is_swapped
+        cdef uint32_t captured = load32(at + 20, is_swapped)
+        row.captured_bytes = captured
+        row.wire_bytes = load32(at + 24, is_swapped)
+        self.last_ns = time_of((<uint64_t>load32(at + 12, is_swapped) << 32) | load32(at + 16, is_swapped), known)
+        if self.last_ns >= TIME_LIMIT or self.last_ns <= -TIME_LIMIT:
+            self.clamped = self.clamped + 1
+            if self.first_clamped == 0:
+                self.first_clamped = self.frames + 1
+        if kind == BLOCK_OBSOLETE_PACKET:
+            if load16(at + 10, is_swapped) != 0xFFFF:
+                known[_DROPS] = known[_DROPS] + load16(at + 10, is_swapped)
+        elif length - 32 > captured + 3:
+            known[_DROPS] = known[_DROPS] + dropped_before(
+                at + 28 + ((captured + 3) & ~3), at + length - 4, is_swapped
+            )

@@ -1,7 +1,7 @@
 # The rules of one connection: what a segment does to the state of the stream it extends and of the stream it
 # acknowledges. Nothing here knows of other connections.
 cimport cython
-from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from tcpsight.connections._context cimport Context
 from tcpsight.connections._duplicates cimport fingerprint, remember
 from tcpsight.connections._edge cimport (
@@ -188,16 +188,19 @@ cdef inline void check_base(Context *x, State *c, int d, uint32_t sequence_numbe
 
 
 @cython.overflowcheck(False)  # modular on purpose
+cdef inline bint is_syn_again(const Stream *s, const Header *h) noexcept nogil:
+    """Whether a SYN was seen before. The SYN-ACK of a simultaneous open repeats its number, but says something new."""
+    if not h.flags & FLAG_SYN or not s.flags & HAS_ISN or s.isn != h.sequence_number:
+        return False
+    return (s.flags & SYN_HAD_ACK) != 0 or not h.flags & FLAG_ACK
+
+
 cdef inline int take_sequence(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
     """Everything that a segment's own sequence number tells."""
     cdef Stream *s = &c.streams[d]
     cdef uint32_t sequence_number = h.sequence_number
     cdef bint is_syn = (h.flags & FLAG_SYN) != 0
-    # The SYN-ACK of a simultaneous open repeats the SYN's number, but says something new.
-    cdef bint is_repeated_syn = (
-        is_syn and (s.flags & HAS_ISN) != 0 and s.isn == sequence_number
-        and ((s.flags & SYN_HAD_ACK) != 0 or not h.flags & FLAG_ACK)
-    )
+    cdef bint is_repeated_syn = is_syn_again(s, h)
     cdef Slots *slots = &x.slots
     cdef int64_t offset
     cdef int result

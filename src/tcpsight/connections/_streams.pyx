@@ -6,7 +6,7 @@
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from tcpsight.tables cimport (
-    BOUNDARY_ENDED, BOUNDARY_OPENED, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_KEEP_ALIVE, Boundary, Header,
+    BOUNDARY_ENDED, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_KEEP_ALIVE, Boundary, Header,
     Piece, Segment, Stream,
 )
 

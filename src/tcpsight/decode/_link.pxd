@@ -4,7 +4,7 @@ Link types are the LINKTYPE_ numbers of the pcap registry. A new one is a branch
 file of its family if none there fits it.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from tcpsight.decode._records cimport (
     is_pktap,
@@ -28,7 +28,6 @@ from tcpsight.decode._serial cimport (
 )
 from tcpsight.decode._tags cimport read_ethernet, read_pppoe, read_tag
 from tcpsight.decode._wire cimport (
-    GOES_ON,
     LAYER_HDLC,
     LAYER_IP,
     LAYER_RADIOTAP,
@@ -142,6 +141,8 @@ cdef inline int read_link(Cursor *cursor, uint32_t link_type) noexcept nogil:
         return step(cursor, 0, LAYER_IP)
     outcome = read_line_link(cursor, link_type)
     if outcome == REASON_UNKNOWN_LINK_TYPE:
+        outcome = read_radio_link(cursor, link_type)
+    if outcome == REASON_UNKNOWN_LINK_TYPE:
         outcome = read_recorded_link(cursor, link_type)
     if outcome == REASON_UNKNOWN_LINK_TYPE:
         outcome = read_switch_link(cursor, link_type)
@@ -151,7 +152,7 @@ cdef inline int read_link(Cursor *cursor, uint32_t link_type) noexcept nogil:
 
 
 cdef inline int read_line_link(Cursor *cursor, uint32_t link_type) noexcept nogil:
-    """Read the first header of a frame from a serial line, a radio, or a LAN other than Ethernet."""
+    """Read the first header of a frame from a serial line, or a LAN other than Ethernet."""
     if link_type == LINK_PPP or link_type == LINK_PPP_HDLC:
         return read_line(cursor)
     elif link_type == LINK_PPP_WITH_DIR:
@@ -183,7 +184,12 @@ cdef inline int read_line_link(Cursor *cursor, uint32_t link_type) noexcept nogi
         return skip(cursor, 16, PROTOCOL_LLC)
     elif link_type == LINK_APPLE_IP_OVER_IEEE1394:
         return read_tag(cursor, 18)
-    elif link_type == LINK_IEEE802_11:
+    return REASON_UNKNOWN_LINK_TYPE
+
+
+cdef inline int read_radio_link(Cursor *cursor, uint32_t link_type) noexcept nogil:
+    """Read the first header of a frame from Wi-Fi."""
+    if link_type == LINK_IEEE802_11:
         return step(cursor, 0, LAYER_WIFI)
     elif link_type == LINK_RADIOTAP:
         return step(cursor, 0, LAYER_RADIOTAP)

@@ -30,8 +30,6 @@ from tcpsight.tables cimport (
     REASON_NETLINK,
     REASON_NOT_IP,
     REASON_TOO_DEEP,
-    REASON_TRUNCATED_FRAME,
-    REASON_UNKNOWN_LINK_TYPE,
 )
 
 cdef enum:

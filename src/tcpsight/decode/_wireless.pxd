@@ -3,7 +3,7 @@
 A frame's check sequence may follow it or not: the length of the IP packet within makes that irrelevant.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t
 
 from tcpsight.decode._wire cimport (
     LAYER_WIFI,
