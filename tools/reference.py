@@ -71,8 +71,10 @@ Durations are written `200ms`, `1.5s`, `10min`, `2h10min`; instants `2024-05-01T
 `--timezone`, or as seconds since 1970.
 
 Exit status: 0 fine; 2 wrong usage or unreadable input, with one line on standard error (a capture that is cut short
-still gives every row before the cut); 130 interrupted. Notes on standard error begin `tcpsight: note:`; nothing but the
-answer is on standard output, and a closed pipe ends the command quietly.
+still gives every row before the cut); 130 interrupted, 143 ended by SIGTERM, both without an answer. Where Ctrl-C or
+SIGTERM ends the following of a file, and where Ctrl-C ends the writer of a pipe, the answer is given, and the status is
+that of the answer. Notes on standard error begin `tcpsight: note:`; nothing but the answer is on standard output, and a
+closed pipe ends the command quietly.
 """
 
 

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from tcpsight.errors import CaptureError, CaptureWarning
-from tcpsight.tables import REASONS
+from tcpsight.nothing import no_frames, no_tcp
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
@@ -28,11 +28,11 @@ def conclude(run: Run, on_break: OnBreak) -> None:
     if pipeline.broken is not None:
         on_break(pipeline.broken)
     elif pipeline.frames == 0:
-        on_break(CaptureError(paths, -1, "the capture holds no frames"))
+        on_break(CaptureError(paths, -1, no_frames(run)))
     elif run.frame_filter is not None and run.frame_filter.matched == 0:
         _warn(run.frame_filter.why_nothing_matched())
     elif pipeline.segments == 0:
-        on_break(CaptureError(paths, -1, _no_tcp(run)))
+        on_break(CaptureError(paths, -1, no_tcp(run, "frame_filter")))
     elif pipeline.selected == 0 and not pipeline.options.selection.is_everything:
         _warn("nothing in the capture matches servers, since_ns and until_ns")
 
@@ -41,19 +41,6 @@ def conclude_if_broken(run: Run, on_break: OnBreak) -> None:
     """Tell of a capture that broke off only: where the rows themselves tell what else is wrong with it."""
     if run.pipeline.broken is not None:
         on_break(run.pipeline.broken)
-
-
-def _no_tcp(run: Run) -> str:
-    frames = run.pipeline.frames
-    if run.frame_filter is not None:
-        nothing = "no TCP in any of its frames that match frame_filter"
-    else:
-        nothing = f"no TCP in any of its {frames:,} frames" if frames > 1 else "no TCP in its only frame"
-    cut = int(run.pipeline.unseen.counts[REASONS.index("truncated_frame"), 0])
-    if not cut:
-        return nothing
-    are = f"{cut:,} are" if cut > 1 else "1 is"
-    return f"{nothing}; {are} cut before the TCP header ends: capture more of each (tcpdump -s 128)"
 
 
 def _warn(text: str) -> None:

@@ -275,6 +275,18 @@ def test_one_of_a_thing_is_told_in_the_singular(here, tmp_path):
     assert_one_line(here("requests", path).err, "no TCP in its only frame")
 
 
+def test_text_with_names_is_answered_by_how_to_print_it(here, tmp_path):
+    path = tmp_path / "names.txt"
+    named = "2023-11-14 22:13:20.000001 IP a.example.com.5000 > b.example.com.80: Flags [S], seq 1, win 9, length 0\n"
+    path.write_text(named * 2)
+    assert "2 lines have names in place of numbers: print the capture with 'tcpdump -nn'" in here("requests", path).err
+    assert here("requests", path).status == 2
+    path.write_text(named + TEXT_LINE.format(2, 1, 6))
+    done = here("requests", path)
+    assert done.status == 0
+    assert "note: " + str(path) + ": 1 line has names in place of numbers" in done.err
+
+
 TEXT_LINE = (
     "2023-11-14 22:13:20.{:06d} IP 10.0.0.1.5000 > 10.0.0.2.80: Flags [P.], seq {}:{}, ack 1, win 100, length 5\n"
 )

@@ -83,6 +83,8 @@ class CaptureFile:
         What its reader did not understand; first frames are counted within the file.
     unreadable_line : int or None
         Number of the first line of text that was not understood; None if there is none.
+    named_lines : int
+        Of the lines of text that were not understood, those with names in place of addresses or ports.
     restarts : int
         How often it was replaced or cut to nothing while it was followed, and read from the start again.
     """
@@ -97,6 +99,7 @@ class CaptureFile:
     interfaces: list[CaptureInterface] = field(default_factory=list)
     unseen: UnseenCounter = field(default_factory=UnseenCounter)
     unreadable_line: int | None = None
+    named_lines: int = 0
     restarts: int = 0
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 
 from tcpsight.capture.reader import TIME_LIMIT_NS, ByteSource, CaptureFile, ReadOptions
+from tcpsight.capture.text_line import UNKNOWN_PORT, parse_endpoint
 from tcpsight.capture.text_rows import TextRows
 from tcpsight.capture.text_time import TextClock, time_zone
 from tcpsight.errors import CaptureError
@@ -262,9 +263,21 @@ class TextReader:
         self._has_begun = True
         if not is_understood:
             self._unreadable(self._head_number)
+            self._file.named_lines += time_ns is not None and has_names(pair + b":" if pair is not None else text)
         elif abs(time_ns or 0) == TIME_LIMIT_NS:
             self._file.unseen.add("unrepresentable_time")
         self._second, self._hex = b"", None
+
+
+def has_names(text: bytes) -> bool:
+    """Tell whether a line about a segment has a name in place of an address, or of a port that nobody knows here."""
+    found = _ENDS.search(text)
+    return found is not None and any(map(_is_name, found.groups()))
+
+
+def _is_name(end: bytes) -> bool:
+    endpoint = parse_endpoint(end)
+    return _NAME.match(end) is not None if endpoint is None else endpoint.port == UNKNOWN_PORT
 
 
 def _is_whole(text: bytes) -> bool:
@@ -272,4 +285,6 @@ def _is_whole(text: bytes) -> bool:
     return bool(_WHOLE.search(text))
 
 
+_ENDS = re.compile(rb"(?<!\S)(\S+) > (\S+):(?!\S)")
+_NAME = re.compile(rb"(?=.*[A-Za-z])[A-Za-z0-9_][A-Za-z0-9._-]*\.[A-Za-z0-9-]+$")
 _WHOLE = re.compile(rb" > \S+: .*(?:length \d+|win \d+|tcp \d+|>|\))")

@@ -329,7 +329,8 @@ def conclude(run: Run, *, shows_unseen: bool = False) -> int:
     CaptureError
         The capture broke off, or holds nothing to analyse.
     """
-    from tcpsight.cli.nothing import no_tcp, nothing_selected
+    from tcpsight.cli.nothing import nothing_selected
+    from tcpsight.nothing import no_frames, no_tcp
 
     if not shows_unseen:
         notes(run)
@@ -338,11 +339,11 @@ def conclude(run: Run, *, shows_unseen: bool = False) -> int:
         raise pipeline.broken
     paths = " ".join(f.path for f in run.capture.files)
     if pipeline.frames == 0:
-        raise CaptureError(paths, -1, "the capture holds no frames")
+        raise CaptureError(paths, -1, no_frames(run))
     if run.frame_filter is not None and run.frame_filter.matched == 0:
         warn(run.frame_filter.why_nothing_matched())
     elif pipeline.segments == 0:
-        raise CaptureError(paths, -1, no_tcp(run))
+        raise CaptureError(paths, -1, no_tcp(run, "--filter"))
     elif pipeline.selected == 0 and not pipeline.options.selection.is_everything:
         warn(nothing_selected(run))
     return 0
@@ -350,6 +351,7 @@ def conclude(run: Run, *, shows_unseen: bool = False) -> int:
 
 def notes(run: Run) -> None:
     """Write what was not understood, a line per reason."""
+    from tcpsight.nothing import names_of
     from tcpsight.output.units import singular
 
     for row in run.pipeline.unseen.table():
@@ -359,6 +361,8 @@ def notes(run: Run) -> None:
         meaning = REASON_TEXTS[reason] if count != 1 else singular(REASON_TEXTS[reason])
         warn(f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}")
     for file in run.capture.files:
+        if file.named_lines and run.pipeline.frames:
+            warn(f"{file.path}: {names_of(file.named_lines)}")
         if file.restarts:
             times = "once" if file.restarts == 1 else f"{file.restarts:,} times"
             warn(f"{file.path}: replaced or cut while it was followed, {times}; read on from its new start")

@@ -159,6 +159,22 @@ def test_port_names_are_resolved():
     assert (header["source_port"], header["destination_port"]) == (5432, 3306)
 
 
+@pytest.mark.parametrize(
+    ("pair", "is_named"),
+    [
+        ("client.example.com.50000 > 10.0.0.2.80", True),
+        ("10.0.0.1.50000 > db-1.internal.postgresql", True),
+        ("10.0.0.1.50000 > 10.0.0.2.nobodyknows", True),
+        ("10.0.0.1.50000 > 10.0.0.2.http", False),
+        ("::1.50000 > 2001:db8::9.80", False),
+        ("10.0.0.1.50000 > 10.0.0.999.80", False),
+    ],
+)
+def test_lines_with_names_in_place_of_numbers_are_told_from_broken_ones(pair, is_named):
+    line = f"{WHEN} IP {pair}: Flags [S], seq 1, win 100, length 0"
+    assert read_lines(line).file.named_lines == int(is_named)
+
+
 @pytest.mark.parametrize("name", ["memcache", "memcached", "redis", "http", "https", "ssh", "domain"])
 def test_names_of_common_services_need_no_table_of_the_machine(name, monkeypatch):
     def nothing(*_):
