@@ -57,6 +57,9 @@ OTHERS: Mapping[bytes, str] = {
     b"__CURSOR=": "an export of the systemd journal, not a capture",
 }
 
+SHORTEST_BYTES = 4
+"""No format is known by less."""
+
 TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 ETL_MARK = re.compile(rb"(?:\.\0e\0t\0l\0|E\0v\0e\0n\0t\0T\0r\0a\0c\0e\0)")
 """UTF-16: a Windows event trace names its own file near the beginning."""
@@ -75,6 +78,8 @@ def describe(prefix: bytes, compression: Compression | None) -> str:
     inside = f" inside {compression.name}" if compression is not None else ""
     if not prefix:
         return f"nothing{inside}; it holds no frames" if inside else "is empty; it is not a capture file"
+    if len(prefix) < SHORTEST_BYTES:
+        return f"has {len(prefix)} byte{'s' * (len(prefix) > 1)}{inside}; no capture is so short"
     nested = compression_of(prefix)
     if nested is not None:
         return f"is {nested.name}{inside}; unpack it once first"

@@ -56,6 +56,10 @@ class Token:
         return "the end" if self.kind == "end" else repr(self.text if len(self.text) <= 40 else self.text[:39] + "…")
 
 
+MOST_NAMED = 6
+"""Names that begin or end with the word that was written, or have it between: no more are told."""
+
+
 def tokens(text: str) -> list[Token]:
     """Cut a condition into tokens; the last is its end.
 
@@ -91,9 +95,13 @@ def failure(start: int, message: str) -> UsageError:
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """Tell which of the names was meant, or all of them."""
+    """Tell which of the names may have been meant, or all of them."""
     from difflib import get_close_matches
 
     known = list(names)
-    near = get_close_matches(word.lower(), known, 1, 0.5)
+    near = [name for name in known if f"_{word.lower()}_" in f"_{name}_"] or get_close_matches(
+        word.lower(), known, 1, 0.5
+    )
+    if len(near) > 1:
+        return f"the nearest are {', '.join(map(repr, near[:MOST_NAMED]))}"
     return f"the nearest is {near[0]!r}" if near else f"there are {', '.join(known)}"

@@ -33,6 +33,10 @@ def refusal(source) -> str:
     ("content", "reason"),
     [
         (b"", "is empty; it is not a capture file"),
+        (b"\xd4", "has 1 byte; no capture is so short"),
+        (b"\xd4\xc3\xb2", "has 3 bytes; no capture is so short"),
+        (b"ab\n", "has 3 bytes; no capture is so short"),
+        (gzip.compress(b"\n", mtime=0), "has 1 byte inside gzip; no capture is so short"),
         (gzip.compress(b"", mtime=0), "nothing inside gzip; it holds no frames"),
         (b"<!DOCTYPE html><html></html>", "is an HTML page, not a capture"),
         (b"\xef\xbb\xbf\n <html lang=en>", "is an HTML page, not a capture"),
@@ -51,7 +55,6 @@ def refusal(source) -> str:
         (bytes(200) + "Events.etl".encode("utf-16-le"), "seems to be a Windows event trace (ETL)"),
         (b"\x02\x21\x4c\x18", "is lz4 data in the legacy format"),
         (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", "is not a capture file (it begins with 01 02 03 04 05 06 07 08)"),
-        (b"\xd4\xc3\xb2", "is not a capture file (it begins with d4 c3 b2)"),
         (b"\x1f\x8b", "the gzip data ends early"),
         (b"\x1f\x8bnot gzip at all", "the gzip data is damaged"),
     ],

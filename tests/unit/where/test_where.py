@@ -246,6 +246,7 @@ REFUSED = [
     ("(server_port = 80", 18, "')' was expected for the '(' at character 1"),
     ("server_port = 80)", 17, "'and', 'or' or the end was expected, not ')'"),
     ("server_port is 80", 16, "'null' was expected, not '80'"),
+    ("bytes > 3", 1, "no column 'bytes'; the nearest are 'client_bytes', 'server_bytes', "),
     ("state = clsed", 9, "'state' is never 'clsed'; the nearest is 'closed'"),
     ("state < closed", 1, "'state' has no order; use =, != or in"),
     ("client_address < 10.0.0.1", 1, "'client_address' has no order"),
