@@ -296,10 +296,12 @@ def check_network(found: Lived) -> None:
 
 
 def check_signs(name: str, table: Table) -> None:
-    """Check that nothing but an instant or an offset is negative, except for the null."""
+    """Check that nothing but an instant, an offset or a correlation is negative, except for the null."""
     for column in type(table).columns:
         values = table.rows[column.name]
-        if column.dtype not in ("int32", "int64", "float64") or column.unit == "epoch ns" or "offset" in column.name:
+        if column.dtype not in ("int32", "int64", "float64") or column.unit == "epoch ns":
+            continue
+        if any(word in column.name for word in ("offset", "correlation")):
             continue
         low = values < 0
         if column.null is not None:
