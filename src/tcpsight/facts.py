@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.output.link_types import DECODED, HOLDS_NO_TCP, NAMES, advice
@@ -145,6 +146,7 @@ def _selection(run: Run) -> Facts:
     }
 
 
+@lru_cache(4096)
 def address_text(address: bytes, ip_version: int) -> str:
     """Write an address of a table."""
     return str(ipaddress.ip_address(address[12:] if ip_version == 4 else address))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from tcpsight.facts import endpoint_text
 from tcpsight.model.findings import Finding, FindingCollection, rank
+from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.units import bit_rate, duration, fraction, size
 from tcpsight.pipeline import Batch
-from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES, Findings
+from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES, Connections, Findings, Network
 
 Numbers = dict[str, Any]
+
+BLOCK_ROWS = 4096
+"""Connections that are looked at together."""
 
 MOMENTS = ("stall", "pile_up")
 """Kinds with a row for each time it was so."""
@@ -84,16 +89,26 @@ class FindingTable:
 
     def __init__(self) -> None:
         self._collection = FindingCollection()
+        # Rules cost much per call and little per row. There are two rows of Network for each of Connections.
+        self._networks: deque[Network] = deque()
+        self._network = BlockWriter(Network, 2 * BLOCK_ROWS, lambda rows: self._networks.append(rows.copy()))
+        self._connections = BlockWriter(Connections, BLOCK_ROWS, self._look)
+
+    def _look(self, connections: Connections) -> None:
+        self._collection.feed(self._networks.popleft(), connections)
 
     def add(self, batch: Batch) -> None:
         """Take a batch of a run that carries `Findings`; of another there is nothing to find."""
         if len(batch.network):
-            self._collection.feed(batch.network, batch.connections)
+            self._network.write(batch.network)
+            self._connections.write(batch.connections)
         if len(batch.policed):
             self._collection.feed_policed(batch.policed)
 
     def table(self, more: Iterable[Finding] = ()) -> Findings:
         """Give one row per finding, the worst first; `more` are what others found."""
+        self._network.flush()
+        self._connections.flush()
         found = sorted([*self._collection.finish(), *more], key=rank)
         table = Findings.allocate(len(found))
         for row, finding in enumerate(found):

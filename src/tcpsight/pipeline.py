@@ -350,7 +350,10 @@ class Pipeline:
 
 def _of_ports(headers: Headers, ports: tuple[int, ...]) -> Mask:
     """Tell which segments come from or go to one of the ports, shape (n,)."""
-    return np.isin(headers.source_port, ports) | np.isin(headers.destination_port, ports)
+    is_wanted = np.zeros(1 << 16, np.bool_)
+    is_wanted[list(ports)] = True
+    wanted: Mask = is_wanted[headers.source_port] | is_wanted[headers.destination_port]
+    return wanted
 
 
 def _complete(connections: Connections, paired: Paired, accounts: ConnectionAccounts) -> None:

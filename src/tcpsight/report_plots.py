@@ -41,8 +41,8 @@ POINTS = 12_000
 """Requests that are given one by one, of all services together."""
 UNANSWERED_POINTS = 1000
 KEPT_PER_SLICE = 32
-FITTED_SERVICES = 2
-"""How many services get a scalability model here: fitting one takes most of a second."""
+FITTED_SERVICES = 1
+"""How many services get a scalability model here, those with the most requests: fitting one takes most of a second."""
 
 _COUNTS = ("arrivals", "completions", "unanswered", "unanswered_backlog")
 _TIMES = ("response_time_p50_ns", "response_time_p95_ns", "response_time_p99_ns", "response_time_max_ns")

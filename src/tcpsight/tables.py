@@ -354,13 +354,23 @@ class Table:
         return len(self.rows)
 
     def __getitem__(self, where: slice | np.ndarray[Any, Any]) -> Self:
-        return type(self)(self.rows[where], self.until_ns)
+        return type(self)(rows_at(self.rows, where), self.until_ns)
 
     def __iter__(self) -> Iterator[np.void]:
         return iter(self.rows)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self)} rows>"
+
+
+def rows_at(rows: np.ndarray[Any, Any], where: slice | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Give some rows of a structured array: a slice as a view, those of a mask or of indices copied."""
+    if isinstance(where, slice) or not rows.flags.c_contiguous:
+        return rows[where]
+    # As bytes: NumPy copies structured rows field by field, which takes ten times as long.
+    chosen = np.flatnonzero(where) if where.dtype == np.bool_ else where
+    taken: np.ndarray[Any, Any] = np.take(rows.view(np.uint8).reshape(len(rows), rows.itemsize), chosen, axis=0)
+    return taken.reshape(-1).view(rows.dtype)
 
 
 def _field(c: Column) -> tuple[Any, ...]:
@@ -402,7 +412,7 @@ class Frames(Table):
         self.origin = origin
 
     def __getitem__(self, where: slice | np.ndarray[Any, Any]) -> Self:
-        return type(self)(self.rows[where], self.until_ns, self.data, self.origin)
+        return type(self)(rows_at(self.rows, where), self.until_ns, self.data, self.origin)
 
 
 class Headers(Table):

@@ -110,14 +110,14 @@ class ResponseTimeDensity:
         Parameters
         ----------
         series : ndarray of int, shape (n,)
-            The service of each; those from the number of services on are left out.
+            The service of each; negative: none of them, left out.
         instants_ns : ndarray of int64, shape (n,)
             When it is counted: its arrival, or its completion.
         response_times_ns : ndarray of int64, shape (n,)
             How long it took, 0 or more.
         """
         places = self._grid.places(instants_ns)
-        is_known = (series < len(self._counts)) & (response_times_ns >= 0)
+        is_known = (series >= 0) & (response_times_ns >= 0)
         self.outside += int((is_known & (places < 0)).sum())
         wanted = is_known & (places >= 0)
         buckets = np.searchsorted(BUCKET_EDGES_NS, response_times_ns[wanted], side="right") - 1
@@ -155,7 +155,7 @@ class SlowestRequests:
         Parameters
         ----------
         series, instants_ns, times_ns : ndarray of int, shape (n,)
-            As of `ResponseTimeDensity.feed`; a negative service is left out.
+            As of `ResponseTimeDensity.feed`.
         requests : Requests
             The rows.
         """
