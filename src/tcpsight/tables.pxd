@@ -434,6 +434,7 @@ cdef struct NetworkRow:
     int64_t stall_end_ns
     int64_t stall_retransmissions
     int64_t stall_peer_segments
+    int64_t stall_offset
     int64_t stall_payload_bytes
     uint8_t stall_is_over
     int64_t payload_acked_max_bytes

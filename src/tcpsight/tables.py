@@ -953,6 +953,7 @@ class Network(Table):
     stall_end_ns = column("int64", "epoch ns", "when they were sent last, or acknowledged at last", internal=True)
     stall_retransmissions = column("int64", "", "how often they were sent again", internal=True)
     stall_peer_segments = column("int64", "", "what the other side sent meanwhile", internal=True)
+    stall_offset = column("int64", "B", "where in the stream they begin", internal=True)
     stall_payload_bytes = column("int64", "B", "payload of the segment", internal=True)
     stall_is_over = column("uint8", "bool", "whether they were acknowledged at last", internal=True)
     payload_acked_max_bytes = column("int64", "B", "largest segment that was acknowledged", internal=True)

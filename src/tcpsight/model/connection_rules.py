@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcpsight.model.finding_shapes import MS, SECOND, Bools, ConnectionRule, Hits, Pair, heard, hits_of
+from tcpsight.model.finding_shapes import LEAST_MTU_PAYLOAD, MS, SECOND, Bools, ConnectionRule, Hits, Pair, heard, hits_of
 from tcpsight.model.opening_rules import OPENING_RULES
 
 # --- data that do not get through --------------------------------------------------------------------------------
@@ -18,9 +18,6 @@ STALL_RETRANSMISSIONS = 3
 
 STALL_NS = SECOND
 """Three backed-off time-outs take 1.4 s at least: 0.2 + 0.4 + 0.8."""
-
-LEAST_MTU_PAYLOAD = 1000
-"""Segments of the least path MTU of IPv4 (576) or IPv6 (1280) are not too large for any path that matters."""
 
 
 def _is_stalled(pair: Pair) -> Bools:

@@ -16,6 +16,9 @@ Array = np.ndarray[Any, Any]
 MS = 1_000_000
 SECOND = 1_000_000_000
 
+LEAST_MTU_PAYLOAD = 1000
+"""Segments of the least path MTU of IPv4 (576) or IPv6 (1280) are not too large for any path that matters."""
+
 UNANSWERED, HANDSHAKING, REFUSED, CLOSED, CLIENT_RESET, SERVER_RESET, HALF_CLOSED, OPEN = range(len(STATES))
 
 

@@ -218,8 +218,8 @@ class FindingCollection:
         for key in list(self._found):
             if key.kind == "listen_overflow":
                 # A SYN that the server dropped was not lost on the way, and what it never took up has no answer.
-                for kind in ("syn_loss", "blackhole"):
-                    self._found.pop(key._replace(kind=kind, direction=0), None)
+                self._found.pop(key._replace(kind="syn_loss"), None)
+                self._found.pop(key._replace(kind="blackhole", direction=0), None)
 
 
 def rank(finding: Finding) -> tuple[Any, ...]:

@@ -58,7 +58,10 @@ def look_for_one_way(pair: Pair) -> Hits:
 
 
 OPENING_RULES = (
-    ConnectionRule("syn_loss", "a SYN was sent twice or more before it was answered", look_for_syn_loss),
+    # Whether the SYN was lost or its answer cannot be told.
+    ConnectionRule(
+        "syn_loss", "a SYN was sent twice or more before it was answered", look_for_syn_loss, has_direction=False
+    ),
     ConnectionRule("refused", "a SYN was answered by a RST", look_for_refusal),
     ConnectionRule("unanswered", "SYNs were sent twice, or for 1 s, and nothing came back", look_for_silence),
     ConnectionRule(

@@ -11,6 +11,7 @@ import numpy as np
 from tcpsight.model.finding_shapes import (
     CLIENT_RESET,
     HALF_CLOSED,
+    LEAST_MTU_PAYLOAD,
     OPEN,
     REFUSED,
     SECOND,
@@ -50,6 +51,7 @@ class Sums:
     vanished: list[list[tuple[int, int]]] = field(default_factory=lambda: [[], []])
     repeated: list[tuple[int, int]] = field(default_factory=list)
     dropped: list[tuple[int, int]] = field(default_factory=list)
+    untaken: list[tuple[int, int]] = field(default_factory=list)
     lost: int = 0
     server_gap_ns: int = 0
     client_gap_ns: int = 0
@@ -83,9 +85,11 @@ class Sums:
         is_again = (c.connect_attempts >= 2) & (c.state != UNANSWERED) & (c.state != REFUSED)
         # A repeated SYN-ACK was lost, not held back.
         _keep(self.repeated, c, is_again & (server.control_retransmissions == 0))
-        for side in (client, server):
+        is_untaken = _is_untaken(client, c)
+        _keep(self.untaken, c, is_untaken)
+        for side, refused in ((client, np.where(is_untaken, client.stall_retransmissions, 0)), (server, 0)):
             resent = side.timeout_retransmissions + side.fast_retransmissions - side.control_retransmissions
-            self.lost += int(np.maximum(resent, 0).sum())
+            self.lost += int(np.maximum(resent - refused, 0).sum())
 
 
 def _is_forsaken(own: Network, c: Connections) -> Bools:
@@ -98,6 +102,26 @@ def _is_forsaken(own: Network, c: Connections) -> Bools:
         & (own.keep_alives >= 2)
     )
     return is_silent
+
+
+UNTAKEN_RETRANSMISSIONS = 2
+"""Once it may have been lost."""
+
+
+def _is_untaken(client: Network, c: Connections) -> Bools:
+    """Tell where a server that had answered the SYN never took up what came next.
+
+    A full queue drops the last segment of the handshake, and with it the first data, as often as they come.
+    """
+    is_untaken: Bools = (
+        (c.connect_ns >= 0)
+        & (client.stall_offset == 0)
+        & (client.stall_retransmissions >= UNTAKEN_RETRANSMISSIONS)
+        & (client.stall_payload_bytes > 0)
+        & (client.stall_payload_bytes <= LEAST_MTU_PAYLOAD)
+        & (client.stall_peer_segments == 0)
+    )
+    return is_untaken
 
 
 def _keep(times: list[tuple[int, int]], c: Connections, which: Bools) -> None:
@@ -214,12 +238,14 @@ def judge_listening(sums: Sums, end_ns: int) -> Judgement | None:
         sums.server_gap_ns + sums.client_gap_ns
     )
     enough = 1 if is_at_server else max(DROPPED, DROPPED_FRACTION * sums.connections)
-    is_repeated = len(sums.repeated) >= enough and sums.lost == 0
-    if not sums.dropped and not is_repeated:
+    held = set(sums.repeated) | set(sums.untaken)
+    is_held = len(held) >= enough and sums.lost == 0
+    if not sums.dropped and not is_held:
         return None
-    cases = sorted(set(sums.dropped) | set(sums.repeated if is_repeated else ()))
+    cases = sorted(set(sums.dropped) | (held if is_held else set()))
     numbers = {
         "handshakes_dropped": len(sums.dropped),
+        "handshakes_not_taken_up": len(sums.untaken),
         "syns_dropped": len(sums.repeated),
         "connections": sums.connections,
         "other_losses": sums.lost,
@@ -232,8 +258,8 @@ def judge_listening(sums: Sums, end_ns: int) -> Judgement | None:
 SERVICE_RULES = (
     ServiceRule(
         "listen_overflow",
-        "a SYN-ACK was sent again after it had been acknowledged; or, where nothing else was lost, SYNs had no answer: "
-        "one captured at the server, elsewhere 4 and of 30 % of the connections",
+        "a SYN-ACK was sent again after it had been acknowledged; or, where nothing else was lost, SYNs, or the first "
+        "data after a handshake, had no answer: once captured at the server, elsewhere on 4 and 30 % of the connections",
         judge_listening,
     ),
     ServiceRule(

@@ -3,10 +3,10 @@ cimport cython
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint16_t
 from tcpsight.network._log cimport (
     HOLE, MOST_OFFSET, MOST_PIECES, Budget, Log, add, add_again, entries_of, microseconds,
-    take_block, take_cumulative, take_repairs, take_repeated,
+    take_block, take_cumulative, take_duplicate, take_repairs, take_repeated,
 )
 from tcpsight.tables cimport (
-    FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_ZERO_WINDOW_PROBE, OPTION_MSS, OPTION_TIMESTAMPS,
+    FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_ZERO_WINDOW_PROBE, OPTION_MSS, OPTION_TIMESTAMPS,
     OPTION_UNSEQUENCED, Header, Segment,
 )
 
@@ -51,6 +51,14 @@ cdef inline void take_sack(Log *log, const Segment *g, const Header *h, int64_t 
             take_repairs(log, left, right, now)
 
 
+cdef inline bint is_duplicate(const Log *log, const Segment *g, const Header *h) noexcept nogil:
+    """RFC 5681 §2: it acknowledges nothing new, carries nothing, opens no window, and something is outstanding."""
+    return (
+        g.acked_offset - log.base == log.acked and g.payload_bytes == 0 and log.acked_at < log.count
+        and h.window == log.window and not g.flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)
+    )
+
+
 cdef inline void take_acknowledgment(Log *log, const Segment *g, const Header *h, int64_t now) noexcept nogil:
     """What a segment says of what the other side sent."""
     if log.syns == 1 and g.acked_offset >= 0:
@@ -58,7 +66,13 @@ cdef inline void take_acknowledgment(Log *log, const Segment *g, const Header *h
         log.syns = 2                # only the first acknowledgment measures it
     if not log.is_begun:
         return
-    take_cumulative(log, g.acked_offset - log.base, now)
+    if h.sack_count:
+        log.uses_sack = True
+    elif not log.uses_sack and is_duplicate(log, g, h):
+        take_duplicate(log, now)
+    log.acked = g.acked_offset - log.base
+    log.window = h.window
+    take_cumulative(log, log.acked, now)
     if h.sack_count:
         take_sack(log, g, h, now)
 
@@ -119,6 +133,7 @@ cdef inline void take_data(
 
 cdef inline void begin_log(Log *log, const Segment *g) noexcept nogil:
     log.is_begun = True
+    log.acked = -1
     log.base = g.offset
 
 

@@ -32,6 +32,8 @@ cdef struct Entry:
     int32_t payload
     uint16_t link
     uint16_t flags
+    uint32_t delivered_us           # until it was known to have arrived, by a duplicate ACK, too, where ACKED
+    uint32_t padding
 
 cdef struct Log:
     int64_t base                    # stream offset of the first byte of the exchange
@@ -48,11 +50,16 @@ cdef struct Log:
     int32_t syns                    # SYNs captured
     uint32_t probe                  # TSval of an ACK of the other side, not yet echoed
     int64_t probe_ns
+    int64_t acked                   # by the latest acknowledgment, from the first byte of the exchange
+    uint16_t window                 # in it
     bint is_probing
     bint is_begun
     bint is_cut                     # something was not logged
     bint uses_timestamps
+    bint uses_sack                  # the other side reports what it has
     uint32_t repaired               # before it there is no copy that is not acknowledged
+    uint32_t duplicated             # before it, duplicate ACKs have told of whatever had arrived
+    uint32_t least_waited_us        # of originals that were never sent again; 0 while there are none
     Entry few[FEW_ENTRIES]
 
 cdef struct Budget:
@@ -94,7 +101,8 @@ cdef inline void forget(Log *log, Budget *budget) noexcept nogil:
         free(log.entries)
         log.entries = NULL
     log.size = FEW_ENTRIES
-    log.count = log.acked_at = log.top = log.lost = log.missed = log.repaired = 0
+    log.count = log.acked_at = log.top = log.lost = log.missed = log.repaired = log.duplicated = 0
+    log.least_waited_us = 0
     log.is_begun = log.is_cut = log.is_probing = False
 
 
@@ -124,7 +132,7 @@ cdef inline bint add(
     if start + payload > log.top:
         log.top = <uint32_t>(start + payload)
     e.time_ns = now
-    e.waited_us = e.echoed_us = 0
+    e.waited_us = e.echoed_us = e.delivered_us = e.padding = 0
     e.start = <uint32_t>start
     e.top = log.top
     e.link = NOWHERE
@@ -155,7 +163,8 @@ cdef inline void add_again(
         e.flags &= ~HOLE  # overtaken on the way: it passed
         return
     latest = e.link if e.link != NOWHERE else i
-    mark_lost(log, entries_of(log) + latest)
+    if not e.flags & ACKED:         # what had been acknowledged was sent again needlessly
+        mark_lost(log, entries_of(log) + latest)
     if add(log, budget, now, start, payload, AGAIN):
         entries_of(log)[log.count - 1].link = <uint16_t>latest
         entries_of(log)[i].link = <uint16_t>(log.count - 1)
@@ -164,16 +173,41 @@ cdef inline void add_again(
 # --- acknowledgments --------------------------------------------------------------------------------------------
 
 
+cdef inline void mark_spurious(Log *log, Entry *e) noexcept nogil:
+    """It turned out that it had arrived."""
+    if (e.flags & (LOST | SPURIOUS)) != LOST:
+        return
+    e.flags |= SPURIOUS
+    log.lost -= 1
+    log.missed -= (e.flags & HOLE) != 0
+
+
+cdef inline void excuse(Log *log, Entry *copy, int64_t now) noexcept nogil:
+    """An acknowledgment that comes sooner than a copy can have called it out is of what was sent before the copy."""
+    cdef int64_t least_ns = 1000 * <int64_t>log.least_waited_us
+    if log.handshake_ns > 0 and (least_ns == 0 or log.handshake_ns < least_ns):
+        least_ns = log.handshake_ns
+    least_ns -= (least_ns + 7) >> 3
+    while copy.flags & AGAIN and now - copy.time_ns < least_ns:
+        copy = entries_of(log) + copy.link
+        mark_spurious(log, copy)
+
+
 cdef inline void acknowledge(Log *log, Entry *e, int64_t now) noexcept nogil:
     """An original was acknowledged, and with it its latest copy."""
     cdef Entry *copy
     e.flags |= ACKED
     if not e.flags & HOLE:
         e.waited_us = microseconds(now - e.time_ns)
+        if e.delivered_us == 0:
+            e.delivered_us = e.waited_us
     if e.link != NOWHERE:
         copy = entries_of(log) + e.link
-        copy.waited_us = microseconds(now - copy.time_ns)
+        copy.waited_us = copy.delivered_us = microseconds(now - copy.time_ns)
         copy.flags |= ACKED
+        excuse(log, copy, now)
+    elif not e.flags & HOLE and (log.least_waited_us == 0 or e.waited_us < log.least_waited_us):
+        log.least_waited_us = e.waited_us
 
 
 cdef inline void take_cumulative(Log *log, int64_t acked, int64_t now) noexcept nogil:
@@ -184,6 +218,20 @@ cdef inline void take_cumulative(Log *log, int64_t acked, int64_t now) noexcept 
         log.acked_at += 1
         if not e.flags & (ACKED | AGAIN):
             acknowledge(log, e, now)
+
+
+cdef inline void take_duplicate(Log *log, int64_t now) noexcept nogil:
+    """A duplicate ACK without SACK: something behind the first hole has arrived, the lowest segment as far as we know."""
+    cdef Entry *entries = entries_of(log)
+    cdef Entry *e
+    if log.duplicated <= log.acked_at:
+        log.duplicated = log.acked_at + 1
+    while log.duplicated < log.count:
+        e = entries + log.duplicated
+        log.duplicated += 1
+        if not e.flags & (ACKED | AGAIN | HOLE):
+            e.delivered_us = microseconds(now - e.time_ns)
+            return
 
 
 cdef inline void take_block(Log *log, int64_t left, int64_t right, int64_t now) noexcept nogil:
@@ -247,8 +295,4 @@ cdef inline void take_repeated(Log *log, int64_t left, int64_t right) noexcept n
     e = entries_of(log) + i
     if e.start < left or e.start + <int64_t>e.payload > right or e.link == NOWHERE:
         return
-    e = entries_of(log) + entries_of(log)[e.link].link
-    if (e.flags & (LOST | SPURIOUS)) == LOST:
-        e.flags |= SPURIOUS
-        log.lost -= 1
-        log.missed -= (e.flags & HOLE) != 0
+    mark_spurious(log, entries_of(log) + entries_of(log)[e.link].link)

@@ -91,6 +91,7 @@ cdef inline void give_evidence(NetworkRow *row, Flow *f, int64_t peer_segments, 
     row.stall_end_ns = f.longest.end_ns
     row.stall_retransmissions = f.longest.retransmissions
     row.stall_peer_segments = f.longest.peer_segments
+    row.stall_offset = f.longest.offset
     row.stall_payload_bytes = f.longest.payload
     row.stall_is_over = f.longest.is_over
     row.payload_acked_max_bytes = f.payload_acked_max

@@ -93,10 +93,11 @@ def find_shape(x: Exchange) -> Shape | None:
 def acknowledged(x: Exchange) -> Deliveries:
     """Deliveries as the other side's acknowledgments show them: for a queue behind the capture point."""
     which = np.flatnonzero(x.has("acked") & ~x.is_lost & ~x.has("hole"))
-    at_s = (x.time_s + x.waited_s)[which]
+    at_s = (x.time_s + x.delivered_s)[which]
     order = np.argsort(at_s, kind="stable")
     which = which[order]
-    clean = x.is_acked_once[which]
+    # Which segment a duplicate ACK is of is not known: it counts, but its wait does not.
+    clean = (x.is_acked_once & (x.delivered_s == x.waited_s))[which]
     waited = np.where(clean, x.waited_s[which], np.nan)
     base_s = float(np.nanmin(waited)) if clean.any() else 0.0
     if x.this_side_ns:

@@ -19,7 +19,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 ENTRY = np.dtype(
     [
         ("time_ns", "<i8"), ("waited_us", "<u4"), ("echoed_us", "<u4"), ("start", "<u4"), ("top", "<u4"),
-        ("payload", "<i4"), ("link", "<u2"), ("flags", "<u2"),
+        ("payload", "<i4"), ("link", "<u2"), ("flags", "<u2"), ("delivered_us", "<u4"), ("padding", "<u4"),
     ]
 )  # fmt: skip
 
@@ -87,6 +87,12 @@ class Exchange:
     def waited_s(self) -> Numbers:
         """From each to its acknowledgment, in seconds, shape (n,); means something where `acked`."""
         seconds: Numbers = self.rows["waited_us"] / 1e6
+        return seconds
+
+    @cached_property
+    def delivered_s(self) -> Numbers:
+        """From each until it was known to have arrived, by a duplicate ACK, too, in seconds; means something where `acked`."""
+        seconds: Numbers = self.rows["delivered_us"] / 1e6
         return seconds
 
     @cached_property
