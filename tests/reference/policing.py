@@ -18,12 +18,19 @@ class Sent:
     is_original: bool = True
     is_missed: bool = False
     is_lost: bool = False
+    is_spurious: bool = False
     shown_ns: int = 0
     acked_ns: int | None = None
+    told_ns: int | None = None
+    """When a duplicate ACK told that something like it had arrived."""
 
     @property
     def end(self) -> int:
         return self.start + self.payload
+
+    @property
+    def delivered_ns(self) -> int | None:
+        return self.acked_ns if self.told_ns is None or self.acked_ns is None else self.told_ns
 
     def has(self, byte: int) -> bool:
         return self.start <= byte < self.end
@@ -34,6 +41,10 @@ class LogTwin:
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
+        self.acked = -1
+        self.told_up_to = 0
+        self.waits: list[int] = []
+        """Of originals that had not been sent again when they were acknowledged, in microseconds."""
 
     def data(self, now: int, start: int, payload: int) -> None:
         """Take captured data, one segment on the wire."""
@@ -51,7 +62,8 @@ class LogTwin:
             original.is_missed = False
             return
         copies = [s for s in holders if not s.is_original and s.start == start]
-        (copies[-1] if copies else original).is_lost = True
+        if original.acked_ns is None:
+            (copies[-1] if copies else original).is_lost = True
         self.sent.append(Sent(now, start, payload, is_original=False))
 
     def _miss(self, now: int, begin: int, end: int) -> None:
@@ -67,17 +79,44 @@ class LogTwin:
 
     def acknowledge(self, now: int, acked: int) -> None:
         """Take a cumulative acknowledgment: it measures originals and their latest copies."""
+        is_duplicate = acked == self.acked and any(s.end > acked for s in self.sent)
+        self.acked = acked
         for original in [s for s in self.sent if s.is_original and s.end <= acked and s.acked_ns is None]:
-            original.acked_ns = now
-            copies = [s for s in self.sent if not s.is_original and s.start == original.start]
-            if copies:
-                copies[-1].acked_ns = now
+            chain = [original, *(s for s in self.sent if not s.is_original and s.start == original.start)]
+            original.acked_ns = chain[-1].acked_ns = now
+            if len(chain) > 1:
+                self._excuse(chain, now)
+            elif not original.is_missed:
+                self.waits.append(max(1, (now - original.time_ns) // 1000))
+        if is_duplicate:
+            self._tell(now)
+
+    def _excuse(self, chain: list[Sent], now: int) -> None:
+        """What is acknowledged sooner than any round trip (less an eighth) was not called out by its latest copy."""
+        least = min(self.waits, default=0) * 1000
+        for copy, before in zip(chain[:0:-1], chain[-2::-1], strict=True):
+            if now - copy.time_ns >= least - (least + 7) // 8 or before.is_missed:
+                return
+            before.is_spurious |= before.is_lost
+
+    def _tell(self, now: int) -> None:
+        """Something behind the first hole has arrived: the next in order that is not known to have."""
+        first = next(i for i, s in enumerate(self.sent) if s.is_original and s.end > self.acked)
+        for i in range(max(first + 1, self.told_up_to), len(self.sent)):
+            self.told_up_to = i + 1
+            one = self.sent[i]
+            if one.is_original and one.acked_ns is None and not one.is_missed:
+                one.told_ns = now
+                return
 
 
 def explain(
-    sent: list[tuple[int, int, bool]], rate: float, size: float, limits: tuple[float, float]
+    sent: list[tuple[int, int, bool]], rate: float, size: float, limits: tuple[float, float], *, fills: bool
 ) -> tuple[int, int]:
-    """Count the losses with too many tokens and the passes with too few; (time in ns, payload, lost), a loss first."""
+    """Count the losses with too many tokens and the passes with too few; (time in ns, payload, lost), a loss first.
+
+    Each loss empties the bucket; where it `fills` in a run of losses, only the first of the run does.
+    """
     tokens, before = 0.0, sent[0][0]
     losses = passes = 0
     for i, (now, payload, is_lost) in enumerate(sent):
@@ -85,7 +124,7 @@ def explain(
         before = now
         if is_lost:
             losses += i > 0 and tokens > limits[0]
-            tokens = 0.0
+            tokens = tokens if fills and i and sent[i - 1][2] else 0.0
         else:
             passes += tokens < limits[1]
             tokens -= payload

@@ -61,20 +61,21 @@ cdef inline bint is_duplicate(const Log *log, const Segment *g, const Header *h)
 
 cdef inline void take_acknowledgment(Log *log, const Segment *g, const Header *h, int64_t now) noexcept nogil:
     """What a segment says of what the other side sent."""
+    cdef bint is_again
     if log.syns == 1 and g.acked_offset >= 0:
         log.handshake_ns = now - log.syn_ns if now > log.syn_ns else 1
         log.syns = 2                # only the first acknowledgment measures it
     if not log.is_begun:
         return
-    if h.sack_count:
-        log.uses_sack = True
-    elif not log.uses_sack and is_duplicate(log, g, h):
-        take_duplicate(log, now)
+    is_again = is_duplicate(log, g, h)
     log.acked = g.acked_offset - log.base
     log.window = h.window
     take_cumulative(log, log.acked, now)
     if h.sack_count:
+        log.uses_sack = True
         take_sack(log, g, h, now)
+    elif is_again and not log.uses_sack:
+        take_duplicate(log, now)
 
 
 cdef inline int64_t piece_of(const Log *log, const Log *peer, int64_t payload) noexcept nogil:

@@ -190,6 +190,8 @@ cdef inline void excuse(Log *log, Entry *copy, int64_t now) noexcept nogil:
     least_ns -= (least_ns + 7) >> 3
     while copy.flags & AGAIN and now - copy.time_ns < least_ns:
         copy = entries_of(log) + copy.link
+        if copy.flags & HOLE:
+            return                  # that one never came by here
         mark_spurious(log, copy)
 
 
@@ -207,7 +209,7 @@ cdef inline void acknowledge(Log *log, Entry *e, int64_t now) noexcept nogil:
         copy.flags |= ACKED
         excuse(log, copy, now)
     elif not e.flags & HOLE and (log.least_waited_us == 0 or e.waited_us < log.least_waited_us):
-        log.least_waited_us = e.waited_us
+        log.least_waited_us = e.waited_us if e.waited_us else 1
 
 
 cdef inline void take_cumulative(Log *log, int64_t acked, int64_t now) noexcept nogil:

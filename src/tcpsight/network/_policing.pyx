@@ -211,8 +211,14 @@ cdef inline int quarter_of(double quarters) noexcept nogil:
 
 
 cdef void follow(Fills *fills, const Entry *entries, int64_t n, const double *bucket) noexcept nogil:
-    """Follow a bucket that each loss shows to be empty. `bucket`: rate, size, loss limit, pass limit, segment."""
+    """Follow a bucket that losses show to be empty.
+
+    `bucket`: rate, size, loss limit, pass limit, segment, and whether in a run of losses only the first one shows it:
+    nothing takes from the bucket in a run, so that it fills.
+    """
     cdef const Entry *e
+    cdef bint fills_in_runs = bucket[5] > 0
+    cdef bint is_run = False
     cdef double tokens = 0
     cdef double quarters = 4.0 / bucket[4]
     cdef int64_t i, before_ns = entries[0].time_ns
@@ -228,8 +234,11 @@ cdef void follow(Fills *fills, const Entry *entries, int64_t n, const double *bu
                 fills.losses += 1
                 fills.losses_outside += tokens > bucket[2]
                 fills.on_loss[quarter_of(tokens * quarters)] += 1
-            tokens = 0
+            if not is_run:
+                tokens = 0
+            is_run = fills_in_runs
             continue
+        is_run = False
         if not e.flags & HOLE:
             fills.passes += 1
             fills.passes_outside += tokens < bucket[3]
@@ -256,15 +265,15 @@ def explain(const uint8_t[::1] rows not None, const double[::1] bucket not None)
     ----------
     rows : bytes of entries
         In the order of capture, the first one a loss.
-    bucket : array of float, shape (5,)
+    bucket : array of float, shape (6,)
         Rate in bytes per nanosecond, size in bytes, the most tokens that a loss may have, the fewest that a pass may
-        have, and the usual size of a segment, above 0.
+        have, the usual size of a segment, above 0, and 1 if the bucket fills in a run of losses, else 0.
     """
     cdef int64_t n = rows_of(rows, sizeof(Entry))
     cdef Fills fills
     cdef double order
-    if bucket.shape[0] != 5 or not bucket[4] > 0:
-        raise ValueError("not the five numbers of a bucket")
+    if bucket.shape[0] != 6 or not bucket[4] > 0:
+        raise ValueError("not the six numbers of a bucket")
     if n == 0:
         return 0.0, 0.0, 0.5
     with nogil:

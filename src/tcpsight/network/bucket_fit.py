@@ -21,6 +21,7 @@ FASTER = (1.06, 1.13, 1.2, 1.3, 1.45, 1.6, 1.8, 2.1, 2.5, 3.0, 4.0, 5.5, 8.0)
 """If the goodput between losses does not explain them, rates are tried that are so many times that."""
 SIZES = 2.0 ** np.arange(2, 10.5, 0.5)
 """Sizes that are tried, in segments: from 6 KB to 1 MB."""
+MOST_GROWTH = 1.5
 LOSS_LIMIT = 3.0
 PASS_LIMIT = -2.0
 """Segments: a loss may have so many tokens, a pass so few. A loss shows the fill to within one."""
@@ -77,18 +78,28 @@ def fit(x: Exchange, goodput: float, round_trip_s: float) -> Fit:
     rows = x.rows[int(np.argmax(x.is_lost)) :].view(np.uint8)
     segment = max(1.0, float(np.median(x.payload)))
 
+    # Where in a run of losses something passed is not known without SACK; nor, behind the loss, when they were sent.
+    is_exact = float(x.has_sack and not x.is_lost_before)
+
     def explain(rate: float, size: float) -> Fit:
         slack = TIMING_ROUND_TRIPS * round_trip_s * rate / 8
         limits = LOSS_LIMIT * segment + slack, PASS_LIMIT * segment - slack
-        return Fit(rate, size, *_policing.explain(rows, np.array([rate / 8e9, size, *limits, segment])))
+        return Fit(rate, size, *_policing.explain(rows, np.array([rate / 8e9, size, *limits, segment, is_exact])))
 
     near = rate_within_round_trips(x, round_trip_s)
     likely = [rate for rate in (goodput, near) if rate > 0]
-    tried = max((explain(rate, size) for rate in likely for size in segment * SIZES), key=lambda one: one.merit)
+    first = int(np.argmax(x.is_lost))
+
+    def sizes(rate: float) -> list[float]:
+        # What is full before the exchange holds no more later than it did then.
+        most = max(float(segment * SIZES[0]), MOST_GROWTH * initial_tokens(x, first, rate))
+        return [size for size in segment * SIZES if size <= most]
+
+    tried = max((explain(rate, size) for rate in likely for size in sizes(rate)), key=lambda one: one.merit)
     if tried.is_convincing:
         return tried
     faster = [goodput * times for times in FASTER]
-    best = max((explain(rate, size) for rate in faster for size in segment * SIZES), key=lambda one: one.merit)
+    best = max((explain(rate, size) for rate in faster for size in sizes(rate)), key=lambda one: one.merit)
     # What explains best is too fast a bucket, if any: the rate is rather the likely one.
     return replace(best, rate=tried.rate, size=tried.size)
 

@@ -72,6 +72,11 @@ class Exchange:
         return bool(2 * (self.is_lost & self.has("hole")).sum() > self.is_lost.sum())
 
     @cached_property
+    def has_sack(self) -> bool:
+        """Whether no duplicate ACK had to tell that something arrived."""
+        return not bool((self.has("acked") & ~self.has("hole") & (self.rows["delivered_us"] < self.rows["waited_us"])).any())
+
+    @cached_property
     def is_acked_once(self) -> Mask:
         """Which were acknowledged and never sent again: those whose wait is a round trip. Shape (n,)."""
         return self.has("acked") & ~self.has("lost") & ~self.has("hole")
@@ -82,6 +87,11 @@ class Exchange:
         repaired_s = np.where(self.has("lost") & self.has("acked"), self.time_s + self.waited_s, -1.0)
         mask: Mask = self.time_s > np.maximum.accumulate(repaired_s)
         return mask
+
+    @cached_property
+    def is_timely(self) -> Mask:
+        """Whose wait is a round trip: those, but for what waited for a repair, which SACK does not wait for. Shape (n,)."""
+        return self.is_acked_once if self.has_sack else self.is_acked_once & self.is_undisturbed
 
     @cached_property
     def waited_s(self) -> Numbers:

@@ -36,7 +36,7 @@ from tcpsight.network import _policing
 from tcpsight.network.bucket_fit import fit, initial_tokens
 from tcpsight.network.delivery import find_shape
 from tcpsight.network.exchanges import ENTRY, Exchange, Numbers
-from tcpsight.network.queueing import is_copied, is_from_queue, is_visible, queued_fraction
+from tcpsight.network.queueing import is_copied, is_from_queue, keeps_to_rate, queued_fraction
 from tcpsight.network.token_bucket import (
     LEAST_SAMPLES,
     goodput_between,
@@ -129,17 +129,18 @@ def _give_policing(row: Row, x: Exchange) -> None:
 def _give_bucket(row: Row, x: Exchange, lost_at: Numbers, rtt_s: float) -> None:
     """Fit a bucket where there is enough to fit it to."""
     goodput = goodput_between(x, int(lost_at[0]), int(lost_at[-1]))
-    if min(row["losses"][0], row["passes"][0]) < LEAST_SAMPLES or row["slices_with_loss"][0] < LEAST_SLICES:
+    if min(row["losses"][0], row["passes"][0]) < LEAST_SAMPLES or goodput <= 0 or is_copied(x, rtt_s):
         return
-    if goodput <= 0 or is_copied(x, rtt_s):
+    is_spread = row["slices_with_loss"][0] >= LEAST_SLICES
+    if not is_spread and not x.is_lost_before:
         return
     found = fit(x, goodput, rtt_s)
+    if not is_spread and not keeps_to_rate(x, found.rate, rtt_s):
+        return
     bucket = initial_tokens(x, int(lost_at[0]), found.rate)
     row["order_fraction"] = found.order
-    row["queued_fraction"] = queued_fraction(x, bucket * 8 / found.rate)
-    is_policed = found.is_convincing and not is_from_queue(x, found.rate, bucket)
-    if not is_visible(x):  # then the paper's detector must say so, too
-        is_policed &= 0 in (row["verdict"][0], row["trimmed_verdict"][0])
+    row["queued_fraction"] = queued_fraction(x, bucket * 8 / found.rate, rtt_s)
+    is_policed = found.is_convincing and not is_from_queue(x, found.rate, bucket, rtt_s)
     row["is_policed"] = is_policed
     if is_policed:
         row["rate_bits_per_s"], row["bucket_bytes"] = round(found.rate), round(bucket)

@@ -7,12 +7,22 @@ import numpy as np
 from tcpsight.network.exchanges import Exchange, Numbers
 
 BASE_PERCENTILE = 10
-LEAST_WAIT_S, MOST_WAIT_S = 0.002, 0.015
+LEAST_WAIT_S, MOST_WAIT_S = 0.002, 0.008
 """A round trip held a queue if it was so much longer than the shortest ones: half of what a queue of the bucket's size
 would take to drain, within these bounds."""
 MOST_QUEUED_FRACTION = 0.4
+FRESH_ROUND_TRIPS = 2
+"""How old the last round trip before a loss may be: a queue comes and goes within a few."""
+LEAST_KEPT_ROUND_TRIPS, LEAST_KEPT_S = 8, 0.3
+KEPT = 0.1
+"""From the first loss on, for so long, arrivals lie as near to the rate as this share of them."""
+LEAST_LAST_SEGMENTS, MOST_LAST_SEGMENTS = 4, 32
+LEAST_SPEED = 1.25
+"""What runs a bucket dry comes so much faster than the rate; behind a link, all comes at its rate, give or take a tenth."""
 LEAST_BURST_SEGMENTS = 5
-"""Behind a link nothing arrives faster than it delivers; behind a policer its bucket does."""
+"""Behind a link nothing arrives faster than it delivers; behind a policer its bucket does.
+
+A smaller one would not even pass the first flight of a connection (10 segments, RFC 6928)."""
 EVEN = 0.1
 LEAST_EVEN_FRACTION = 0.5
 """What a busy link delivers comes as evenly as this, and most of it."""
@@ -21,22 +31,38 @@ LEAST_REPAIR_S = 0.003
 """Nothing is sent again sooner; the latter where no handshake tells how far away the receiver is."""
 
 
-def is_visible(x: Exchange) -> bool:
-    """Tell whether there are round trips that a queue at the place of loss would lengthen."""
-    return not x.is_lost_before or bool((x.echoed_s > 0).any())
-
-
-def is_from_queue(x: Exchange, rate: float, bucket_bytes: float) -> bool:
-    """Tell whether a full queue explains the losses: round trips had grown before them, or nothing came in bursts.
+def is_from_queue(x: Exchange, rate: float, bucket_bytes: float, round_trip_s: float) -> bool:
+    """Tell whether a full queue explains the losses: nothing came in bursts, or round trips had grown before them.
 
     Where round trips cannot tell (behind the place of loss, without timestamps) it is taken for a queue, too, if
     segments arrived evenly at the rate, as from a link that is always busy.
     """
-    if x.is_lost_before and bucket_bytes < LEAST_BURST_SEGMENTS * float(np.median(x.payload)):
+    if bucket_bytes < LEAST_BURST_SEGMENTS * float(np.median(x.payload)):
         return True
-    if not is_visible(x):
-        return is_paced_by_link(x, rate)
-    return queued_fraction(x, bucket_bytes * 8 / rate) > MOST_QUEUED_FRACTION
+    queued = queued_fraction(x, bucket_bytes * 8 / rate, round_trip_s)
+    if x.has_sack and not np.isnan(queued):
+        return queued > MOST_QUEUED_FRACTION
+    if queued > MOST_QUEUED_FRACTION or speed_before_loss(x, bucket_bytes) < LEAST_SPEED * rate:
+        return True
+    return bool(np.isnan(queued)) and is_paced_by_link(x, rate)
+
+
+def keeps_to_rate(x: Exchange, rate: float, round_trip_s: float) -> bool:
+    """Tell whether from the first loss on all arrived at the rate, for so long that a sender cannot have meant it.
+
+    Behind a policer, what is lost again is not seen; but that nothing ever exceeds the rate is.
+    """
+    first = int(np.argmax(x.is_lost))
+    which = np.flatnonzero(~x.has("hole")[first:]) + first
+    since_s = x.time_s[which] - x.time_s[first]
+    span_s = max(LEAST_KEPT_S, LEAST_KEPT_ROUND_TRIPS * round_trip_s)
+    if not len(which) or since_s[-1] < span_s:
+        return False
+    within = since_s <= span_s
+    arrived = x.payload[which][within].cumsum()
+    usual = arrived[-1] / since_s[within][-1]
+    most = KEPT * arrived[-1] + float(x.payload.max())
+    return bool(abs(usual * 8 / rate - 1) <= KEPT and np.abs(arrived - usual * since_s[within]).max() <= most)
 
 
 def is_copied(x: Exchange, round_trip_s: float) -> bool:
@@ -55,27 +81,50 @@ def round_trips(x: Exchange) -> tuple[Numbers, Numbers, float]:
     if x.is_lost_before:
         at = np.flatnonzero(x.echoed_s > 0)
         return x.echoed_s[at], at, x.other_side_ns / 1e9
-    at = np.flatnonzero(x.is_acked_once & x.is_undisturbed)
+    at = np.flatnonzero(x.is_timely)
     return x.waited_s[at], at, x.this_side_ns / 1e9
 
 
-def queued_fraction(x: Exchange, drain_s: float) -> float:
-    """Give the share of losses whose last round trips before them all held a queue; 0 where none was measured.
+def queued_fraction(x: Exchange, drain_s: float, round_trip_s: float) -> float:
+    """Give the share of losses whose last round trips before them all held a queue, of those with fresh ones; NaN if none.
 
     `drain_s`: how long a queue of the bucket's size would take to drain. One round trip alone does not
     tell: an acknowledgment waits, too, where the segment that would have called it out was lost.
     """
     samples, at, handshake_s = round_trips(x)
     if not len(samples):
-        return 0.0
+        return float("nan")
     base_s = float(np.quantile(samples, BASE_PERCENTILE / 100))
     if handshake_s > 0:
         base_s = min(base_s, handshake_s)
     is_queued = samples > base_s + min(MOST_WAIT_S, max(LEAST_WAIT_S, drain_s / 2))
     for _ in range(0 if x.is_lost_before else 2):
         is_queued[1:] &= is_queued[:-1]
-    before = np.searchsorted(at, np.flatnonzero(x.is_lost)) - 1
-    return float(is_queued[before[before >= 0]].mean()) if (before >= 0).any() else 0.0
+    lost = np.flatnonzero(x.is_lost)
+    before = np.searchsorted(at, lost) - 1
+    is_fresh = (before >= 0) & (x.time_s[lost] - x.time_s[at[before]] <= FRESH_ROUND_TRIPS * round_trip_s)
+    return float(is_queued[before[is_fresh]].mean()) if is_fresh.any() else float("nan")
+
+
+def speed_before_loss(x: Exchange, bucket_bytes: float) -> float:
+    """Give the rate at which the last segments before the first loss arrived, in bit/s; infinite if too few did.
+
+    What loses because it is full delivers at its own rate then, as it has all the time while it filled up; what loses
+    because more is sent than a rate has just delivered more.
+    """
+    first = int(np.argmax(x.is_lost))
+    if x.is_lost_before:
+        which = np.flatnonzero(~x.has("hole")[:first])
+        at_s = x.time_s[which]
+    else:
+        which = np.flatnonzero((x.has("acked") & ~x.has("hole"))[:first])
+        at_s = np.sort((x.time_s + x.delivered_s)[which])
+    payload = x.payload[which]
+    half = bucket_bytes / 2 / float(np.median(x.payload))
+    count = int(min(MOST_LAST_SEGMENTS, max(LEAST_LAST_SEGMENTS, half)))
+    if len(which) <= count:
+        return float("inf")
+    return float(payload[-count:].sum()) * 8 / max(1e-6, float(at_s[-1] - at_s[-1 - count]))
 
 
 def is_paced_by_link(x: Exchange, rate: float) -> bool:

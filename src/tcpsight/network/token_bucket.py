@@ -69,7 +69,7 @@ def median_round_trip_s(x: Exchange) -> float:
             return float(np.median(echoed)) + x.this_side_ns / 1e9
         whole = x.this_side_ns + x.other_side_ns
         return whole / 1e9 if x.other_side_ns else float("nan")
-    waited = x.waited_s[x.is_acked_once]
+    waited = x.waited_s[x.is_timely]
     return float(np.median(waited)) + x.other_side_ns / 1e9 if len(waited) else float("nan")
 
 
