@@ -256,7 +256,8 @@ def run_policing_twin(data: bytes) -> Features:
     """Log an exchange twice; follow a bucket twice."""
     if data[:1] and data[0] & 1:
         script = [(step & 7, step >= 0xC0) for step in data[2:62]] or [(0, True)]
-        test_policing.check_bucket(script, 1 + (data[1] if data[1:2] else 0) % 20)
+        seed = data[1] if data[1:2] else 0
+        test_policing.check_bucket(script, 1 + seed % 20, fills=seed >= 128)
         return {f"bucket {sum(lost for _, lost in script)}"}
     steps = [data[i : i + 3].ljust(3, b"\0") for i in range(1, min(len(data), 600), 3)]
     waits = (0, 1, 2, 4, 30)

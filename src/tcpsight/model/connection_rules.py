@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcpsight.model.finding_shapes import LEAST_MTU_PAYLOAD, MS, SECOND, Bools, ConnectionRule, Hits, Pair, heard, hits_of
+from tcpsight.model.finding_shapes import (
+    LEAST_MTU_PAYLOAD,
+    MS,
+    SECOND,
+    Bools,
+    ConnectionRule,
+    Hits,
+    Pair,
+    heard,
+    hits_of,
+)
 from tcpsight.model.opening_rules import OPENING_RULES
 
 # --- data that do not get through --------------------------------------------------------------------------------

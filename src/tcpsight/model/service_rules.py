@@ -259,7 +259,7 @@ SERVICE_RULES = (
     ServiceRule(
         "listen_overflow",
         "a SYN-ACK was sent again after it had been acknowledged; or, where nothing else was lost, SYNs, or the first "
-        "data after a handshake, had no answer: once captured at the server, elsewhere on 4 and 30 % of the connections",
+        "data after a handshake, had no answer: once captured at the server, elsewhere 4 and of 30 % of connections",
         judge_listening,
     ),
     ServiceRule(

@@ -13,6 +13,7 @@ from tcpsight.tables cimport (
 cdef enum:
     TIMESTAMPS_BYTES = 12           # of a segment's room, RFC 6691
     ETHERNET_MSS = 1460             # where no SYN told
+    MOST_BACK_NS = 1000000          # frames of several queues of an interface may be out of order by less
     REORDERING_NS = 3000000         # where no handshake told how long a retransmission takes: tshark's limit
 
 cdef struct Exchange:
@@ -25,6 +26,7 @@ cdef struct Exchange:
     uint16_t server_port
     uint8_t ip_version
     bint is_used
+    bint is_set_back                # the clock was, so that waits mean nothing
     bint is_answered                # data of the server came after that of the client
 
 
@@ -194,6 +196,8 @@ cdef inline void take_segment(Exchange *x, Budget *budget, const Segment *g, con
     cdef Log *peer = &x.logs[1 - d]
     cdef int64_t overtaking_ns = REORDERING_NS
     cdef int64_t now = g.time_ns if g.time_ns > x.last_ns else x.last_ns
+    if now - g.time_ns > MOST_BACK_NS:
+        x.is_set_back = True
     x.last_ns = now                 # clocks that step back make no negative wait
     take_control(log, g, h, now)
     if g.flags & FLAG_ACK and g.acked_offset != INT64_MIN and not g.flags & FLAG_RST:

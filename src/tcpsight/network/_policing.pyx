@@ -112,11 +112,11 @@ cdef int end_exchange(Batch *batch, Exchange *x) noexcept nogil:
     """End an exchange: what is worth it is judged, the rest forgotten."""
     cdef int d, wrong = FINE
     for d in range(2):
-        if is_worth_judging(&x.logs[d]):
+        if not x.is_set_back and is_worth_judging(&x.logs[d]):
             if hand_over(batch, x, d) != FINE:
                 wrong = NO_MEMORY
         forget(&x.logs[d], batch.budget)
-    x.is_answered = False
+    x.is_answered = x.is_set_back = False
     return wrong
 
 

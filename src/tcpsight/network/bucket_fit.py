@@ -40,6 +40,8 @@ class Fit:
     ----------
     rate, size : float
         Bit/s; bytes.
+    proof_rate : float
+        The rate by which it explains: `rate`, or a faster one.
     losses_outside, passes_outside : float
         Shares of losses with too many tokens, and of passes with too few.
     order : float
@@ -48,6 +50,7 @@ class Fit:
 
     rate: float
     size: float
+    proof_rate: float
     losses_outside: float
     passes_outside: float
     order: float
@@ -84,7 +87,7 @@ def fit(x: Exchange, goodput: float, round_trip_s: float) -> Fit:
     def explain(rate: float, size: float) -> Fit:
         slack = TIMING_ROUND_TRIPS * round_trip_s * rate / 8
         limits = LOSS_LIMIT * segment + slack, PASS_LIMIT * segment - slack
-        return Fit(rate, size, *_policing.explain(rows, np.array([rate / 8e9, size, *limits, segment, is_exact])))
+        return Fit(rate, size, rate, *_policing.explain(rows, np.array([rate / 8e9, size, *limits, segment, is_exact])))
 
     near = rate_within_round_trips(x, round_trip_s)
     likely = [rate for rate in (goodput, near) if rate > 0]

@@ -8,6 +8,7 @@ that passed faster before tells a shaper's bucket from it (Kanuparthy and Dovrol
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,12 @@ LEAST_SHARE = 0.4
 LEAST_BURST = 20
 """Segments beyond the rate before it began, to count as a bucket; slow starts overshoot, too."""
 BURST_SPEED = 1.5
+BLOCK = 16
+"""Deliveries: delayed acknowledgments, of two segments each, shift the rate of a block by an eighth at most."""
+LEAST_BLOCKS = 4
+LEAST_BUSY_SHARE = 0.25
+"""Of all bytes, that came at the rate, if whatever came behind a queue did."""
+LEAST_TIME_S = 1e-6
 LEAST_SIDE = 0.25
 """Of the handshake's round trip, to the sender: nearer to it there is no queue to look at on that side."""
 EVEN = 0.1
@@ -83,11 +90,24 @@ class Shape:
 def find_shape(x: Exchange) -> Shape | None:
     """Find delivery at one rate, by the queue on either side of the capture point, or else by the burst before it."""
     found = behind_queue(acknowledged(x))
-    if found is None and x.other_side_ns >= LEAST_SIDE * (x.this_side_ns + x.other_side_ns) > 0:
+    if found is None and is_far_from_sender(x):
         here = arrived(x)
         # Where round trips cannot tell, a burst must: behind the queue, without timestamps.
         found = behind_queue(here, is_here=True) if (x.echoed_s > 0).any() else after_burst(here)
     return found
+
+
+def find_interrupted_shape(x: Exchange) -> Shape | None:
+    """Find a shaper by its burst and its rate whenever a queue stood, however often that was interrupted."""
+    found = while_queued(acknowledged(x))
+    if found is None and is_far_from_sender(x):
+        found = while_queued(arrived(x))
+    return found if found is not None and found.burst_bytes > 0 else None
+
+
+def is_far_from_sender(x: Exchange) -> bool:
+    """Tell whether a queue on the sender's side shows by what its data echo."""
+    return x.other_side_ns >= LEAST_SIDE * (x.this_side_ns + x.other_side_ns) > 0
 
 
 def acknowledged(x: Exchange) -> Deliveries:
@@ -97,7 +117,7 @@ def acknowledged(x: Exchange) -> Deliveries:
     order = np.argsort(at_s, kind="stable")
     which = which[order]
     # Which segment a duplicate ACK is of is not known: it counts, but its wait does not.
-    clean = (x.is_acked_once & (x.delivered_s == x.waited_s))[which]
+    clean = (x.is_timely & (x.delivered_s == x.waited_s))[which]
     waited = np.where(clean, x.waited_s[which], np.nan)
     base_s = float(np.nanmin(waited)) if clean.any() else 0.0
     if x.this_side_ns:
@@ -115,23 +135,115 @@ def arrived(x: Exchange) -> Deliveries:
     return Deliveries(x.time_s[which], x.payload[which], echoed - base_s, base_s)
 
 
+def least_queue_s(d: Deliveries) -> float:
+    """Give the wait from which on a queue stands."""
+    return max(LEAST_QUEUE_S, LEAST_QUEUE_ROUND_TRIPS * d.base_s)
+
+
 def behind_queue(d: Deliveries, *, is_here: bool = False) -> Shape | None:
-    """Find delivery at one rate while a queue stood; `is_here`: it was captured behind the queue."""
+    """Find a stretch at one rate while a queue stood; `is_here`: it was captured behind the queue."""
     found = steady_part(d)
     if found is None:
         return None
     begin, end, rate = found
     part = d.between(begin, end)
     queue = part.queue_s[np.isfinite(part.queue_s)]
-    least_s = max(LEAST_QUEUE_S, LEAST_QUEUE_ROUND_TRIPS * d.base_s)
-    if not len(queue) or (queue >= least_s).sum() < LEAST_QUEUED_FRACTION * len(queue):
+    if not len(queue) or (queue >= least_queue_s(d)).sum() < LEAST_QUEUED_FRACTION * len(queue):
         return None
-    if rate / 8 * (d.base_s + float(np.median(queue))) < LEAST_IN_FLIGHT * np.median(d.payload):
+    if not is_enough(d, rate, float(np.median(queue))) or (is_here and not is_even(part, rate)):
         return None
-    if is_here and not is_even(part, rate):
-        return None
+    return shape_of(d, part, queue, rate, stands_at(d, begin, end, rate))
+
+
+def stands_at(d: Deliveries, begin: int, end: int, rate: float) -> int:
+    """Give the index from which on, in [begin, end), a queue stands and all comes at the rate; `begin` if never."""
+    for block in busy_blocks(d):
+        if begin <= block.begin < end and abs(block.rate - rate) <= NEAR * rate:
+            return block.begin
+    return begin
+
+
+def shape_of(d: Deliveries, part: Deliveries, queue: Numbers, rate: float, begin: int) -> Shape:
+    """Put together what was found in a part of the deliveries."""
     span_s = float(part.at_s[0]), float(part.at_s[-1])
     return Shape(rate, *span_s, burst_before(d, begin, rate), float(np.median(queue)), float(queue.max()))
+
+
+def is_enough(d: Deliveries, rate: float, queue_s: float) -> bool:
+    """Tell whether more was in flight than delayed acknowledgments hold back."""
+    return bool(rate / 8 * (d.base_s + queue_s) >= LEAST_IN_FLIGHT * np.median(d.payload))
+
+
+def busy_times(d: Deliveries) -> Numbers:
+    """Give when a queue stood, shape (n, 2), in seconds: what waited in it left when all before it had left.
+
+    So it was never empty from when a segment came to when it left, its wait later.
+    """
+    waited = np.flatnonzero(np.isfinite(d.queue_s) & (d.queue_s >= least_queue_s(d)))
+    end_s = d.at_s[waited]
+    begin_s = end_s - d.queue_s[waited]
+    order = np.argsort(begin_s, kind="stable")
+    begin_s, end_s = begin_s[order], np.maximum.accumulate(end_s[order])
+    is_first = np.concatenate(([True], begin_s[1:] > end_s[:-1]))[: len(begin_s)]
+    firsts = np.flatnonzero(is_first)
+    lasts = np.concatenate((firsts[1:] - 1, [len(begin_s) - 1]))[: len(firsts)]
+    return np.stack([begin_s[firsts], end_s[lasts]], axis=1)
+
+
+class Block(NamedTuple):
+    """Deliveries, one after the other, behind that at index `begin`."""
+
+    begin: int
+    payload: float
+    took_s: float
+
+    @property
+    def rate(self) -> float:
+        """At which they came, in bit/s."""
+        return self.payload * 8 / self.took_s
+
+
+def blocks_of(d: Deliveries, begin: int, end: int) -> list[Block]:
+    """Cut deliveries of indices [begin, end) into blocks."""
+    edges = np.arange(begin, end, BLOCK)
+    sizes = np.diff(d.payload.cumsum()[edges]).tolist()
+    times_s = np.maximum(np.diff(d.at_s[edges]), LEAST_TIME_S).tolist()
+    return [Block(*block) for block in zip(edges.tolist(), sizes, times_s, strict=False)]
+
+
+def busy_blocks(d: Deliveries) -> list[Block]:
+    """Give the blocks all of which came while a queue stood."""
+    times = busy_times(d)
+    begins, ends = np.searchsorted(d.at_s, times[:, 0]), np.searchsorted(d.at_s, times[:, 1], side="right")
+    return [block for span in zip(begins.tolist(), ends.tolist(), strict=True) for block in blocks_of(d, *span)]
+
+
+def while_queued(d: Deliveries) -> Shape | None:
+    """Find the rate of the times when a queue stood, if they are not in one go: where a sender recovers for long.
+
+    As long as the bucket has tokens, a queue may stand before the line behind it, and that is faster.
+    """
+    busy = busy_blocks(d)
+    if len(busy) < LEAST_BLOCKS:
+        return None
+    rate = usual_rate(busy)
+    near = [block for block in blocks_of(d, 0, len(d.at_s)) if abs(block.rate - rate) <= NEAR * rate]
+    near_busy = [block for block in busy if abs(block.rate - rate) <= NEAR * rate]
+    is_one = sum(b.took_s for b in near_busy) >= LEAST_NEAR_FRACTION * sum(b.took_s for b in busy)
+    is_much = sum(b.payload for b in near) >= LEAST_BUSY_SHARE * d.payload.sum()
+    is_long = sum(b.took_s for b in near) >= max(LEAST_SPAN_S, LEAST_SPAN_ROUND_TRIPS * d.base_s)
+    queue = d.queue_s[np.isfinite(d.queue_s) & (d.queue_s >= least_queue_s(d))]
+    if not (is_one and is_much and is_long and is_enough(d, rate, float(np.median(queue)))):
+        return None
+    first, last = near_busy[0].begin, near_busy[-1].begin + BLOCK
+    return shape_of(d, d.between(first, last + 1), queue, rate, first)
+
+
+def usual_rate(blocks: list[Block]) -> float:
+    """Give the rate that blocks have half of the time, or less, and half of the time, or more."""
+    ordered = sorted(blocks, key=lambda block: block.rate)
+    took_s = np.cumsum([block.took_s for block in ordered])
+    return ordered[int(np.searchsorted(took_s, took_s[-1] / 2))].rate
 
 
 def steady_part(d: Deliveries) -> tuple[int, int, float] | None:
@@ -172,10 +284,15 @@ def common_rate(rates: Numbers) -> float | None:
     return float(rates[is_near].mean())
 
 
-def burst_before(d: Deliveries, begin: int, rate: float) -> float:
-    """Give the bytes that had been delivered beyond the rate when delivery at it began; 0 if hardly any."""
-    beyond = d.payload[:begin].cumsum() - rate / 8 * (d.at_s[:begin] - d.at_s[0])
-    burst = float(beyond.max()) if begin else 0.0
+def burst_before(d: Deliveries, end: int, rate: float) -> float:
+    """Give the most bytes that were delivered beyond the rate in any time up to a delivery; 0 if hardly any.
+
+    It is the burst of the token bucket that deliveries conform to: a link without one never exceeds its rate. A slow
+    start, which comes before it, does not count against it.
+    """
+    beyond = d.payload[:end].cumsum() - rate / 8 * (d.at_s[:end] - d.at_s[0])
+    before = np.minimum.accumulate(np.concatenate(([0.0], beyond)))[:-1]
+    burst = float((beyond - before).max()) if end else 0.0
     return burst if burst >= LEAST_BURST * np.median(d.payload) else 0.0
 
 

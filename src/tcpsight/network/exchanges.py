@@ -74,7 +74,8 @@ class Exchange:
     @cached_property
     def has_sack(self) -> bool:
         """Whether no duplicate ACK had to tell that something arrived."""
-        return not bool((self.has("acked") & ~self.has("hole") & (self.rows["delivered_us"] < self.rows["waited_us"])).any())
+        is_told = self.has("acked") & ~self.has("hole") & (self.rows["delivered_us"] < self.rows["waited_us"])
+        return not bool(is_told.any())
 
     @cached_property
     def is_acked_once(self) -> Mask:
@@ -90,7 +91,7 @@ class Exchange:
 
     @cached_property
     def is_timely(self) -> Mask:
-        """Whose wait is a round trip: those, but for what waited for a repair, which SACK does not wait for. Shape (n,)."""
+        """Whose wait is a round trip: of those, without SACK, none that waited for a repair. Shape (n,)."""
         return self.is_acked_once if self.has_sack else self.is_acked_once & self.is_undisturbed
 
     @cached_property
@@ -101,7 +102,7 @@ class Exchange:
 
     @cached_property
     def delivered_s(self) -> Numbers:
-        """From each until it was known to have arrived, by a duplicate ACK, too, in seconds; means something where `acked`."""
+        """From each until it was known to have arrived, by a duplicate ACK, too, in seconds, shape (n,)."""
         seconds: Numbers = self.rows["delivered_us"] / 1e6
         return seconds
 

@@ -34,9 +34,9 @@ import numpy as np
 
 from tcpsight.network import _policing
 from tcpsight.network.bucket_fit import fit, initial_tokens
-from tcpsight.network.delivery import find_shape
+from tcpsight.network.delivery import find_interrupted_shape, find_shape
 from tcpsight.network.exchanges import ENTRY, Exchange, Numbers
-from tcpsight.network.queueing import is_copied, is_from_queue, keeps_to_rate, queued_fraction
+from tcpsight.network.queueing import is_copied, is_from_queue, is_run_dry, kept_rate, queued_fraction
 from tcpsight.network.token_bucket import (
     LEAST_SAMPLES,
     goodput_between,
@@ -131,23 +131,25 @@ def _give_bucket(row: Row, x: Exchange, lost_at: Numbers, rtt_s: float) -> None:
     goodput = goodput_between(x, int(lost_at[0]), int(lost_at[-1]))
     if min(row["losses"][0], row["passes"][0]) < LEAST_SAMPLES or goodput <= 0 or is_copied(x, rtt_s):
         return
-    is_spread = row["slices_with_loss"][0] >= LEAST_SLICES
-    if not is_spread and not x.is_lost_before:
-        return
-    found = fit(x, goodput, rtt_s)
-    if not is_spread and not keeps_to_rate(x, found.rate, rtt_s):
-        return
-    bucket = initial_tokens(x, int(lost_at[0]), found.rate)
-    row["order_fraction"] = found.order
-    row["queued_fraction"] = queued_fraction(x, bucket * 8 / found.rate, rtt_s)
-    is_policed = found.is_convincing and not is_from_queue(x, found.rate, bucket, rtt_s)
-    row["is_policed"] = is_policed
-    if is_policed:
-        row["rate_bits_per_s"], row["bucket_bytes"] = round(found.rate), round(bucket)
+    first = int(lost_at[0])
+    if row["slices_with_loss"][0] >= LEAST_SLICES:
+        found = fit(x, goodput, rtt_s)
+        proof = initial_tokens(x, first, found.proof_rate)
+        row["order_fraction"] = found.order
+        row["queued_fraction"] = queued_fraction(x, proof * 8 / found.proof_rate, rtt_s)
+        row["is_policed"] = found.is_convincing and not is_from_queue(x, found.proof_rate, proof, rtt_s)
+        rate = found.rate
+    elif x.is_lost_before:
+        rate = kept_rate(x, rtt_s)
+        row["is_policed"] = rate > 0 and is_run_dry(x, rate, initial_tokens(x, first, rate))
+    if row["is_policed"]:
+        row["rate_bits_per_s"], row["bucket_bytes"] = round(rate), round(initial_tokens(x, first, rate))
 
 
 def _give_shaping(row: Row, x: Exchange) -> None:
     shape = find_shape(x)
+    if (shape is None or not shape.burst_bytes) and not row["is_policed"]:
+        shape = find_interrupted_shape(x) or shape
     row["is_shaped"] = shape is not None
     for name in ("shaped_rate_bits_per_s", "shaped_burst_bytes", "shaped_start_ns", "shaped_end_ns"):
         row[name] = -1

@@ -14,11 +14,12 @@ MOST_QUEUED_FRACTION = 0.4
 FRESH_ROUND_TRIPS = 2
 """How old the last round trip before a loss may be: a queue comes and goes within a few."""
 LEAST_KEPT_ROUND_TRIPS, LEAST_KEPT_S = 8, 0.3
+LEAST_REPAIRS = 15
 KEPT = 0.1
-"""From the first loss on, for so long, arrivals lie as near to the rate as this share of them."""
+"""From the first loss on, for so long, with so many repairs, arrivals lie as near to a rate as this share of them."""
 LEAST_LAST_SEGMENTS, MOST_LAST_SEGMENTS = 4, 32
 LEAST_SPEED = 1.25
-"""What runs a bucket dry comes so much faster than the rate; behind a link, all comes at its rate, give or take a tenth."""
+"""What runs a bucket dry comes so much faster than the rate; behind a link, all comes at its own, or nearly so."""
 LEAST_BURST_SEGMENTS = 5
 """Behind a link nothing arrives faster than it delivers; behind a policer its bucket does.
 
@@ -31,38 +32,60 @@ LEAST_REPAIR_S = 0.003
 """Nothing is sent again sooner; the latter where no handshake tells how far away the receiver is."""
 
 
+def is_burst(x: Exchange, size: float) -> bool:
+    """Tell whether so many bytes are more than a policer's bucket could do without."""
+    return size >= LEAST_BURST_SEGMENTS * float(np.median(x.payload))
+
+
 def is_from_queue(x: Exchange, rate: float, bucket_bytes: float, round_trip_s: float) -> bool:
     """Tell whether a full queue explains the losses: nothing came in bursts, or round trips had grown before them.
 
     Where round trips cannot tell (behind the place of loss, without timestamps) it is taken for a queue, too, if
     segments arrived evenly at the rate, as from a link that is always busy.
     """
-    if bucket_bytes < LEAST_BURST_SEGMENTS * float(np.median(x.payload)):
+    if not is_burst(x, bucket_bytes):
         return True
     queued = queued_fraction(x, bucket_bytes * 8 / rate, round_trip_s)
     if x.has_sack and not np.isnan(queued):
         return queued > MOST_QUEUED_FRACTION
-    if queued > MOST_QUEUED_FRACTION or speed_before_loss(x, bucket_bytes) < LEAST_SPEED * rate:
+    if queued > MOST_QUEUED_FRACTION or not is_run_dry(x, rate, bucket_bytes):
         return True
     return bool(np.isnan(queued)) and is_paced_by_link(x, rate)
 
 
-def keeps_to_rate(x: Exchange, rate: float, round_trip_s: float) -> bool:
-    """Tell whether from the first loss on all arrived at the rate, for so long that a sender cannot have meant it.
+def is_run_dry(x: Exchange, rate: float, bucket_bytes: float) -> bool:
+    """Tell whether the last segments before the first loss arrived faster than a rate, so that they emptied a bucket.
 
-    Behind a policer, what is lost again is not seen; but that nothing ever exceeds the rate is.
+    What loses because it is full delivers at its own rate then, as it has all the time while it filled up; what loses
+    because more is sent than a rate has just delivered more.
+    """
+    return is_burst(x, bucket_bytes) and speed_before_loss(x, bucket_bytes) >= LEAST_SPEED * rate
+
+
+def kept_rate(x: Exchange, round_trip_s: float) -> float:
+    """Give the rate at which all arrived from the first loss on, repairs too, without a queue; NaN if there is none.
+
+    Behind a policer, what is lost again is not seen; but that nothing exceeds its rate is. A sender that did not mean
+    to send so slowly has much to repair meanwhile.
     """
     first = int(np.argmax(x.is_lost))
     which = np.flatnonzero(~x.has("hole")[first:]) + first
     since_s = x.time_s[which] - x.time_s[first]
     span_s = max(LEAST_KEPT_S, LEAST_KEPT_ROUND_TRIPS * round_trip_s)
     if not len(which) or since_s[-1] < span_s:
-        return False
-    within = since_s <= span_s
-    arrived = x.payload[which][within].cumsum()
-    usual = arrived[-1] / since_s[within][-1]
+        return float("nan")
+    which = which[since_s <= span_s]
+    since_s, arrived = since_s[: len(which)], x.payload[which].cumsum()
+    if not len(which) or since_s[-1] <= 0:
+        return float("nan")
+    usual = float(arrived[-1] / since_s[-1])
     most = KEPT * arrived[-1] + float(x.payload.max())
-    return bool(abs(usual * 8 / rate - 1) <= KEPT and np.abs(arrived - usual * since_s[within]).max() <= most)
+    is_kept = np.abs(arrived - usual * since_s).max() <= most and x.has("again")[which].sum() >= LEAST_REPAIRS
+    samples, at, handshake_s = round_trips(x)
+    waits = samples[(at >= which[0]) & (at <= which[-1])]
+    least_s = min([*waits, *([handshake_s] if handshake_s > 0 else [])], default=0.0) + MOST_WAIT_S
+    is_free = not len(waits) or (waits > least_s).sum() <= MOST_QUEUED_FRACTION * len(waits)
+    return usual * 8 if is_kept and is_free else float("nan")
 
 
 def is_copied(x: Exchange, round_trip_s: float) -> bool:
@@ -86,7 +109,7 @@ def round_trips(x: Exchange) -> tuple[Numbers, Numbers, float]:
 
 
 def queued_fraction(x: Exchange, drain_s: float, round_trip_s: float) -> float:
-    """Give the share of losses whose last round trips before them all held a queue, of those with fresh ones; NaN if none.
+    """Give the share of losses whose last round trips before them all held a queue; NaN if none has a fresh one.
 
     `drain_s`: how long a queue of the bucket's size would take to drain. One round trip alone does not
     tell: an acknowledgment waits, too, where the segment that would have called it out was lost.
@@ -107,11 +130,7 @@ def queued_fraction(x: Exchange, drain_s: float, round_trip_s: float) -> float:
 
 
 def speed_before_loss(x: Exchange, bucket_bytes: float) -> float:
-    """Give the rate at which the last segments before the first loss arrived, in bit/s; infinite if too few did.
-
-    What loses because it is full delivers at its own rate then, as it has all the time while it filled up; what loses
-    because more is sent than a rate has just delivered more.
-    """
+    """Give the rate at which the last segments before the first loss arrived, in bit/s; infinite if too few did."""
     first = int(np.argmax(x.is_lost))
     if x.is_lost_before:
         which = np.flatnonzero(~x.has("hole")[:first])
