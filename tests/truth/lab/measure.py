@@ -143,6 +143,57 @@ class Difference(NamedTuple):
     is_good: bool
 
 
+class Place(NamedTuple):
+    """Where a connection was said to be captured, and how sure that was, -1 for unknown."""
+
+    run: str
+    vantage: str
+    told: str
+    confidence: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it was captured there."""
+        return self.told == PLACES[self.vantage]
+
+
+PLACES = {"client": "client", "middle": "between", "server": "server"}
+"""What the places of captures are called in the table."""
+
+
+class Judged(NamedTuple):
+    """All that is said of a run."""
+
+    differences: list[Difference]
+    verdicts: list[Verdict]
+    places: list[Place]
+
+
+def judge(folder: Path, read: Reader = read_with_library) -> Judged:
+    """Compare everything of a run, reading each capture once."""
+    held = {path: read(path) for path in captures_of(folder)}
+    return Judged(
+        differences(folder, held.__getitem__), verdicts(folder, held.__getitem__), places(folder, held.__getitem__)
+    )
+
+
+def places(folder: Path, read: Reader = read_with_library) -> list[Place]:
+    """Tell where each connection was said to be captured."""
+    if truth_of(folder)["rewrite"]:
+        return []
+    run = f"{folder.parent.name}/{folder.name}"
+    return [
+        Place(
+            run,
+            path.name.split(".")[0],
+            c["vantage"],
+            -1.0 if c["vantage_confidence"] is None else c["vantage_confidence"],
+        )
+        for path in captures_of(folder)
+        for c in read(path).connections
+    ]
+
+
 def truth_of(folder: Path) -> Record:
     """Read what is true of a run."""
     kept = folder / "truth.json.xz"

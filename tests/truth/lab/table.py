@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.truth.lab.measure import QUANTITIES, Difference, Quantity, Verdict, differences, folders, verdicts
+from tests.truth.lab.measure import QUANTITIES, Difference, Place, Quantity, Verdict, folders, judge
 from tests.truth.lab.scenario import KINDS
 
 STORED = Path(__file__).resolve().parent / "accuracy.md"
@@ -101,6 +101,24 @@ def _finding_row(kind: str, some: list[Verdict]) -> str:
     return f"| {kind} | {len(positive)} | {hits} | {recall} | {len(negative)} | {wrong} | {precision} |"
 
 
+def place_table(found: Iterable[Place]) -> str:
+    """Tell how often the place of capture was right, by how sure that was said to be."""
+    by_confidence: dict[float, list[Place]] = defaultdict(list)
+    for p in found:
+        by_confidence[p.confidence].append(p)
+    lines = [
+        "| sure to | connections | right | share (95 %) |",
+        "|---:|---:|---:|---:|",
+    ]
+    for confidence in sorted(by_confidence, reverse=True):
+        some = by_confidence[confidence]
+        right = sum(p.is_right for p in some)
+        told = f"{confidence:.2f}" if confidence >= 0 else "not told"
+        share = str(wilson(right, len(some))) if confidence >= 0 else ""
+        lines.append(f"| {told} | {len(some):,} | {f'{right:,}' if share else ''} | {share} |")
+    return "\n".join(lines)
+
+
 def misses(found: Iterable[Verdict]) -> list[str]:
     """Name every verdict that was wrong."""
     return [
@@ -114,11 +132,14 @@ def page(roots: Sequence[Path]) -> tuple[str, list[str]]:
     """Give the section of the accuracy page, and the verdicts that were wrong."""
     runs = folders(roots)
     with ProcessPoolExecutor() as pool:
-        numbers = [d for some in pool.map(differences, runs, chunksize=8) for d in some]
-        judged = [v for some in pool.map(verdicts, runs, chunksize=8) for v in some]
+        found = list(pool.map(judge, runs, chunksize=8))
+    numbers = [d for one in found for d in one.differences]
+    judged = [v for one in found for v in one.verdicts]
     text = [f"{len(runs):,} runs of the [laboratory](laboratory.md).\n", quantity_table(numbers), ""]
     if any(v.is_told for v in judged):
         text += [finding_table(judged), ""]
+    text += ["Where the capture was taken, of connections of captures that were not rewritten:\n"]
+    text += [place_table(p for one in found for p in one.places), ""]
     return "\n".join(text), misses(judged)
 
 

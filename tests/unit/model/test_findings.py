@@ -198,11 +198,44 @@ def test_a_sender_that_begins_slowly_after_each_pause_is_a_finding(again, expect
 def test_a_syn_that_was_lost():
     finding = one("0 > S seq=1\n1000 > S seq=1\n1050 < SA\n1050 > A\n1060 > PA 100\n1110 < PA 100\n1160 > A")
     assert (finding.key.kind, finding.numbers["connect_attempts"]) == ("syn_loss", 2)
+    assert finding.key.direction == -1  # a SYN or its answer: nobody can tell
 
 
 def test_a_handshake_that_the_server_dropped_is_its_full_queue():
     finding = one(OPENING + "1050 < SA seq=5000 mss=1460 ws=7 win=65535 sackok\n1050 > A acked=0 win=500")
     assert (finding.key.kind, finding.key.direction, finding.severity) == ("listen_overflow", -1, "critical")
+
+
+def untaken(begin_ms: float) -> str:
+    """Write a connection whose first data have no answer, captured at the client."""
+    times = (60, 260, 700, 1500, 3100)
+    return "\n".join(
+        [f"{begin_ms} > S seq=1000\n{begin_ms + 50} < SA seq=5000\n{begin_ms + 50} > A"]
+        + [f"{begin_ms + time} > PA 200 off=0" for time in times]
+    )
+
+
+def taken(begin_ms: float, data: str = "") -> str:
+    """Write a connection whose first request is answered."""
+    times = [begin_ms + time for time in (0, 50, 50, 60, 110)]
+    return "{} > S\n{} < SA\n{} > A\n{} > PA 200\n{} < PA 200\n".format(*times) + data
+
+
+def test_first_data_without_an_answer_on_many_connections_are_a_full_queue_and_no_blackhole():
+    scripts = [taken(0), taken(5), *(untaken(10 + 5 * n) for n in range(4))]
+    finding = one(*scripts)
+    assert (finding.key.kind, finding.connections) == ("listen_overflow", 4)
+    assert finding.numbers["handshakes_not_taken_up"] == 4
+    assert kinds(*scripts[:-1]) == ["blackhole"]  # three may be the path
+
+
+def test_one_at_the_server_is_enough():
+    assert kinds(untaken(0).replace("50 < SA", "0.1 < SA")) == ["listen_overflow"]
+
+
+def test_later_data_without_an_answer_are_the_path():
+    later = [taken(5 * n, "\n".join(f"{5 * n + t} > PA 200 off=200" for t in (200, 400, 850, 1650))) for n in range(5)]
+    assert kinds(*later) == ["blackhole"]
 
 
 def test_refused_connections_are_one_finding_of_their_service():
