@@ -34,7 +34,7 @@ from tests.truth.lab.truth import truth_of, write_middle
 __all__ = ["main", "negatives", "record"]
 
 SETS = {"A": 1000, "B": 500_000, "C": 1_000_000, "D": 1_500_000}
-"""First seeds: set A to choose thresholds by, set B for results that are stored."""
+"""First seeds: set A to choose thresholds by, others for results that are stored, each used once."""
 
 LATE_P99_NS, LATE_MAX_NS = 2_000_000, 20_000_000
 """A run is not kept if more than 1 in 100 packets, or any, left the forwarder later than this.
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios; all by default")
     parser.add_argument("--runs", type=int, default=1, help="of each scenario")
-    parser.add_argument("--set", choices=SETS, default="A", help="A: to choose thresholds; B: results that are stored")
+    parser.add_argument("--set", choices=SETS, default="A", help="A: to choose thresholds; later ones: to judge, once")
     parser.add_argument("--first", type=int, default=0, help="number of the first run")
     parser.add_argument("--parallel", type=int, default=6)
     parser.add_argument("--keep-log", action="store_true", help="keep the forwarder's log too")
