@@ -6,11 +6,11 @@ An exchange is a request and its response: it ends when the client speaks again 
 acknowledged, or with the connection. What each direction sent in it is logged, one entry per segment on the wire
 (what an interface cuts later is cut here): when, which bytes, how long until acknowledged, by SACK too.
 
-1. *Lost* is what was sent again later, unless it had arrived: a D-SACK block shows it, or it was acknowledged before, or
-   sooner than its copy can have called out. A copy that is sent again was lost too. Behind the place of loss, lost is
-   what filled a hole later than 7/8 of a round trip after it showed; it is logged where the hole showed. What filled it
-   sooner was overtaken. What never came but was acknowledged was not captured: it uses tokens, but is neither lost nor
-   passed.
+1. *Lost* is what was sent again later, unless it had arrived: a D-SACK block shows it, or it was acknowledged before,
+   or sooner than its copy can have called out. A copy that is sent again was lost too. Behind the place of loss, lost
+   is what filled a hole later than 7/8 of a round trip after it showed; it is logged where the hole showed. What filled
+   it sooner was overtaken. What never came but was acknowledged was not captured: it uses tokens, but is neither lost
+   nor passed.
 2. *Policed*: a token bucket explains which were lost (`bucket_fit`): it has fewer tokens at losses than at passes. And
    no queue does (`queueing`): a full one drops alike, but round trips grow before it does, and what arrives before
    comes at its rate, not faster. Beside that stands what the detector of the paper says (`token_bucket`), with and
