@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tcpsight.endpoints import parse_server
 from tcpsight.errors import UsageError
+from tcpsight.pipeline import LEFT_OUT
 from tcpsight.requests import ENDS, STARTS
 from tcpsight.where.literals import DURATIONS
 
@@ -82,6 +83,24 @@ def start_and_end(given: object) -> tuple[str, str]:
     if isinstance(given, tuple | list) and len(given) == 2 and given[0] in STARTS and given[1] in ENDS:
         return given[0], given[1]
     raise UsageError(f"start_end is {_shown(given)}: give one of {', '.join(STARTS)}, and one of {', '.join(ENDS)}")
+
+
+def kinds_of_requests(given: object) -> tuple[str, ...]:
+    """Take which requests are left out.
+
+    Raises
+    ------
+    UsageError
+        If there are none of a kind.
+    """
+    kinds = [given] if isinstance(given, str) else given
+    if not isinstance(kinds, Iterable):
+        raise UsageError(f"leave_out is {_shown(given)}: give some of {', '.join(LEFT_OUT)}")
+    chosen = tuple(dict.fromkeys(kinds))
+    for kind in chosen:
+        if kind not in LEFT_OUT:
+            raise UsageError(f"there are no requests of kind {_shown(kind)}: give some of {', '.join(LEFT_OUT)}")
+    return chosen
 
 
 def instant_ns(name: str, given: object) -> int | None:

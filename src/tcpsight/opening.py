@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tcpsight.analysis import Analysis
-from tcpsight.arguments import Source, captures, instant_ns, services, start_and_end
+from tcpsight.arguments import Source, captures, instant_ns, kinds_of_requests, services, start_and_end
 from tcpsight.errors import UsageError
 from tcpsight.pipeline import Options
 from tcpsight.selection import Selection
@@ -24,6 +24,7 @@ def open(  # noqa: PLR0913 - each is a question of its own, asked by name
     since_ns: int | None = None,
     until_ns: int | None = None,
     start_end: tuple[str, str] = ("request_last", "response_first"),
+    leave_out: Sequence[str] = (),
     input_timezone: str = "UTC",
     following: Following | None = None,
     strict: bool = False,
@@ -44,6 +45,8 @@ def open(  # noqa: PLR0913 - each is a question of its own, asked by name
     start_end : tuple of str
         Between which instants of a request response time runs: ``request_first`` or ``request_last``, and
         ``response_first`` or ``response_last``.
+    leave_out : sequence of str
+        Requests that get no rows: ``first`` of a connection, TLS ``handshake``, ``overlapped`` with a response.
     input_timezone : str
         IANA name of the zone of times in tcpdump text, or ``local``.
     following : Following, optional
@@ -74,7 +77,7 @@ def open(  # noqa: PLR0913 - each is a question of its own, asked by name
     if since_ns is not None and until_ns is not None and until_ns <= since_ns:
         raise UsageError(f"until_ns {until_ns} is not after since_ns {since_ns}")
     selection = Selection(services(servers), since_ns, until_ns)
-    options = Options(selection, *start_and_end(start_end))
+    options = Options(selection, *start_and_end(start_end), leave_out=kinds_of_requests(leave_out))
     capture = Analysis(named, options, frame_filter=frame_filter, input_timezone=input_timezone, following=following)
     capture.is_strict = strict
     return capture

@@ -65,6 +65,9 @@ Keep = Callable[[Frames, Headers, Positions], Positions]
 NOWHERE: Positions = np.zeros(0, np.int64)
 
 
+LEFT_OUT = ("first", "handshake", "overlapped")
+"""What may be left out of requests, by the columns ``is_…``."""
+
 SERVICES_LEFT_OUT = 6
 """So many services are remembered of those that a selection leaves out."""
 
@@ -94,6 +97,8 @@ class Options:
         What tells which request bytes belong to, and when its row is given: see `RequestPairing`.
     account : str
         One of `Account`; without it the columns of the time account are null.
+    leave_out : tuple of str
+        Of `LEFT_OUT`: which requests are given no rows. Connections still count them.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -108,6 +113,7 @@ class Options:
     by: str = "stream"
     given_at: str = "final"
     account: Account = "none"
+    leave_out: tuple[str, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -266,11 +272,13 @@ class Pipeline:
             begin, tracked = end, self._tracking.more()
 
     def _batch(self, headers: Headers, tracked: Tracked, kept: Positions) -> Batch:
-        paired = self._pairing.feed(tracked.segments, tracked.boundaries)
+        paired = self._pairing.feed(tracked.segments, tracked.boundaries, headers)
         connections = tracked.connections
         accounted = self._accounted(headers, tracked)
         if self.options.account == "requests":
             paired = paired._replace(requests=self._matching.feed(paired.requests, accounted))
+        if self.options.leave_out:
+            paired = _without(paired, self.options.leave_out)
         if len(connections):
             _complete(connections, paired, accounted.connections)
             first, last = int(connections.start_ns.min()), int(connections.end_ns.max())
@@ -354,6 +362,15 @@ def _of_ports(headers: Headers, ports: tuple[int, ...]) -> Mask:
     is_wanted[list(ports)] = True
     wanted: Mask = is_wanted[headers.source_port] | is_wanted[headers.destination_port]
     return wanted
+
+
+def _without(paired: Paired, kinds: tuple[str, ...]) -> Paired:
+    """Leave out requests that are marked as one of these kinds."""
+    requests, unanswered = paired.requests, paired.unanswered
+    for kind in kinds:
+        requests = requests[requests.rows[f"is_{kind}"] == 0]
+        unanswered = unanswered[unanswered.rows[f"is_{kind}"] == 0]
+    return paired._replace(requests=requests, unanswered=unanswered)
 
 
 def _complete(connections: Connections, paired: Paired, accounts: ConnectionAccounts) -> None:

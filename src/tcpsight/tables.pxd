@@ -10,6 +10,7 @@ cdef enum:
     OPTION_SACK = 16
     OPTION_UNSEQUENCED = 32
     OPTION_CUT = 64
+    OPTION_HANDSHAKE = 128
     FLAG_FIN = 1
     FLAG_SYN = 2
     FLAG_RST = 4
@@ -285,6 +286,8 @@ cdef struct Request:
     int64_t completion_ns
     int64_t response_time_ns
     uint8_t is_overlapped
+    uint8_t is_first
+    uint8_t is_handshake
 
 cdef struct UnansweredRequest:
     int64_t connection_id
@@ -305,6 +308,8 @@ cdef struct UnansweredRequest:
     int64_t completion_ns
     int64_t response_time_ns
     uint8_t is_overlapped
+    uint8_t is_first
+    uint8_t is_handshake
     int64_t end_ns
 
 cdef struct RequestCount:

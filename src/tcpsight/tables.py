@@ -205,6 +205,8 @@ OPTION_SACK_PERMITTED = 8
 OPTION_SACK = 16
 OPTION_UNSEQUENCED = 32
 OPTION_CUT = 64
+OPTION_HANDSHAKE = 128
+"""No TCP option: the payload begins with what a client sends in a TLS handshake."""
 
 # Bits of Headers.flags and Segments.flags (RFC 9293 §3.1; AE from RFC 9768).
 FLAG_FIN = 0x01
@@ -705,6 +707,12 @@ class Requests(Table):
     completion_ns = column("int64", "epoch ns", "end of the response time, by --start-end", null=-1)
     response_time_ns = column("int64", "ns", "completion − arrival", null=-1)
     is_overlapped = column("uint8", "bool", "whether client bytes of it were sent while a response was still going on")
+    is_first = column("uint8", "bool", "whether it is the first of its connection that was captured")
+    is_handshake = column(
+        "uint8",
+        "bool",
+        "whether it begins with a message of a TLS handshake; false, too, where payload was not captured",
+    )
 
 
 class AccountedRequests(Requests):

@@ -303,7 +303,17 @@ def tcp(wire: Wire, end: int) -> dict[str, Any]:
     row |= read_options(options)
     if len(options) < header_bytes - 20:
         row["options"] |= {"cut"}
+    if is_handshake(wire.captured[start + header_bytes : end]):
+        row["options"] |= {"handshake"}
     return row
+
+
+def is_handshake(payload: bytes) -> bool:
+    """A TLS record (RFC 8446 §5.1) whose first message is a ClientHello, Certificate or ClientKeyExchange."""
+    if len(payload) < 6:
+        return False
+    kind, version, length, message = struct.unpack(">BHHB", payload[:6])
+    return kind == 22 and 0x0300 <= version <= 0x0304 and 1 <= length <= 2**14 and message in (1, 11, 16)
 
 
 def read_options(options: bytes) -> dict[str, Any]:

@@ -59,12 +59,22 @@ def tcp_options() -> st.SearchStrategy[bytes]:
 
 
 @st.composite
+def tls_records(draw: st.DrawFn) -> bytes:
+    """Give what may be the beginning of a TLS record."""
+    kind = draw(st.sampled_from((22, 22, 22, 20, 23)))
+    version = draw(st.sampled_from((0x0301, 0x0303, 0x0304, 0x0305, 0x0203)))
+    length = draw(st.sampled_from((0, 1, 517, 2**14, 2**14 + 1)))
+    message = draw(st.sampled_from((0, 1, 2, 11, 16, 20)))
+    return struct.pack(">BHHB", kind, version, length, message)[: draw(st.sampled_from((6, 6, 6, 5)))]
+
+
+@st.composite
 def tcp_segments(draw: st.DrawFn) -> bytes:
     options = draw(tcp_options())
     words_of_header = draw(st.integers(0, 15)) if draw(RARELY) else 5 + len(options) // 4
     flags = draw(st.integers(0, 0xFFF))
     head = draw(words(3)) + struct.pack(">H", words_of_header << 12 | flags) + draw(words(2))[:6]
-    return head + options + bytes(draw(st.integers(0, 20)))
+    return head + options + draw(st.integers(0, 20).map(bytes) | tls_records())
 
 
 @st.composite

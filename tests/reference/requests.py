@@ -198,6 +198,7 @@ class Twin:
             "completion_ns": -1,
             "response_time_ns": -1,
             "is_overlapped": int(turn.is_overlapped),
+            "is_first": int(turn.index == 0),
         }
         row["arrival_ns"] = row[f"{self.start}_ns"]
         return row

@@ -45,6 +45,7 @@ class Input:
     follow: bool = False
     follow_idle_ns: int | None = None
     most_connections: int = 1_000_000
+    leave_out: tuple[str, ...] = ()
 
     @property
     def is_followed(self) -> bool:
@@ -75,7 +76,14 @@ class Input:
         selection = Selection(tuple(parse_server(text) for text in self.servers), since, until)
         given = (own if own is not None else usual for own, usual in zip(self.timeouts_ns, Timeouts(), strict=True))
         start, end = values.start_end(self.start_end)
-        options = Options(selection, start, end, Timeouts(*given), self.most_connections)
+        options = Options(
+            selection,
+            start,
+            end,
+            Timeouts(*given),
+            self.most_connections,
+            leave_out=tuple(dict.fromkeys(self.leave_out)),
+        )
         for zone in (self.timezone, self.input_timezone):
             values.zone(zone)
         following = Following(self.follow_idle_ns) if self.is_followed else None
@@ -98,6 +106,9 @@ _INPUT: list[Decorator] = [
                  help="Only those before: ISO 8601, or s, ms, µs or ns since 1970 by its digits."),
     click.option("--start-end", default="request_last,response_first", show_default=True, metavar="START,END",
                  help="Response time runs from request_first|request_last to response_first|response_last."),
+    click.option("--leave-out", multiple=True, type=click.Choice(["first", "handshake", "overlapped"]),
+                 help="Not the first request of a connection; TLS handshakes, where payload was captured; those sent "
+                 "while a response was going on. Repeatable."),
     click.option("--timezone", default="UTC", show_default=True, metavar="ZONE",
                  help="Zone of times in text, and of --since and --until without an offset."),
     click.option("--input-timezone", default="UTC", show_default=True, metavar="ZONE",
@@ -148,7 +159,7 @@ def input_options(function: Function) -> Function:
         **others: Any,
     ) -> Any:
         names = ["servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress"]
-        names += ["follow", "follow_idle_ns", "most_connections"]
+        names += ["follow", "follow_idle_ns", "most_connections", "leave_out"]
         chosen = {name: others.pop(name) for name in names}
         others.pop("workers")
         others.pop("engine")

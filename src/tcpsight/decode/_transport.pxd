@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 from tcpsight.decode._wire cimport HOLDS_TCP, Cursor, Packet, cut_short, load16, load32
 from tcpsight.tables cimport (
     OPTION_CUT,
+    OPTION_HANDSHAKE,
     OPTION_MSS,
     OPTION_SACK,
     OPTION_SACK_PERMITTED,
@@ -37,12 +38,23 @@ cdef enum:
     ALIGNED_TIMESTAMPS = 0x0101080A
 
 
+cdef enum:
+    # TLS: a record's header and the type of its first message.
+    HANDSHAKE_BYTES = 6
+    RECORD_HANDSHAKE = 22
+    CLIENT_HELLO = 1
+    CERTIFICATE = 11
+    CLIENT_KEY_EXCHANGE = 16
+    MOST_RECORD_BYTES = 16384
+
+
 cdef inline int read_tcp(const Cursor *cursor, const Packet *packet, Header *header) noexcept nogil:
     """Read a TCP header (RFC 9293 §3.1) into the row; what belongs to the frame is not touched."""
     cdef const uint8_t *p = cursor.bytes + cursor.at
     cdef int64_t room = packet.end - cursor.at
     cdef int64_t held = cursor.captured - cursor.at
     cdef int64_t header_bytes
+    cdef int captured
     if room < 20:
         return REASON_MALFORMED_TCP
     if held < 20:
@@ -59,9 +71,13 @@ cdef inline int read_tcp(const Cursor *cursor, const Packet *packet, Header *hea
     header.window = load16(p + 14)
     header.checksum = load16(p + 16)
     header.payload_bytes = <int>(room - header_bytes)
-    header.captured_payload_bytes = <int>(max(min(room, held) - header_bytes, 0))
-    read_addresses(cursor, packet, header)
+    captured = <int>(max(min(room, held) - header_bytes, 0))
+    header.captured_payload_bytes = captured
     header.options = OPTION_CUT if held < header_bytes else 0
+    # Before what follows takes the registers: this is looked at in every segment with data.
+    if captured >= HANDSHAKE_BYTES and p[header_bytes] == RECORD_HANDSHAKE and begins_handshake(p + header_bytes):
+        header.options |= OPTION_HANDSHAKE
+    read_addresses(cursor, packet, header)
     header.window_scale = 0
     header.sack_count = 0
     header.mss_bytes = 0
@@ -70,6 +86,17 @@ cdef inline int read_tcp(const Cursor *cursor, const Packet *packet, Header *hea
     memset(header.sack, 0, sizeof(header.sack))
     read_options(p + 20, min(header_bytes, held) - 20, header)
     return HOLDS_TCP
+
+
+cdef inline bint begins_handshake(const uint8_t *p) noexcept nogil:
+    """Tell whether a record of type handshake holds what a client sends in clear (RFC 8446 §4 and §5.1, RFC 5246 §7.4)."""
+    cdef int length = load16(p + 3)
+    return (
+        p[1] == 3
+        and p[2] <= 4
+        and 0 < length <= MOST_RECORD_BYTES
+        and (p[5] == CLIENT_HELLO or p[5] == CERTIFICATE or p[5] == CLIENT_KEY_EXCHANGE)
+    )
 
 
 cdef inline void read_addresses(const Cursor *cursor, const Packet *packet, Header *header) noexcept nogil:

@@ -7,6 +7,12 @@ Block = np.ndarray[Any, np.dtype[np.uint8]]
 SLOT_BYTES: int
 
 def pair(
-    segments: Block, boundaries: Block, slots: Block, outputs: tuple[Block, Block, Block], measure: int, opened: int
+    segments: Block,
+    boundaries: Block,
+    slots: Block,
+    outputs: tuple[Block, Block, Block],
+    measure: int,
+    opened: int,
+    headers: Block | None = None,
 ) -> tuple[int, int, int, int]: ...
 def still_open(slots: Block, boundaries: Block) -> int: ...

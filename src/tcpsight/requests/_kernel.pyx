@@ -27,6 +27,7 @@ from tcpsight.tables cimport (
     FLAG_RST,
     KIND_DUPLICATE,
     Boundary,
+    Header,
     Request,
     RequestCount,
     Segment,
@@ -251,6 +252,7 @@ def pair(
     tuple outputs not None,
     int measure,
     int64_t opened,
+    const uint8_t[::1] headers=None,
 ):
     """Take a batch; give how many rows were written to each output, and how many turns have been opened so far.
 
@@ -266,6 +268,8 @@ def pair(
         + 4 if rows are given when the answer begins.
     opened : int
         How many turns were opened by the batches before.
+    headers : bytes of Headers rows, optional
+        What the segments were made from, row for row.
     """
     cdef Batch batch
     cdef int wrong
@@ -274,6 +278,11 @@ def pair(
     batch.made.opened = opened
     batch.segment_count = rows_of(segments, sizeof(Segment))
     batch.segments = <const Segment *>start_of(segments)
+    batch.made.segments = batch.segments
+    if headers is not None:
+        if rows_of(headers, sizeof(Header)) != batch.segment_count:
+            raise ValueError("headers and segments are not of the same number")
+        batch.made.headers = <const Header *>start_of(headers)
     batch.boundary_count = rows_of(boundaries, sizeof(Boundary))
     batch.boundaries = <const Boundary *>start_of(boundaries)
     batch.slot_count = rows_of(slots, sizeof(Slot))

@@ -7,7 +7,16 @@ answers a turn the first two; the others are for the turn before and for the end
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
-from tcpsight.tables cimport DIRECTION_CLIENT, DIRECTION_SERVER, Request, RequestCount, Segment, UnansweredRequest
+from tcpsight.tables cimport (
+    DIRECTION_CLIENT,
+    DIRECTION_SERVER,
+    OPTION_HANDSHAKE,
+    Header,
+    Request,
+    RequestCount,
+    Segment,
+    UnansweredRequest,
+)
 
 cdef enum:
     # Bits of `measure`: which end of the request, and of the response, the response time runs between; when rows come.
@@ -49,7 +58,9 @@ cdef struct Slot:
     int64_t connection_id
     uint16_t client_port
     uint16_t server_port
-    uint8_t padding[4]
+    uint8_t is_handshake
+    uint8_t previous_is_handshake
+    uint8_t padding[2]
     # Third and fourth.
     Turn previous
     uint8_t client_address[16]
@@ -67,6 +78,9 @@ cdef struct Made:
     int64_t unanswered_rows
     int64_t count_rows
     int64_t opened  # turns, by all connections, since the beginning
+    # What the segments of the batch were made from, row for row; NULL if that is not known.
+    const Segment *segments
+    const Header *headers
     int measure
 
 cdef inline int64_t larger(int64_t a, int64_t b) noexcept nogil:
@@ -99,6 +113,8 @@ cdef inline void write_row(Request *row, const Slot *slot, const Turn *turn, int
     row.response_bytes = 0
     row.completion_ns = -1
     row.response_time_ns = -1
+    row.is_first = index == 0
+    row.is_handshake = slot.is_handshake if index == slot.turns - 1 else slot.previous_is_handshake
 
 
 cdef inline void give_request(
@@ -212,6 +228,7 @@ cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64
     if slot.turns:
         gather_current(slot, &slot.previous)
         slot.previous_is_overlapped = slot.is_overlapped
+        slot.previous_is_handshake = slot.is_handshake
         slot.previous_number = slot.number
         slot.has_previous = True
     slot.turns += 1
@@ -224,6 +241,9 @@ cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64
     begin_run(slot, DIRECTION_CLIENT, segment, first)
     slot.is_answered = False
     slot.is_overlapped = speaks_over(slot, segment)
+    slot.is_handshake = (
+        made.headers != NULL and (made.headers[segment - made.segments].options & OPTION_HANDSHAKE) != 0
+    )
 
 
 cdef inline void fill_request(Made *made, Slot *slot, const Segment *segment, int64_t first) noexcept nogil:

@@ -30,6 +30,9 @@ give their answer can ask for it: `by` = "capture" forgets the numbers, and byte
 Rows come when they are final, or, for those who count while traffic goes on, when the answer begins (`given_at` =
 "answer"): the response is then as long as its first segment, and nothing is given at the end.
 
+7. A request that begins with a message of a TLS handshake is marked, where payload was captured. A client that sends
+   its first request with its last message of the handshake, as TLS 1.3 does, has both in one turn, which is not marked.
+
 What it cannot see
 ------------------
 Pipelining: requests sent before the first of them is answered are one request. A request sent in the middle of a
@@ -52,6 +55,7 @@ from tcpsight.tables import (
     INT64_MIN,
     KINDS,
     Boundaries,
+    Headers,
     RequestCounts,
     Requests,
     Segments,
@@ -141,7 +145,7 @@ class RequestPairing:
         self._unanswered = Unanswered.allocate(SMALLEST_ROOM)
         self._counts = RequestCounts.allocate(SMALLEST_ROOM)
 
-    def feed(self, segments: Segments, boundaries: Boundaries) -> Paired:
+    def feed(self, segments: Segments, boundaries: Boundaries, headers: Headers | None = None) -> Paired:
         """Take the next segments and the boundaries among them; give the requests they complete.
 
         Parameters
@@ -150,6 +154,8 @@ class RequestPairing:
             In capture order.
         boundaries : Boundaries, shape (m,)
             By position; one that lies at row i happens before segment i.
+        headers : Headers, shape (n,), optional
+            What the segments were made from, row for row: they tell TLS handshakes.
 
         Returns
         -------
@@ -166,7 +172,15 @@ class RequestPairing:
         outputs = (self._requests.packed(), self._unanswered.packed(), self._counts.packed())
         if self._by == "capture":
             segments = in_capture_order(segments)
-        made = _kernel.pair(segments.packed(), boundaries.packed(), self._slots, outputs, self._measure, self.opened)
+        made = _kernel.pair(
+            segments.packed(),
+            boundaries.packed(),
+            self._slots,
+            outputs,
+            self._measure,
+            self.opened,
+            headers.packed() if headers is not None else None,
+        )
         self.opened = made[3]
         paired = Paired(self._requests[: made[0]], self._unanswered[: made[1]], self._counts[: made[2]])
         for table in paired:
