@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tcpsight.analysis import Run
     from tcpsight.capture.tags import TagSurvey
     from tcpsight.model.distribution import Distribution
-    from tcpsight.model.services import Endpoint, Service
+    from tcpsight.model.services import Client, Endpoint, Service
     from tcpsight.reporting import Report, ServiceReport
 
 Facts = dict[str, Any]
@@ -160,15 +160,16 @@ def endpoint_text(address: bytes, port: int | None, ip_version: int) -> str:
     return f"{text}:{port}" if ip_version == 4 else f"[{text}]:{port}"
 
 
-def distribution_facts(values: Distribution, quantiles: Sequence[float]) -> Facts:
-    """Tell a distribution; None where there is no value."""
+def distribution_facts(values: Distribution, quantiles: Sequence[float], *, is_told: bool = True) -> Facts:
+    """Tell a distribution; None where there is no value, or it means nothing."""
+    is_known = values.count > 0 and is_told
 
     def known(value: int) -> int | None:
-        return value if values.count else None
+        return value if is_known else None
 
     return {
         "count": values.count,
-        "mean_ns": round(values.mean) if values.count else None,
+        "mean_ns": round(values.mean) if is_known else None,
         "min_ns": known(values.min),
         **{quantile_name(p): known(values.quantile(p)) for p in quantiles},
         "max_ns": known(values.max),
@@ -185,37 +186,58 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
     service, series = each.service, each.series
     length_ns = int(series.length_ns.sum())
     address, port, version = each.endpoint
+    # Where the sides do not take turns, nothing that follows from response times is told.
+    is_told = service.turns.hold is not False
+    busy_ns = length_ns if is_told else 0
     return {
         "server_address": address_text(address, version),
         "server_port": port,
         "requests": service.requests,
         "unanswered": service.unanswered,
         "overlapped": service.overlapped,
+        "turns": _turns(service),
         "request_bytes": service.request_bytes,
         "response_bytes": service.response_bytes,
         "throughput_per_s": service.requests * 1e9 / length_ns if length_ns else None,
-        "concurrency": int(series.weighted_ns.sum()) / length_ns if length_ns else None,
+        "concurrency": int(series.weighted_ns.sum()) / busy_ns if busy_ns else None,
         "unanswered_concurrency": int(series.unanswered_weighted_ns.sum()) / length_ns if length_ns else None,
-        "utilization_fraction": int(series.busy_ns.sum()) / length_ns if length_ns else None,
-        "response_time": distribution_facts(service.response_times, quantiles),
+        "utilization_fraction": int(series.busy_ns.sum()) / busy_ns if busy_ns else None,
+        "response_time": distribution_facts(service.response_times, quantiles, is_told=is_told),
         "histogram": [
             {"low_ns": step.low_ns, "high_ns": step.high_ns, "count": step.count}
-            for step in service.response_times.histogram()
+            for step in (service.response_times.histogram() if is_told else ())
         ],
         "interval_ns": report.interval_ns,
-        "series": _series(series),
+        "series": _series(series, is_told=is_told),
         "connections": _connections(service, quantiles),
         "clients": _clients(service),
-        "slowest_requests": [_request(row, _place(row, each, report)) for row in service.slowest.rows],
+        "slowest_requests": [_request(row, _place(row, each, report)) for row in service.slowest.rows if is_told],
         "unanswered_requests": [_waiting(row, _place(row, each, report)) for row in service.waiting.rows],
     }
 
 
-def _series(series: Any) -> list[Facts]:
+def _turns(service: Service) -> Facts:
+    """Tell whether the sides take turns, and what speaks against it."""
+    turns = service.turns
+    return {
+        "hold": turns.hold,
+        "reason": turns.reason,
+        "overlapped": turns.overlapped,
+        "overlapped_fraction": turns.overlapped / turns.requests if turns.requests else None,
+        "overlapped_fraction_low": turns.overlapped_low if turns.requests else None,
+        "in_parts": turns.in_parts,
+        "trickling": turns.trickling,
+        "first": turns.first,
+        "handshakes": turns.handshakes,
+        "unsolicited_bytes": service.totals["unsolicited_bytes"],
+    }
+
+
+def _series(series: Any, *, is_told: bool = True) -> list[Facts]:
     names = ("start_ns", "length_ns", "arrivals", "completions", "throughput_per_s", "concurrency")
     rest = ("utilization_fraction", "response_time_p99_ns", "unanswered", "unanswered_backlog")
     columns = {name: series.rows[name].tolist() for name in names + rest}
-    columns["response_time_p99_ns"] = [v if v >= 0 else None for v in columns["response_time_p99_ns"]]
+    columns["response_time_p99_ns"] = [v if v >= 0 and is_told else None for v in columns["response_time_p99_ns"]]
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
@@ -244,6 +266,11 @@ def _clients(service: Service) -> Facts:
         ((key, client) for key, client in service.clients.items() if key is not None),
         key=lambda item: (-item[1].response_time_sum_ns, -item[1].unanswered, -item[1].connections, item[0]),
     )
+    is_told = service.turns.hold is not False
+
+    def is_known(client: Client) -> bool:
+        return client.requests > 0 and is_told
+
     return {
         "count": len(ranked),
         "is_complete": None not in service.clients,
@@ -253,9 +280,9 @@ def _clients(service: Service) -> Facts:
                 "requests": client.requests,
                 "unanswered": client.unanswered,
                 "connections": client.connections,
-                "response_time_sum_ns": client.response_time_sum_ns,
-                "response_time_mean_ns": client.response_time_sum_ns // client.requests if client.requests else None,
-                "response_time_max_ns": client.response_time_max_ns if client.requests else None,
+                "response_time_sum_ns": client.response_time_sum_ns if is_told else None,
+                "response_time_mean_ns": client.response_time_sum_ns // client.requests if is_known(client) else None,
+                "response_time_max_ns": client.response_time_max_ns if is_known(client) else None,
             }
             for key, client in ranked[:LARGEST_CLIENTS]
         ],

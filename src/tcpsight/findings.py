@@ -63,6 +63,10 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         f"{fraction(n['connect_fraction'])} of the life of {n['connections']} connections is connecting"
     ),
     "stall": lambda n: _stall(n, "nothing was answered" + _part(n)),
+    "no_turns": lambda n: (
+        f"{fraction(n['overlapped_fraction'])} of the requests were sent while an answer was going on: "
+        "there are no response times"
+    ),
     "pile_up": lambda n: _stall(n, f"{n.get('answered_meanwhile')} others were answered"),
 }
 

@@ -12,6 +12,7 @@ from tcpsight.model.findings import Finding, Key
 from tcpsight.model.keys import ServiceSplit
 from tcpsight.model.services import Endpoint
 from tcpsight.model.stalls import CHANCE, Stall, StallDetection
+from tcpsight.model.turns import Turns
 from tcpsight.output.spill import SortedSpill
 from tcpsight.tables import SEVERITIES, Connections, Requests, Unanswered
 
@@ -55,6 +56,8 @@ class StallSearch:
 
     def __init__(self, services: Sequence[tuple[bytes, int]]) -> None:
         self._detections = [StallDetection() for _ in services]
+        self._turns = [Turns() for _ in services]
+        self._spans = [[2**63 - 1, -(2**63)] for _ in services]
         self._versions = [4] * len(services)
         self._services = list(services)
         self._split = ServiceSplit(services)
@@ -64,12 +67,21 @@ class StallSearch:
         for i, own in self._split.split(requests):
             self._versions[i] = int(own.ip_version[0])
             self._detections[i].feed(own)
+            if not isinstance(own, Unanswered):
+                self._turns[i].add(own)
+                span = self._spans[i]
+                span[:] = min(span[0], int(own.arrival_ns[0])), max(span[1], int(own.completion_ns.max()))
 
     def findings(self, end_ns: int, filter_of: FilterOf) -> list[Finding]:
         """Give what was found, when the capture ended at `end_ns`."""
         found: list[Finding] = []
-        for (address, port), version, detection in zip(self._services, self._versions, self._detections, strict=True):
-            found += _findings((address, port, version), detection.finish(end_ns), filter_of)
+        for i, (address, port) in enumerate(self._services):
+            service = (address, port, self._versions[i])
+            if self._turns[i].hold is False:
+                # Who waits, and for how long, is not known either.
+                found.append(_no_turns(service, self._turns[i], self._spans[i]))
+            else:
+                found += _findings(service, self._detections[i].finish(end_ns), filter_of)
         return found
 
 
@@ -132,6 +144,29 @@ def by_arrival(requests: SortedSpill[Requests], unanswered: SortedSpill[Unanswer
     while next_waiting is not None:
         yield next_waiting
         next_waiting = next(waiting, None)
+
+
+def _no_turns(service: Endpoint, turns: Turns, span: list[int]) -> Finding:
+    numbers = {
+        "requests": turns.requests,
+        "overlapped": turns.overlapped,
+        "overlapped_fraction": round(turns.overlapped / turns.requests, 4),
+        "overlapped_fraction_low": round(turns.overlapped_low, 4),
+        "in_parts": turns.in_parts,
+        "trickling": turns.trickling,
+    }
+    return Finding(
+        Key("no_turns", -1, *service),
+        "info",
+        confidence=0.95,
+        start_ns=span[0],
+        end_ns=span[1],
+        connections=len(turns.connections),
+        connection_id=min(turns.connections, default=-1),
+        numbers=numbers,
+        rule="of the requests, 5 % or more (the lower end of the 95 % interval) were sent while an answer was going on",
+        examples=sorted(turns.connections)[:EXAMPLES],
+    )
 
 
 def _findings(service: Endpoint, stalls: list[Stall], filter_of: FilterOf) -> Iterable[Finding]:

@@ -51,6 +51,7 @@ FINDINGS = (
     "connection_churn",
     "stall",
     "pile_up",
+    "no_turns",
 )
 """Conditions that have a name; see `Findings.kind`."""
 

@@ -83,3 +83,18 @@ def test_all_examples_are_one_capture(here):
     each = [json.loads(here("report", path, "--format", "json").out) for path in EXAMPLES]
     assert report["capture"]["connections"] == sum(one["capture"]["connections"] for one in each)
     assert sum(s["requests"] for s in report["services"]) == sum(one["services"][0]["requests"] for one in each)
+
+
+def test_what_both_sides_send_at_once_is_a_finding(here, corpus_dir: Path):
+    path = next((corpus_dir / "captures").rglob("tls_with_huge_ch.pcapng"))
+    kinds = {json.loads(line)["kind"] for line in here("findings", path, "--format", "jsonl").out.splitlines()}
+    assert "no_turns" in kinds
+    assert "stall" not in kinds
+
+
+def test_marked_requests_can_be_left_out(here, examples_dir: Path):
+    path = examples_dir / "apache-wrk.pcap"
+    everything = here("requests", path, "--format", "csv").rows()
+    left = here("requests", path, "--leave-out", "first", "--format", "csv").rows()
+    assert left == [row for row in everything if row["request_index"] != "0"]
+    assert left == here("requests", path, "--where", "is_first = false", "--format", "csv").rows()

@@ -40,7 +40,7 @@ KEYS = {
     },
     "services": {
         "server_address", "server_port", "requests", "unanswered", "overlapped", "request_bytes", "response_bytes",
-        "throughput_per_s", "concurrency", "unanswered_concurrency", "utilization_fraction", "response_time",
+        "throughput_per_s", "turns", "concurrency", "unanswered_concurrency", "utilization_fraction", "response_time",
         "histogram", "interval_ns", "series", "connections", "clients", "slowest_requests", "unanswered_requests",
     },
     "omitted": {"services", "requests", "unanswered", "connections", "failed_connections"},

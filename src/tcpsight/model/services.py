@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.model.distribution import Distribution
+from tcpsight.model.turns import Turns
 from tcpsight.tables import STATES, TIME_PARTS, Connections, Requests, Unanswered
 
 MOST_SERVICES = 10_000
@@ -81,8 +82,10 @@ class Service:
     ----------
     response_times, connect_times, server_handshake_rtts, client_handshake_rtts : Distribution
         Of answered requests, of completed handshakes.
-    request_bytes, response_bytes, overlapped, unanswered : int
+    request_bytes, response_bytes, unanswered : int
         Sums over requests.
+    turns : Turns
+        Whether its sides take turns.
     states : ndarray of int64, shape (states,)
         Connections by end state, in the order of `STATES`.
     stateless_connections : int
@@ -111,7 +114,7 @@ class Service:
     client_handshake_rtts: Distribution = field(default_factory=Distribution)
     request_bytes: int = 0
     response_bytes: int = 0
-    overlapped: int = 0
+    turns: Turns = field(default_factory=Turns)
     unanswered: int = 0
     states: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(len(STATES), np.int64))
     stateless_connections: int = 0
@@ -124,6 +127,11 @@ class Service:
     clients: dict[tuple[bytes, int] | None, Client] = field(default_factory=dict)
     slowest: Requests = field(default_factory=Requests)
     waiting: Unanswered = field(default_factory=Unanswered)
+
+    @property
+    def overlapped(self) -> int:
+        """Requests that were sent while a response was going on."""
+        return self.turns.overlapped
 
     @property
     def requests(self) -> int:
@@ -168,7 +176,7 @@ class ServiceSummary:
             service.response_times.add(rows.response_time_ns)
             service.request_bytes += int(rows.request_bytes.sum())
             service.response_bytes += int(rows.response_bytes.sum())
-            service.overlapped += int(rows.is_overlapped.sum())
+            service.turns.add(rows)
             service.slowest = Requests(_longest(service.slowest.rows, rows.rows, _duration(rows.rows)))
             for client, own in _clients(service, rows):
                 client.requests += len(own)

@@ -48,6 +48,8 @@ def series_lines(s: Facts, screen: Screen, room: int) -> list[str]:
             ("concurrency", [r["concurrency"] for r in series], units.number, "cyan"),
             ("p99", [r["response_time_p99_ns"] or 0 for r in series], units.duration, "cyan"),
         ]
+        # Where turns do not hold, neither of these means anything.
+        rows = rows if s["turns"]["reason"] is None else rows[:1]
     if s["unanswered"]:
         waiting = [max(r["unanswered"], r["unanswered_backlog"]) for r in series]
         rows.append(("unanswered", waiting, units.count, "red"))

@@ -83,8 +83,7 @@ class _Page:
         for service in services:
             lines += ["", self._paint(f"Service {_endpoint(service)}", "title")]
             lines += [INDENT + line if line else "" for line in self._service(service)]
-        lines += self._omitted()
-        lines += ["", *self._unseen()]
+        lines += [*self._omitted(), "", *self._unseen()]
         text = "\n".join(line.rstrip() for line in lines) + "\n"
         return text if self._screen.has_unicode else plain(text)
 
@@ -108,8 +107,7 @@ class _Page:
         ]
         lines = wrapped(head, self._screen.width, self._screen, separator=INDENT)
         lines += wrapped([Piece(c) for c in counts], self._screen.width, self._screen)
-        lines += self._tunnels(capture["tunnels"])
-        lines += self._selection(capture["selection"])
+        lines += self._tunnels(capture["tunnels"]) + self._selection(capture["selection"])
         times = capture["response_time"]
         if (times["start"], times["end"]) != ("request_last", "response_first"):
             lines.append(f"Response time runs from {times['start']} to {times['end']}.")
@@ -216,10 +214,12 @@ class _Page:
 
     def _service(self, s: Facts) -> list[str]:
         lines = self._row("requests", self._requests(s), separator=", ")
-        if s["requests"]:
+        if reason := s["turns"]["reason"]:
+            lines += self._row("response time", [Piece(f"none: {reason}", "yellow")], separator=", ")
+        elif s["requests"]:
             lines += self._row("response time", _spread(s["response_time"]), separator="   ")
-        if s["requests"] or s["unanswered"]:
-            lines += self._row("load", self._load(s), separator="; ")
+        if load := self._load(s):
+            lines += self._row("load", load, separator="; ")
         lines += self._row("connections", self._connections(s["connections"]), separator=", ")
         if s["connections"]["connect"]["count"]:
             lines += self._row("set-up time", _spread(s["connections"]["connect"]), separator="   ")
@@ -241,7 +241,7 @@ class _Page:
         if s["requests"]:
             pieces.append(Piece(f"{units.size(s['request_bytes'])} of requests"))
             pieces.append(Piece(f"{units.size(s['response_bytes'])} of responses"))
-        if s["overlapped"]:
+        if s["overlapped"] and s["turns"]["hold"]:
             many = units.count(s["overlapped"])
             pieces.append(Piece(f"{many} sent while a response was going on", "yellow"))
             pieces.append(Piece("whose times are lower bounds", "yellow"))
@@ -249,7 +249,7 @@ class _Page:
 
     def _load(self, s: Facts) -> list[Piece]:
         pieces = []
-        if s["requests"]:
+        if s["concurrency"] is not None and s["requests"]:
             pieces.append(Piece(f"{units.number(s['concurrency'])} requests at a time on average"))
             busy = units.fraction(s["utilization_fraction"])
             pieces.append(Piece(f"utilization {busy} (the time with at least one)"))
@@ -295,7 +295,7 @@ class _Page:
     # --- pictures
 
     def _pictures(self, s: Facts) -> list[str]:
-        histogram = histogram_lines(s["histogram"], self._screen) if s["requests"] else []
+        histogram = histogram_lines(s["histogram"], self._screen) if s["histogram"] else []
         series = (
             series_lines(s, self._screen, self._inner) if s["series"] and (s["requests"] or s["unanswered"]) else []
         )
@@ -309,14 +309,14 @@ class _Page:
 
     def _clients(self, s: Facts) -> list[str]:
         clients = s["clients"]
-        total = sum(c["response_time_sum_ns"] for c in clients["largest"])
+        total = sum(c["response_time_sum_ns"] or 0 for c in clients["largest"])
         everyone = round((s["response_time"]["mean_ns"] or 0) * s["response_time"]["count"])
         table: dict[str, list[str]] = {
             name: [write(c) for c in clients["largest"]]
             for name, write in (
                 ("client", lambda c: c["client_address"]),
                 ("requests", lambda c: units.count(c["requests"])),
-                ("share", lambda c: units.fraction(c["response_time_sum_ns"] / everyone if everyone else None)),
+                ("share", lambda c: units.fraction((c["response_time_sum_ns"] or 0) / everyone if everyone else None)),
                 ("mean", lambda c: units.duration(c["response_time_mean_ns"])),
                 ("max", lambda c: units.duration(c["response_time_max_ns"])),
                 ("unanswered", lambda c: units.count(c["unanswered"])),

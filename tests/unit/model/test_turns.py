@@ -1,0 +1,76 @@
+"""A service takes turns unless a good share of its requests was sent while an answer was going on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tcpsight.model.turns import Turns, wilson_low
+from tcpsight.output.report import page
+from tcpsight.tables import Requests
+from tests.support.reports import report_facts
+from tests.support.traffic import Talk, answered
+
+SECOND = 10**9
+
+
+def turns(requests: int, overlapped: int = 0) -> Turns:
+    table = Requests.allocate(requests)
+    table.is_overlapped[:overlapped] = True
+    found = Turns()
+    found.add(table)
+    return found
+
+
+def test_without_a_request_nothing_is_known():
+    assert Turns().hold is None
+    assert Turns().reason is None
+
+
+@pytest.mark.parametrize(("requests", "overlapped"), [(1, 0), (1000, 0), (29, 2), (1000, 50), (2, 2)])
+def test_turns_hold_where_few_overlap_or_too_few_to_tell(requests, overlapped):
+    assert turns(requests, overlapped).hold
+
+
+@pytest.mark.parametrize(("requests", "overlapped"), [(20, 4), (49, 19), (1000, 80), (3, 3)])
+def test_turns_do_not_hold_where_many_overlap(requests, overlapped):
+    found = turns(requests, overlapped)
+    assert found.hold is False
+    assert found.reason is not None
+    assert "do not take turns" in found.reason
+
+
+def test_the_interval_is_wilsons():
+    # Newcombe 1998, table I: 81 of 263 is from .2553 on, 0 of 20 from 0, 15 of 148 from .0624.
+    assert [round(wilson_low(*case), 4) for case in ((81, 263), (0, 20), (15, 148))] == [0.2553, 0.0, 0.0624]
+
+
+def test_small_requests_in_several_segments_are_counted():
+    table = Requests.allocate(3)
+    table.request_bytes[:] = 100, 100, 5000
+    table.request_last_ns[:] = 0, 5, 5
+    found = Turns()
+    found.add(table)
+    assert found.in_parts == 1
+
+
+def test_answers_that_trickle_are_counted():
+    table = Requests.allocate(3)
+    table.response_last_ns[:] = SECOND // 2, 10 * SECOND, 10 * SECOND
+    table.response_bytes[:] = 1, 14_000, 15_000
+    found = Turns()
+    found.add(table)
+    assert found.trickling == 1
+
+
+def test_a_report_gives_no_response_times_where_turns_do_not_hold(monkeypatch):
+    monkeypatch.setattr(Turns, "hold", False)
+    facts = report_facts([Talk(answered(1, 2, 3))])
+    (service,) = facts["services"]
+    assert service["turns"]["hold"] is False
+    assert service["requests"] == 3
+    assert [service["response_time"][name] for name in ("mean_ns", "p50_ns", "max_ns")] == [None] * 3
+    assert service["concurrency"] is service["utilization_fraction"] is None
+    assert service["histogram"] == service["slowest_requests"] == []
+    assert all(each["response_time_p99_ns"] is None for each in service["series"])
+    assert all(each["response_time_sum_ns"] is None for each in service["clients"]["largest"])
+    assert "none: the two sides do not take turns" in page(facts)
