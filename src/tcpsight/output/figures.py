@@ -1,9 +1,9 @@
-"""Figures drawn with Matplotlib, imported when one is drawn: the settings that all share, and the curve of usl."""
+"""Figures drawn with Matplotlib, imported when one is drawn: what all share, and the curve of usl."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Facts = dict[str, Any]
+
+NEEDS_MATPLOTLIB = "--plot needs Matplotlib: pip install 'tcpsight[plot]'"
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -43,14 +45,37 @@ def figure(path: str, format: str) -> Iterator[Axes]:
     ImportError
         Matplotlib is not installed.
     """
+    with panels(path, format, (4.8,)) as (axes,):
+        yield axes
+
+
+@contextmanager
+def panels(path: str, format: str, heights: Sequence[float]) -> Iterator[list[Axes]]:
+    """Give several axes, one under the other, then write them to a file, which appears whole.
+
+    Parameters
+    ----------
+    path, format : str
+        As of `figure`.
+    heights : sequence of float
+        How high each is, in inches.
+
+    Raises
+    ------
+    ImportError
+        Matplotlib is not installed.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_SETTINGS):
-        drawn = Figure(figsize=(6.4, 4.8), layout="tight")
-        axes = drawn.add_subplot()
-        yield axes
-        axes.grid(visible=True, color="#EBEBEB", linewidth=0.5)
+        drawn = Figure(figsize=(6.4, sum(heights)), layout="tight")
+        grid = drawn.add_gridspec(len(heights), 1, height_ratios=heights)
+        several = [drawn.add_subplot(grid[row, 0]) for row in range(len(heights))]
+        yield several
+        for axes in several:
+            axes.grid(visible=True, color="#EBEBEB", linewidth=0.5)
+            axes.set_axisbelow(True)
         buffer = io.BytesIO()
         drawn.savefig(buffer, format=format, dpi=150, metadata=_METADATA.get(format))
     destination = Destination(path)
@@ -76,6 +101,20 @@ def image_format(path: str) -> str:
     return suffix
 
 
+def require_matplotlib() -> None:
+    """Make sure that a figure can be drawn, before anybody waits for its data.
+
+    Raises
+    ------
+    UsageError
+        Matplotlib is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise UsageError(NEEDS_MATPLOTLIB)
+
+
 def draw_scalability(facts: Facts, path: str) -> None:
     """Draw the points of a model, the curve through them, its band and its peak.
 
@@ -88,7 +127,7 @@ def draw_scalability(facts: Facts, path: str) -> None:
         with figure(path, image_format(path)) as axes:
             _draw(axes, facts)
     except ImportError:
-        raise UsageError("--plot needs Matplotlib: pip install 'tcpsight[plot]'") from None
+        raise UsageError(NEEDS_MATPLOTLIB) from None
 
 
 def _draw(axes: Axes, facts: Facts) -> None:

@@ -43,6 +43,13 @@ def duration(nanoseconds: float | None) -> str:
     return _long_duration(nanoseconds)
 
 
+def plain_ticks(nanoseconds: float) -> str:
+    """Write a duration at the tick of an axis, without zeros that say nothing: ``5 µs``, ``1 ms``, ``0.1 ns``."""
+    if nanoseconds < 1:
+        return f"{nanoseconds:g} ns"
+    return re.sub(r"\.0+ ", " ", duration(nanoseconds))
+
+
 def _long_duration(nanoseconds: float) -> str:
     """Write a minute or more as its two largest units, rounded to the smaller of them."""
     for large, small, limit in (("min", "s", 3_600), ("h", "min", 86_400), ("d", "h", math.inf)):
