@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tests.peers.case import Case, Difference
 from tests.peers.ours import Segment
@@ -66,6 +67,13 @@ def times_do_not_advance(case: Case, d: Difference) -> bool:
     """The two segments carry the same time, or times that run backwards: 0 here, none or another segment's there."""
     asked, answers = _question_and_answers(_handshake(case, d), d.what)
     return d.ours == "0" and bool(asked and answers) and answers[0].time_ns <= asked[0].time_ns
+
+
+def lasts_longer_than_its_connection(case: Case, d: Difference) -> bool:
+    """The clock was set while they shook hands: by its stamps the connection is shorter than this part of it."""
+    times = [s.time_ns for s in case.segments(d.frame)]
+    is_set_back = any(later < before for before, later in pairwise(times))
+    return d.ours == "-1" and is_set_back and int(d.theirs) > max(times) - times[0]
 
 
 def misses_bytes(case: Case, d: Difference) -> bool:
