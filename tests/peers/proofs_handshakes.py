@@ -69,7 +69,7 @@ def times_do_not_advance(case: Case, d: Difference) -> bool:
     return d.ours == "0" and bool(asked and answers) and answers[0].time_ns <= asked[0].time_ns
 
 
-def lasts_longer_than_its_connection(case: Case, d: Difference) -> bool:
+def outlasts_its_connection(case: Case, d: Difference) -> bool:
     """The clock was set while they shook hands: by its stamps the connection is shorter than this part of it."""
     times = [s.time_ns for s in case.segments(d.frame)]
     is_set_back = any(later < before for before, later in pairwise(times))

@@ -82,9 +82,7 @@ REASONS = (
     Reason("no-answer", "peer", "tshark", ("connect",), proofs_handshakes.ends_at_no_answer),
     Reason("same-time", "definition", "tshark", ("connect", *ROUND_TRIPS), proofs_handshakes.times_do_not_advance),
     Reason("not-captured", "definition", "tshark", ("connect", *ROUND_TRIPS), proofs_handshakes.misses_bytes),
-    Reason(
-        "clock-set", "damage", "tshark", ("connect", *ROUND_TRIPS), proofs_handshakes.lasts_longer_than_its_connection
-    ),
+    Reason("clock-set", "damage", "tshark", ("connect", *ROUND_TRIPS), proofs_handshakes.outlasts_its_connection),
     Reason("last-syn", "definition", "tshark", ("connect",), proofs_handshakes.is_from_last_syn),
     Reason("simultaneous-open", "definition", "tshark", ("connect",), proofs_handshakes.is_simultaneous),
     Reason("server-ack", "definition", "tshark", ("connect",), proofs_handshakes.ends_at_the_server),
