@@ -63,6 +63,10 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         f"{fraction(n['connect_fraction'])} of the life of {n['connections']} connections is connecting"
     ),
     "stall": lambda n: _stall(n, "nothing was answered" + _part(n)),
+    "slow_band": lambda n: (
+        f"{n['requests']} requests took {duration(n['low_ns'])} to {duration(n['high_ns'])} each, again and again, "
+        f"{n['expected']:.3g} expected: they waited for a timer, or one thing is slow"
+    ),
     "no_turns": lambda n: (
         f"{fraction(n['overlapped_fraction'])} of the requests were sent while an answer was going on: "
         "there are no response times"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcpsight.facts import address_text, isolating_filter
 from tcpsight.model import KeyCounter
+from tcpsight.model.bands import Band, BandSearch
 from tcpsight.model.findings import Finding, Key
 from tcpsight.model.keys import ServiceSplit
 from tcpsight.model.services import Endpoint
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_SERVICES = 20
 """Services in which stalls are looked for: those with the most requests."""
+
+MOST_BANDS = 5
 
 MOST_STALLS = 5
 """Stalls of a service that are told one by one, those at which most was waited; others are added up."""
@@ -57,6 +60,7 @@ class StallSearch:
     def __init__(self, services: Sequence[tuple[bytes, int]]) -> None:
         self._detections = [StallDetection() for _ in services]
         self._turns = [Turns() for _ in services]
+        self._bands = [BandSearch() for _ in services]
         self._spans = [[2**63 - 1, -(2**63)] for _ in services]
         self._versions = [4] * len(services)
         self._services = list(services)
@@ -69,6 +73,7 @@ class StallSearch:
             self._detections[i].feed(own)
             if not isinstance(own, Unanswered):
                 self._turns[i].add(own)
+                self._bands[i].add(own)
                 span = self._spans[i]
                 span[:] = min(span[0], int(own.arrival_ns[0])), max(span[1], int(own.completion_ns.max()))
 
@@ -82,6 +87,7 @@ class StallSearch:
                 found.append(_no_turns(service, self._turns[i], self._spans[i]))
             else:
                 found += _findings(service, self._detections[i].finish(end_ns), filter_of)
+                found += [_band(service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found
 
 
@@ -166,6 +172,30 @@ def _no_turns(service: Endpoint, turns: Turns, span: list[int]) -> Finding:
         numbers=numbers,
         rule="of the requests, 5 % or more (the lower end of the 95 % interval) were sent while an answer was going on",
         examples=sorted(turns.connections)[:EXAMPLES],
+    )
+
+
+def _band(service: Endpoint, band: Band) -> Finding:
+    numbers = {
+        "low_ns": band.low_ns,
+        "high_ns": band.high_ns,
+        "requests": band.requests,
+        "expected": round(band.expected, 2),
+        "stretches": band.stretches,
+        "log10_chance": round(-min(band.surprise, 1e6) / math.log(10), 1),
+    }
+    return Finding(
+        Key("slow_band", -1, *service),
+        "info",
+        confidence=0.95,
+        start_ns=band.first_ns,
+        end_ns=band.last_ns,
+        connections=1,
+        connection_id=band.connection_id,
+        numbers=numbers,
+        rule="eight times as many requests as next to it, and than chance lets be once in a million, in 5 stretches of "
+        "256 or more took the same time within 14 %, four medians or more",
+        examples=[band.connection_id],
     )
 
 

@@ -52,6 +52,7 @@ FINDINGS = (
     "stall",
     "pile_up",
     "no_turns",
+    "slow_band",
 )
 """Conditions that have a name; see `Findings.kind`."""
 
