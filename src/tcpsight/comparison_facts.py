@@ -120,12 +120,18 @@ def _endpoint(endpoint: Endpoint) -> Facts:
 
 
 def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
-    both = [quantiles_of(side.slices, asked.quantiles, seed=SEED + i) for i, side in enumerate(pair.sides)]
-    shifts = shifts_between(both[0], both[1])
-    response_time, answers = _response_time(both, shifts, asked)
     shares, share_answers = _shares(pair, asked)
-    median = shifts[int(np.flatnonzero(asked.quantiles == 0.5)[0])]
-    detectable = median.detectable(asked.level)
+    # Where the sides do not take turns there is no response time, and nothing that follows from one.
+    refusal = next((side.service.turns.reason for side in pair.sides if side.service.turns.reason is not None), None)
+    response_time: list[Facts] = []
+    answers: list[Answer] = []
+    detectable, equal_load = math.nan, EqualLoad(refusal=refusal)
+    if refusal is None:
+        both = [quantiles_of(side.slices, asked.quantiles, seed=SEED + i) for i, side in enumerate(pair.sides)]
+        shifts = shifts_between(both[0], both[1])
+        response_time, answers = _response_time(both, shifts, asked)
+        detectable = shifts[int(np.flatnonzero(asked.quantiles == 0.5)[0])].detectable(asked.level)
+        equal_load = comparison.at_equal_load(pair)
     verdict = verdict_of(answers + share_answers, detectable)
     return {
         **_endpoint(pair.before.endpoint),
@@ -134,9 +140,10 @@ def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
         "detectable_fraction": _grown(detectable),
         "requests": {"before": pair.before.service.requests, "after": pair.after.service.requests},
         "overlapped": {"before": pair.before.service.overlapped, "after": pair.after.service.overlapped},
+        "refusal": refusal,
         "response_time": response_time,
-        "load": _load(comparison, pair),
-        "throughput_at_equal_concurrency": _equal_load(comparison.at_equal_load(pair), asked.level, pair.interval_ns),
+        "load": _load(comparison, pair, is_told=refusal is None),
+        "throughput_at_equal_concurrency": _equal_load(equal_load, asked.level, pair.interval_ns),
         "shares": shares,
         "durations": _durations(pair),
         "findings": _findings(comparison, pair),
@@ -209,15 +216,17 @@ def _durations(pair: ServicePair) -> list[Facts]:
     return rows
 
 
-def _load(comparison: Comparison, pair: ServicePair) -> Facts:
+def _load(comparison: Comparison, pair: ServicePair, *, is_told: bool) -> Facts:
     told = {}
     for when, side, capture in zip(("before", "after"), pair.sides, (comparison.before, comparison.after), strict=True):
         span_ns = capture.span[1] - capture.span[0]
-        resident_ns = int(side.occupancy.weighted_ns.sum()) if side.occupancy is not None else None
+        resident_ns = int(side.occupancy.weighted_ns.sum()) if side.occupancy is not None and is_told else None
         told[when] = {
             "throughput_per_s": _round(side.service.requests * 1e9 / span_ns) if span_ns else None,
             "concurrency": _round(resident_ns / span_ns) if span_ns and resident_ns is not None else None,
-            "mean_response_time_ns": round(side.service.response_times.mean) if side.service.requests else None,
+            "mean_response_time_ns": (
+                round(side.service.response_times.mean) if side.service.requests and is_told else None
+            ),
         }
     return told
 

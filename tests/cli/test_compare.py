@@ -116,3 +116,22 @@ def test_a_capture_that_breaks_off_is_compared_and_status_2(here: Here, slower: 
     assert done.status == 2
     assert "The capture breaks off" in done.text
     assert "verdict" in done.text
+
+
+def test_a_page_for_a_browser_is_one_file_with_all_in_it(here: Here, slower: tuple[Path, Path], tmp_path: Path):
+    page = tmp_path / "changed.html"
+    done = here("compare", *slower, "--html", page)
+    assert (done.status, done.text) == (1, "")
+    text = page.read_text()
+    assert text.startswith("<!DOCTYPE html>")
+    assert '"verdict":"worse"' in text
+    assert "https://" not in text.partition("<script>")[0]
+
+
+def test_a_page_without_plotly_is_refused_before_anything_is_read(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tcpsight.output.page.find_spec", lambda name: None)
+    done = here("compare", tmp_path / "none.pcap", tmp_path / "none.pcap", "--html", tmp_path / "changed.html")
+    assert done.status == 2
+    assert_one_line(done.err, "pip install 'tcpsight[html]'")

@@ -180,6 +180,31 @@ def test_constant_and_single_requests_have_a_sensible_answer():
     assert math.isclose(quantile(found, 0.5)["ratio"], 1, rel_tol=1e-3)
 
 
+def pipelined(rounds: int) -> bytes:
+    """Write a client that asks again while an answer goes on: the server's next segment does not acknowledge it."""
+    client, server, frames = ("10.0.0.1", 40_000), ("10.0.0.9", 3306), []
+    for i in range(rounds):
+        at, own, other = START_NS + i * 10 * MS, 1000 + 40 * i, 9000 + 300 * i
+        for after, is_answer, sequence, acknowledged in (
+            (0, False, own, other), (1, True, other, own + 20), (2, False, own + 20, other),
+            (3, True, other + 100, own + 20), (4, True, other + 200, own + 40),
+        ):  # fmt: skip
+            (source, port), (target, other_port) = (server, client) if is_answer else (client, server)
+            data = bytes(100 if is_answer else 20)
+            frame = tcp_frame(source, target, port, other_port, sequence, acknowledged, "PA", data)
+            frames.append(Frame(at + after * MS, frame))
+    return pcap_bytes(frames, nanoseconds=True)
+
+
+def test_a_service_whose_sides_take_no_turns_has_no_response_times():
+    found = compare(pipelined(300), pipelined(300))
+    service = found["services"][0]
+    assert "do not take turns" in service["refusal"]
+    assert service["response_time"] == []
+    assert service["throughput_at_equal_concurrency"]["refusal"] == service["refusal"]
+    assert found["verdict"] == "too_little_data"
+
+
 def test_a_negative_tolerance_is_refused():
     with pytest.raises(UsageError, match="tolerance"):
         compare(talks(1, 1), talks(1, 1), tolerance=-0.1)

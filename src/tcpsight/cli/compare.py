@@ -49,6 +49,11 @@ if TYPE_CHECKING:
     type=click.Choice(["text", "json"]),
     help="A page, or the same facts for a program.  [default: json if -o ends in .json, else text]",
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    help="Instead, write a page with plots for a browser: one file that needs no network. Needs Plotly.",
+)
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
 def command(before: Input, after: Input, tolerance: float, failure_tolerance: float, **others: Any) -> int:
     """Tell what changed between two captures; exit status 1 if it got worse.
@@ -57,7 +62,7 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     tcpsight compare monday.pcap tuesday.pcap
     tcpsight compare before.pcap after.pcap --server :3306 --tolerance 10%
     tcpsight compare 'before-*.pcap.gz' 'after-*.pcap.gz' --format json -o changed.json
-    tcpsight compare day.pcap --at 2026-05-01T12:00
+    tcpsight compare day.pcap --at 2026-05-01T12:00 --html changed.html
 
     Response times quantile by quantile, throughput at equal concurrency, failures, retransmissions, round trips and
     findings. Status 1 means that the median or the 95th percentile of response time, or the share of what failed, is
@@ -69,6 +74,11 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     from tcpsight.comparison_facts import QUANTILES, Tolerance, comparison_facts
     from tcpsight.errors import UsageError
 
+    if (html := others["html"]) is not None:
+        from tcpsight.output.page import require_plotly
+
+        values.refuse_output_over_input(html, before.sources + after.sources)
+        require_plotly()
     sides = _collected(before), _collected(after)
     for side in sides:
         if not side.run.pipeline.segments and (status := conclude(side.run)):
@@ -79,7 +89,10 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
             conclude(side.run)
         raise UsageError(nothing_in_common(*sides))
     facts = comparison_facts(comparison, Tolerance(tolerance, failure_tolerance), others["quantiles"] or QUANTILES)
-    _write(facts, others["output"], others["format"], before.timezone)
+    if html is not None:
+        _write_html(facts, html, before.timezone)
+    else:
+        _write(facts, others["output"], others["format"], before.timezone)
     return max(int(facts["is_worse"]), *(conclude(side.run) for side in sides))
 
 
@@ -93,6 +106,14 @@ def _collected(source: Input) -> CollectedCapture:
         for batch in batches:
             collection.feed(batch)
         return collection.finish(run)
+
+
+def _write_html(facts: Facts, path: str, timezone: str) -> None:
+    from tcpsight.cli.pages import write_text
+    from tcpsight.output.comparison_html import comparison_html
+
+    page = comparison_html(facts, values.zone(timezone))
+    write_text(path, lambda screen: page, is_ascii=True)
 
 
 def _write(facts: Facts, output: str, format: str | None, timezone: str) -> None:

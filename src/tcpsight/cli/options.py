@@ -207,7 +207,7 @@ def before_and_after(function: Function) -> Function:
 
     @wraps(function)
     def command(*, before: str, after: str | None, at: str | None, **others: Any) -> Any:
-        chosen = {name: others.pop(name) for name in _OF_TWO} | {"timeouts_ns": (None,) * 3}
+        chosen = {name: others.pop(name) for name in (*_OF_TWO, "leave_out")} | {"timeouts_ns": (None,) * 3}
         more = others.pop("more_before"), others.pop("more_after")
         if (after is None) == (at is None):
             why = "name the capture AFTER, or cut BEFORE with --at INSTANT" if at is None else "--at cuts one capture"
@@ -224,7 +224,7 @@ def before_and_after(function: Function) -> Function:
         both = [Input(sources=own, **chosen | time) for own, time in zip(sources, times, strict=True)]
         return function(before=both[0], after=both[1], **others)
 
-    shared = [option for option in _INPUT[1:] if _named(option) in _OF_TWO]
+    shared = [option for option in _INPUT[1:] if _named(option) in (*_OF_TWO, "leave_out")]
     return _decorated(command, [*_BEFORE_AND_AFTER, *shared])
 
 

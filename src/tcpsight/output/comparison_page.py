@@ -83,8 +83,10 @@ class _Page:
         return lines
 
     def _service(self, service: Facts) -> list[str]:
-        lines = self._verdict(service) + self._load(service) + ["", *self._response_times(service)]
-        lines += ["", *self._equal_load(service["throughput_at_equal_concurrency"])]
+        lines = self._verdict(service) + self._load(service)
+        if service["refusal"] is None:
+            lines += ["", *self._response_times(service)]
+            lines += ["", *self._equal_load(service["throughput_at_equal_concurrency"])]
         lines += ["", *self._shares(service["shares"]), "", *self._durations(service["durations"])]
         return lines + self._findings(service["findings"])
 
@@ -94,7 +96,9 @@ class _Page:
         text, style = VERDICTS[service["verdict"]]
         pieces = [Piece(text, style), *(Piece(reason) for reason in _reasons(service, self._facts))]
         found = service["detectable_fraction"]
-        if service["verdict"] in ("no_difference", "too_little_data"):
+        if service["refusal"] is not None:
+            pieces.append(Piece(f"response times are not compared: {service['refusal']}", "yellow"))
+        elif service["verdict"] in ("no_difference", "too_little_data"):
             pieces.append(
                 Piece(f"a median longer by {units.fraction(found)} would have been found")
                 if found is not None
