@@ -82,6 +82,7 @@ class BandSearch:
         self._counts = np.zeros(BIN_COUNT, np.int64)
         self._stretches = np.zeros(BIN_COUNT, np.int64)
         self._is_seen = np.zeros(BIN_COUNT, np.bool_)
+        self._last_stretch = -1
         self._examples = np.full(BIN_COUNT, -1, np.int64)
         self._first_ns = np.zeros(BIN_COUNT, np.int64)
         self._last_ns = np.zeros(BIN_COUNT, np.int64)
@@ -90,25 +91,31 @@ class BandSearch:
     def add(self, requests: Requests) -> None:
         """Take answered requests."""
         bins = _bins(requests.response_time_ns)
-        begin = 0
-        while begin < len(bins):
-            end = min(begin + STRETCH - self._taken % STRETCH, len(bins))
-            self._add(bins[begin:end], requests[begin:end])
-            begin = end
-
-    def _add(self, bins: Counts, requests: Requests) -> None:
-        if self._taken % STRETCH == 0:
-            self._is_seen[:] = False
-        which, first, counts = np.unique(bins, return_index=True, return_counts=True)
-        self._stretches[which[~self._is_seen[which]]] += 1
-        self._is_seen[which] = True
-        is_new = self._counts[which] == 0
-        self._examples[which[is_new]] = requests.connection_id[first[is_new]]
-        self._first_ns[which[is_new]] = requests.arrival_ns[first[is_new]]
-        # Of several assignments to a place the last counts.
-        self._last_ns[bins] = requests.arrival_ns
-        self._counts[which] += counts
+        if not len(bins):
+            return
+        self._count_stretches(bins)
         self._taken += len(bins)
+        # Of several assignments to a place the last counts: the first row of each bin, then its last.
+        first = np.zeros(BIN_COUNT, np.int64)
+        first[bins[::-1]] = np.arange(len(bins))[::-1]
+        counts = np.bincount(bins, minlength=BIN_COUNT)
+        is_new = (counts > 0) & (self._counts == 0)
+        self._examples[is_new] = requests.connection_id[first[is_new]]
+        self._first_ns[is_new] = requests.arrival_ns[first[is_new]]
+        self._last_ns[bins] = requests.arrival_ns
+        self._counts += counts
+
+    def _count_stretches(self, bins: Counts) -> None:
+        """Count, for each bin, in how many stretches it was; one may have begun with the rows before."""
+        stretches = (self._taken + np.arange(len(bins))) // STRETCH
+        pairs = np.unique(stretches * BIN_COUNT + bins)
+        stretch, which = pairs // BIN_COUNT, pairs % BIN_COUNT
+        is_counted = (stretch == self._last_stretch) & self._is_seen[which]
+        self._stretches += np.bincount(which[~is_counted], minlength=BIN_COUNT)
+        if stretch[-1] != self._last_stretch:
+            self._is_seen[:] = False
+            self._last_stretch = int(stretch[-1])
+        self._is_seen[which[stretch == self._last_stretch]] = True
 
     def found(self) -> list[Band]:
         """Give the bands, shortest first."""
