@@ -53,6 +53,9 @@ WANTED_SLICES = 60
 MOST_EDGE = 0.1
 """Of the time of the capture, at each end."""
 
+LONGEST_NS = 2**60
+"""Of a slice: clocks may leap by centuries, and ends of slices must not overflow."""
+
 FINE_LEVELS = 64
 """Up to so many residents each level is told apart; beyond, those within two percent are one."""
 
@@ -78,7 +81,7 @@ def slice_length(requests: int, median_ns: int, span_ns: int) -> tuple[int, str]
         shorter = max(span_ns // WANTED_SLICES, LEAST_COMPLETIONS * per_request, 3 * median_ns)
         if shorter < length:
             length, reason = shorter, "is short, as the capture is, so that there are points to fit"
-    length = _two_digits(max(length, 1000))
+    length = min(_two_digits(max(length, 1000)), LONGEST_NS)
     return length, f"{duration_text(length)}, which {reason}"
 
 

@@ -12,6 +12,7 @@ import pytest
 import tcpsight
 from tcpsight.comparison import paired_endpoints
 from tcpsight.errors import CaptureWarning, UsageError
+from tcpsight.scalability import LONGEST_NS, slice_length
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.steady_service import Workload, capture, live
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered
@@ -203,6 +204,15 @@ def test_a_service_whose_sides_take_no_turns_has_no_response_times():
     assert service["response_time"] == []
     assert service["throughput_at_equal_concurrency"]["refusal"] == service["refusal"]
     assert found["verdict"] == "too_little_data"
+
+
+def test_a_clock_that_leaps_by_centuries_breaks_nothing():
+    early, late = (
+        Talk(answered(1, 2), client_port=port, start_ns=at) for port, at in ((40_000, 0), (40_001, 2**31 * 10**9))
+    )
+    frames = pcap_bytes(written([early, late]), nanoseconds=True)
+    assert compare(frames, frames)["verdict"] == "too_little_data"
+    assert slice_length(1, 1, 2**63)[0] <= LONGEST_NS
 
 
 def test_a_negative_tolerance_is_refused():
