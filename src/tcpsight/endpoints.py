@@ -2,7 +2,6 @@
 
 import ipaddress
 
-from tcpsight.capture.text_line import port_of_name
 from tcpsight.connections import Server
 from tcpsight.errors import UsageError
 
@@ -60,6 +59,9 @@ def parse_port(text: str) -> int:
     """
     if text.isascii() and text.isdigit() and 1 <= int(text) <= HIGHEST_PORT:
         return int(text)
+    # The names are those of tcpdump's text, whose grammar costs too much to be compiled for nothing.
+    from tcpsight.capture.text_line import port_of_name
+
     number = port_of_name(text.encode("utf-8", "replace"))
     if number < 1:
         raise UsageError(f"{text!r} is no port: write a number from 1 to {HIGHEST_PORT}, or the name of a service")

@@ -220,11 +220,21 @@ def _strings(values: np.ndarray[Any, Any]) -> Any:
     np.cumsum(lengths, out=ends[1:])
     padded = values.view(np.uint8).reshape(len(values), values.itemsize)
     data = padded[np.arange(values.itemsize) < lengths[:, None]]
-    binary = pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(data)])
+    text = pa.Array.from_buffers(pa.string(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(data)])
     try:
-        return binary.cast(pa.string())
+        text.validate(full=True)
     except pa.ArrowInvalid:
-        return pa.array([value.decode("utf-8", "replace") for value in values.tolist()], pa.string())
+        return _texts([value.decode("utf-8", "replace") for value in values.tolist()])
+    return text
+
+
+def _texts(texts: Sequence[str]) -> Any:
+    """Make text of strings; `pyarrow.array` would import pandas, where it is installed, to ask whether it is theirs."""
+    import pyarrow as pa
+
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
 
 
 def _enumeration(names: tuple[str, ...], codes: np.ndarray[Any, Any], validity: Any) -> Any:
@@ -235,4 +245,4 @@ def _enumeration(names: tuple[str, ...], codes: np.ndarray[Any, Any], validity: 
         indices[(indices < 0) | (indices >= len(names))] = len(names)
         names = (*names, "?")
     array = pa.Array.from_buffers(pa.int32(), len(indices), [validity, pa.py_buffer(indices)])
-    return pa.DictionaryArray.from_arrays(array, pa.array(names, pa.string()), safe=False)
+    return pa.DictionaryArray.from_arrays(array, _texts(names), safe=False)
