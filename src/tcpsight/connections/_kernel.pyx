@@ -31,7 +31,10 @@ from tcpsight.tables cimport (
 )
 
 cdef enum:
-    LOOK_AHEAD = 32         # headers whose state is fetched together
+    # While one header is taken, the state of a later one is on its way, and the way to that of an even later one.
+    FETCH_AHEAD = 6
+    LOOK_AHEAD = 12
+    HASHES = 32
 
 
 cdef inline void begin_row(Segment *g, const Header *h) noexcept nogil:
@@ -210,6 +213,13 @@ cdef inline void note_time(
         touch(c, time_ns, is_held)
 
 
+cdef inline uint32_t announce(const Context *x, const Header *h) noexcept nogil:
+    """Give a header's hash, and start fetching its place in the table."""
+    cdef uint32_t hash = header_hash(h, x.slots.seed)
+    prefetch(x.slots.entries + (hash & x.slots.mask))
+    return hash
+
+
 cdef int compare_ids(const void *a, const void *b) noexcept nogil:
     cdef int64_t left = (<const int64_t *>a)[0], right = (<const int64_t *>b)[0]
     return (left > right) - (left < right)
@@ -314,20 +324,20 @@ cdef class Tracker:
 
     cdef int64_t _loop(self, const Header *headers, Segment *segments, int64_t n) noexcept nogil:
         """Give how many headers were taken."""
-        cdef uint32_t hashes[LOOK_AHEAD]
-        cdef int64_t start = 0, i, m
+        cdef uint32_t hashes[HASHES]
+        cdef int64_t i, ahead
         cdef Context *x = &self.x
-        while start < n:
-            m = min(n - start, <int64_t>LOOK_AHEAD)
-            for i in range(m):
-                hashes[i] = header_hash(&headers[start + i], x.slots.seed)
-                prefetch_entry(x, hashes[i])
-            for i in range(m):
-                look_ahead(&x.slots, hashes[i])
-            for i in range(m):
-                if not track(x, &headers[start + i], hashes[i], &segments[start + i], <int32_t>(start + i)):
-                    return start + i
-            start += m
+        for ahead in range(min(n, <int64_t>LOOK_AHEAD)):
+            hashes[ahead] = announce(x, &headers[ahead])
+        for i in range(n):
+            ahead = i + LOOK_AHEAD
+            if ahead < n:
+                hashes[ahead & (HASHES - 1)] = announce(x, &headers[ahead])
+            ahead = i + FETCH_AHEAD
+            if ahead < n:
+                look_ahead(&x.slots, hashes[ahead & (HASHES - 1)])
+            if not track(x, &headers[i], hashes[i & (HASHES - 1)], &segments[i], <int32_t>i):
+                return i
         return n
 
     def finish(self, int64_t[:, ::1] counts):
@@ -372,10 +382,6 @@ cdef class Tracker:
             bytes_of(self.x.connections.data, self.x.connections.count * <int64_t>sizeof(Connection)),
             bytes_of(self.x.boundaries.data, self.x.boundaries.count * <int64_t>sizeof(Boundary)),
         )
-
-
-cdef inline void prefetch_entry(const Context *x, uint32_t hash) noexcept nogil:
-    prefetch(&x.slots.entries[hash & x.slots.mask])
 
 
 cdef bytearray bytes_of(const char *data, int64_t n):

@@ -21,6 +21,19 @@ cdef extern from * nogil:
 
 cdef extern from * nogil:
     """
+    #if defined(__linux__)
+    #include <sys/mman.h>
+    #endif
+    #ifdef MADV_HUGEPAGE
+    #define TCPSIGHT_LARGE_PAGES(p, n) ((void) madvise(p, n, MADV_HUGEPAGE))
+    #else
+    #define TCPSIGHT_LARGE_PAGES(p, n) ((void) (p), (void) (n))
+    #endif
+    """
+    void ask_for_large_pages "TCPSIGHT_LARGE_PAGES" (void *p, size_t n)
+
+cdef extern from * nogil:
+    """
     static inline unsigned long long tcpsight_fold(unsigned long long a, unsigned long long b)
     {
         unsigned __int128 product = (unsigned __int128) a * b;
@@ -41,6 +54,7 @@ cdef struct Timer:
 
 cdef enum:
     SHARES = 256
+    LARGE_PAGE_BYTES = 2097152
 
 cdef struct Share:
     uint32_t count
@@ -249,13 +263,25 @@ cdef inline Hole *holes_of(Slots *s, Stream *stream) noexcept nogil:
     return s.holes + <int64_t>block * MAX_HOLES
 
 
+cdef inline void *allocate(uint64_t size) noexcept nogil:
+    """Memory aligned to cache lines or, if it is large, to large pages: what is read at random in it would otherwise
+    miss the translation of addresses as often as the cache. NULL if there is none."""
+    cdef void *fresh = NULL
+    cdef bint is_large = size >= LARGE_PAGE_BYTES
+    if posix_memalign(&fresh, LARGE_PAGE_BYTES if is_large else 64, size) != 0:
+        return NULL
+    if is_large:
+        ask_for_large_pages(fresh, size)
+    return fresh
+
+
 cdef inline int grow_table(Slots *s, uint64_t places) noexcept nogil:
     cdef Entry *fresh
     cdef Entry *old = s.entries
     cdef uint64_t i, before = 0
     if old != NULL:
         before = <uint64_t>s.mask + 1
-    fresh = <Entry *>realloc(NULL, places * sizeof(Entry))
+    fresh = <Entry *>allocate(places * sizeof(Entry))
     if fresh == NULL:
         return -1
     memset(fresh, 0, places * sizeof(Entry))
@@ -269,9 +295,8 @@ cdef inline int grow_table(Slots *s, uint64_t places) noexcept nogil:
 
 
 cdef inline int grow_states(Slots *s, uint64_t capacity) noexcept nogil:
-    # Cache-line aligned, so that a line of a state is a line of the cache. Huge pages measured no faster.
-    cdef void *fresh = NULL
-    if posix_memalign(&fresh, 64, capacity * sizeof(State)) != 0:
+    cdef void *fresh = allocate(capacity * sizeof(State))
+    if fresh == NULL:
         return -1
     if s.states != NULL:
         memcpy(fresh, s.states, s.used * sizeof(State))

@@ -57,8 +57,8 @@ from tcpsight.tables cimport (
 )
 
 cdef enum:
-    # Rows whose state is fetched together: enough to hide a miss, few enough to stay in L1.
-    BLOCK = 64
+    # While one segment is taken, the state of the one so far behind it is on its way.
+    AHEAD = 16
 
 cdef enum:
     # `Connection.limited_by` of no time.
@@ -205,41 +205,38 @@ cdef inline void take_segment(Made *made, Slot *a, Turn *turn, const Segment *g,
     take_acknowledgment(a, g, 1 - (g.direction & 1))
 
 
-cdef int take_block(Batch *batch, int64_t first, int length) noexcept nogil:
-    """Take up to BLOCK segments: fetch their state, then take each."""
-    cdef const Segment *begin = batch.segments + first
-    cdef const Segment *end = begin + length
-    cdef const Segment *g = begin
-    cdef const Header *h = batch.headers + first
-    cdef Slot *slots = batch.slots
-    cdef Turn *turn = NULL
-    while g < end:
-        if g.slot >= batch.slot_count:
-            return BAD_SLOT
+cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
+    """Start fetching the state that a segment will need."""
+    cdef const uint8_t *line
+    if g.slot < batch.slot_count:
         # The second line holds the parts, which only data change; the first again does no harm.
-        tcpsight_prefetch(slots + g.slot)
-        tcpsight_prefetch(<const uint8_t *>(slots + g.slot) + (64 if g.new_bytes > 0 else 0))
-        g += 1
-    g = begin
-    while g < end:
-        if not slots[g.slot].is_used:
-            return BAD_SLOT
-        if batch.turns != NULL:
-            turn = batch.turns + g.slot
-        take_segment(&batch.made, slots + g.slot, turn, g, h)
-        g += 1
-        h += 1
-    return FINE
+        line = <const uint8_t *>(batch.slots + g.slot)
+        tcpsight_prefetch(line)
+        tcpsight_prefetch(line + (64 if g.new_bytes > 0 else 0))
 
 
 cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
     """Take the segments of rows [begin, end)."""
-    cdef int wrong
-    while begin < end:
-        wrong = take_block(batch, begin, <int>smaller(BLOCK, end - begin))
-        if wrong != FINE:
-            return wrong
-        begin += BLOCK
+    cdef const Segment *g = batch.segments + begin
+    cdef const Segment *last = batch.segments + end
+    cdef const Segment *fetched = g
+    cdef const Segment *stop = batch.segments + batch.segment_count
+    cdef const Header *h = batch.headers + begin
+    cdef Turn *turn = NULL
+    while fetched < last and fetched < g + AHEAD:
+        fetch(batch, fetched)
+        fetched += 1
+    while g < last:
+        if fetched < stop:
+            fetch(batch, fetched)
+            fetched += 1
+        if g.slot >= batch.slot_count or not batch.slots[g.slot].is_used:
+            return BAD_SLOT
+        if batch.turns != NULL:
+            turn = batch.turns + g.slot
+        take_segment(&batch.made, batch.slots + g.slot, turn, g, h)
+        g += 1
+        h += 1
     return FINE
 
 

@@ -1,7 +1,6 @@
 """What the time account remembers of an open connection, in four cache lines.
 
-A plain acknowledgment touches the first, data the first two, the first data of a request or answer three; the last is
-for what is rare. The side that spoke last is called the speaker. Arrays of two are indexed by direction: of what the
+A plain acknowledgment touches the first, data the first two; the others are for what is rare. The side that spoke last is called the speaker. Arrays of two are indexed by direction: of what the
 client sent, of what the server sent.
 """
 
@@ -75,12 +74,12 @@ cdef struct Slot:
     uint8_t rare
     uint8_t is_used
     uint8_t opener
-    # Second, and the last part, which is rarely charged, in the third.
+    # Second, with what a change of sides needs, and the parts that most segments are charged to; others in the third.
+    int64_t begin               # where the current request begins
+    int64_t turns
     int32_t near_ns[2]          # how soon after an acknowledgment the data come that it let go; -1: cannot be told
     int64_t parts[PARTS]
     # Third.
-    int64_t begin               # where the current request begins
-    int64_t turns
     int64_t opened_ns           # when the speaker's window was last opened
     int64_t connection_id
     uint8_t shook
