@@ -86,7 +86,8 @@ class Sums:
         # A repeated SYN-ACK was lost, not held back.
         _keep(self.repeated, c, is_again & (server.control_retransmissions == 0))
         is_untaken = _is_untaken(client, c)
-        _keep(self.untaken, c, is_untaken)
+        _keep(self.untaken, c, is_untaken & (client.stall_retransmissions >= UNTAKEN_RETRANSMISSIONS))
+        # What was not taken up for a moment is no sign of a full queue, but neither of a path that loses.
         for side, refused in ((client, np.where(is_untaken, client.stall_retransmissions, 0)), (server, 0)):
             resent = side.timeout_retransmissions + side.fast_retransmissions - side.control_retransmissions
             self.lost += int(np.maximum(resent - refused, 0).sum())
@@ -116,7 +117,6 @@ def _is_untaken(client: Network, c: Connections) -> Bools:
     is_untaken: Bools = (
         (c.connect_ns >= 0)
         & (client.stall_offset == 0)
-        & (client.stall_retransmissions >= UNTAKEN_RETRANSMISSIONS)
         & (client.stall_payload_bytes > 0)
         & (client.stall_payload_bytes <= LEAST_MTU_PAYLOAD)
         & (client.stall_peer_segments == 0)

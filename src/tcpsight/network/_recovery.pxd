@@ -102,7 +102,7 @@ cdef inline void take_retransmission(
     if cause == CAUSE_SPURIOUS:
         f.syn_acks_needless += (g.flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN | FLAG_ACK
         return
-    if cause != CAUSE_FAST:
+    if cause != CAUSE_FAST and not g.flags & FLAG_SYN:  # a SYN has no bytes, and would hide what comes after it
         sent = find_sent(f, g.offset, end)
         note_resending(f, peer, g, sent.time_ns if sent != NULL else now, now)
     if cause == CAUSE_FAST and not f.flags & IN_FAST_RECOVERY:

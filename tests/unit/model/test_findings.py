@@ -233,6 +233,15 @@ def test_one_at_the_server_is_enough():
     assert kinds(untaken(0).replace("50 < SA", "0.1 < SA")) == ["listen_overflow"]
 
 
+def test_what_was_not_taken_up_for_a_moment_after_dropped_syns_is_no_loss_on_the_way():
+    script = """
+        0 > S seq=1000 \n 1000 > S seq=1000 \n 3000 > S seq=1000 \n 3050 < SA \n 3050 > A \n 3060 > PA 200
+        3270 > PA 200 off=0 \n 3320 < A \n 3330 < PA 200 \n 3380 > A
+    """
+    assert kinds(script) == ["syn_loss"]
+    assert kinds(*[script] * 4) == ["listen_overflow"]
+
+
 def test_later_data_without_an_answer_are_the_path():
     later = [taken(5 * n, "\n".join(f"{5 * n + t} > PA 200 off=200" for t in (200, 400, 850, 1650))) for n in range(5)]
     assert kinds(*later) == ["blackhole"]
