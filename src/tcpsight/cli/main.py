@@ -22,7 +22,7 @@ COMMANDS = {
     "requests": "Every request with its response time.",
     "intervals": "Throughput, concurrency and response times over time.",
     "connections": "Every connection: set-up, bytes, retransmissions, end.",
-    "findings": "Conditions that have a name: blackholes, bufferbloat, full queues, refused connections.",
+    "findings": "Conditions that have a name: stalls, blackholes, bufferbloat, full queues, refused connections.",
     "network": "What the network did to each: round trips, retransmissions by cause, windows.",
     "split": "Two captures of the same traffic: client, path each way, server; where losses were.",
     "compare": "What changed between two captures of the same services, and whether it got worse.",
