@@ -22,7 +22,7 @@ from tcpsight.facts import endpoint_text
 from tcpsight.model.excerpts import SegmentExcerpt
 from tcpsight.model.worst import trouble
 from tcpsight.output.web_data import packed, steps
-from tcpsight.tables import DIRECTIONS, FINDINGS, INT64_MIN, KINDS, Connections, SegmentDetails
+from tcpsight.tables import DIRECTIONS, FINDINGS, INT64_MIN, KINDS, SEVERITIES, Connections, Findings, SegmentDetails
 
 if TYPE_CHECKING:
     from tcpsight.passes import Passes
@@ -56,7 +56,7 @@ class Chosen:
 
 
 def chosen(report: Report, connections: Connections, most: int = MOST) -> list[Chosen]:
-    """Choose connections: those that findings name, those with most trouble, those of the slowest requests.
+    """Choose connections: those that findings name, those of the slowest requests, those with most trouble.
 
     Parameters
     ----------
@@ -69,16 +69,22 @@ def chosen(report: Report, connections: Connections, most: int = MOST) -> list[C
     """
     found: dict[int, Chosen] = {}
     rows = {int(row["connection_id"]): row for row in connections.rows}
-    for each in report.findings:
-        name = FINDINGS[each["kind"]].replace("_", " ")
-        _add(found, rows.get(int(each["connection_id"])), f"finding: {name}", most)
+    is_notable = report.findings.severity != SEVERITIES.index("info")
+    _add_findings(found, report.findings[is_notable], rows, most)
     slowest = [row for each in report.services for row in each.service.slowest.rows[:1]]
     for row in slowest[: max(most // 3, 1)]:
         _add(found, row, "slowest request of its service", most)
     for row, count in zip(connections.rows, trouble(connections).tolist(), strict=True):
         if count:
             _add(found, row, "most segments sent again, unanswered or failed", most)
+    _add_findings(found, report.findings[~is_notable], rows, most)
     return list(found.values())
+
+
+def _add_findings(found: dict[int, Chosen], findings: Findings, rows: dict[int, Any], most: int) -> None:
+    for each in findings:
+        name = FINDINGS[each["kind"]].replace("_", " ")
+        _add(found, rows.get(int(each["connection_id"])), f"finding: {name}", most)
 
 
 def _add(found: dict[int, Chosen], row: Any, why: str, most: int) -> None:

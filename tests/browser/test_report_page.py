@@ -200,6 +200,27 @@ def test_colours_can_be_told_from_what_is_behind_them(show, html, scheme):
         assert contrast(seen.page.evaluate(rgb, name), surface) >= needed, name
 
 
+def test_no_button_sends_anything_away(stall):
+    stall.scroll_through()
+    titles = stall.page.evaluate("() => [...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)")
+    assert set(titles) == {"Download plot as a PNG", "Zoom", "Pan"}
+
+
+def test_a_finding_leads_to_its_place_in_the_plots(stall):
+    finding = stall.page.locator(".finding").first
+    assert "Stall" in finding.inner_text()
+    finding.get_by_role("link", name="Show in the plots").click()
+    stall.bring("concurrency")
+    low, high = stall.range_of("concurrency")
+    assert 5.4 < low < 6.13
+    assert 7.63 < high < 8.3
+    assert stall.page.evaluate("document.querySelector('#concurrency .canvas')._fullLayout.shapes.length") == 1
+    assert stall.page.locator("#concurrency .annotation-text").text_content() == "stall"
+    finding.get_by_role("link", name="Connection 5648").click()
+    assert "1–1 of 1 that pass, of 9" in stall.page.locator("#connection-table .status").inner_text()
+    assert stall.page.locator("#sequence-choice").input_value() == "0"
+
+
 def test_it_prints_with_all_plots_on_white(show, html):
     dark = show(html, "dark")
     dark.bring("completions")

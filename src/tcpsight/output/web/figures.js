@@ -1,6 +1,8 @@
 // Figures: a plot that Plotly draws, what it shows in words, and its numbers as a table.
 
 const figures = [];
+// The buttons are named one by one: among those the library has by itself is one that sends the data away.
+const PLOT_OPTIONS = { displaylogo: false, responsive: true, doubleClick: false, modeBarButtons: [["toImage", "zoom2d", "pan2d"]], showSendToCloud: false, showEditInChartStudio: false, plotlyServerURL: "" };
 const figuresInSight = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     entry.target.figure.isInSight = entry.isIntersecting;
@@ -61,7 +63,7 @@ class Figure {
       this.words.textContent = empty;
       return;
     }
-    Plotly.react(this.canvas, traces, completed(layout, this), { displaylogo: false, responsive: true, doubleClick: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetScale2d", "zoomIn2d", "zoomOut2d"] });
+    Plotly.react(this.canvas, traces, completed(layout, this), PLOT_OPTIONS);
     if (!this.isListening) this.listen();
   }
 

@@ -101,9 +101,13 @@ class Report {
     return this.findings.filter(({ finding }) => finding.server_address === address && finding.server_port === port);
   }
 
+  serviceOf(finding) {
+    return this.services.find(({ facts }) => facts.server_address === finding.server_address && facts.server_port === finding.server_port);
+  }
+
   /** Show a finding in the plots: its service, its time. */
   showFinding({ finding, start, end }) {
-    this.choose(this.services.find(({ facts }) => facts.server_address === finding.server_address && facts.server_port === finding.server_port));
+    this.choose(this.serviceOf(finding));
     this.view.showAround(start, end, 0.3);
     moveTo("completions");
   }

@@ -28,6 +28,6 @@ function connectionTable(report) {
     act: (row) => [copyButton(ends[row.end][1], "Filter"), " ",
       element("button", { type: "button", "aria-label": `Zoom to connection ${row.connection_id}`, onclick: () => report.view.showAround(row.start_ns / SECOND, (row.start_ns + row.duration_ns) / SECOND, 0.05) }, "Zoom")],
   });
-  const which = seen > rows.length ? `The ${count(rows.length)} with most segments sent again, failures and unanswered requests, then the longest, of ${count(seen)}.` : `All ${count(seen)}, those with trouble first.`;
+  const which = seen > rows.length ? `The ${count(rows.length)} with most segments sent again, failures and unanswered requests, then the longest, of ${count(seen)}.` : `${counted(seen, "connection")}${seen > 1 ? ", those with trouble first" : ""}.`;
   return { table, host: element("div", {}, element("p", { className: "faint" }, which), table.host) };
 }

@@ -73,13 +73,13 @@ function completionPlot(report) {
     marker: { size: isAll ? 7 : 4, color: isAll ? colours.series[0] : colours.text, opacity: isAll ? 0.8 : 0.75, line: { width: isAll ? 0.5 : 0, color: colours.surface } },
   });
   if (never.length > 0) traces.push({
-    type: "scatter", mode: "markers", name: "never answered, at the end of its waiting", x: never.map((i) => service.never.at[i]), y: never.map((i) => logNs(service.never.time_ns[i])),
+    type: "scatter", mode: "markers", cliponaxis: false, name: "never answered, at the end of its waiting", x: never.map((i) => service.never.at[i]), y: never.map((i) => logNs(service.never.time_ns[i])),
     text: never.map((i) => `waited ${duration(service.never.time_ns[i])}, ${hover(service.never, i)}`), hovertemplate: "%{text}<extra></extra>",
     marker: { size: 9, symbol: "x-thin", color: colours.bad, line: { width: 2, color: colours.bad } },
   });
   const logs = [...within.map((i) => logNs(points.time_ns[i])), ...never.map((i) => logNs(service.never.time_ns[i]))];
   if (!isAll && found.total > 0) logs.push(bucketEdge(found.lowest), bucketEdge(found.highest + 1));
-  return { traces, layout: { xaxis: timeTitle(report), yaxis: timeAxis(least(logs), largest(logs), "response time"), showlegend: true, shapes: findingShapes(report) } };
+  return { traces, layout: { xaxis: timeTitle(report), yaxis: timeAxis(least(logs), largest(logs), "response time"), showlegend: true, shapes: findingShapes(report), annotations: findingNames(report) } };
 }
 
 function least(values) {
@@ -102,7 +102,7 @@ function arrivalPlot(report) {
     line: { width: 1.5, dash, color: colours.text },
   });
   const traces = [heatTrace(found, service.shared.edges_ns, colours), line("p50_ns", "median", "solid"), line("p99_ns", "99th percentile", "dot")];
-  return { traces, layout: { xaxis: timeTitle(report), yaxis: timeAxis(bucketEdge(found.lowest), bucketEdge(found.highest + 1), "response time"), showlegend: true, shapes: findingShapes(report) } };
+  return { traces, layout: { xaxis: timeTitle(report), yaxis: timeAxis(bucketEdge(found.lowest), bucketEdge(found.highest + 1), "response time"), showlegend: true, shapes: findingShapes(report), annotations: findingNames(report) } };
 }
 
 /** The distribution of response times: of all, and of what is shown. */

@@ -5,11 +5,25 @@ function timeTitle(report) {
   return { title: { text: `seconds after ${plotText(report.plots.start)}`, font: { size: 11 } } };
 }
 
-/** Findings of the service as bands behind the plots. */
+/** Findings of the service that plots mark: not what is merely worth knowing, nor what was so all the time. */
+function markedFindings(report) {
+  const whole = report.view.whole[1], [low, high] = report.view.range;
+  return report.findingsHere().filter(({ finding, start, end }) => finding.severity !== "info" && end - start < 0.9 * whole && end >= low && start <= high).slice(0, 40);
+}
+
+/** Their names, as far as there is room. */
+function findingNames(report) {
+  const [low, high] = report.view.range, colours = palette();
+  return markedFindings(report).slice(0, 6).map(({ finding, start, end }) => ({
+    x: (Math.max(start, low) + Math.min(end, high)) / 2, xref: "x", y: 1, yref: "paper", yanchor: "top", showarrow: false, text: plotText(finding.kind.replaceAll("_", " ")),
+    font: { size: 11, color: finding.severity === "critical" ? colours.bad : colours.warn },
+  }));
+}
+
+/** They themselves, as bands behind the plots. */
 function findingShapes(report) {
   const colours = palette();
-  const whole = report.view.whole[1];
-  return report.findingsHere().filter((each) => each.finding.severity !== "info" && (each.end - each.start) < 0.9 * whole).slice(0, 40).map((each) => ({
+  return markedFindings(report).map((each) => ({
     type: "rect", xref: "x", yref: "paper", x0: each.start, x1: Math.max(each.end, each.start + 1e-9), y0: 0, y1: 1, layer: "below",
     fillcolor: each.finding.severity === "critical" ? colours.bad : colours.warn, opacity: 0.13, line: { width: 1, color: each.finding.severity === "critical" ? colours.bad : colours.warn, dash: "dot" },
   }));
@@ -35,7 +49,7 @@ function sliceLines(report, lines, axis, more = {}) {
       ...(line.more?.(slices, level) ?? {}),
     };
   });
-  return { traces, layout: { xaxis: timeTitle(report), yaxis: { rangemode: "tozero", ...axis }, shapes: findingShapes(report), showlegend: true, ...more } };
+  return { traces, layout: { xaxis: timeTitle(report), yaxis: { rangemode: "tozero", ...axis }, shapes: findingShapes(report), annotations: findingNames(report), showlegend: true, ...more } };
 }
 
 /** The same as a table: at most so many slices, the most notable ones first told. */

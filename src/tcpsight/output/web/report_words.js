@@ -21,17 +21,21 @@ function captureHead(report) {
   ];
 }
 
+const FIRST_FINDINGS = 3;
 const SEVERITY_MARKS = { critical: "▲ critical", warning: "◆ warning", info: "● info" };
 
 function findingList(report) {
   if (report.findings.length === 0) return element("p", { className: "card" }, "Nothing that has a name was found: no stall of the network, no failing connections. The plots show how each service performed.");
-  return element("ul", { className: "findings" }, report.findings.map((each) => findingItem(report, each)));
+  const items = report.findings.map((each) => findingItem(report, each)), list = (some) => element("ul", { className: "findings" }, some);
+  if (items.length <= FIRST_FINDINGS + 1) return list(items);
+  return element("div", {}, list(items.slice(0, FIRST_FINDINGS)), element("details", { className: "more" }, element("summary", {}, `${count(items.length - FIRST_FINDINGS)} more findings`), list(items.slice(FIRST_FINDINGS))));
 }
 
 function findingItem(report, { finding, start, end }) {
   const kind = finding.kind.replaceAll("_", " ");
   const when = `${start.toFixed(3)} s to ${end.toFixed(3)} s`;
-  const link = element("a", { href: "#completions", onclick: (event) => { event.preventDefault(); report.showFinding({ finding, start, end }); } }, "Show in the plots");
+  const link = report.serviceOf(finding) === undefined ? element("span", { className: "faint" }, "Its service is not among those shown (--top N)")
+    : element("a", { href: "#completions", onclick: (event) => { event.preventDefault(); report.showFinding({ finding, start, end }); } }, "Show in the plots");
   const evidence = element("details", {}, element("summary", {}, "Evidence"), evidenceList(finding.evidence));
   return element("li", { className: `finding ${finding.severity}` },
     element("div", {}, element("span", { className: "severity" }, SEVERITY_MARKS[finding.severity]), element("strong", {}, `${kind[0].toUpperCase()}${kind.slice(1)}`), ` at ${finding.subject}`),
@@ -52,8 +56,8 @@ function serviceFacts(report) {
   const states = Object.entries(facts.connections.states).map(([state, n]) => `${count(n)} ${STATE_TEXTS[state] ?? state}`).join(", ");
   return element("div", {},
     element("dl", { className: "facts" },
-      card("requests answered", count(facts.requests), rate(facts.throughput_per_s)),
-      facts.unanswered > 0 ? card("never answered", count(facts.unanswered)) : null,
+      card("requests", count(facts.requests), rate(facts.throughput_per_s)),
+      facts.unanswered > 0 ? card("never answered", count(facts.unanswered), "requests") : null,
       ...quantiles.map(([name, ns]) => card(`${name.slice(1, -3)}th percentile`.replace("50th percentile", "median"), duration(ns))),
       card("slowest", duration(times.max_ns)), card("concurrency", number(facts.concurrency), `utilization ${percent(facts.utilization_fraction)}`),
       card("connections", count(facts.connections.count), states)),
