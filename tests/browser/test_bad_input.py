@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pages import report_html
-from tests.support.pcap import Frame, pcap_bytes
+from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture, udp_frame
 
 
@@ -49,14 +49,22 @@ def clock_steps() -> bytes:
 
 
 def overlapping() -> bytes:
-    """Give requests that are sent before the answer to the last has ended."""
+    """Give two sides that send whenever they like."""
     frames: list[Frame] = []
-    for i in range(30):
-        frames += Talk(
-            [Exchange(5 * MS, 2 * MS, 20, 1000), Exchange(0, MS, 20, 1000)],
-            client_port=40_000 + i,
-            start_ns=START_NS + i * MS,
-        ).frames()
+    for i in range(4):
+        port, now, sent, answered_bytes = 40_000 + i, START_NS + i * MS, 1001, 9001
+        there, back = ("10.0.0.1", "10.0.0.9", port, 3306), ("10.0.0.9", "10.0.0.1", 3306, port)
+        frames.append(Frame(now, tcp_frame(*there, 1000, 0, "S")))
+        frames.append(Frame(now + MS, tcp_frame(*back, 9000, 1001, "SA")))
+        frames.append(Frame(now + 2 * MS, tcp_frame(*there, 1001, 9001, "A")))
+        for k in range(80):
+            at = now + (3 + 5 * k) * MS
+            # Both before either has heard of the other.
+            frames.append(Frame(at, tcp_frame(*there, sent, answered_bytes, "PA", bytes(50))))
+            frames.append(Frame(at + 100, tcp_frame(*back, answered_bytes, sent, "PA", bytes(500))))
+            frames.append(Frame(at + MS, tcp_frame(*there, sent + 50, answered_bytes, "PA", bytes(50))))
+            frames.append(Frame(at + MS + 100, tcp_frame(*back, answered_bytes + 500, sent + 50, "PA", bytes(500))))
+            sent, answered_bytes = sent + 100, answered_bytes + 1000
     frames.sort(key=lambda frame: frame.time_ns)
     return pcap_bytes(frames, nanoseconds=True)
 
@@ -81,7 +89,7 @@ CASES = {
     "clock steps": (clock_steps, "stamped"),
     "shorter than an interval": (lambda: talks(Talk([Exchange(100, 50)])), "median"),
     "one instant": (lambda: pcap_bytes(ONE_INSTANT, nanoseconds=True), "median"),
-    "overlapping turns": (overlapping, "median"),
+    "overlapping turns": (overlapping, "No response times are told: the two sides do not take turns"),
     "no TCP": (lambda: pcap_bytes([udp_frame()], nanoseconds=True), "nothing to plot"),
     "cut short": (lambda: talks(Talk(answered(1, 2, 3)))[:-9], "The capture breaks off"),
     "text": (

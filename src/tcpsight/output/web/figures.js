@@ -57,7 +57,7 @@ class Figure {
     this.isDirty = false;
     const { traces, layout, empty } = this.plot();
     this.words.hidden = empty === undefined;
-    this.canvas.hidden = empty !== undefined;
+    this.canvas.hidden = this.details.hidden = empty !== undefined;
     this.fillTable();
     if (empty !== undefined) {
       this.words.textContent = empty;

@@ -126,6 +126,11 @@ class Service {
     this.packed = plots;
   }
 
+  /** Whether its sides take turns, so that there are response times. */
+  get hasTurns() {
+    return this.facts.turns.hold !== false;
+  }
+
   unpack() {
     if (this.levels !== undefined || this.packed === undefined) return this;
     const { levels, grid, completed, arrived, points, never, scalability } = this.packed;

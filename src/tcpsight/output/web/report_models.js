@@ -18,6 +18,7 @@ function sliceOf(model, i) {
 
 function scalabilityPlot(report) {
   const model = report.service.scalability, colours = palette();
+  if (!report.service.hasTurns) return { empty: NO_TURNS };
   if (model === null || model === undefined) return { empty: report.service.facts.requests === 0 ? "Without answered requests there is nothing to fit." : "The law is fitted here for the services with the most requests; tcpsight usl fits each." };
   const { data, curve, refusal } = model;
   if (data.concurrency.length === 0) return { empty: `No law is fitted: ${refusal}.` };
@@ -53,7 +54,7 @@ function scalabilityTable(report) {
 /** What the model says, in words, under its plot. */
 function scalabilityWords(report) {
   const model = report.service.scalability;
-  if (!model) return null;
+  if (!model || !report.service.hasTurns) return null;
   const named = (name, symbol, meaning, write = number) => {
     const found = model[name];
     return found === null ? null : element("div", {}, element("dt", {}, `${symbol} ${meaning}`), element("dd", {}, write(found.value), element("small", {}, `${write(found.low)} to ${write(found.high)}`)));

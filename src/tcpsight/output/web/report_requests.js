@@ -2,6 +2,7 @@
 
 const PER_OCTAVE = 8; // as tcpsight.model.density has it
 const MOST_COLUMNS = 240;
+const NO_TURNS = "The sides of this service do not take turns: there are no response times, nor what follows from them.";
 const MOST_MARKERS = 2500;
 
 /** A heat map of cells: colour is the logarithm of how many requests. */
@@ -58,6 +59,7 @@ function shownPoints(service, range, total) {
 /** The plot by completion: density, and over it the slowest; all as points when few are in sight. */
 function completionPlot(report) {
   const { service, view } = report;
+  if (!service.hasTurns) return { empty: NO_TURNS };
   const colours = palette(), edges = service.shared.edges_ns;
   const found = service.completed.columns(view.range, MOST_COLUMNS);
   const never = service.never.within(view.range);
@@ -93,6 +95,7 @@ function largest(values) {
 /** The heat map by arrival, with the percentiles of the same requests. */
 function arrivalPlot(report) {
   const { service, view } = report;
+  if (!service.hasTurns) return { empty: NO_TURNS };
   const colours = palette();
   const found = service.arrived.columns(view.range, MOST_COLUMNS / 2);
   if (found.total === 0) return { empty: "No answered request arrived in this stretch of time." };
@@ -108,6 +111,7 @@ function arrivalPlot(report) {
 /** The distribution of response times: of all, and of what is shown. */
 function cumulativePlot(report) {
   const { service, view } = report;
+  if (!service.hasTurns) return { empty: NO_TURNS };
   const colours = palette(), edges = service.shared.edges_ns;
   const line = (buckets, name, color, dash) => {
     const total = buckets.reduce((sum, [, n]) => sum + n, 0);
@@ -151,8 +155,8 @@ class RequestList {
   show() {
     const { service, view } = this.report;
     const head = element("h3", { id: "requests-title" }, "Slowest requests of the shown time");
-    if (service.points === undefined) {
-      fill(this.host, head, element("p", {}, "There are none."));
+    if (service.points === undefined || !service.hasTurns) {
+      fill(this.host, head, element("p", {}, service.hasTurns ? "There are none." : NO_TURNS));
       return;
     }
     const answered = service.points.waiting(view.range).map((i) => [service.points, i, false]);

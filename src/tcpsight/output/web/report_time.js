@@ -85,7 +85,7 @@ function timeFigures(report) {
       ], { title: { text: "per second" } }),
       [["arrivals", text("arrivals", count)], ["completions", text("completions", count)], ["completions less arrivals", (level, i) => count(level.completions[i] - level.arrivals[i])]]),
     figure("concurrency", "Concurrency", "How many requests were waited for at the same time, averaged over each slice; those that never got an answer count as well.", 210,
-      () => sliceLines(report, [
+      () => (report.service.hasTurns ? undefined : { empty: NO_TURNS }) ?? sliceLines(report, [
         { name: "answered requests resident", value: (level, i) => level.concurrency[i], isFilled: true },
         ...(report.service.facts.unanswered > 0 ? [{ name: "never-answered requests resident", value: (level, i) => level.unanswered_concurrency[i], colour: 4, dash: "dash" }] : []),
       ], { title: { text: "requests" } }),
@@ -93,9 +93,9 @@ function timeFigures(report) {
     figure("throughput", "Throughput and utilization", "Completions per second, and the share of time with at least one request resident.", 210,
       () => sliceLines(report, [
         { name: "throughput", value: perSecond("completions"), isFilled: true },
-        { name: "utilization", value: (level, i) => level.utilization[i], axis: "y2", colour: 2, dash: "dot", format: ":.1%" },
+        ...(report.service.hasTurns ? [{ name: "utilization", value: (level, i) => level.utilization[i], axis: "y2", colour: 2, dash: "dot", format: ":.1%" }] : []),
       ], { title: { text: "per second" } }, { yaxis2: { overlaying: "y", side: "right", range: [0, 1.05], tickvals: [0, 0.5, 1], tickformat: ".0%", showgrid: false, title: { text: "utilization" } } }),
-      [["throughput", (level, i) => rate(level.completions[i] / level.length[i])], ["utilization", text("utilization", percent)]]),
+      [["throughput", (level, i) => rate(level.completions[i] / level.length[i])], ["utilization", (level, i) => (report.service.hasTurns ? percent(level.utilization[i]) : UNKNOWN)]]),
     figure("percentiles", "Percentiles of the response time", "Of the requests that arrived in each slice.", 260,
       () => percentilePlot(report),
       [["median", text("p50_ns", duration)], ["95th", text("p95_ns", duration)], ["99th", text("p99_ns", duration)], ["slowest", text("max_ns", duration)]]),
@@ -106,6 +106,7 @@ function timeFigures(report) {
 
 function percentilePlot(report) {
   const { service, view } = report;
+  if (!service.hasTurns) return { empty: NO_TURNS };
   if (service.levels === undefined) return { empty: "No segment of this service lies in the chosen time." };
   const level = service.level(view.range), known = level.within(view.range).filter((i) => level.max_ns[i] !== null);
   if (known.length === 0) return { empty: "No answered request arrived in this stretch of time." };
@@ -120,6 +121,7 @@ function percentilePlot(report) {
 
 function dispersionPlot(report) {
   const { service, view } = report;
+  if (!service.hasTurns) return { empty: NO_TURNS };
   if (service.levels === undefined) return { empty: "No segment of this service lies in the chosen time." };
   const level = service.level(view.range);
   if (!level.within(view.range).some((i) => level.dispersion_ns[i] !== null)) return { empty: "No answered request arrived in this stretch of time." };

@@ -68,8 +68,8 @@ function serviceFacts(report) {
 function serviceNotes(facts) {
   const notes = [];
   if (facts.requests === 0) notes.push("No request of this service was answered, so there are no response times.");
-  else if (facts.turns.reason !== null) notes.push(`No response times are told: ${facts.turns.reason}. What plots show are turns, not single requests.`);
-  else if (facts.overlapped > 0.05 * facts.requests) notes.push(`${percent(facts.overlapped / facts.requests)} of the requests were sent while an answer was still going on: turns overlap, as they do in pipelined or multiplexed protocols and with server push. Response times of such turns are no times of single requests.`);
+  else if (facts.turns.reason !== null) notes.push(`No response times are told: ${facts.turns.reason}.`);
+  else if (facts.overlapped > 0) notes.push(`${counted(facts.overlapped, "request was", "requests were")} sent while an answer was still going on: their response times are those of turns that overlap.`);
   if (facts.requests === 1) notes.push("There is one request only: plots over time have one point.");
   if (facts.connections.unsequenced > 0) notes.push("Sequence numbers are not known for some connections: segments sent again cannot be told there.");
   return notes.map((text) => element("p", { className: "note" }, text));
