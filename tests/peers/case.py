@@ -7,13 +7,18 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from tcpsight.tables import DIRECTIONS
+from tests.peers.exchanges import Answer
 from tests.peers.history import Facts, Side, facts_of
+from tests.peers.network import Mark
 from tests.peers.ours import Reading, Segment
 from tests.peers.tcptrace import Conversation
-from tests.peers.tshark import ACK, FIN, RST, SYN, Frame
+from tests.peers.tshark import ACK, RST, SYN, Frame
 
 # What tshark says in more words.
 SAME_KIND = {"spurious": "retransmission", "fast": "retransmission"}
+CAUSES_TOLD = {"spurious": "spurious", "fast": "fast", "retransmission": "other"}
+# What tcpsight says in more words.
+SAME_CAUSE = {"spurious": "spurious", "fast": "fast", "timeout": "other", "tail_loss_probe": "other"}
 
 
 class Difference(NamedTuple):
@@ -43,6 +48,9 @@ class Case:
         self.fates: dict[int, str] = {}
         self.conversations: dict[int, Conversation] = {}
         self.printed: dict[int, Conversation] = {}
+        self.answers: dict[int, Answer] = {}
+        self._segments: dict[int, list[Segment]] = {}
+        self._originals: dict[int, list[Segment]] = {}
         self._histories: dict[int, tuple[dict[int, Facts], tuple[Side, Side]]] = {}
 
     def connection_of(self, frame: int) -> int:
@@ -67,6 +75,10 @@ class Case:
         """Our connections: the frames that both have."""
         return _grouped((self.connection_of(n), n) for n in self.ours if n in self.theirs)
 
+    def mark(self, frame: int) -> Mark:
+        """What this frame counts for in Network."""
+        return self.reading.marks.get(frame, Mark())
+
     def facts(self, frame: int) -> Facts:
         """What the frames of its connection prove of this one."""
         return self._history(self.connection_of(frame))[0][frame]
@@ -77,7 +89,17 @@ class Case:
 
     def segments(self, frame: int) -> list[Segment]:
         """The segments of this frame's connection."""
-        return [self.ours[n] for n in self.by_connection[self.connection_of(frame)]]
+        connection = self.connection_of(frame)
+        if connection not in self._segments:
+            self._segments[connection] = [self.ours[n] for n in self.by_connection[connection]]
+        return self._segments[connection]
+
+    def without_copies(self, frame: int) -> list[Segment]:
+        """The segments of this frame's connection that are no copies of earlier ones."""
+        connection = self.connection_of(frame)
+        if connection not in self._originals:
+            self._originals[connection] = [s for s in self.segments(frame) if not self.facts(s.frame).copy_of]
+        return self._originals[connection]
 
     def _history(self, connection: int) -> tuple[dict[int, Facts], tuple[Side, Side]]:
         if connection not in self._histories:
@@ -105,6 +127,8 @@ def differences_with_tshark(case: Case) -> list[Difference]:
         *_bytes(case),
         *_handshakes(case),
         *_kinds(case),
+        *_marks(case),
+        *_causes(case),
     ]
 
 
@@ -235,7 +259,35 @@ def _kinds(case: Case) -> list[Difference]:
         theirs, ours = case.theirs[n], case.ours[n]
         if SAME_KIND.get(theirs.kind, theirs.kind) != ours.kind:
             found.append(_differ(case, "kind", n, theirs.kind, ours.kind))
-        is_zero = ours.window == 0 and not ours.flags & (SYN | FIN | RST)
-        if theirs.is_zero_window != is_zero:
-            found.append(_differ(case, "zero window", n, theirs.is_zero_window, is_zero))
+    return found
+
+
+def _marks(case: Case) -> list[Difference]:
+    """What each segment counts for, and the round trip that its acknowledgment gives; −1 if none."""
+    found = []
+    for n in _both(case):
+        theirs, ours = case.theirs[n], case.mark(n)
+        pairs = {
+            "zero window": (theirs.is_zero_window, ours.is_zero_window),
+            "window full": (theirs.fills_window, ours.fills_window),
+            "duplicate ack": (theirs.is_duplicate_ack, ours.is_duplicate_ack),
+            "round trip": (theirs.ack_rtt_ns, ours.round_trip_ns),
+        }
+        found += [_differ(case, what, n, *pair) for what, pair in pairs.items() if pair[0] != pair[1]]
+    return found
+
+
+def is_caused(case: Case, frame: int) -> bool:
+    """Whether both say that it was sent again, and so why."""
+    return case.theirs[frame].kind in CAUSES_TOLD and case.ours[frame].kind == "retransmission"
+
+
+def _causes(case: Case) -> list[Difference]:
+    """Why a segment was sent again."""
+    found = []
+    for n in _both(case):
+        if is_caused(case, n):
+            theirs, ours = CAUSES_TOLD[case.theirs[n].kind], SAME_CAUSE[case.mark(n).cause]
+            if theirs != ours:
+                found.append(_differ(case, "cause", n, theirs, ours))
     return found

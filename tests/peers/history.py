@@ -49,6 +49,8 @@ class Facts:
         Where the last byte captured so far ends.
     acked : int or None
         How far its receiver had acknowledged.
+    acks : int or None
+        What it acknowledges of the other side's stream.
     fin, syn : int or None
         Where its sender's FIN and SYN had been captured before.
     peer_window : int or None
@@ -63,6 +65,7 @@ class Facts:
     reach: int | None
     data_end: int
     acked: int | None
+    acks: int | None
     fin: int | None
     syn: int | None
     peer_window: int | None
@@ -91,6 +94,7 @@ def _look(side: Side, peer: Side, s: Segment) -> Facts:
         reach=side.reach,
         data_end=max([stop for _, stop in side.ranges], default=begin),
         acked=side.acked,
+        acks=_near(peer, s.acknowledgment) if s.flags & ACK else None,
         fin=side.fin,
         syn=side.syn,
         peer_window=peer.window,

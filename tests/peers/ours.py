@@ -13,12 +13,27 @@ from tcpsight.capture import open_capture
 from tcpsight.connections import ConnectionTracking
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
-from tcpsight.tables import INT64_MIN, KINDS, OPTION_WINDOW_SCALE, REASONS, Connections, Frames
+from tcpsight.tables import (
+    INT64_MIN,
+    KINDS,
+    OPTION_CUT,
+    OPTION_TIMESTAMPS,
+    OPTION_WINDOW_SCALE,
+    REASONS,
+    Connections,
+    Frames,
+    Headers,
+)
+from tests.peers.network import Mark, Watching
 from tests.peers.tshark import Endpoint
 
 
 class Segment(NamedTuple):
-    """One row of Segments, with what decoding said of its frame."""
+    """One row of Segments, with what decoding said of its frame.
+
+    `sack` holds the edges of its blocks, `stamps` the timestamp's value and echo, if it has one; `is_cut` tells that
+    the capture cut its options.
+    """
 
     frame: int
     time_ns: int
@@ -38,6 +53,9 @@ class Segment(NamedTuple):
     interface: int
     scale: int
     marks: tuple[int, ...]
+    sack: tuple[int, ...]
+    stamps: tuple[int, ...]
+    is_cut: bool
 
 
 class Reading(NamedTuple):
@@ -53,17 +71,23 @@ class Reading(NamedTuple):
         Why reading ended early; empty if it did not.
     frames : int
         How many frames there were.
+    marks : dict
+        What each frame counts for in Network, by its number; capture duplicates count for nothing.
+    network : dict
+        Rows of Network by `connection_id` and direction.
     """
 
     segments: dict[int, Segment]
     connections: dict[int, Any]
     stopped: str
     frames: int
+    marks: dict[int, Mark]
+    network: dict[tuple[int, int], Any]
 
 
 def read(path: Path) -> Reading:
     """Read a capture through the rooms; what stands before damage counts."""
-    decoding, tracking = Decoding(), ConnectionTracking()
+    decoding, tracking, watching = Decoding(), ConnectionTracking(), Watching()
     segments: dict[int, Segment] = {}
     ended: list[Connections] = []
     stopped, frames_read = "", 0
@@ -76,15 +100,19 @@ def read(path: Path) -> Reading:
                 for header, row in zip(headers.rows, tracked.segments.rows, strict=True):
                     segments[int(row["frame_number"])] = _segment(header, row)
                 assert tracked.is_whole
+                watching.take(tracked, headers)
                 ended.append(tracked.connections.copy())
     except CaptureError as error:
         stopped = error.reason
-    ended.append(tracking.finish().connections.copy())
+    tracked = tracking.finish()
+    watching.take(tracked, Headers())
+    ended.append(tracked.connections.copy())
     connections = {int(row["connection_id"]): row for table in ended for row in table.rows}
-    return Reading(segments, connections, stopped, frames_read)
+    return Reading(segments, connections, stopped, frames_read, watching.marks, watching.rows)
 
 
 def _segment(header: Any, row: Any) -> Segment:
+    options = int(header["options"])
     return Segment(
         frame=int(row["frame_number"]),
         time_ns=int(row["time_ns"]),
@@ -102,8 +130,11 @@ def _segment(header: Any, row: Any) -> Segment:
         kind=KINDS[row["kind"]],
         is_placed=int(row["offset"]) != INT64_MIN,
         interface=int(header["interface_id"]),
-        scale=int(header["window_scale"]) if header["options"] & OPTION_WINDOW_SCALE else -1,
+        scale=int(header["window_scale"]) if options & OPTION_WINDOW_SCALE else -1,
         marks=tuple(int(header[name]) for name in ("ip_id", "checksum", "options_hash")),
+        sack=tuple(header["sack"][: 2 * header["sack_count"]].tolist()),
+        stamps=(int(header["timestamp_value"]), int(header["timestamp_echo"])) * bool(options & OPTION_TIMESTAMPS),
+        is_cut=bool(options & OPTION_CUT),
     )
 
 

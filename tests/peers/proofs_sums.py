@@ -161,6 +161,11 @@ def has_other_times(case: Case, d: Difference) -> bool:
     return any(s.frame in case.theirs and s.time_ns != case.theirs[s.frame].time_ns for s in _segments(case, d))
 
 
+def is_stamped_otherwise(case: Case, d: Difference) -> bool:
+    """The same, in its capture: tcptrace carries the excess on."""
+    return any(n in case.theirs and s.time_ns != case.theirs[n].time_ns for n, s in case.ours.items())
+
+
 def has_labels(case: Case, d: Difference) -> bool:
     """Without the frames with labels, tunnels or more than one VLAN tag the model gives tcptrace's sums."""
     segments = _segments(case, d)

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.peers import proofs_bytes, proofs_handshakes, proofs_kinds, proofs_sums
+from tests.peers import proofs_bytes, proofs_handshakes, proofs_kinds, proofs_network, proofs_sums
 from tests.peers.case import Case, Difference
 
 BYTES = ("client bytes", "server bytes")
+DUPLICATES = ("duplicate ack",)
+ROUND_TRIP = ("round trip",)
+CAUSE = ("cause",)
 ROUND_TRIPS = ("server round trip", "client round trip")
 
 
@@ -91,6 +94,35 @@ REASONS = (
     Reason("refused", "peer", "tshark", ("server round trip",), proofs_handshakes.is_refused_first),
     Reason("late-syn", "peer", "tshark", ("client round trip",), proofs_handshakes.has_late_syn),
     Reason("no-time", "peer", "tshark", ROUND_TRIPS, proofs_handshakes.has_exact_ack),
+    Reason("capture-duplicate", "peer", "tshark", ("duplicate ack",), proofs_kinds.is_copy),
+    Reason("nothing-outstanding", "definition", "tshark", DUPLICATES, proofs_network.leaves_nothing_outstanding),
+    Reason("cut-options", "peer", "tshark", DUPLICATES, proofs_network.has_cut_options),
+    Reason("own-number", "peer", "tshark", DUPLICATES, proofs_network.is_not_at_its_own_end),
+    Reason("beyond-window", "definition", "tshark", ("window full",), proofs_network.goes_beyond_window),
+    Reason("adds-nothing", "definition", "tshark", ("window full",), proofs_network.adds_nothing),
+    Reason("unbelievable", "damage", "tshark", ("zero window",), proofs_kinds.is_unbelievable),
+    Reason("capture-duplicate", "peer", "tshark tcptrace", ROUND_TRIP, proofs_network.is_copied),
+    Reason("capture-duplicate", "peer", "tcptrace", ROUND_TRIP, proofs_network.covers_copied),
+    Reason("by-reset", "definition", "tshark tcptrace", ROUND_TRIP, proofs_network.is_told_by_reset),
+    Reason("apart", "definition", "tshark tcptrace", ROUND_TRIP, proofs_network.is_apart),
+    Reason("apart", "definition", "tshark tcptrace", ROUND_TRIP, proofs_network.has_been_told_by_another),
+    Reason("clock-step", "damage", "tshark tcptrace", ROUND_TRIP, proofs_network.crosses_a_step),
+    Reason("ambiguous-ack", "definition", "tshark tcptrace", ROUND_TRIP, proofs_network.covers_repetition),
+    Reason("ip-length", "damage", "tshark", ROUND_TRIP, proofs_network.has_other_length),
+    Reason("keep-alive", "definition", "tshark", ROUND_TRIP, proofs_network.answers_a_probe),
+    Reason("acked-before", "peer", "tshark tcptrace", ROUND_TRIP, proofs_network.was_acknowledged_before),
+    Reason("held-back", "definition", "tshark tcptrace", ROUND_TRIP, proofs_network.was_held_back),
+    Reason("idle-4-minutes", "peer", "tcptrace", ROUND_TRIP, proofs_network.was_forgotten),
+    Reason("lower-again", "definition", "tcptrace", ROUND_TRIP, proofs_network.follows_lower_repetition),
+    Reason("wraparound", "peer", "tcptrace", ROUND_TRIP, proofs_network.is_at_a_quarter),
+    Reason("in-part", "peer", "tcptrace", ROUND_TRIP, proofs_network.was_covered_in_part),
+    Reason("same-time", "definition", "tshark", ROUND_TRIP, proofs_network.has_same_stamp),
+    Reason("no-time", "peer", "tshark", ROUND_TRIP, proofs_network.is_exact_and_alone),
+    Reason("acked-before", "peer", "tshark", CAUSE, proofs_network.had_been_acknowledged),
+    Reason("by-reset", "definition", "tshark", CAUSE, proofs_network.was_acknowledged_by_reset),
+    Reason("needless-later", "definition", "tshark", CAUSE, proofs_network.turns_out_needless),
+    Reason("told-of-loss", "definition", "tshark", CAUSE, proofs_network.was_told_of_loss),
+    Reason("too-few-duplicates", "definition", "tshark", CAUSE, proofs_network.was_told_too_little),
     Reason("idle-4-minutes", "peer", "tcptrace", ("connection",), proofs_sums.is_divided_by_silence),
     Reason("answer-divides", "peer", "tcptrace", ("connection",), proofs_sums.is_divided_by_answer),
     Reason("another-syn", "peer", "tcptrace", ("connection",), proofs_sums.holds_another_syn),
@@ -104,6 +136,8 @@ REASONS = (
     Reason("extension-header", "peer", "tcptrace", ("sums",), proofs_sums.has_extension_headers),
     Reason("jumbo", "peer", "tcptrace", ("sums",), proofs_sums.has_jumbo),
     Reason("malformed", "damage", "tcptrace", ("sums",), proofs_sums.has_malformed),
+    Reason("any-repeat", "definition", "tcptrace", ("duplicate acks",), proofs_network.repeats_whatever_is_outstanding),
+    Reason("other-time", "damage", "tcptrace", ("times",), proofs_sums.is_stamped_otherwise),
     Reason("other-time", "damage", "tcptrace", ("sums",), proofs_sums.has_other_times),
     Reason("labels", "peer", "tcptrace", ("sums",), proofs_sums.has_labels),
     Reason("frame-left-out", "peer", "tcptrace", ("sums",), proofs_sums.leaves_one_out),

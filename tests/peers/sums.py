@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from tests.peers.case import Case, Difference
-from tests.peers.tcptrace import Conversation, conversations_of, is_finished, modelled
+from tests.peers.tcptrace import Conversation, Times, conversations_of, is_finished, modelled
 from tests.peers.tshark import Endpoint
 
 
@@ -28,6 +28,8 @@ def differences_with_tcptrace(case: Case, output: str) -> list[Difference]:
                 case.conversations[one.number] = other
                 found += _connection(case, one.number, other)
                 found += _frames(case, one.number, other)
+                found += _times(case, one, other)
+                found += _duplicate_acks(case, one, other)
         else:
             found += [_differ(case, "sums", c.number, _first(case, ends), _sums([c]), _sums(others)) for c in ones]
     return sorted(found)
@@ -75,4 +77,32 @@ def _frames(case: Case, number: int, conversation: Conversation) -> list[Differe
             found.append(_differ(case, "bytes", number, n, verdict.unique, ours.new_bytes))
         if verdict.kind != ours.kind:
             found.append(_differ(case, "kind", number, n, verdict.kind, ours.kind))
+    return found
+
+
+def _times(case: Case, printed: Conversation, conversation: Conversation) -> list[Difference]:
+    """Round trips, if the model tells where tcptrace's come from; it counts in whole microseconds."""
+    if printed.times != conversation.times:
+        first = next(iter(conversation.frames))
+        return [_differ(case, "times", printed.number, first, _words(printed.times), _words(conversation.times))]
+    found = []
+    for n, verdict in conversation.frames.items():
+        theirs, ours = verdict.round_trip_us * 1000, case.mark(n).round_trip_ns
+        if (theirs < 0) != (ours < 0) or (ours >= 0 and abs(theirs - ours) >= 1000):
+            found.append(_differ(case, "round trip", printed.number, n, max(theirs, -1), ours))
+    return found
+
+
+def _words(times: tuple[Times, Times]) -> str:
+    return " ".join(f"{each.samples}/{each.shortest}/{each.longest}" for each in times)
+
+
+def _duplicate_acks(case: Case, printed: Conversation, conversation: Conversation) -> list[Difference]:
+    """Duplicate acknowledgments, counted where one side's data are acknowledged by the other."""
+    found = []
+    for which, theirs in enumerate(printed.duplicate_acks):
+        mine = [n for n in conversation.frames if case.ours[n].source == conversation.ends[1 - which]]
+        ours = sum(case.mark(n).is_duplicate_ack for n in mine)
+        if theirs != ours:
+            found.append(_differ(case, "duplicate acks", printed.number, mine[0], theirs, ours))
     return found

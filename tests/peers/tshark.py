@@ -30,6 +30,7 @@ FIELDS = (
     "tcp.window_size_value",
     *(f"tcp.analysis.{mark}" for mark, _ in KIND_MARKS),
     *(f"tcp.analysis.{name}" for name in ("zero_window", "acks_frame", "ack_rtt", "initial_rtt")),
+    *(f"tcp.analysis.{name}" for name in ("duplicate_ack", "window_full")),
 )
 
 
@@ -56,6 +57,8 @@ class Frame:
     ack_rtt_ns: int
     acks_frame: int
     initial_rtt_ns: int
+    is_duplicate_ack: bool
+    fills_window: bool
 
     @property
     def beginning(self) -> int:
@@ -100,6 +103,8 @@ def _frame(number: int, row: dict[str, str]) -> Frame:
         ack_rtt_ns=_nanoseconds(row["tcp.analysis.ack_rtt"]),
         acks_frame=_number(row["tcp.analysis.acks_frame"]),
         initial_rtt_ns=_nanoseconds(row["tcp.analysis.initial_rtt"]),
+        is_duplicate_ack=bool(row["tcp.analysis.duplicate_ack"]),
+        fills_window=bool(row["tcp.analysis.window_full"]),
     )
 
 

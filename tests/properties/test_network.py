@@ -22,6 +22,7 @@ from tests.reference.network.measuring import Twin
 from tests.reference.network.strategies import moves, rows_of_a_path, settings_of_a_path
 from tests.reference.network.test_measuring import as_headers, compare, events_of
 from tests.support.headers import A_ADDRESS, Row, follow
+from tests.support.headers import rows_of as rows_of_script
 from tests.support.network import measure
 
 paths = st.builds(rows_of_a_path, settings_of_a_path, st.lists(moves, max_size=40))
@@ -167,6 +168,35 @@ def test_columns_add_up_and_the_twin_agrees_however_clocks_are_set(rows: list[Ro
     agree_on_times(network, followed.connections)
     for row in network.rows:
         check_row(row)
+
+
+@st.composite
+def whole_talks(draw: st.DrawFn) -> list[Row]:
+    """A talk on a path that loses nothing: requests, answers of several segments, acknowledgments."""
+    stamps = draw(st.sampled_from(["", " ts={0}/{0}"]))
+    lines = ["0 > S seq=1000 mss=1460 ws=7", "20 < SA seq=5000 mss=1460 ws=7", "21 > A"]
+    now = 30
+    for answer in draw(st.lists(st.lists(st.integers(1, 1460), min_size=1, max_size=12), min_size=1, max_size=8)):
+        lines.append(f"{now} > PA {draw(st.integers(1, 1460))}")
+        for i, size in enumerate(answer):
+            now += draw(st.integers(1, 50))
+            lines.append(f"{now} < A {size}")
+            if i % 2 or i == len(answer) - 1:
+                now += draw(st.integers(1, 50))
+                lines.append(f"{now} > A")
+        now += draw(st.integers(1, 500))
+    lines += [f"{now} > FA", f"{now + 20} < FA", f"{now + 21} > A"] * draw(st.booleans())
+    return rows_of_script("\n".join(line + stamps.format(i) for i, line in enumerate(lines)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(whole_talks(), st.data())
+def test_what_the_capture_missed_is_never_counted_as_lost(rows: list[Row], data: st.DataObject):
+    is_kept = data.draw(st.lists(st.booleans() | st.just(True), min_size=len(rows), max_size=len(rows)))
+    captured = [row for row, kept in zip(rows, is_kept, strict=True) if kept]
+    for row in measure(as_headers(captured)).rows:
+        for name in ("retransmissions", "out_of_order", "reordered", "retransmitted_bytes", *CAUSES):
+            assert row[name] == 0, name
 
 
 def headers_in(path: Path) -> Headers:

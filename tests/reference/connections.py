@@ -223,9 +223,10 @@ class Connection:
         lowest = side.end if side.acked is None else min(side.end, side.acked)
         return offset - side.end <= reach and offset - lowest >= -reach and offset - side.end >= -GIGABYTE
 
-    def part(self, time_ns: int | None) -> int | None:
+    def part(self, time_ns: int | None, at_least: int = 0) -> int | None:
         """A time of the handshake; one longer than all of the connection is a clock's that jumped."""
-        return None if time_ns is not None and time_ns > self.last_ns - self.start_ns else time_ns
+        longest = max(self.last_ns - self.start_ns, at_least)
+        return None if time_ns is not None and time_ns > longest else time_ns
 
     def both_closed(self) -> bool:
         return all(side.fin is not None for side in self.sides)
@@ -646,8 +647,8 @@ class Twin:
             "duration_ns": c.last_ns - c.start_ns,
             "connect_attempts": len(c.syns),
             "connect_ns": c.part(c.connect_ns),
-            "client_handshake_rtt_ns": c.part(c.rtt_ns[0]),
-            "server_handshake_rtt_ns": c.part(c.rtt_ns[1]),
+            "client_handshake_rtt_ns": c.part(c.rtt_ns[0], HOUR),
+            "server_handshake_rtt_ns": c.part(c.rtt_ns[1], HOUR),
             "duplicates": c.duplicates,
             "ignored_resets": c.ignored_resets,
         }

@@ -3,7 +3,8 @@ from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_
 from libc.string cimport memcpy
 from tcpsight.connections._community cimport name_connection
 from tcpsight.connections._context cimport (
-    ENDED, EPHEMERAL_PORT, Context, deadline_of, next_row, note, note_again, timer_class,
+    ENDED, EPHEMERAL_PORT, JUMP_S, NS_PER_S, Context, deadline_of, is_later_by, next_row, note, note_again,
+    timer_class,
 )
 from tcpsight.connections._edge cimport drop_jump
 from tcpsight.connections._handshake cimport elapsed
@@ -192,9 +193,9 @@ cdef inline void fill_streams(Context *x, State *c, Connection *r) noexcept nogi
     r.server_gap_bytes = gap_bytes(x, c, server)
 
 
-cdef inline int64_t within(int64_t part_ns, int64_t duration_ns) noexcept nogil:
-    """Part of a handshake; unknown where it would take longer than its connection, for then clocks jumped."""
-    return part_ns if part_ns <= duration_ns else -1
+cdef inline int64_t unless_leapt(int64_t round_trip_ns, int64_t duration_ns) noexcept nogil:
+    """A round trip; unknown where it holds a leap of the clock: hours that the connection did not last."""
+    return -1 if round_trip_ns > duration_ns and is_later_by(round_trip_ns, 0, JUMP_S * NS_PER_S) else round_trip_ns
 
 
 cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed) noexcept nogil:
@@ -214,9 +215,10 @@ cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed)
     r.end_ns = c.last_ns
     r.duration_ns = elapsed(c.start_ns, c.last_ns)
     r.connect_attempts = c.connect_attempts
-    r.connect_ns = within(c.connect_ns, r.duration_ns)
-    r.server_handshake_rtt_ns = within(c.rtt_ns[1], r.duration_ns)
-    r.client_handshake_rtt_ns = within(c.rtt_ns[0], r.duration_ns)
+    # What would take longer than the connection was measured by a clock that jumped.
+    r.connect_ns = c.connect_ns if c.connect_ns <= r.duration_ns else -1
+    r.server_handshake_rtt_ns = unless_leapt(c.rtt_ns[1], r.duration_ns)
+    r.client_handshake_rtt_ns = unless_leapt(c.rtt_ns[0], r.duration_ns)
     r.duplicates = c.duplicates
     r.ignored_resets = c.ignored_resets
     fill_streams(x, c, r)
