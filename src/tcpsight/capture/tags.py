@@ -96,7 +96,8 @@ class TagSurvey:
 
 def _among(ethertypes: np.ndarray[Any, Any], wanted: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """Tell which are among a few: `numpy.isin` sorts, and imports more than a look at a capture should cost."""
-    return np.logical_or.reduce([ethertypes == one for one in wanted])
+    among: np.ndarray[Any, Any] = np.logical_or.reduce([ethertypes == one for one in wanted])
+    return among
 
 
 def _ethertypes(
