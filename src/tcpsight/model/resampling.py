@@ -9,8 +9,10 @@ follow each other. Nothing is assumed of how errors are distributed, whether the
 Before, the residuals of a block are made those of a fit without it (CR3, Bell and McCaffrey, Survey Methodology 28,
 2002), and, for few blocks, multiplied by Student's t over the normal quantile.
 
-*The length of a block* is twice the first lag at which the autocorrelation of the residuals is below 2/√k, at least
-∛k slices, at most k/10: at least ten blocks.
+*The length of a block* is two slices where residuals are not related: where their autocorrelation at lag 1 is below
+1.64/√k, which of unrelated ones it exceeds one time in twenty. Else it is twice the last lag of those in a row that are
+above, at least ∛k slices, at most k/10: at least ten blocks. Longer blocks where nothing asks for them cost much: a
+block that alone holds the highest concurrency can hardly be left out, and intervals become many times too wide.
 
 *Lines of a table* have no order of time, and there are often few: residuals are drawn from all of them, divided by
 √(1 − leverage) and multiplied by Student's t over the normal quantile, too.
@@ -45,6 +47,11 @@ LEAST_RESAMPLES = 200
 SEED = 1990
 
 LEVEL = 0.95
+
+RELATED = 1.64
+"""Standard errors, 1/√k, above which an autocorrelation is none by chance."""
+SHORTEST_BLOCK = 2
+"""So that a little relation, too little to be seen, is kept for the greater part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +163,10 @@ def block_length(residuals: Floats) -> int:
     centered = residuals - residuals.mean()
     total = float(centered @ centered)
     lag = 1
-    while total > 0 and lag < most and float(centered[lag:] @ centered[:-lag]) / total > 2 / np.sqrt(k):
+    while total > 0 and lag < most and float(centered[lag:] @ centered[:-lag]) / total > RELATED / np.sqrt(k):
         lag += 1
+    if lag == 1:
+        return min(SHORTEST_BLOCK, most)
     return int(min(max(2 * (lag - 1), np.ceil(np.cbrt(k))), most))
 
 

@@ -15,6 +15,7 @@ Facts = dict[str, Any]
 LABEL_WIDTH = 16
 INDENT = "  "
 WIDEST_PLOT = 90
+LEAST_FREE = -0.999
 SUSPICIOUS = 0.01
 """Probability by chance below which a check is told as a warning."""
 
@@ -101,7 +102,7 @@ class _Model:
         return lines + self._doubts()
 
     def _doubts(self) -> list[str]:
-        """Tell what makes response times, and so concurrency, doubtful."""
+        """Tell what makes concurrency doubtful, or the law."""
         model, pieces = self._model, []
         if model.get("unanswered"):
             pieces.append(
@@ -112,6 +113,9 @@ class _Model:
             pieces.append(
                 Piece(f"{share} of the requests were sent while a response was going on: N is a lower bound", "yellow")
             )
+        if model["forecast"] and _is_small(model["checks"]["runs_by_concurrency_p_value"]):
+            text = "the points bend in another way than the law does: its peak, headroom and forecast are rough"
+            pieces.append(Piece(text, "yellow"))
         return self._row("beware", pieces, "; ") if pieces else []
 
     def _load(self) -> list[str]:
@@ -147,13 +151,15 @@ class _Model:
         return lines + self._superlinear()
 
     def _superlinear(self) -> list[str]:
-        model = self._model
-        if not model["negative"]:
-            return []
-        parts = []
+        model, parts = self._model, []
         for name in model["negative"]:
             free = model["unconstrained"][name]
+            # At the end of what is tried it is no coefficient: the points told nothing.
+            if free["value"] <= LEAST_FREE and not model["is_superlinear"]:
+                continue
             parts.append(f"{_LETTERS[name]} would be {_coefficient(free['value'])} ± {_coefficient(free['error'])}")
+        if not parts:
+            return []
         clear = (
             "more than chance explains: these points do not follow the law"
             if model["is_superlinear"]

@@ -118,9 +118,14 @@ def test_blocks_are_as_long_as_residuals_are_related():
     random = np.random.default_rng(4)
     white = random.normal(size=1000)
     related = np.convolve(random.normal(size=1030), np.ones(30), "valid")[:1000]
-    assert block_length(white) == 10  # the cube root
+    alternating = white - np.roll(white, 1)
+    neighbours = white + np.roll(white, 1)
+    assert block_length(white) == 2
+    assert block_length(alternating) == 2
+    assert block_length(neighbours) == 10  # the cube root
     assert 30 <= block_length(related) <= 100
-    assert block_length(np.zeros(50)) == 4
+    assert block_length(np.zeros(50)) == 2
+    assert block_length(white[:12]) == 1  # ten blocks at least
 
 
 def test_percentiles_are_by_nearest_rank_and_stand_infinities():
