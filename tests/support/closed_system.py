@@ -46,8 +46,22 @@ class Lived:
     client: Integers
 
 
+@dataclass(frozen=True)
+class Drift:
+    """How the server's speed changes for reasons of its own: lognormal, another every so many seconds."""
+
+    spread: float = 0.0
+    every_s: float = np.inf
+
+
 def simulate(
-    law: Law, seed: int, *, requests: int = 10_000, steps: tuple[int, ...] = STEPS, think_s: float = 0.0
+    law: Law,
+    seed: int,
+    *,
+    requests: int = 10_000,
+    steps: tuple[int, ...] = STEPS,
+    think_s: float = 0.0,
+    drift: Drift | None = None,
 ) -> Lived:
     """Let clients ask until so many requests have completed.
 
@@ -63,18 +77,26 @@ def simulate(
         How many clients there are, one after the other; each step completes an equal share of the requests.
     think_s : float
         Mean time, exponential, that a client waits before it asks again.
+    drift : Drift, optional
+        Of the server's speed.
     """
     random = np.random.default_rng(seed)
     rates = law.throughput(np.arange(max(steps) + 1))
     in_progress: list[tuple[float, int]] = []  # arrival and client
     asks = dict.fromkeys(range(max(steps)), 0.0)  # when each client that waits asks next
-    now = 0.0
+    now, speed = 0.0, 1.0
+    changes = 0.0 if drift is not None else np.inf
     rows: list[tuple[float, float, int]] = []
     while len(rows) < requests:
         clients = steps[len(rows) * len(steps) // requests]
         next_ask = min(((at, client) for client, at in asks.items() if client < clients), default=(np.inf, -1))
         n = len(in_progress)
-        finish = now + random.exponential(1 / rates[n]) if n else np.inf
+        finish = now + random.exponential(1 / (rates[n] * speed)) if n else np.inf
+        if drift is not None and min(next_ask[0], finish) > changes:
+            # What is left of an exponential time is as long as all of it.
+            now, changes = max(now, changes), changes + drift.every_s
+            speed = np.exp(random.normal(-(drift.spread**2) / 2, drift.spread))
+            continue
         if next_ask[0] <= finish:
             now = max(now, next_ask[0])
             in_progress.append((now, next_ask[1]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tcpsight
-from tests.support.closed_system import STEPS, Law, frames, simulate
+from tests.support.closed_system import STEPS, Drift, Law, frames, simulate
 from tests.support.pcap import pcap_bytes
 
 STORED = Path(__file__).with_name("usl.json")
@@ -36,11 +36,14 @@ class System:
         Mean time that a client waits before it asks again.
     steps : tuple of int
         How many clients there are, one after the other.
+    drift : Drift or None
+        How the server's speed changes by itself.
     """
 
     law: Law
     think_s: float = 0.0
     steps: tuple[int, ...] = STEPS
+    drift: Drift | None = None
 
 
 SYSTEMS = {
@@ -48,12 +51,15 @@ SYSTEMS = {
     "clients that pause": System(Law(0.05, 0.002, 1000.0), think_s=0.005),
     "a peak within the load": System(Law(0.02, 0.005, 500.0)),
     "no coherency": System(Law(0.1, 0.0, 2000.0)),
+    "a server whose speed varies": System(Law(0.05, 0.002, 1000.0), drift=Drift(0.15, 0.05)),
 }
 
 
 def told(system: System, seed: int, requests: int = REQUESTS) -> dict[str, Any]:
     """Simulate one run, write it as a capture, and ask the library."""
-    lived = simulate(system.law, seed, requests=requests, steps=system.steps, think_s=system.think_s)
+    lived = simulate(
+        system.law, seed, requests=requests, steps=system.steps, think_s=system.think_s, drift=system.drift
+    )
     capture = io.BytesIO(pcap_bytes(frames(lived), nanoseconds=True))
     return tcpsight.open(capture).scalability()
 
@@ -87,6 +93,7 @@ def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "truth": asdict(system.law),
         "think_s": system.think_s,
+        "drift": None if system.drift is None else asdict(system.drift),
         "clients": system.steps,
         "requests": REQUESTS,
         "runs": count,
