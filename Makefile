@@ -18,7 +18,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab bench wheel clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,7 +83,7 @@ attacks: build ## Attack at full size: floods of 5 million connections, long bom
 lab: ## Record scenarios of known truth between two kernels; needs root (LAB_ARGS='--runs 60 --set A', see --help)
 	PYTHONPATH=src $(PYTHON) -m tests.truth.lab.record $(LAB_ARGS)
 
-usl-truth: build ## Ask of 400 simulated captures whether the truth lies inside the intervals of usl; store the answer (minutes)
+usl-truth: build ## Ask of 500 simulated captures whether the truth lies inside the intervals of usl; store the answer (minutes)
 	PYTHONPATH=src $(PYTHON) -m tests.truth.usl_coverage --store
 
 compare-truth: build ## Compare 600 pairs of simulated captures, half of them slowed down by a tenth; store the verdicts (minutes)
@@ -91,6 +91,9 @@ compare-truth: build ## Compare 600 pairs of simulated captures, half of them sl
 
 stalls: build ## Simulate 600 runs of servers that stall, or do not; store how often that was found (STALLS_ARGS='--runs 40')
 	PYTHONPATH=src $(PYTHON) -m tests.truth.stalls.runs --store $(STALLS_ARGS)
+
+usl-server: build ## Load a real server of known coefficients and ask usl for them; needs root; store the answer (minutes)
+	PYTHONPATH=src $(PYTHON) -m tests.truth.usl_server.record --store
 
 bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)
