@@ -51,7 +51,7 @@ class Connection:
         """Run one statement and time it."""
         packet = bytes([COM_QUERY]) + statement.encode()
         wire = struct.pack("<I", len(packet))[:3] + b"\0" + packet
-        start, tick = time.time_ns(), time.perf_counter_ns()
+        tick, start = time.perf_counter_ns(), time.time_ns()  # what passes between makes the end later, not earlier
         self._socket.sendall(wire)
         packets = self._read_answer()
         end = start + time.perf_counter_ns() - tick

@@ -137,7 +137,7 @@ def is_listening(port: int) -> bool:
 
 
 @contextmanager
-def captured(path: Path, port: int, lab: Path) -> Iterator[None]:
+def captured(path: Path, port: int | str, lab: Path) -> Iterator[None]:
     """Capture one port while the block lasts; leave headers only."""
     raw, log = lab / "raw.pcap", lab / "tcpdump.log"
     log.unlink(missing_ok=True)

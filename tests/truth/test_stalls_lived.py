@@ -1,0 +1,164 @@
+"""Servers that scale badly and servers that stall, recorded with the logs of both sides (``examples/stalls/``)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from functools import cache
+from pathlib import Path
+from statistics import mean, median
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import zstandard
+
+import tcpsight
+
+STALLS = Path(__file__).parents[2] / "examples" / "stalls"
+SLOW = {"postgresql-hot-row": "log_ns", "mariadb-hot-row": "slow_log_ns"}
+FAST = {
+    "postgresql-for-update": "log_ns",
+    "mariadb-storage": "slow_log_ns",
+    "nginx-upstream": "request_time_ns",
+    "redis-slow": None,
+}
+CASES = [*SLOW, *FAST]
+MS = 1_000_000
+PORTS = {"postgresql": 5432, "mariadb": 3306, "redis": 6379, "nginx": 80}
+
+
+class Row(NamedTuple):
+    """One request, as client, wire and server saw it."""
+
+    client_ns: int
+    wire_ns: int
+    server: dict[str, int]
+
+
+def service(case: str) -> Any:
+    """Give the requests to the service that the clients asked."""
+    captured = tcpsight.open(STALLS / f"{case}.pcap.zst").requests.to_numpy()
+    return captured[captured["server_port"] == PORTS[case.split("-", maxsplit=1)[0]]]
+
+
+@cache
+def lived(case: str) -> list[Row]:
+    """Join capture and logs, request by request."""
+    captured, found = service(case), []
+    own = {int(port): captured[captured["client_port"] == port] for port in np.unique(captured["client_port"])}
+    with zstandard.open(STALLS / f"{case}.requests.csv.zst", "rb") as file:
+        for row in csv.DictReader(io.TextIOWrapper(file)):
+            start, end = int(row.pop("start_ns")), int(row.pop("end_ns"))
+            mine = own[int(row.pop("client_port"))]
+            mine = mine[(mine["arrival_ns"] >= start) & (mine["completion_ns"] <= end)]
+            assert len(mine) == 1, f"request {row['request']} is in the capture {len(mine)} times"
+            server = {name: int(value) for name, value in row.items() if name != "request"}
+            found.append(Row(end - start, int(mine["response_time_ns"][0]), server))
+    return found
+
+
+def truth(case: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((STALLS / f"{case}.truth.json").read_text())
+    return told
+
+
+STALLED = [(case, number) for case in CASES for number in range(len(truth(case)["stalls"]))]
+
+
+@pytest.mark.parametrize("case", SLOW)
+def test_slow_answers_agree_with_the_logs_of_client_and_server_within_5_percent(case):
+    rows = lived(case)
+    wire, client, server = (
+        median(each) for each in zip(*((r.wire_ns, r.client_ns, r.server[SLOW[case]]) for r in rows), strict=True)
+    )
+    assert wire >= 10 * MS
+    assert wire == pytest.approx(client, rel=0.05)
+    assert wire == pytest.approx(server, rel=0.05)
+
+
+@pytest.mark.parametrize("case", FAST)
+def test_fast_answers_lie_between_the_server_s_and_the_client_s_figure(case):
+    rows, column = lived(case), FAST[case]
+    wire = median(row.wire_ns for row in rows)
+    assert wire < median(row.client_ns for row in rows)
+    if column is not None:
+        assert wire > median(row.server[column] for row in rows)
+
+
+def test_no_answer_is_faster_than_its_server_says_or_slower_than_its_client_says():
+    # A log that counts microseconds may round up by one, one of milliseconds by half of one.
+    for case, column, rounding in (*((c, SLOW[c], 1000) for c in SLOW), ("nginx-upstream", "request_time_ns", MS)):
+        for row in lived(case):
+            assert row.server[column] - rounding <= row.wire_ns <= row.client_ns
+
+
+@pytest.mark.parametrize(
+    ("case", "counter"),
+    [
+        ("postgresql-hot-row", "pg_stat_statements"),
+        ("mariadb-hot-row", "events_statements_summary_by_digest"),
+        ("postgresql-for-update", "pg_stat_statements"),
+    ],
+)
+def test_counts_and_means_are_those_of_the_server_s_counters(case, counter):
+    counted, rows = truth(case)["server"][counter][0], lived(case)
+    assert counted["calls"] == len(rows)
+    assert mean(row.wire_ns for row in rows) == pytest.approx(counted["mean_ns"], rel=0.05)
+    assert max(row.wire_ns for row in rows) == pytest.approx(counted["max_ns"], rel=0.05)
+
+
+def test_every_command_that_redis_calls_slow_took_as_long_on_the_wire():
+    captured = service("redis-slow")
+    for entry in truth("redis-slow")["server"]["slowlog"]:
+        port = int(entry["client"].rpartition(":")[2])
+        own = captured[captured["client_port"] == port]["response_time_ns"]
+        assert np.abs(own / entry["duration_ns"] - 1).min() < 0.05
+
+
+@pytest.mark.parametrize(("case", "number"), STALLED)
+def test_during_a_stall_nothing_completes_and_all_that_waited_are_released_at_its_end(case, number):
+    stall, requests = truth(case)["stalls"][number], service(case)
+    arrival, completion = requests["arrival_ns"], requests["completion_ns"]
+    # What was on its way when the hold began may still get through.
+    begin, end = stall["began_before_ns"] + MS, stall["ended_after_ns"]
+    assert not ((completion > begin) & (completion < end)).any()
+    waited = (arrival < end) & (completion >= end)
+    clients = 6 if case == "redis-slow" else 8
+    assert waited.sum() in (clients, clients + 1)  # the blocker itself may be one
+    held_ms = (end - begin) / MS
+    longest_ms = requests["response_time_ns"][waited].max() / MS
+    released_ms = (completion[waited].max() - stall["ended_before_ns"]) / MS
+    assert longest_ms == pytest.approx(held_ms, rel=0.15)
+    assert released_ms < 50
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "hot-row" in case])
+def test_a_hot_row_scales_badly_and_the_law_says_how(case):
+    told = tcpsight.open(STALLS / f"{case}.pcap.zst").scalability()
+    # 12 ms alone and 4 ms with the row, in the mean: one at a time takes 16 ms and more, and no more than 250 get by.
+    alone, limit = 1 / 0.016, 1 / 0.004
+    assert told["lambda"]["low"] <= alone <= told["lambda"]["high"] * 1.05
+    assert max(told["sigma"]["low"], told["kappa"]["low"]) > 0
+    most = max(row["throughput_per_s"] for row in told["forecast"])
+    assert 0.7 * limit < most < 1.15 * limit
+    # Sixteen clients never pause: Little's law, by the clock of those who waited.
+    last = next(row for row in told["forecast"] if row["concurrency"] == 15)
+    slowest = sorted(row.client_ns for row in lived(case)[-500:])[250]
+    assert last["response_time_ns"] == pytest.approx(slowest, rel=0.25)
+    assert told["checks"]["littles_law"]["ratio_total"] == pytest.approx(1, abs=0.05)
+    assert told["load"]["concurrency_max"] == pytest.approx(16, abs=0.1)
+    # What waits for one lock levels off; the law, which falls again, is told not to be its shape.
+    assert told["queue"]["servers"] in (4, 5)
+    assert told["checks"]["runs_by_concurrency_p_value"] < 0.01
+    assert told["checks"]["runs_by_time_p_value"] > 0.01
+
+
+@pytest.mark.parametrize("case", FAST)
+def test_a_stall_at_constant_load_tells_no_law(case):
+    told = tcpsight.open(STALLS / f"{case}.pcap.zst").scalability()
+    assert told["sigma"] is None
+    assert told["kappa"] is None
+    assert told["refusal"]
+    assert told["points"]["without_completion"] > 0
