@@ -118,8 +118,11 @@ cdef inline void note_sending(
     Flow *f, const Flow *peer, const Segment *g, int64_t full, int64_t round_trip_ns, int64_t now
 ) noexcept nogil:
     """New data are sent; called before they count as in flight."""
+    cdef int64_t at_once
     if f.delayed_ack_ns:
-        if now - f.delayed_ack_ns <= AT_ONCE_NS + (peer.rtt_min_ns + (peer.rtt_min_ns >> 2) if peer.rtt_samples else 0):
+        at_once = AT_ONCE_NS + (peer.rtt_min_ns + (peer.rtt_min_ns >> 2) if peer.rtt_samples else 0)
+        # What follows data of the peer is an answer to these, not what the acknowledgment let go.
+        if now - f.delayed_ack_ns <= at_once and peer.sent_ns <= f.delayed_ack_ns:
             note_pattern(&f.nagle, now)
         f.delayed_ack_ns = 0
     if round_trip_ns and f.sent_ns:

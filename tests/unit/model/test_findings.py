@@ -178,6 +178,16 @@ def test_twice_or_without_delay_is_none():
     assert kinds(nagle(4, 5)) == []
 
 
+def test_a_request_after_an_answer_waited_for_the_answer_and_not_for_an_acknowledgment():
+    # The server thinks for a little longer than it delays its acknowledgments; the client asks again at once.
+    lines = [OPENING]
+    for number in range(5):
+        begin = 100 + 90 * number
+        lines += [f"{begin} > PA 60", f"{begin + 89.7} < A", f"{begin + 89.8} < PA 200"]
+    assert kinds("\n".join([*lines, "600 > PA 60"])) == []
+    assert kinds("\n".join(line for line in lines if "PA 200" not in line)) == ["nagle_delayed_ack"]
+
+
 def burst(begin_ms: float, offset: int, segments: int) -> tuple[list[str], int]:
     lines = [f"{begin_ms + 0.01 * i} < A 1448 off={offset + 1448 * i} acked=100 win=500" for i in range(segments)]
     lines.append(f"{begin_ms + 50} > A acked={offset + 1448 * segments} win=9000")
