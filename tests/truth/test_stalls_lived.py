@@ -162,3 +162,69 @@ def test_a_stall_at_constant_load_tells_no_law(case):
     assert told["kappa"] is None
     assert told["refusal"]
     assert told["points"]["without_completion"] > 0
+
+
+@cache
+def findings(case: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tcpsight.open(STALLS / f"{case}.pcap.zst").findings.to_arrow().to_pylist()
+    return found
+
+
+def stalls_of(case: str) -> list[dict[str, Any]]:
+    port = PORTS[case.split("-", maxsplit=1)[0]]
+    return [each for each in findings(case) if each["kind"] in ("stall", "pile_up") and each["server_port"] == port]
+
+
+def evidence(finding: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(finding["evidence"])
+    return told
+
+
+@pytest.mark.parametrize(("case", "number"), STALLED)
+def test_every_stall_is_found_with_its_beginning_and_end(case, number):
+    stall = truth(case)["stalls"][number]
+    near = [
+        each
+        for each in stalls_of(case)
+        if each["start_ns"] < stall["ended_after_ns"] and each["end_ns"] > stall["began_before_ns"]
+    ]
+    assert [each["kind"] for each in near] == ["stall"]
+    # It begins with the first request that waits, and ends with the first answer.
+    assert stall["began_after_ns"] - 10 * MS <= near[0]["start_ns"] <= stall["began_before_ns"] + 50 * MS
+    assert stall["ended_after_ns"] <= near[0]["end_ns"] <= stall["ended_before_ns"] + 50 * MS
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_longer_is_found_where_nothing_was_held(case):
+    for found in stalls_of(case):
+        held = [
+            stall
+            for stall in truth(case)["stalls"]
+            if found["start_ns"] < stall["ended_after_ns"] and found["end_ns"] > stall["began_before_ns"]
+        ]
+        # Eight clients that log in at once do wait for each other.
+        assert held or evidence(found)["duration_ns"] < 5 * MS
+
+
+@pytest.mark.parametrize(
+    ("case", "number"), [each for each in STALLED if each[0] in ("redis-slow", "postgresql-for-update")]
+)
+def test_the_blocker_is_named_if_its_request_went_on_meanwhile(case, number):
+    stall = truth(case)["stalls"][number]
+    (found,) = [each for each in stalls_of(case) if each["start_ns"] < stall["ended_after_ns"] < each["end_ns"] + MS]
+    blocker = evidence(found)["blocker"]
+    if "idle" in stall["what"]:
+        # No request of the one that holds it is there to be named: what is named waited itself.
+        assert blocker["client_port"] != stall["blocker_port"]
+    else:
+        assert blocker["client_port"] == stall["blocker_port"]
+
+
+def test_a_stall_behind_a_proxy_is_found_at_both_hops():
+    ports = [each["server_port"] for each in findings("nginx-upstream") if each["kind"] == "stall"]
+    assert sorted(ports) == [80, 80, 8080, 8080]
+
+
+@pytest.mark.parametrize("case", SLOW)
+def test_contention_alone_is_no_finding(case):
+    assert findings(case) == []
