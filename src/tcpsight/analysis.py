@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.arguments import Source, slice_ns
@@ -236,7 +236,9 @@ class Analysis(Passes):
             is_strict=self.is_strict,
         )
 
-    def scalability(self, interval_ns: int | str | None = None, *, most_services: int = 10) -> dict[str, Any]:
+    def scalability(
+        self, interval_ns: int | str | None = None, *, most_services: int = 10, at: Sequence[float] = ()
+    ) -> dict[str, Any]:
         """Fit the universal scalability law to each of the largest services; read now.
 
         Parameters
@@ -245,6 +247,8 @@ class Analysis(Passes):
             Length of the slices that are the points, as of `intervals`; by default chosen for each service.
         most_services : int
             How many services.
+        at : sequence of float
+            Concurrencies that ``forecast`` shall have, beside those that it chooses.
 
         Returns
         -------
@@ -268,7 +272,7 @@ class Analysis(Passes):
 
         is_chosen = interval_ns is None or (isinstance(interval_ns, str) and interval_ns.strip().lower() == "auto")
         collection = ScalabilityCollection(
-            None if is_chosen else slice_ns("interval_ns", interval_ns), most_services=most_services
+            None if is_chosen else slice_ns("interval_ns", interval_ns), most_services=most_services, at=at
         )
         with self.run() as run:
             for batch in run:

@@ -56,6 +56,9 @@ MOST_EDGE = 0.1
 LONGEST_NS = 2**60
 """Of a slice: clocks may leap by centuries, and ends of slices must not overflow."""
 
+MOST_LOADS, HIGHEST_LOAD = 100, 1e9
+"""Of the concurrencies that somebody wants forecast."""
+
 FINE_LEVELS = 64
 """Up to so many residents each level is told apart; beyond, those within two percent are one."""
 
@@ -113,14 +116,21 @@ class ScalabilityCollection:
         How many.
     seed : int
         Of the resampling.
+    at : sequence of float
+        Concurrencies that forecasts shall have.
     """
 
     def __init__(
-        self, interval_ns: int | None = None, *, most_services: int = MOST_SERVICES, seed: int | None = None
+        self,
+        interval_ns: int | None = None,
+        *,
+        most_services: int = MOST_SERVICES,
+        seed: int | None = None,
+        at: Sequence[float] = (),
     ) -> None:
         self._interval_ns = interval_ns
         self._most_services = most_services
-        self._seed = seed
+        self._seed, self._at = seed, at
         self._summary = ServiceSummary()
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
         self._requests = BlockWriter(Requests, BLOCK_ROWS, self._summary.feed_requests)
@@ -140,7 +150,7 @@ class ScalabilityCollection:
         services = []
         if span is not None:
             largest = self._summary.largest(self._most_services)
-            sweeps = ScalabilitySweeps(largest, span, self._interval_ns, seed=self._seed)
+            sweeps = ScalabilitySweeps(largest, span, self._interval_ns, seed=self._seed, at=self._at)
             for requests in self._by_arrival.sorted() if len(sweeps) else ():
                 sweeps.feed(requests)
             services = sweeps.facts()
@@ -163,6 +173,8 @@ class ScalabilitySweeps:
         Length of a slice; None chooses one for each service.
     seed : int, optional
         Of the resampling.
+    at : sequence of float
+        Concurrencies that forecasts shall have.
     """
 
     def __init__(
@@ -172,9 +184,10 @@ class ScalabilitySweeps:
         interval_ns: int | None = None,
         *,
         seed: int | None = None,
+        at: Sequence[float] = (),
     ) -> None:
         self._span = span
-        self._seed = seed
+        self._seed, self._at = seed, at
         self._targets = [_target(endpoint, each, span, interval_ns) for endpoint, each in services if each.requests]
 
     def __len__(self) -> int:
@@ -203,7 +216,7 @@ class ScalabilitySweeps:
             start_ns=occupancy.start_ns[inside & busy],
             littles_law=_littles_law(occupancy, inside & busy),
         )
-        told = facts_of(points, left, seed=self._seed)
+        told = facts_of(points, left, seed=self._seed, at=self._at)
         service = target.service
         return told | {
             "server_address": _address(target.endpoint),
@@ -224,7 +237,7 @@ def _target(endpoint: Endpoint, service: Service, span: tuple[int, int], interva
     return _Target(endpoint, service, length, reason, OccupancySweep(length, *span))
 
 
-def facts_of_table(table: PointTable, *, seed: int | None = None) -> Facts:
+def facts_of_table(table: PointTable, *, seed: int | None = None, at: Sequence[float] = ()) -> Facts:
     """Give the facts of a table of points.
 
     Parameters
@@ -233,6 +246,8 @@ def facts_of_table(table: PointTable, *, seed: int | None = None) -> Facts:
         The points.
     seed : int, optional
         Of the resampling.
+    at : sequence of float
+        Concurrencies that the forecast shall have.
     """
     n, x = np.array(table.concurrency, np.float64), np.array(table.throughput_per_s, np.float64)
     points, left = Points(n, x), Left(edges=table.partial, idle=table.idle)
@@ -241,7 +256,7 @@ def facts_of_table(table: PointTable, *, seed: int | None = None) -> Facts:
         points = Points(n[order], x[order], np.array(table.lengths_s)[order], is_series=True)
         left = replace(left, start_ns=np.array(table.start_ns, np.int64)[order])
     left = replace(left, without_completion=int((x == 0).sum()))
-    return facts_of(points, left, seed=seed) | {"source": [table.name], "services": []}
+    return facts_of(points, left, seed=seed, at=at) | {"source": [table.name], "services": []}
 
 
 def _no_points() -> Points:
@@ -322,3 +337,23 @@ def parse_columns(text: str | None) -> Sequence[str] | None:
     if len(names) != 2 or not all(names):
         raise UsageError(f"{text!r} are no two columns; write concurrency,throughput by name, or by number as 1,2")
     return names
+
+
+def parse_loads(text: str | None) -> tuple[float, ...]:
+    """Read ``N,N…``: the concurrencies to forecast.
+
+    Raises
+    ------
+    UsageError
+        One is no number from 1 to a thousand million, or there are more than a hundred.
+    """
+    if text is None:
+        return ()
+    words = [word.strip() for word in text.split(",")]
+    try:
+        loads = tuple(map(float, words))
+    except ValueError:
+        loads = ()
+    if not loads or len(loads) > MOST_LOADS or not all(1 <= each <= HIGHEST_LOAD for each in loads):
+        raise UsageError(f"{text[:40]!r} are no concurrencies; write numbers from 1 up, as 50 or 50,100,200")
+    return loads

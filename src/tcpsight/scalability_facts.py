@@ -7,6 +7,7 @@ Unknown is None, and so is a coefficient that the points do not determine; then 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class Left:
     littles_law: Facts | None = None
 
 
-def facts_of(points: Points, left: Left, *, seed: int | None = None) -> Facts:
+def facts_of(points: Points, left: Left, *, seed: int | None = None, at: Sequence[float] = ()) -> Facts:
     """Fit the law to points and tell all that follows.
 
     Parameters
@@ -59,6 +60,8 @@ def facts_of(points: Points, left: Left, *, seed: int | None = None) -> Facts:
         What was left out of them.
     seed : int, optional
         Of the resampling.
+    at : sequence of float
+        Concurrencies that the forecast shall have, beside those that it chooses.
     """
     why = refusal(points)
     if why is not None:
@@ -76,7 +79,8 @@ def facts_of(points: Points, left: Left, *, seed: int | None = None) -> Facts:
                 left = Left(left.edges, left.idle, left.without_completion, left.start_ns[cold:], left.littles_law)
     resampled = resample(points, fitted, seed=SEED if seed is None else seed)
     answer = judge(points, fitted, resampled)
-    return _answered(points, left, cold, fitted, resampled, answer)
+    told = _answered(points, left, cold, fitted, resampled, answer)
+    return told | {"forecast": _forecast(points, fitted, resampled, answer, at)}
 
 
 def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: Resampled, answer: Answer) -> Facts:
@@ -94,7 +98,7 @@ def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: 
         "points": _counts(points, left, cold, fitted),
         "load": _load(points),
         "headroom": _headroom(points, answer),
-        "forecast": _forecast(points, fitted, resampled, answer),
+        "forecast": [],
         "curve": _curve(points, fitted, resampled, answer),
         "checks": _checks(points, fitted) | {"littles_law": left.littles_law},
         "queue": _queue(used, fitted),
@@ -184,12 +188,12 @@ def _headroom(points: Points, answer: Answer) -> Facts | None:
     }
 
 
-def _forecast(points: Points, fitted: LawFit, resampled: Resampled, answer: Answer) -> list[Facts]:
+def _forecast(points: Points, fitted: LawFit, resampled: Resampled, answer: Answer, at: Sequence[float]) -> list[Facts]:
     if not _is_known(answer):
         return []
     peak = answer.peak_concurrency.value if answer.peak_concurrency is not None else None
     highest = points.reach[1]
-    found = band(fitted, resampled.draws, loads(highest, peak))
+    found = band(fitted, resampled.draws, np.union1d(loads(highest, peak), at))
     return [
         {
             "concurrency": _round(n),

@@ -346,6 +346,30 @@ def test_the_page_tells_coefficients_peak_forecast_and_checks(here, pcap):
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_law_of_another_shape_is_told_at_the_top_and_a_close_fit_is_not(here, fixtures_dir, tmp_path):
+    one_lock = tmp_path / "lock.txt"
+    one_lock.write_text("".join(f"{n / 2} {min(60 * n / 2, 240)}\n" for n in range(2, 60)))
+    assert "bend in another way" in here("usl", one_lock).text
+    assert "bend in another way" not in here("usl", fixtures_dir / "usl" / "cisco.txt").text
+
+
+def test_any_load_can_be_forecast(here, table, pcap):
+    for source in (table, pcap):
+        rows = {row["concurrency"]: row for row in told(here, source, "--at", "17, 250.5")["forecast"]}
+        assert {1, 17, 250.5} <= set(rows)
+        assert rows[250.5]["is_beyond_data"]
+        assert rows[17]["response_time_ns"] == pytest.approx(17e9 / LAW.throughput(17), rel=0.1)
+        assert rows[17]["low_per_s"] <= rows[17]["throughput_per_s"] <= rows[17]["high_per_s"]
+    assert {row["concurrency"] for row in tcpsight.open(pcap).scalability(at=[17])["forecast"]} >= {1, 17}
+
+
+@pytest.mark.parametrize("text", ["x", "0.5", "nan", "", "1,,2", "1e10"])
+def test_what_cannot_be_a_load_is_refused(here, table, text):
+    done = here("usl", table, "--at", text)
+    assert done.status == 2
+    assert_one_line(done.err, "no concurrencies")
+
+
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_page_fits_terminals(table, width):
     shown = environment(COLUMNS=str(width), PYTHONPATH=os.pathsep.join(sys.path))

@@ -31,11 +31,10 @@ def test_the_stored_result_holds_what_intervals_promise(name):
     stored = json.loads(STORED.read_text())[name]
     assert stored["runs"] == RUNS
     assert stored["requests"] == 10_000
-    # What is refused tells no interval that could be wrong.
-    least = LEAST_INSIDE / 100 * (RUNS - stored["refused"])
-    assert stored["refused"] <= 20
-    assert all(stored["inside"][each] >= least for each in NAMES)
-    assert stored["all_inside"] >= least
+    # What is refused does not hold the truth either.
+    assert stored["refused"] <= 2
+    assert all(stored["inside"][each] >= LEAST_INSIDE for each in NAMES)
+    assert stored["all_inside"] >= (LEAST_INSIDE if SYSTEMS[name].drift is None else 85)
 
 
 def test_the_page_of_the_method_shows_the_stored_result():

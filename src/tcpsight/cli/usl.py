@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="How many services."
 )
+@click.option("--at", metavar="N,N...", help="Forecast throughput and response time at these concurrencies, too.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the resampling that gives the intervals.")
 @click.option("--plot", metavar="FILE", help="Draw points and curve into a .png, .svg or .pdf (needs Matplotlib).")
 @click.option(
@@ -51,14 +52,16 @@ def command(source: Input, interval_ns: int | None, plot: str | None, format: st
     \b
     tcpsight usl capture.pcap --server :3306
     tcpsight usl load-test.txt --format json
+    tcpsight usl capture.pcap --at 50,100
     tcpsight usl results.csv --columns clients,tps --plot curve.svg
     tcpsight intervals capture.pcap --format csv | tcpsight usl -
 
     A table is two columns of numbers, concurrency and throughput; # begins a comment.
     """
-    from tcpsight.scalability import parse_columns
+    from tcpsight.scalability import parse_columns, parse_loads
 
     columns = parse_columns(others["columns"])
+    asked = {"seed": others["seed"], "at": parse_loads(others["at"])}
     if plot is not None:
         from tcpsight.output.figures import image_format
 
@@ -73,13 +76,13 @@ def command(source: Input, interval_ns: int | None, plot: str | None, format: st
         if is_table is None:
             is_table = opened is not None and _looks_like_table(opened, columns)
         if is_table:
-            target.write(_of_table(name, opened, columns, others["seed"]))
+            target.write(_of_table(name, opened, columns, asked))
             return 0
         if columns is not None:
             raise click.UsageError(f"--columns is for tables, and {name} is none; if it is, add --table")
         if opened is not None and not opened.seekable() and name != "-":
             source = replace(source, sources=[opened])  # what was looked at cannot be opened again
-        return _of_capture(source, interval_ns, (others["top"], others["seed"]), target)
+        return _of_capture(source, interval_ns, asked | {"most_services": others["top"]}, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ class _Target:
         )
 
 
-def _of_table(name: str, opened: BinaryIO | None, columns: Sequence[str] | None, seed: int | None) -> Facts:
+def _of_table(name: str, opened: BinaryIO | None, columns: Sequence[str] | None, asked: dict[str, Any]) -> Facts:
     from tcpsight.errors import TcpsightError
     from tcpsight.point_tables import read
     from tcpsight.scalability import facts_of_table
@@ -114,18 +117,18 @@ def _of_table(name: str, opened: BinaryIO | None, columns: Sequence[str] | None,
     if opened is None:
         try:
             with open(name, "rb") as file:
-                return facts_of_table(read(file, name, columns), seed=seed)
+                return facts_of_table(read(file, name, columns), **asked)
         except (OSError, ValueError) as error:
             raise TcpsightError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    return facts_of_table(read(opened, name, columns), seed=seed)
+    return facts_of_table(read(opened, name, columns), **asked)
 
 
-def _of_capture(source: Input, interval_ns: int | None, chosen: tuple[int, int | None], target: _Target) -> int:
+def _of_capture(source: Input, interval_ns: int | None, asked: dict[str, Any], target: _Target) -> int:
     from tcpsight.cli.running import conclude, reading
     from tcpsight.scalability import ScalabilityCollection
 
     with reading(source) as (run, batches):
-        collection = ScalabilityCollection(interval_ns, most_services=chosen[0], seed=chosen[1])
+        collection = ScalabilityCollection(interval_ns, **asked)
         for batch in batches:
             collection.feed(batch)
         if run.pipeline.segments:

@@ -16,6 +16,9 @@ LABEL_WIDTH = 16
 INDENT = "  "
 WIDEST_PLOT = 90
 LEAST_FREE = -0.999
+"""No coefficient: nothing below −1 is tried."""
+CLOSE = 0.98
+"""R² from which on a wrong shape changes little of what the law predicts within the data."""
 SUSPICIOUS = 0.01
 """Probability by chance below which a check is told as a warning."""
 
@@ -113,7 +116,9 @@ class _Model:
             pieces.append(
                 Piece(f"{share} of the requests were sent while a response was going on: N is a lower bound", "yellow")
             )
-        if model["forecast"] and _is_small(model["checks"]["runs_by_concurrency_p_value"]):
+        checks = model["checks"] or {}
+        is_close = (checks.get("r_squared") or 0) >= CLOSE
+        if model["forecast"] and _is_small(checks["runs_by_concurrency_p_value"]) and not is_close:
             text = "the points bend in another way than the law does: its peak, headroom and forecast are rough"
             pieces.append(Piece(text, "yellow"))
         return self._row("beware", pieces, "; ") if pieces else []
