@@ -16,7 +16,7 @@ import tcpsight
 from tests.cli.running import COMMAND, Here, assert_one_line, environment, process
 from tests.support.closed_system import STEPS, Law, Lived, frames, merged, simulate
 from tests.support.pcap import pcap_bytes
-from tests.support.traffic import MS, Talk, answered, capture
+from tests.support.traffic import MS, START_NS, Talk, answered, capture
 
 LAW = Law(0.05, 0.0005, 1000.0)
 
@@ -300,6 +300,42 @@ def test_captures_that_tell_no_law_say_why(here, tmp_path, talks, reason):
     assert found["sigma"] is None
     assert found["kappa"] is None
     assert reason in found["refusal"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_constant_response_times_tell_that_nothing_waits(here, tmp_path):
+    talks = [
+        Talk(
+            answered(*[5.0] * (60 * (12 - i)), after_ms=5.0),
+            client=f"10.0.0.{i + 1}",
+            start_ns=START_NS + i * (600 * MS + 300_000),
+        )
+        for i in range(12)
+    ]
+    path = tmp_path / "x.pcap"
+    path.write_bytes(pcap_bytes(capture(talks), nanoseconds=True))
+    found = told(here, path)
+    assert found["best_fit"]["sigma"] == pytest.approx(0, abs=0.02)
+    assert found["best_fit"]["kappa"] == pytest.approx(0, abs=0.002)
+    assert found["lambda"]["low"] <= 200 <= found["lambda"]["high"]
+    assert found["peak_concurrency"] is None
+    assert "contains 0" in found["refusal"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("step_ns", [-2 * 10**9, -10 * MS, 600 * 10**9, 3 * 3600 * 10**9])
+def test_a_clock_that_is_set_gives_the_law_or_says_why_not(here, lived, tmp_path, step_ns):
+    whole = frames(lived)
+    late = [frame._replace(time_ns=frame.time_ns + step_ns) for frame in whole[len(whole) // 2 :]]
+    path = tmp_path / "x.pcap"
+    path.write_bytes(pcap_bytes(whole[: len(whole) // 2] + late, nanoseconds=True))
+    found = told(here, path)
+    if step_ns < 0:
+        assert found["sigma"]["low"] <= LAW.sigma <= found["sigma"]["high"]
+        assert found["lambda"]["low"] <= LAW.throughput_of_one <= found["lambda"]["high"]
+    else:
+        assert found["sigma"] is None
+        assert found["refusal"]
 
 
 def test_a_capture_shorter_than_an_interval_has_no_points(here, pcap):

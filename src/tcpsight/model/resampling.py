@@ -48,8 +48,8 @@ SEED = 1990
 
 LEVEL = 0.95
 
-RELATED = 1.64
-"""Standard errors, 1/√k, above which an autocorrelation is none by chance."""
+RELATED, CLEARLY_RELATED = 1.64, 2.0
+"""Standard errors, 1/√k, above which an autocorrelation is none by chance; the lower where much depends on it."""
 SHORTEST_BLOCK = 2
 """So that a little relation, too little to be seen, is kept for the greater part."""
 
@@ -90,7 +90,7 @@ def resample(points: Points, fit: LawFit, *, seed: int = SEED) -> Resampled:
     residuals = (used.throughput_per_s - center) * weights
     generator = np.random.Generator(np.random.PCG64(seed))
     count = int(np.clip(MOST_WORK // max(len(used), 1), LEAST_RESAMPLES, RESAMPLES))
-    block = block_length(residuals) if used.is_series else None
+    block = fitted_block_length(residuals) if used.is_series else None
     blocks = np.arange(len(used)) // (block or 1)
     blown = _blown(residuals, basis, blocks) if block else residuals / np.sqrt(1 - _leverages(basis))
     blown = blown * _student_over_normal(int(blocks[-1]) + 1 - basis.shape[1])
@@ -156,18 +156,28 @@ def _student_over_normal(freedom: int) -> float:
     return float(stdtrit(max(freedom, 1), 0.5 + LEVEL / 2)) / 1.959964
 
 
-def block_length(residuals: Floats) -> int:
-    """Give how many slices that follow each other stay together."""
+def block_length(values: Floats) -> int:
+    """Give how many slices that follow each other stay together, whatever is done with them."""
+    k = len(values)
+    return int(min(max(2 * _related_lags(values, CLEARLY_RELATED), np.ceil(np.cbrt(k))), max(k // 10, 1)))
+
+
+def fitted_block_length(residuals: Floats) -> int:
+    """Give how many slices stay together where a law was fitted to them: no more than are related."""
     k = len(residuals)
-    most = max(k // 10, 1)
-    centered = residuals - residuals.mean()
+    lags = _related_lags(residuals, RELATED)
+    return int(min(max(2 * lags, np.ceil(np.cbrt(k))) if lags else SHORTEST_BLOCK, max(k // 10, 1)))
+
+
+def _related_lags(values: Floats, errors: float) -> int:
+    """Give up to which lag autocorrelations are above so many standard errors, at most a tenth of the values."""
+    k = len(values)
+    centered = values - values.mean()
     total = float(centered @ centered)
     lag = 1
-    while total > 0 and lag < most and float(centered[lag:] @ centered[:-lag]) / total > RELATED / np.sqrt(k):
+    while total > 0 and lag < k // 10 and float(centered[lag:] @ centered[:-lag]) / total > errors / np.sqrt(k):
         lag += 1
-    if lag == 1:
-        return min(SHORTEST_BLOCK, most)
-    return int(min(max(2 * (lag - 1), np.ceil(np.cbrt(k))), most))
+    return lag - 1
 
 
 def percentiles(values: Floats, level: float = LEVEL) -> tuple[float, float]:

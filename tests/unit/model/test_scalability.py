@@ -12,7 +12,7 @@ from tcpsight.model.forecasting import band, loads
 from tcpsight.model.identifying import judge, negative, peak_of, refusal
 from tcpsight.model.queueing import better, criteria, fit_queue, misfit
 from tcpsight.model.refitting import Refitting
-from tcpsight.model.resampling import block_length, percentiles, resample
+from tcpsight.model.resampling import block_length, fitted_block_length, percentiles, resample
 from tcpsight.model.residual_checks import r_squared, runs_p_value, spread_trend, warm_up
 from tcpsight.model.scalability import Points, fit, predicted_at, solve
 from tcpsight.model.scalability_curve import gradient_at, response_time_at, throughput_at
@@ -120,12 +120,13 @@ def test_blocks_are_as_long_as_residuals_are_related():
     related = np.convolve(random.normal(size=1030), np.ones(30), "valid")[:1000]
     alternating = white - np.roll(white, 1)
     neighbours = white + np.roll(white, 1)
-    assert block_length(white) == 2
-    assert block_length(alternating) == 2
-    assert block_length(neighbours) == 10  # the cube root
-    assert 30 <= block_length(related) <= 100
-    assert block_length(np.zeros(50)) == 2
-    assert block_length(white[:12]) == 1  # ten blocks at least
+    assert block_length(white) == 10  # the cube root
+    assert block_length(np.zeros(50)) == 4
+    assert fitted_block_length(white) == fitted_block_length(alternating) == fitted_block_length(np.zeros(50)) == 2
+    for length in (block_length, fitted_block_length):
+        assert length(neighbours) == 10
+        assert 30 <= length(related) <= 100
+        assert length(white[:12]) == 1  # ten blocks at least
 
 
 def test_percentiles_are_by_nearest_rank_and_stand_infinities():
