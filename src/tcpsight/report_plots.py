@@ -44,6 +44,9 @@ KEPT_PER_SLICE = 32
 FITTED_SERVICES = 1
 """How many services get a scalability model here, those with the most requests: fitting one takes most of a second."""
 
+MODEL_POINTS = 2000
+"""Slices that the plot of a scalability model shows at most."""
+
 _COUNTS = ("arrivals", "completions", "unanswered", "unanswered_backlog")
 _TIMES = ("response_time_p50_ns", "response_time_p95_ns", "response_time_p99_ns", "response_time_max_ns")
 _NUMBERS = (
@@ -148,7 +151,7 @@ class ServicePlots:
                     },
                     "points": _points(own, endpoint, ends, self._span[0], is_tunnelled=is_tunnelled),
                     "never": _points(never, endpoint, ends, self._span[0], is_tunnelled=is_tunnelled),
-                    "scalability": model[0] if model else None,
+                    "scalability": thinned(model[0]) if model else None,
                 }
             )
         return told
@@ -184,6 +187,19 @@ class _Level:
             **{name.removeprefix("response_time_"): packed(rows.rows[name] + 1) for name in _TIMES},
             "dispersion_ns": packed(np.rint(np.where(dispersion >= 0, dispersion, -1)) + 1),
         }
+
+
+def thinned(model: Facts, most: int = MODEL_POINTS) -> Facts:
+    """Give a model with no more than so many of its points, evenly through time, and those at the ends of both axes."""
+    data = model["data"]
+    count = len(data["concurrency"])
+    if count <= most:
+        return model
+    every = -(-count // (most - 4))
+    ends = [f(data[axis]) for axis in ("concurrency", "throughput_per_s") for f in (np.argmin, np.argmax)]
+    kept = sorted({*range(0, count, every), *(int(end) for end in ends)})
+    columns = {name: [values[i] for i in kept] if values is not None else None for name, values in data.items()}
+    return model | {"data": columns | {"of": count}}
 
 
 def _is_of(model: Facts, endpoint: Endpoint) -> bool:

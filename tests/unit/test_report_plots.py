@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.page import SERVICES, page_of
-from tcpsight.report_plots import POINTS
+from tcpsight.report_plots import POINTS, thinned
 from tests.unit.output.test_web_data import unpacked
 
 MOST_BYTES = 12_000_000
@@ -56,6 +56,17 @@ def test_the_slowest_request_of_every_slice_is_a_point(plots):
             place: np.searchsorted(edges, times[places == place].max(), side="right") - 1 for place in np.unique(places)
         }
         assert found == highest
+
+
+def test_a_model_shows_its_extremes_however_many_points_it_has():
+    values = [float((i * 7919) % 10_007) for i in range(50_000)]
+    values[123], values[45_677] = -1.0, 99_999.0
+    data = {"concurrency": values, "throughput_per_s": values[::-1], "is_used": [True] * 50_000, "start_ns": None}
+    shown = thinned({"data": data, "refusal": None}, 2000)["data"]
+    assert len(shown["concurrency"]) <= 2000
+    assert (min(shown["concurrency"]), max(shown["concurrency"])) == (-1, 99_999)
+    assert (min(shown["throughput_per_s"]), max(shown["throughput_per_s"])) == (-1, 99_999)
+    assert shown["of"] == 50_000
 
 
 def test_every_point_has_the_filter_of_its_client(plots):

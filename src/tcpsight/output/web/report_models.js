@@ -31,7 +31,7 @@ function scalabilityPlot(report) {
   if (curve !== null) {
     traces.push({ type: "scatter", mode: "lines", name: "95 % band", x: [...curve.concurrency, ...[...curve.concurrency].reverse()], y: [...curve.high_per_s, ...[...curve.low_per_s].reverse()], fill: "toself", fillcolor: `${colours.series[1]}33`, line: { width: 0 }, hoverinfo: "skip" });
   }
-  traces.push(dots(chosen(true), "slice", "circle", colours.series[0], 0.5));
+  traces.push(dots(chosen(true), data.of === undefined ? "slice" : `slice, ${count(data.concurrency.length)} of ${count(data.of)}`, "circle", colours.series[0], 0.5));
   if (chosen(false).length > 0) traces.push(dots(chosen(false), "slice left out as an outlier", "x", colours.faint, 0.9));
   if (curve !== null) traces.push({ type: "scatter", mode: "lines", name: "the law", x: curve.concurrency, y: curve.throughput_per_s, hovertemplate: "law: %{y:.4~s}/s at %{x:.3~g}<extra></extra>", line: { color: colours.series[1], width: 2.5 } });
   const shapes = [], annotations = [];
