@@ -6,8 +6,10 @@ import json
 from collections import Counter
 from typing import Any
 
+from tests.fuzz.limits import UNMEASURED
 from tests.fuzz.run import RESULTS
 
+LANGUAGES = ("where", "filter", "values", "program")
 BUILDS = ("fast", "guided", "checked", "address")
 
 
@@ -35,6 +37,26 @@ def of_runs(runs: list[dict[str, Any]]) -> list[str]:
     return table(rows)
 
 
+def of_costs(runs: list[dict[str, Any]]) -> list[str]:
+    """Write the most that reading one input took, by target: CPU time of each build, memory without sanitizers."""
+    seconds: dict[tuple[str, str], float] = {}
+    memory: dict[str, float] = {}
+    for run in runs:
+        for name, target in run["targets"].items():
+            if not target.get("most_seconds"):
+                continue
+            key = name, run["build"]
+            seconds[key] = max(seconds.get(key, 0.0), target["most_seconds"])
+            if run["build"] not in UNMEASURED:
+                memory[name] = max(memory.get(name, 0.0), target["most_mb"])
+    builds = [build for build in BUILDS if any(each == build for _, each in seconds)]
+    rows = [["target", *(f"{build}, s" for build in builds), "memory, MB"]]
+    for name in sorted({name for name, _ in seconds}):
+        most = [f"{seconds[name, build]:.3f}" if (name, build) in seconds else "" for build in builds]
+        rows.append([f"`{name}`", *most, f"{memory[name]:.1f}" if name in memory else ""])
+    return table(rows)
+
+
 def of_attacks(attacks: dict[str, Any]) -> list[str]:
     """Write what each attack cost."""
     rows = [["attack", "file, MB", "peak memory, MB", "CPU, s", "exit status"]]
@@ -48,6 +70,13 @@ def main() -> None:
     runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-*.json"))]
     found = sorted({place for run in runs for place in run["crashes"]})
     lines = ["# What was fed", "", f"{len(runs)} runs. Written by `python -m tests.fuzz.summary`.", "", *of_runs(runs)]
+    readers = sum(t["executions"] for run in runs for name, t in run["targets"].items() if name not in LANGUAGES)
+    lines += ["", f"{readers:,} of these read captures, frames, headers or streams; the others read what a user types."]
+    lines += [
+        "",
+        "The most that reading one input once took (at most 200 KB; a second is allowed, ten times its size and",
+    ]
+    lines += ["200 MB; see `docs/methods/fuzzing.md`):", "", *of_costs(runs)]
     lines += ["", "Places in the code where something was found, at the time of the run:", ""]
     lines += [f"* `{place.splitlines()[0]}`" for place in found] or ["* none"]
     attacks = RESULTS / "attacks.json"
