@@ -298,5 +298,6 @@ def _unpacked(make: Callable[[], DecompressedSource], most: int) -> tuple[bytes,
         while (count := source.readinto(view)) and len(out) < MOST_UNPACKED:
             out += view[:count]
     except CaptureError as error:
-        return bytes(out[:MOST_UNPACKED]), str(error)
+        # How far the last read came beyond what is wanted depends on its size.
+        return bytes(out[:MOST_UNPACKED]), str(error) if len(out) < MOST_UNPACKED else ""
     return bytes(out[:MOST_UNPACKED]), ""
