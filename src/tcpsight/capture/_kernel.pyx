@@ -212,17 +212,19 @@ cdef inline int64_t time_of(uint64_t ticks, const int64_t *interface) noexcept n
     return min(max(ns, -TIME_LIMIT), TIME_LIMIT)
 
 
-cdef int64_t dropped_before(const uint8_t *at, const uint8_t *end, bint is_swapped) noexcept nogil:
+cdef int64_t dropped_before(const uint8_t *at, int64_t left, bint is_swapped) noexcept nogil:
     """Give what option epb_dropcount says (draft-ietf-opsawg-pcapng §4.3), or 0."""
     cdef uint16_t code, length
-    while end - at >= 4:
+    while left >= 4:
         code, length = load16(at, is_swapped), load16(at + 2, is_swapped)
         at += 4
-        if code == 0 or end - at < length:
+        left -= 4
+        if code == 0 or left < length:
             return 0
         if code == 4 and length == 8:
             return <int64_t>min(load64(at, is_swapped), <uint64_t>MOST_DROPS)
         at += (length + 3) & ~3
+        left -= (length + 3) & ~3
     return 0
 
 
@@ -372,5 +374,5 @@ cdef class PcapngWalk:
                 known[_DROPS] = known[_DROPS] + load16(at + 10, is_swapped)
         elif length - 32 > captured + 3:
             known[_DROPS] = known[_DROPS] + dropped_before(
-                at + 28 + ((captured + 3) & ~3), at + length - 4, is_swapped
+                at + 28 + ((captured + 3) & ~3), <int64_t>length - 32 - ((captured + 3) & ~3), is_swapped
             )
