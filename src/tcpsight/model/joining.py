@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +37,6 @@ class Candidate:
     is_halt: bool = True
     is_over: bool = True
 
-    def overlaps(self, other: Candidate) -> bool:
-        """Whether both were at some time."""
-        return self.start_ns < other.end_ns and other.start_ns < self.end_ns
-
 
 def joined(candidates: list[Candidate]) -> list[Candidate]:
     """Make one of candidates that are the same wait, in order of their ends.
@@ -47,18 +44,21 @@ def joined(candidates: list[Candidate]) -> list[Candidate]:
     Halts that touch are one. A release whose wait is halts for the most part joins them; another takes their place if
     it is less likely an accident. Of releases that overlap, the one that is least likely an accident is kept.
     """
+    # What is kept never overlaps, so its ends are in the order of its starts.
     kept = _touching([each for each in candidates if each.is_halt])
     releases = sorted((each for each in candidates if not each.is_halt), key=lambda each: -each.surprise)
     for release in releases:
-        same = [each for each in kept if each.overlaps(release)]
+        first = bisect_right(kept, release.start_ns, key=lambda each: each.end_ns)
+        stop = max(bisect_left(kept, release.end_ns, key=lambda each: each.start_ns), first)
+        same = kept[first:stop]
         if any(not each.is_halt for each in same):
             continue
         covered = sum(min(each.end_ns, release.end_ns) - max(each.start_ns, release.start_ns) for each in same)
         if same and covered >= COVERED * (release.end_ns - release.start_ns):
-            kept = [each for each in kept if each not in same] + [_union(same)]
+            kept[first:stop] = [_union(same)]
         elif not same or release.surprise > max(each.surprise for each in same):
-            kept = [each for each in kept if each not in same] + [release]
-    return sorted(kept, key=lambda each: each.end_ns)
+            kept[first:stop] = [release]
+    return kept
 
 
 def _touching(halts: list[Candidate]) -> list[Candidate]:
