@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import tcpsight
 from tcpsight.facts import capture_filter
 from tests.support.pages import report_html
 
@@ -32,6 +33,13 @@ def stall(show, html):
 
 def facts_in(html: str) -> Any:
     return json.loads(re.findall(r'id="data-facts">(.*?)</script>', html, re.DOTALL)[0])
+
+
+def completed_between(path: Path, low_s: float, high_s: float) -> int:
+    capture = tcpsight.open(path)
+    first_ns = int(capture.segments.to_arrow()["time_ns"][0].as_py())
+    at = capture.requests.to_arrow()["completion_ns"].to_numpy() - first_ns
+    return int(((at >= low_s * 1e9) & (at <= high_s * 1e9)).sum())
 
 
 def test_every_plot_is_drawn(stall):
@@ -97,6 +105,20 @@ def test_points_replace_the_density_when_few_requests_are_in_sight(stall):
         stall.page.get_by_role("button", name="Zoom in").click()
     stall.bring("completions")
     assert stall.page.evaluate(kinds) == ["scatter"]
+
+
+def test_what_is_counted_in_the_shown_time_is_the_shown_time_alone(stall, html, examples_dir):
+    # From the middle on: no stretch of this length begins at a multiple of it.
+    stall.page.evaluate("location.hash = 'from=5&to=8'")
+    stall.page.reload()
+    stall.page.wait_for_selector("#requests-in-view table")
+    told = stall.page.locator("#requests-in-view p").first.inner_text()
+    shown = int(re.findall(r"^[\d\u202f]+", told)[0].replace("\u202f", ""))
+    grid = json.loads(re.findall(r'id="data-plots">(.*?)</script>', html, re.DOTALL)[0])["services"][0]["grid"]
+    slice_s = grid["interval_ns"] / 1e9
+    path = examples_dir / "mariadb-lock.pcap"
+    with_edges = completed_between(path, 5 - slice_s, 8 + slice_s)
+    assert completed_between(path, 5, 8) <= shown <= with_edges
 
 
 def test_connections_are_sorted_and_filtered(stall):

@@ -49,12 +49,17 @@ class CellTable {
     this.intervalS = grid.interval_ns / SECOND;
   }
 
-  /** Add up the cells of a range in at most so many columns: {columns, count, begin, step, low, high}. */
-  columns([low, high], most) {
+  /** Give the first and the last slice that a range touches. */
+  touched([low, high]) {
     const first = Math.max(Math.floor((low - this.originS) / this.intervalS + 1e-9), 0);
-    const last = Math.min(Math.ceil((high - this.originS) / this.intervalS - 1e-9), this.grid.slices) - 1;
+    return [first, Math.min(Math.ceil((high - this.originS) / this.intervalS - 1e-9), this.grid.slices) - 1];
+  }
+
+  /** Add up the cells of a range in at most so many columns: {columns, count, begin, step, low, high}; `total` is the range's alone. */
+  columns(range, most) {
+    const [first, last] = this.touched(range);
     const merged = Math.max(Math.ceil((last - first + 1) / most), 1);
-    // Columns begin at multiples, so that moving the range does not make them flicker.
+    // Columns begin at multiples, so that moving the range does not make them flicker: the first may begin before it.
     const begin = Math.floor(first / merged) * merged;
     const columns = new Map();
     let lowest = Infinity, highest = -Infinity, total = 0;
@@ -65,15 +70,15 @@ class CellTable {
       buckets.set(this.buckets[i], (buckets.get(this.buckets[i]) ?? 0) + this.counts[i]);
       lowest = Math.min(lowest, this.buckets[i]);
       highest = Math.max(highest, this.buckets[i]);
-      total += this.counts[i];
+      if (this.slices[i] >= first) total += this.counts[i];
     }
     return { columns, total, lowest, highest, count: Math.max(Math.ceil((last - begin + 1) / merged), 0), begin: this.originS + begin * this.intervalS, step: merged * this.intervalS };
   }
 
   /** Add up the cells of a range by bucket. */
   byBucket(range) {
-    const sums = new Map();
-    for (const column of this.columns(range, 1).columns.values()) for (const [bucket, n] of column) sums.set(bucket, (sums.get(bucket) ?? 0) + n);
+    const [first, last] = this.touched(range), sums = new Map();
+    for (let i = lowerBound(this.slices, first); i < this.slices.length && this.slices[i] <= last; i++) sums.set(this.buckets[i], (sums.get(this.buckets[i]) ?? 0) + this.counts[i]);
     return [...sums].sort(([a], [b]) => a - b);
   }
 }
