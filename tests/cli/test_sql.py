@@ -83,6 +83,19 @@ def test_values_of_every_kind_are_written(here: Here, pcap: Path):
     assert here("sql", query, pcap).status == 0
 
 
+def test_what_is_no_instant_is_written_as_what_it_is(here: Here, pcap: Path):
+    query = (
+        "select 1e24 as a_ns, 'inf'::double as b_ns, 'nan'::double as start_ns, 'infinity'::date as day, "
+        "make_timestamp_ns(1_500_000_000_000_000_001) as at"
+    )
+    done = here("sql", query, pcap)
+    assert done.status == 0
+    cells = done.text.splitlines()[1].split()
+    assert cells[:3] == ["1.00e+24", "∞", "–"]
+    assert cells[-1] == "2017-07-14T02:40:00.000000001"
+    assert here("sql", query, pcap, "--format", "csv").text.splitlines()[1].endswith("2017-07-14T02:40:00.000000001")
+
+
 def test_columns_of_one_name_stay_two(here: Here, pcap: Path):
     assert json.loads(here("sql", "select 1 as n, 2 as n", pcap, "--format", "jsonl").text) == {"n": 1, "n_2": 2}
 

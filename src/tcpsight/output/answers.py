@@ -177,7 +177,23 @@ def _printable(text: str) -> str:
 
 
 def _lists(batch: Any) -> list[list[Any]]:
-    return [column.to_pylist() for column in batch.columns]
+    return [_values(column) for column in batch.columns]
+
+
+def _values(column: Any) -> list[Any]:
+    """Give what a column holds; instants that Python's own cannot hold, in ns or far away, as text."""
+    import pyarrow as pa
+
+    is_fine = pa.types.is_timestamp(column.type) and column.type.unit == "ns"
+    if not is_fine:
+        try:
+            values: list[Any] = column.to_pylist()
+        except (OverflowError, ValueError):
+            pass
+        else:
+            return values
+    texts = column.cast(pa.string()).to_pylist()
+    return [text.replace(" ", "T", 1) if text and text[-1].isdigit() else text for text in texts]
 
 
 def _plain(value: Any) -> Any:

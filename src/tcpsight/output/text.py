@@ -27,6 +27,7 @@ from tcpsight.tables import Column, Table
 _GAP = "  "
 _LONGEST_TEXT = 80
 _LONGEST_DURATION_NS = 10**17
+_LAST_INSTANT_NS = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +196,18 @@ def cell_format(name: str, timezone: tzinfo) -> Callable[[Any], str] | None:
     timezone : tzinfo
         Of instants.
     """
+
+    def instant(ns: float) -> str:
+        # What was calculated may be no instant: infinite, NaN, or beyond every calendar.
+        return units.instant(int(ns), timezone) if abs(ns) < _LAST_INSTANT_NS else units.number(ns)
+
     column = _columns_by_name().get(name)
     if column is not None:
-        return _numbers_format(column, timezone)
+        return instant if column.unit == "epoch ns" else _numbers_format(column, timezone)
     if not name.endswith("_ns"):
         return None
     # Nobody waited for three years: it is an instant.
-    return lambda ns: units.instant(ns, timezone) if ns > _LONGEST_DURATION_NS else units.duration(ns)
+    return lambda ns: instant(ns) if ns > _LONGEST_DURATION_NS else units.duration(ns)
 
 
 @cache
