@@ -30,6 +30,13 @@ def test_a_table_is_what_its_command_gives(here: Here, pcap: Path, name: str):
     assert rows == table.to_arrow().to_pylist()
 
 
+def test_findings_are_all_findings_stalls_too(here: Here, examples_dir: Path):
+    path = examples_dir / "mariadb-lock.pcap"
+    rows = [json.loads(line) for line in here("sql", "from findings", path, "--format", "jsonl").text.splitlines()]
+    assert "stall" in [row["kind"] for row in rows]
+    assert rows == tcpsight.open(path).findings.to_arrow().to_pylist()
+
+
 def test_columns_of_ours_are_shown_in_their_unit_in_text(here: Here, pcap: Path):
     done = here(
         "sql", "select response_time_ns, response_time_ns + 0 as n, arrival_ns from requests order by 1 limit 1", pcap

@@ -120,12 +120,14 @@ class _Passes:
 
     def _findings(self) -> Iterator[Table]:
         from tcpsight.findings import FindingTable
+        from tcpsight.stalling import StallCollection
         from tcpsight.tables import Findings
 
-        collection = FindingTable()
+        collection, stalls = FindingTable(), StallCollection()
         for batch in self._batches(Findings):
             collection.add(batch)
-        yield collection.table()
+            stalls.add(batch)
+        yield collection.table(stalls.findings(self.ended[-1]))
 
     def _unseen(self) -> Iterator[Table]:
         for _ in self._batches(None):
