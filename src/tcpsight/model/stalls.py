@@ -301,7 +301,8 @@ class _Window:
             answered_meanwhile=others,
             surprise=candidate.surprise,
             blocker=blocker,
-            example=rows[np.argmin(rows["arrival_ns"])],
+            # A copy: else every stall would keep the rows of all that it held.
+            example=rows[np.argmin(rows["arrival_ns"])].copy(),
             examples=connections[:MOST_EXAMPLES].tolist(),
             median_ns=self._usual_ns(start),
         )
@@ -335,7 +336,7 @@ class _Window:
 def blocker_of(released: Rows) -> Any:
     """Give the request that others probably waited for: of the first that were answered, the one that came first."""
     first = released[np.lexsort((released["arrival_ns"], released["end_ns"]))[:FIRST]]
-    return first[np.argmin(first["arrival_ns"])]
+    return first[np.argmin(first["arrival_ns"])].copy()
 
 
 def _nine_of_ten(instants: Any) -> int:

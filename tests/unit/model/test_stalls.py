@@ -79,6 +79,13 @@ def test_where_nobody_is_answered_for_long_there_is_a_stall():
     assert stall.answered_meanwhile == 0
 
 
+def test_a_stall_keeps_no_rows_but_its_own():
+    (stall,) = found(stopped(usual(), SECOND, SECOND + 200 * MS))
+    assert stall.requests > 50
+    for row in (stall.blocker, stall.example):
+        assert row.base.nbytes == row.nbytes
+
+
 def test_where_others_are_answered_it_is_a_pile_up():
     (stall,) = found(stopped(usual(), SECOND, SECOND + 300 * MS, share=0.2))
     assert stall.kind == "pile_up"
