@@ -49,6 +49,8 @@ LEAST_COMPLETIONS = 10
 RESPONSE_TIMES = 10
 """Median response times in a slice, so that requests that run across its edge are few."""
 WANTED_SLICES = 60
+LIKELY_SLICES = 50_000
+"""No more are chosen: `tcpsight.model.occupancy` refuses twice as many, and they tell a curve no more."""
 
 MOST_EDGE = 0.1
 """Of the time of the capture, at each end."""
@@ -84,6 +86,8 @@ def slice_length(requests: int, median_ns: int, span_ns: int) -> tuple[int, str]
         shorter = max(span_ns // WANTED_SLICES, LEAST_COMPLETIONS * per_request, 3 * median_ns)
         if shorter < length:
             length, reason = shorter, "is short, as the capture is, so that there are points to fit"
+    if span_ns // length > LIKELY_SLICES:
+        length, reason = span_ns // LIKELY_SLICES, "is as short as so many requests allow"
     length = min(_two_digits(max(length, 1000)), LONGEST_NS)
     return length, f"{duration_text(length)}, which {reason}"
 

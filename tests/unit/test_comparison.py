@@ -12,6 +12,7 @@ import pytest
 import tcpsight
 from tcpsight.comparison import paired_endpoints
 from tcpsight.errors import CaptureWarning, UsageError
+from tcpsight.model.occupancy import MOST_SLICES
 from tcpsight.scalability import LONGEST_NS, slice_length
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.steady_service import Workload, capture, live
@@ -218,3 +219,9 @@ def test_a_clock_that_leaps_by_centuries_breaks_nothing():
 def test_a_negative_tolerance_is_refused():
     with pytest.raises(UsageError, match="tolerance"):
         compare(talks(1, 1), talks(1, 1), tolerance=-0.1)
+
+
+def test_the_slices_that_are_chosen_for_many_requests_are_not_refused():
+    for requests in (1_000_000, 5_000_000, 50_000_000, 2_000_000_000):
+        span_ns = requests * 100_000
+        assert span_ns // slice_length(requests, 10_000, span_ns)[0] < MOST_SLICES
