@@ -168,3 +168,17 @@ def test_pictures_of_the_example_show_its_stall(here: Here, tmp_path: Path):
     for command in COMMANDS:
         assert here(command, ROOT / "examples" / "mariadb-lock.pcap", "--plot", tmp_path / f"{command}.svg").status == 0
         assert "1 s" in words_of(tmp_path / f"{command}.svg")
+
+
+def test_small_tables_make_points_of_as_many_intervals_as_large_ones():
+    told = []
+    for rows in (7, 70_000):
+        figure = IntervalFigure()
+        for first in range(0, 140_000, rows):
+            table = Intervals.allocate(min(rows, 140_000 - first))
+            table.start_ns[:] = np.arange(first, first + len(table))
+            figure.feed(table)
+        figure._settle()
+        told.append(figure._each)
+        assert np.diff(figure._start_ns).max() == figure._each
+    assert told[0] == told[1]

@@ -194,16 +194,14 @@ class IntervalFigure:
 
     def _settle(self) -> None:
         """Join what was collected, then neighbours, until there are few enough points."""
-        starts = [self._start_ns, *(start for start, _ in self._pending)]
-        lows = [self._low, *(columns for _, columns in self._pending)]
-        highs = [self._high, *(columns for _, columns in self._pending)]
-        self._pending = []
-        # Points of earlier rows stand for several already; those of later rows are joined as often before they follow.
-        low, high, start = lows[0], highs[0], starts[0]
-        for own_start, own_low, own_high in zip(starts[1:], lows[1:], highs[1:], strict=True):
-            joined = _joined(own_start, own_low, own_high, self._each)
+        start, low, high = self._start_ns, self._low, self._high
+        if self._pending:
+            # Earlier points stand for several rows already; later rows are joined as often before they follow.
+            rows = np.concatenate([columns for _, columns in self._pending])
+            joined = _joined(np.concatenate([starts for starts, _ in self._pending]), rows, rows, self._each)
             start = np.concatenate([start, joined[0]])
             low, high = np.concatenate([low, joined[1]]), np.concatenate([high, joined[2]])
+        self._pending = []
         while len(start) > MOST_POINTS:
             start, low, high = _joined(start, low, high, 2)
             self._each *= 2
