@@ -23,6 +23,9 @@ from tcpsight.model.scalability import LawFit, Points, fit, predicted_at
 Facts = dict[str, Any]
 
 CURVE_POINTS = 120
+LEAST_SIGMA_OF_A_POLE = 0.9
+"""From σ = 1 on the law has a pole between no request and one, where it says nothing; κ brings it a little lower."""
+
 DIGITS = 12
 
 
@@ -218,7 +221,10 @@ def _curve(points: Points, fitted: LawFit, resampled: Resampled, answer: Answer)
     end = 1.2 * float(points.concurrency.max())
     if answer.peak_concurrency is not None and answer.peak_concurrency.value < 3 * end:
         end = max(end, 1.3 * answer.peak_concurrency.value)
-    found = band(fitted, resampled.draws, np.linspace(end / CURVE_POINTS, end, CURVE_POINTS))
+    first = end / CURVE_POINTS
+    if max(float(sigma) for sigma in (fitted.values[0], *resampled.draws[:, 0])) >= LEAST_SIGMA_OF_A_POLE:
+        first = max(first, min(1.0, end / 2))
+    found = band(fitted, resampled.draws, np.linspace(first, end, CURVE_POINTS))
     columns = ("concurrency", "throughput_per_s", "low_per_s", "high_per_s")
     return {name: [_round(each) for each in getattr(found, name).tolist()] for name in columns}
 

@@ -490,3 +490,16 @@ def test_a_missing_library_is_one_line_that_says_what_to_install(table, tmp_path
 
 def test_steps_of_the_simulator_reach_from_1_to_32():
     assert (STEPS[0], STEPS[-1]) == (1, 32)
+
+
+def test_the_curve_stays_clear_of_the_laws_pole_below_one_request(tmp_path: Path, here: Here):
+    path = tmp_path / "steep.txt"
+    # Two at a time get less done than one: with such a σ the law's denominator is zero at N = 0.44.
+    noise = np.random.default_rng(3).normal(1, 0.03, 240)
+    steep = [(1 + i % 60 / 12, noise[i]) for i in range(240)]
+    path.write_text("".join(f"{n:.4f} {1000 * n / (1 + 1.8 * (n - 1)) * off:.3f}\n" for n, off in steep))
+    told = json.loads(here("usl", path, "--format", "json").out)
+    assert told["sigma"]["value"] > 1
+    assert min(told["curve"]["throughput_per_s"]) > 0
+    assert max(told["curve"]["high_per_s"]) < 2 * max(told["data"]["throughput_per_s"])
+    assert here("usl", path).status == 0

@@ -61,7 +61,7 @@ def scatter_lines(
     grid: list[list[tuple[str, str | None]]] = [[(" ", None)] * columns for _ in range(HEIGHT)]
 
     def place(x: float, y: float) -> tuple[int, int]:
-        return round(y / top * (HEIGHT - 1)), min(round(x / right * (columns - 1)), columns - 1)
+        return max(round(y / top * (HEIGHT - 1)), 0), min(round(x / right * (columns - 1)), columns - 1)
 
     counts: dict[tuple[int, int], int] = {}
     for x, y, is_used in zip(drawn.x, drawn.y, drawn.is_used, strict=True):
