@@ -25,6 +25,7 @@ from tcpsight.model.services import Endpoint, Service, ServiceSummary, by_endpoi
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
 from tcpsight.scalability import slice_length
+from tcpsight.stalling import StallCollection
 from tcpsight.tables import Connections, Findings, Network, Requests, Unanswered
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class CollectedCapture:
         self.findings = Findings()
         self.span = (0, 0)
         self._findings = FindingTable()
+        self._stalls = StallCollection()
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
         self._writers: tuple[BlockWriter[Any], ...] = (
             BlockWriter(Requests, BLOCK_ROWS, self._feed_requests),
@@ -138,6 +140,7 @@ class CollectedCapture:
         for writer, table in zip(self._writers, tables, strict=True):
             writer.write(table)
         self._findings.add(batch)
+        self._stalls.add(batch)
         self._by_arrival.add(batch.residents)
 
     def finish(self, run: Run) -> CollectedCapture:
@@ -145,7 +148,7 @@ class CollectedCapture:
         self.run = run
         for writer in self._writers:
             writer.flush()
-        self.findings = self._findings.table()
+        self.findings = self._findings.table(self._stalls.findings(run))
         self.span = run.pipeline.span or (0, 0)
         return self
 

@@ -266,7 +266,10 @@ def _findings(comparison: Comparison, pair: ServicePair) -> Facts:
         for row in capture.findings:
             own = (row["server_address"].tobytes(), int(row["server_port"]), int(row["ip_version"]))
             if own == (address, port, version):
-                rows[int(row["kind"]), int(row["direction"])] = row
+                # Of several of a kind, as stalls may be, the worst stands for all.
+                key = int(row["kind"]), int(row["direction"])
+                if key not in rows or row["severity"] > rows[key]["severity"]:
+                    rows[key] = row
         both.append(rows)
     before, after = both
     return {
