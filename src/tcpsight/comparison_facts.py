@@ -262,7 +262,7 @@ def _findings(comparison: Comparison, pair: ServicePair) -> Facts:
     both = []
     for side, capture in zip(pair.sides, (comparison.before, comparison.after), strict=True):
         address, port, version = side.endpoint
-        rows = {}
+        rows: dict[tuple[int, int], Any] = {}
         for row in capture.findings:
             own = (row["server_address"].tobytes(), int(row["server_port"]), int(row["ip_version"]))
             if own == (address, port, version):
