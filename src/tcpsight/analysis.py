@@ -123,16 +123,14 @@ class Analysis(Passes):
         >>> len(tcpsight.open("examples/mariadb-lock.pcap").findings.to_numpy())
         1
         """
-        from tcpsight.findings import FindingTable
-        from tcpsight.stalling import StallCollection
+        from tcpsight.findings import CaptureFindings
 
         def read(on_break: OnBreak) -> Iterator[Table]:
-            collection, stalls = FindingTable(), StallCollection()
+            collection = CaptureFindings()
             with self.run(Findings) as run:
                 for batch in run:
                     collection.add(batch)
-                    stalls.add(batch)
-                if len(table := collection.table(stalls.findings(run))):
+                if len(table := collection.table(run)):
                     yield table
                 conclude(run, on_break)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tcpsight.findings import FindingTable
+from tcpsight.findings import CaptureFindings
 from tcpsight.model.equal_load import EqualLoad, Series, compare_at_equal_load
 from tcpsight.model.health import Health, HealthSummary
 from tcpsight.model.occupancy import Occupancy, OccupancySweep, TooManySlicesError
@@ -25,7 +25,6 @@ from tcpsight.model.services import Endpoint, Service, ServiceSummary, by_endpoi
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
 from tcpsight.scalability import slice_length
-from tcpsight.stalling import StallCollection
 from tcpsight.tables import Connections, Findings, Network, Requests, Unanswered
 
 if TYPE_CHECKING:
@@ -124,8 +123,7 @@ class CollectedCapture:
         self.health = HealthSummary()
         self.findings = Findings()
         self.span = (0, 0)
-        self._findings = FindingTable()
-        self._stalls = StallCollection()
+        self._findings = CaptureFindings()
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
         self._writers: tuple[BlockWriter[Any], ...] = (
             BlockWriter(Requests, BLOCK_ROWS, self._feed_requests),
@@ -140,7 +138,6 @@ class CollectedCapture:
         for writer, table in zip(self._writers, tables, strict=True):
             writer.write(table)
         self._findings.add(batch)
-        self._stalls.add(batch)
         self._by_arrival.add(batch.residents)
 
     def finish(self, run: Run) -> CollectedCapture:
@@ -148,7 +145,7 @@ class CollectedCapture:
         self.run = run
         for writer in self._writers:
             writer.flush()
-        self.findings = self._findings.table(self._stalls.findings(run))
+        self.findings = self._findings.table(run)
         self.span = run.pipeline.span or (0, 0)
         return self
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tcpsight.facts import endpoint_text
 from tcpsight.model.findings import Finding, FindingCollection, rank
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.units import bit_rate, duration, fraction, size
 from tcpsight.pipeline import Batch
+from tcpsight.stalling import StallCollection
 from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES, Connections, Findings, Network
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Run
 
 Numbers = dict[str, Any]
 
@@ -122,6 +126,23 @@ class FindingTable:
         for row, finding in enumerate(found):
             _write(table, row, finding)
         return table
+
+
+class CaptureFindings:
+    """Collect all there is to find: the network's conditions, and the stalls of services."""
+
+    def __init__(self) -> None:
+        self._conditions = FindingTable()
+        self._stalls = StallCollection()
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch of a run that carries `Findings`."""
+        self._conditions.add(batch)
+        self._stalls.add(batch)
+
+    def table(self, run: Run) -> Findings:
+        """Give one row per finding, the worst first, when the run has ended; once."""
+        return self._conditions.table(self._stalls.findings(run))
 
 
 def _write(table: Findings, row: int, finding: Finding) -> None:

@@ -30,21 +30,19 @@ def command(source: Input, fail_on: str | None, **output: Any) -> int:
     tcpsight findings capture.pcap --fail-on critical && echo fine
     """
     from tcpsight.cli.running import Output, reading, write_rows
-    from tcpsight.findings import FindingTable
-    from tcpsight.stalling import StallCollection
+    from tcpsight.findings import CaptureFindings
     from tcpsight.tables import SEVERITIES, Findings
 
     options = Output(**output)
     worst = -1
     with reading(source, Findings) as (run, batches):
-        collection, stalls = FindingTable(), StallCollection()
+        collection = CaptureFindings()
 
         def tables() -> Iterator[Findings]:
             nonlocal worst
             for batch in batches:
                 collection.add(batch)
-                stalls.add(batch)
-            table = collection.table(stalls.findings(run))
+            table = collection.table(run)
             worst = max(table.severity.tolist(), default=-1)
             yield table
 

@@ -119,15 +119,13 @@ class _Passes:
         yield from collection.rows(self.ended[-1].pipeline.span)
 
     def _findings(self) -> Iterator[Table]:
-        from tcpsight.findings import FindingTable
-        from tcpsight.stalling import StallCollection
+        from tcpsight.findings import CaptureFindings
         from tcpsight.tables import Findings
 
-        collection, stalls = FindingTable(), StallCollection()
+        collection = CaptureFindings()
         for batch in self._batches(Findings):
             collection.add(batch)
-            stalls.add(batch)
-        yield collection.table(stalls.findings(self.ended[-1]))
+        yield collection.table(self.ended[-1])
 
     def _unseen(self) -> Iterator[Table]:
         for _ in self._batches(None):
