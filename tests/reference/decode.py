@@ -153,18 +153,25 @@ def segment(wire: Wire, link_type: int) -> dict[str, Any]:
             if protocol == TCP:
                 break
             following = behind_ip(wire, end, protocol)
-        elif isinstance(following, int) and 0 < following <= 1500:
+        elif is_length(following):
             following = llc(wire)
         elif following in LAYERS:
             following = LAYERS[following](wire)
         else:
             raise NoSegmentError("not_ip")
     else:
-        raise NoSegmentError("too_deep")
+        # Seventeen headers, or sixteen and something that is none.
+        is_header = is_length(following) or following in {"ip", "link", "carried", 0x0800, 0x86DD, *LAYERS}
+        raise NoSegmentError("too_deep" if is_header else "not_ip")
     row |= tcp(wire, end) | tunnel(wire)
     if link_type == LINK_TYPE_TEXT_LENGTHS:
         row["options"] |= {"unsequenced"}
     return row
+
+
+def is_length(following: Next) -> bool:
+    """Tell whether it is the length of an IEEE 802.3 frame, behind which LLC stands."""
+    return isinstance(following, int) and 0 < following <= 1500
 
 
 def tunnel(wire: Wire) -> dict[str, Any]:

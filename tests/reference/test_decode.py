@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,16 @@ from tcpsight import tables
 from tcpsight.decode import Decoding
 from tcpsight.tables import REASONS, Frames, Headers, UnseenCounter
 from tests.reference import decode as reference
-from tests.reference.decode_strategies import EVERY_LINK_TYPE, Piece, fragment_batches, frame_batches, frames_of, halves
+from tests.reference.decode_strategies import (
+    EVERY_LINK_TYPE,
+    Piece,
+    fragment,
+    fragment_batches,
+    frame_batches,
+    frames_of,
+    halves,
+)
+from tests.support import layers
 
 OPTION_BITS = {
     name.removeprefix("OPTION_").lower(): value for name, value in vars(tables).items() if name.startswith("OPTION_")
@@ -70,6 +80,24 @@ def test_kernel_equals_reference(frames):
 @given(fragment_batches())
 def test_kernel_equals_reference_on_fragments(frames):
     check(frames)
+
+
+@pytest.mark.parametrize("tags", range(12, 18))
+def test_kernel_equals_reference_where_the_last_header_leads_nowhere(tags):
+    packet = layers.typed(fragment(4, 1, 0, bytes(20), is_last=True))
+    # A session of which nothing tells what it carries.
+    nowhere = layers.l2tp3(layers.tagged(0x893F, packet, bytes(6)), bytes(8))
+    inners = (
+        nowhere,
+        layers.gre(packet, protocol=3),
+        layers.over_udp(9, b""),
+        layers.typed(fragment(4, 1, 8, b"8", is_last=True)),
+    )
+    for inner in inners:
+        for _ in range(tags):
+            inner = layers.tagged(0x8100, inner)
+        data = layers.ethernet(inner).data
+        check(frames_of([Piece(data, len(data), 1)]))
 
 
 def test_kernel_equals_reference_when_more_packets_are_begun_than_are_kept():

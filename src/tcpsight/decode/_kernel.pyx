@@ -147,6 +147,16 @@ cdef inline int read_rare_layer(Cursor *cursor, uint32_t protocol) noexcept nogi
     return REASON_NOT_IP
 
 
+cdef bint is_header(uint32_t protocol) noexcept nogil:
+    """Tell whether `read_layer` knows this header, so that one too many stands there and not something else."""
+    return protocol > 0xFFFF or is_length(protocol) or protocol in (
+        PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_VLAN, PROTOCOL_VLAN_SERVICE, PROTOCOL_VLAN_OLD, PROTOCOL_VLAN_OLDER,
+        PROTOCOL_ETHERNET, PROTOCOL_MPLS, PROTOCOL_MPLS_UPSTREAM, PROTOCOL_PPPOE_SESSION, PROTOCOL_PPP, PROTOCOL_LLC,
+        PROTOCOL_FRAME_RELAY, PROTOCOL_VNTAG, PROTOCOL_HSR, PROTOCOL_RTAG, PROTOCOL_ETAG, PROTOCOL_METADATA,
+        PROTOCOL_MACSEC, PROTOCOL_BACKBONE, PROTOCOL_FABRICPATH, PROTOCOL_TRILL, PROTOCOL_NSH,
+    )  # fmt: skip
+
+
 cdef inline void begin(Cursor *cursor, const Frame *frame, const uint8_t *data) noexcept nogil:
     """Stand at the frame's first byte."""
     cursor.bytes = data + frame.position
@@ -197,7 +207,9 @@ cdef int find_any(const Frame *frame, const uint8_t *data, Cursor *cursor, Packe
         if outcome != GOES_ON:
             return outcome
         outcome = read_layer(cursor, packet)
-    return REASON_TOO_DEEP if outcome == GOES_ON else outcome
+    if outcome != GOES_ON:
+        return outcome
+    return REASON_TOO_DEEP if is_header(cursor.protocol) else REASON_NOT_IP
 
 
 cdef inline uint32_t interface_of(const Frame *frame, const uint8_t *data) noexcept nogil:

@@ -40,6 +40,16 @@ def test_sixteen_headers_are_followed_and_seventeen_are_too_deep():
     assert unseen_reason(mac_header(*[0x8100, 1] * 16, 0x0800) + V4) == "too_deep"
 
 
+@pytest.mark.parametrize("last", [0x0800, 0x8100, 100, 0x8847])
+def test_sixteen_headers_and_one_that_would_be_read_are_too_deep(last):
+    assert unseen_reason(mac_header(*[0x8100, 1] * 16, last) + V4) == "too_deep"
+
+
+@pytest.mark.parametrize("last", [0, 1501, 0x0806, 0x88CC, 0xFFFF])
+def test_what_stands_behind_sixteen_headers_and_is_none_is_not_ip(last):
+    assert unseen_reason(mac_header(*[0x8100, 1] * 16, last) + V4) == "not_ip"
+
+
 @PACKETS
 def test_linux_cooked_v1_carries_ip_and_tags(packet, protocol):
     head = struct.pack(">HHH8s", 4, 1, 6, b"abcdef")
