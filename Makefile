@@ -10,6 +10,8 @@ LAB_ARGS ?=
 # How long each of the engines and builds of `make fuzz` is fed.
 FUZZ_SECONDS ?= 60
 FUZZ_ARGS ?=
+# How often `make properties` gives every test of a property other examples.
+ROUNDS ?= 10
 ROOMS ?=
 
 KERNEL_TESTS = $(wildcard tests/unit tests/reference tests/properties tests/fuzz)
@@ -76,6 +78,14 @@ fuzz-address:
 	TCPSIGHT_CHECKED=address $(PYTHON) setup.py -q build --build-base $(ADDRESS) --build-lib $(ADDRESS)/lib
 	PYTHONPATH=$(ADDRESS)/lib LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
 		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONMALLOC=malloc $(FUZZ) --build address
+
+properties: build ## Run the tests that Hypothesis feeds with random seeds, ten times or ROUNDS (FUZZ_ARGS=--store)
+	PYTHONPATH=src $(PYTHON) -m tests.fuzz.properties --rounds $(ROUNDS) $(FUZZ_ARGS) -- $(PYTEST_ARGS)
+
+properties-checked:
+	TCPSIGHT_CHECKED=1 $(PYTHON) setup.py -q build --build-base $(CHECKED) --build-lib $(CHECKED)/lib
+	TCPSIGHT_CHECKED=1 PYTHONPATH=$(CHECKED)/lib UBSAN_OPTIONS=print_stacktrace=1 \
+		$(PYTHON) -m tests.fuzz.properties --build checked --rounds $(ROUNDS) $(FUZZ_ARGS) -- $(CHECKED_ARGS) $(KERNEL_TESTS)
 
 attacks: build ## Attack at full size: floods of 5 million connections, long bombs; print memory and time (ATTACK_ARGS=--store)
 	PYTHONPATH=src $(PYTHON) -m tests.fuzz.attacks $(ATTACK_ARGS)

@@ -9,8 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import tcpsight
+
+# A gate must fail for what was changed, not by chance: the same examples every time. Others are looked for with
+# `make properties`, which asks for the profile `search`. Nothing is remembered, so that each run is like the first.
+settings.register_profile("gate", derandomize=True, database=None, deadline=None)
+settings.register_profile("search", database=None, deadline=None, print_blob=True)
+settings.load_profile("gate")
 
 # A shell starts background jobs deaf to SIGINT, and their children inherit that; tests of Ctrl-C must not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

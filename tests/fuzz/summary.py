@@ -66,6 +66,24 @@ def of_attacks(attacks: dict[str, Any]) -> list[str]:
     return table(rows)
 
 
+def of_properties(rounds: list[dict[str, Any]]) -> list[str]:
+    """Write how often the tests of properties were given other examples, by build, and which failed."""
+    rows = [["build", "rounds", "tests", "examples", "CPU seconds"]]
+    for build in sorted({each["build"] for each in rounds}):
+        runs = [each for each in rounds if each["build"] == build]
+        tests = len({name for each in runs for name in each["tests"]})
+        sums = [sum(each[name] for each in runs) for name in ("rounds", "executions", "cpu_seconds")]
+        rows.append([build, f"{sums[0]:,}", f"{tests:,}", f"{sums[1]:,}", f"{sums[2]:,.0f}"])
+    failed = sorted({name for each in rounds for name in each["failures"]})
+    return [
+        *table(rows),
+        "",
+        "Tests that failed, at the time of the run:",
+        "",
+        *([f"* `{name}`" for name in failed] or ["* none"]),
+    ]
+
+
 def main() -> None:
     runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-*.json"))]
     found = sorted({place for run in runs for place in run["crashes"]})
@@ -79,6 +97,8 @@ def main() -> None:
     lines += ["200 MB; see `docs/methods/fuzzing.md`):", "", *of_costs(runs)]
     lines += ["", "Places in the code where something was found, at the time of the run:", ""]
     lines += [f"* `{place.splitlines()[0]}`" for place in found] or ["* none"]
+    if rounds := [json.loads(path.read_text()) for path in sorted(RESULTS.glob("properties/*.json"))]:
+        lines += ["", "# Properties with random seeds", "", *of_properties(rounds)]
     attacks = RESULTS / "attacks.json"
     if attacks.exists():
         lines += ["", "# Attacks at full size", "", *of_attacks(json.loads(attacks.read_text()))]
