@@ -5,9 +5,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import struct
 import tracemalloc
+from random import Random
 
 import lz4.frame
 import pytest
@@ -18,7 +18,8 @@ from tcpsight.capture.source import RawSource
 from tests.support.capture import Trickle, read_capture
 from tests.support.pcap import pcap_bytes
 
-CONTENT = pcap_bytes([(n, os.urandom(50) + bytes(50)) for n in range(2000)])
+NOISE = Random(1)
+CONTENT = pcap_bytes([(n, NOISE.randbytes(50) + bytes(50)) for n in range(2000)])
 COMPRESSORS = {
     "gzip": gzip.compress,
     "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
@@ -100,7 +101,7 @@ def test_every_kind_of_zstd_frame_is_followed(parameters):
 
 
 def test_skippable_zstd_frames_are_skipped():
-    skippable = struct.pack("<II", 0x184D2A53, 70_000) + os.urandom(70_000)
+    skippable = struct.pack("<II", 0x184D2A53, 70_000) + NOISE.randbytes(70_000)
     packed = COMPRESSORS["zstd"](CONTENT)
     assert len(read_capture(skippable + packed + skippable).rows) == 2000
     assert "ends early" in str(read_capture(packed + skippable[:-1]).error)
