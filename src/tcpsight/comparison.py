@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from tcpsight.findings import CaptureFindings
 from tcpsight.model.equal_load import EqualLoad, Series, compare_at_equal_load
+from tcpsight.model.grouping import Endpoint, by_endpoint
 from tcpsight.model.health import Health, HealthSummary
 from tcpsight.model.occupancy import Occupancy, OccupancySweep, TooManySlicesError
 from tcpsight.model.response_slices import ResponseSlices
-from tcpsight.model.services import Endpoint, Service, ServiceSummary, by_endpoint
+from tcpsight.model.services import Service, ServiceSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
 from tcpsight.scalability import slice_length

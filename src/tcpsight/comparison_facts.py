@@ -16,8 +16,8 @@ import numpy as np
 from tcpsight.comparison import CollectedCapture, Comparison, ServicePair, ServiceSide
 from tcpsight.facts import address_text
 from tcpsight.model.equal_load import EqualLoad, Level
+from tcpsight.model.grouping import Endpoint
 from tcpsight.model.health import CONNECTION_KINDS, REQUEST_KINDS
-from tcpsight.model.services import Endpoint
 from tcpsight.model.shares import Share, difference
 from tcpsight.model.shifting import RESAMPLES, SEED, Quantiles, Shift, quantiles_of, shifts_between
 from tcpsight.model.verdicts import (

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tcpsight.analysis import Run
     from tcpsight.capture.tags import TagSurvey
     from tcpsight.model.distribution import Distribution
-    from tcpsight.model.services import Client, Endpoint, Service
+    from tcpsight.model.grouping import Endpoint
+    from tcpsight.model.services import Client, Service
     from tcpsight.reporting import Report, ServiceReport
 
 Facts = dict[str, Any]

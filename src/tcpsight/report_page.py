@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from tcpsight.analysis import Run
-    from tcpsight.model.services import Endpoint, Service
+    from tcpsight.model.grouping import Endpoint
+    from tcpsight.model.services import Service
     from tcpsight.passes import Passes
     from tcpsight.pipeline import Batch
     from tcpsight.reporting import Report

@@ -19,8 +19,9 @@ import numpy as np
 
 from tcpsight.facts import address_text, endpoint_text, isolating_filter
 from tcpsight.model.density import BUCKET_EDGES_NS, PER_OCTAVE, Cells, Grid, ResponseTimeDensity, SlowestRequests
+from tcpsight.model.grouping import Endpoint
 from tcpsight.model.keys import IntervalKey, KeyedIntervalSeries
-from tcpsight.model.services import Endpoint, Service
+from tcpsight.model.services import Service
 from tcpsight.output.web_data import packed, steps
 from tcpsight.reporting import series_interval_ns
 from tcpsight.scalability import ScalabilitySweeps

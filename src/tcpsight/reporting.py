@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from tcpsight.findings import FindingTable
 from tcpsight.model import IntervalKey, KeyedIntervalSeries
-from tcpsight.model.services import Endpoint, Service, ServiceSummary
+from tcpsight.model.grouping import Endpoint
+from tcpsight.model.services import Service, ServiceSummary
 from tcpsight.model.tunnels import TunnelSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill

@@ -27,9 +27,10 @@ import numpy as np
 from tcpsight.errors import UsageError
 from tcpsight.model import scalability
 from tcpsight.model.auto_interval import duration_text
+from tcpsight.model.grouping import Endpoint
 from tcpsight.model.occupancy import Occupancy, OccupancySweep
 from tcpsight.model.scalability import Points
-from tcpsight.model.services import Endpoint, Service, ServiceSummary
+from tcpsight.model.services import Service, ServiceSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
 from tcpsight.scalability_facts import Facts, Left, facts_of

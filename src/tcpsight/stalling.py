@@ -10,8 +10,8 @@ from tcpsight.facts import address_text, isolating_filter
 from tcpsight.model import KeyCounter
 from tcpsight.model.bands import Band, BandSearch
 from tcpsight.model.findings import Finding, Key
+from tcpsight.model.grouping import Endpoint
 from tcpsight.model.keys import ServiceSplit
-from tcpsight.model.services import Endpoint
 from tcpsight.model.stalls import CHANCE, Stall, StallDetection
 from tcpsight.model.turns import Turns
 from tcpsight.output.spill import SortedSpill

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tcpsight.model.distribution import Distribution
-from tcpsight.model.services import FAILED_STATES, MOST_SERVICES, Endpoint, by_endpoint
+from tcpsight.model.grouping import Endpoint, by_endpoint
+from tcpsight.model.services import FAILED_STATES, MOST_SERVICES
 from tcpsight.model.shares import Clusters, SlicedCounts
 from tcpsight.tables import STATES, Connections, Network, Requests, Unanswered
 

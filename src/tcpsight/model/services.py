@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.model.distribution import Distribution
+from tcpsight.model.grouping import Endpoint, EndpointGroups, by_endpoint, endpoint_groups
 from tcpsight.model.turns import Turns
 from tcpsight.tables import STATES, TIME_PARTS, Connections, Requests, Unanswered
 
@@ -29,10 +30,6 @@ MOST_CLIENTS = 10_000
 
 SLOWEST = 10
 """How many of the slowest and of the longest unanswered requests are kept, per service."""
-
-Endpoint = tuple[bytes, int, int]
-"""Address (16 bytes), port, IP version."""
-
 
 SUMMED = (
     "client_bytes",
@@ -178,18 +175,14 @@ class ServiceSummary:
             service.response_bytes += int(rows.response_bytes.sum())
             service.turns.add(rows)
             service.slowest = Requests(_longest(service.slowest.rows, rows.rows, _duration(rows.rows)))
-            for client, own in _clients(service, rows):
-                client.requests += len(own)
-                client.response_time_sum_ns += int(own.response_time_ns.sum())
-                client.response_time_max_ns = max(client.response_time_max_ns, int(own.response_time_ns.max()))
+            _add_response_times(service, rows)
 
     def feed_unanswered(self, unanswered: Unanswered) -> None:
         """Take requests that were never answered."""
         for service, rows in self._grouped(unanswered):
             service.unanswered += len(rows)
             service.waiting = Unanswered(_longest(service.waiting.rows, rows.rows, _duration(rows.rows)))
-            for client, own in _clients(service, rows):
-                client.unanswered += len(own)
+            _add_counts(service, rows, "unanswered")
 
     def feed_connections(self, connections: Connections) -> None:
         """Take connections that ended."""
@@ -210,8 +203,7 @@ class ServiceSummary:
             accounted = rows.rows[rows.unknown_ns >= 0]
             for part in TIME_PARTS:
                 service.times_ns[part] += _sum(np.maximum(accounted[f"{part}_ns"], 0))
-            for client, own in _clients(service, rows):
-                client.connections += len(own)
+            _add_counts(service, rows, "connections")
 
     def largest(self, n: int) -> list[tuple[Endpoint, Service]]:
         """Give the `n` services with the most requests, then the most connections; equal ones by endpoint."""
@@ -235,45 +227,40 @@ class ServiceSummary:
         return service
 
 
-_KEY = np.dtype([("address", "V16"), ("port", np.uint16), ("version", np.uint8), ("padding", np.uint8)])
-
-
-def by_endpoint(table: Any, address: str, ports: Any) -> Iterator[tuple[Endpoint, Any]]:
-    """Split rows by endpoint, in order of appearance, keeping their order."""
-    if len(table) == 0:
-        return
-    keys = np.zeros(len(table), _KEY)
-    keys["address"] = np.ascontiguousarray(table.rows[address]).view("V16").ravel()
-    keys["port"] = ports
-    keys["version"] = table.ip_version
-    if (keys == keys[0]).all():
-        yield _endpoint(keys[0]), table
-        return
-    _, firsts, group = np.unique(keys.view(f"V{_KEY.itemsize}"), return_index=True, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    ends = np.searchsorted(group[order], np.arange(len(firsts)), side="right")
-    for i in np.argsort(firsts):
-        rows = order[ends[i - 1] if i else 0 : ends[i]]
-        yield _endpoint(keys[firsts[i]]), table[rows]
-
-
 def _sum(values: Any) -> int:
     """Add up durations; what would not fit in 64 bits loses its last digits only."""
     total = float(values.sum(dtype=np.float64))
     return int(values.sum(dtype=np.int64)) if total < 2**62 else int(total)
 
 
-def _endpoint(key: Any) -> Endpoint:
-    return key["address"].tobytes(), int(key["port"]), int(key["version"])
-
-
-def _clients(service: Service, table: Any) -> Iterator[tuple[Client, Any]]:
-    """Give each client of a service its rows."""
-    for (address, _, version), rows in by_endpoint(table, "client_address", 0):
+def _clients(service: Service, table: Any) -> tuple[list[Client], EndpointGroups]:
+    """Give the clients of a service that have rows, and which."""
+    groups = endpoint_groups(table, "client_address", 0)
+    clients = []
+    for address, _, version in groups.endpoints:
         key: tuple[bytes, int] | None = (address, version)
         if key not in service.clients and len(service.clients) >= MOST_CLIENTS:
             key = None
-        yield service.clients.setdefault(key, Client()), rows
+        clients.append(service.clients.setdefault(key, Client()))
+    return clients, groups
+
+
+def _add_response_times(service: Service, requests: Requests) -> None:
+    """Tell each client of a service about its requests."""
+    clients, groups = _clients(service, requests)
+    times_ns = requests.response_time_ns[groups.order]
+    columns = groups.counts, np.add.reduceat(times_ns, groups.starts), np.maximum.reduceat(times_ns, groups.starts)
+    for client, count, sum_ns, max_ns in zip(clients, *(column.tolist() for column in columns), strict=True):
+        client.requests += count
+        client.response_time_sum_ns += sum_ns
+        client.response_time_max_ns = max(client.response_time_max_ns, max_ns)
+
+
+def _add_counts(service: Service, table: Any, name: str) -> None:
+    """Add to an attribute of each client of a service how many rows it has."""
+    clients, groups = _clients(service, table)
+    for client, count in zip(clients, groups.counts.tolist(), strict=True):
+        setattr(client, name, getattr(client, name) + count)
 
 
 def _longest(kept: Any, rows: Any, durations_ns: Any) -> Any:

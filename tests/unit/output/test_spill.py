@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tcpsight.errors import TcpsightError, UsageError
-from tcpsight.output.spill import SortedSpill
+from tcpsight.output.spill import SortedSpill, sorting_order
 from tcpsight.tables import Connections, Headers, Intervals, Requests
 from tests.reference.output import Everything, Lone, fill, records
 
@@ -47,6 +49,12 @@ def test_equal_rows_keep_the_order_in_which_they_came(memory_rows):
     for begin in range(0, 50, 7):
         spill.add(table[begin : begin + 7])
     assert [int(late) for part in spill.sorted() for late in part.late] == list(range(50))
+
+
+@given(rows=st.lists(st.tuples(*[st.integers(0, 3)] * 3), max_size=40))
+def test_the_order_of_rows_is_that_of_all_their_keys_the_first_first(rows):
+    keys = [np.array(key, np.int64) for key in zip(*rows, strict=True)] or [np.zeros(0, np.int64)] * 3
+    assert sorting_order(keys).tolist() == sorted(range(len(rows)), key=lambda i: (rows[i], i))
 
 
 def test_enumerations_are_sorted_by_name():
