@@ -123,8 +123,14 @@ def read_sequences(passes: Passes, wanted: Iterable[Chosen], first_ns: int) -> l
 def _feed(excerpts: dict[int, SegmentExcerpt], segments: SegmentDetails) -> None:
     if not len(segments):
         return
+    # Most are of other connections with the same ports.
     numbers = np.ascontiguousarray(segments.connection_id)
-    for number in np.intersect1d(numbers, list(excerpts)).tolist():
+    wanted = np.sort(np.fromiter(excerpts, np.int64, len(excerpts)))
+    is_wanted = wanted[np.minimum(np.searchsorted(wanted, numbers), len(wanted) - 1)] == numbers
+    if not is_wanted.any():
+        return
+    segments, numbers = segments[is_wanted], numbers[is_wanted]
+    for number in set(numbers.tolist()):
         excerpts[number].feed(segments[numbers == number])
 
 

@@ -25,6 +25,9 @@ MOST_STEPS = 40
 ENOUGH = 1e-8
 """Relative improvement below which a resample has arrived."""
 
+AT_ONCE = 512
+"""Resamples that are fitted in the same array operations: as many as fit the caches with all that is made of them."""
+
 ACTIVE = (np.array([True, False, True]), np.array([False, True, True]), np.array([False, False, True]))
 """Which of σ, κ and λ are free once the constraint holds one of them, or both."""
 
@@ -71,7 +74,8 @@ class Refitting:
         weighted = throughput_per_s * self._weights / self._one
         pulls = weighted * self._weights if self._shares is None else (self._shares.T @ weighted.T).T
         with np.errstate(all="ignore"):  # where σ or κ is negative the law has poles; steps there are refused
-            found, freely = self._fitted(pulls)
+            parts = [self._fitted(pulls[begin : begin + AT_ONCE]) for begin in range(0, len(pulls), AT_ONCE)]
+        found, freely = (np.concatenate(part) for part in zip(*parts, strict=True))
         return found * [1, 1, self._one], freely * [1, 1, self._one]
 
     def _fitted(self, pulls: Floats) -> tuple[Floats, Floats]:
@@ -89,19 +93,24 @@ class Refitting:
         """Minimize over the free coefficients, the others at 0; give all three, and what is left."""
         start = self._start if (free == self._told).all() else np.maximum(self._start, 0.0)
         values = np.tile(np.where(free, start, 0.0), (len(pulls), 1))
-        cost = self._cost(self._law(values), pulls)
+        at = self._law(values)
+        squared = self._squared(at)
+        cost = _cost(at, squared, pulls)
         damping = np.full(len(pulls), 1e-3)
         moving = np.arange(len(pulls))
         for _ in range(MOST_STEPS):
             if len(moving) == 0:
                 break
-            step = self._step(values[moving], pulls[moving], damping[moving], free)
-            tried = values[moving] + step
-            tried_cost = self._cost(self._law(tried), pulls[moving])
+            rest = pulls[moving] - squared[moving]
+            tried = values[moving] + self._step(values[moving], at[moving], rest, damping[moving], free)
+            tried_at = self._law(tried)
+            tried_squared = self._squared(tried_at)
+            tried_cost = _cost(tried_at, tried_squared, pulls[moving])
             gain = cost[moving] - tried_cost
             is_better = gain >= 0
             accepted = moving[is_better]
             values[accepted], cost[accepted] = tried[is_better], tried_cost[is_better]
+            at[accepted], squared[accepted] = tried_at[is_better], tried_squared[is_better]
             damping[moving] = np.where(is_better, damping[moving] / 10, damping[moving] * 10)
             arrived = (is_better & (gain <= ENOUGH * np.abs(cost[moving]))) | (damping[moving] > 1e12)
             moving = moving[~arrived]
@@ -115,23 +124,18 @@ class Refitting:
         at: Floats = np.where((denominator > 0) & (one > 0), one * n / denominator, np.nan)
         return at
 
-    def _cost(self, at: Floats, pulls: Floats) -> Floats:
-        cost: Floats = (at * (self._squared(at) - 2 * pulls)).sum(axis=1)
-        return np.where(np.isfinite(cost), cost, np.inf)
-
     def _squared(self, at: Floats) -> Floats:
         product: Floats = at * self._squares if self._squares.ndim == 1 else at @ self._squares
         return product
 
-    def _step(self, values: Floats, pulls: Floats, damping: Floats, free: Any) -> Floats:
-        n, at = self._levels, self._law(values)
+    def _step(self, values: Floats, at: Floats, rest: Floats, damping: Floats, free: Any) -> Floats:
+        n = self._levels
         relative = at / values[:, 2:3] / n  # 1 / denominator
         rates = np.stack([-at * (n - 1) * relative, -at * n * (n - 1) * relative, at / values[:, 2:3]], axis=1)[:, free]
-        if self._squares.ndim == 1:
-            curvature = np.einsum("bil,l,bjl->bij", rates, self._squares, rates)
-        else:
-            curvature = (rates @ self._squares) @ rates.transpose(0, 2, 1)
-        slope = (rates @ (pulls - self._squared(at))[:, :, np.newaxis])[:, :, 0]
+        # As one large product: many small ones take several times as long.
+        squared = self._squared(rates.reshape(-1, len(n))).reshape(rates.shape)
+        curvature = squared @ rates.transpose(0, 2, 1)
+        slope = (rates @ rest[:, :, np.newaxis])[:, :, 0]
         diagonal = np.einsum("bii->bi", curvature)
         scales = np.sqrt(np.maximum(diagonal, 1e-300))
         normal = curvature / scales[:, :, np.newaxis] / scales[:, np.newaxis, :]
@@ -139,3 +143,8 @@ class Refitting:
         moved = np.zeros_like(values)
         moved[:, free] = np.linalg.solve(normal, (slope / scales)[:, :, np.newaxis])[:, :, 0] / scales
         return moved
+
+
+def _cost(at: Floats, squared: Floats, pulls: Floats) -> Floats:
+    cost: Floats = (at * (squared - 2 * pulls)).sum(axis=1)
+    return np.where(np.isfinite(cost), cost, np.inf)
