@@ -51,12 +51,12 @@ def endpoint_groups(table: Any, address: str, ports: Any) -> EndpointGroups:
     keys["address"] = np.ascontiguousarray(table.rows[address]).view("V16").ravel()
     keys["port"] = ports
     keys["version"] = table.ip_version
-    firsts, group = _grouped(keys)
+    firsts, found = _grouped(keys)
     # In order of appearance; numbers of 16 bits are sorted by counting.
     appearance = np.argsort(firsts)
     rank = np.empty(len(firsts), np.uint16 if len(firsts) < 1 << 16 else np.int64)
     rank[appearance] = np.arange(len(firsts))
-    group = rank[group]
+    group = rank[found]
     counts = np.bincount(group, minlength=len(firsts))
     return EndpointGroups(
         [_endpoint(keys[i]) for i in firsts[appearance]],
