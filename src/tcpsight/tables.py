@@ -713,7 +713,8 @@ class Requests(Table):
     is_handshake = column(
         "uint8",
         "bool",
-        "whether it begins with a message of a TLS handshake; false, too, where payload was not captured",
+        "whether it begins with a message of a TLS handshake, follows the ClientHello, or a session ticket answered it; "
+        "false, too, where payload was not captured",
     )
 
 

@@ -27,6 +27,9 @@ class Turn:
         self.is_overlapped = False
         self.is_final = False
         self.ending = ""
+        self.begins_handshake = False
+        self.finished: int | None = None
+        self.is_ticket = False
 
 
 class Conversation:
@@ -96,6 +99,8 @@ class Twin:
             now = talk.turns[-1]
             now.request.append(piece)
             now.is_overlapped = speaks_over
+            now.begins_handshake = bool(s.get("hello"))
+            now.finished = finished(talk.turns)
             return
         owner = now
         if fills:
@@ -145,6 +150,7 @@ class Twin:
         else:
             now.response_begin = first if first is None or talk.server_edge is None else min(first, talk.server_edge)
             now.response.append(piece)
+            now.is_ticket = s["payload_bytes"] == now.finished
             if self.given_at == "answer":
                 self.give(talk, now, is_answer=True)
         self.settle(talk)
@@ -199,6 +205,7 @@ class Twin:
             "response_time_ns": -1,
             "is_overlapped": int(turn.is_overlapped),
             "is_first": int(turn.index == 0),
+            "is_handshake": int(is_handshake(talk.turns, turn.index) or turn.is_ticket),
         }
         row["arrival_ns"] = row[f"{self.start}_ns"]
         return row
@@ -221,6 +228,25 @@ class Twin:
                 "is_farewell": int(is_farewell),
             }
         )
+
+
+def is_hello(turns: list[Turn], index: int) -> bool:
+    return index >= 0 and turns[index].begins_handshake and not is_handshake(turns, index - 1)
+
+
+def is_handshake(turns: list[Turn], index: int) -> bool:
+    if index < 0:
+        return False
+    return turns[index].begins_handshake or turns[index].is_ticket or is_hello(turns, index - 1)
+
+
+def finished(turns: list[Turn]) -> int | None:
+    """Give how long the answer to a client's Finished was, if that was what the last turn follows, and alone."""
+    if len(turns) < 3 or turns[-1].begins_handshake or not is_hello(turns, len(turns) - 3):
+        return None
+    before = turns[-2]
+    asked = sum(n for _, n in before.request + before.late_request)
+    return sum(n for _, n in before.response) if asked <= 80 else None
 
 
 def known(offset: int) -> int | None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcpsight.requests import ENDS, MOMENTS, ORDERS, STARTS, RequestPairing
-from tcpsight.tables import FLAG_FIN, FLAG_RST, INT64_MIN, Table
+from tcpsight.tables import FLAG_FIN, FLAG_RST, INT64_MIN, OPTION_HANDSHAKE, Headers, Table
 from tests.reference.requests import Twin
 from tests.support.conversation import Event, boundary, tables
 
@@ -34,6 +34,7 @@ def segments(draw: Callable[..., Any]) -> Event:
         "flags": draw(st.sampled_from([0, 0, 0, 0, FLAG_FIN, FLAG_RST, FLAG_FIN | FLAG_RST])),
         "direction": draw(st.integers(0, 1)),
         "kind": draw(st.integers(0, 5)),
+        "hello": draw(st.sampled_from([0, 0, 0, 1])),
     }
 
 
@@ -49,6 +50,7 @@ def turn_taking(draw: Callable[..., Any]) -> Event:
         "old": 0,
         "payload_bytes": draw(st.sampled_from([0, 4, 4, 8])),
         "flags": draw(st.sampled_from([0] * 15 + [FLAG_FIN])),
+        "hello": draw(st.sampled_from([0, 0, 0, 1])),
     }
 
 
@@ -124,6 +126,7 @@ def long_talk(chance: random.Random) -> list[Event]:
                 "old": chance.choices([0, 3], [15, 1])[0],
                 "payload_bytes": chance.choice([0, 4, 4, 4, 8]),
                 "flags": 0,
+                "hello": int(chance.random() < 0.1),
             }
         )
         if chance.random() < 0.01:
@@ -135,7 +138,10 @@ def check(events: list[Event], start: str = "request_last", end: str = "response
     twin = Twin(start, end, **how)
     twin.take(events)
     pairing = RequestPairing(start, end, **how)
-    paired = pairing.feed(*tables(events))
+    segments, boundaries = tables([{k: v for k, v in each.items() if k != "hello"} for each in events])
+    headers = Headers.allocate(len(segments))
+    headers.options[:] = [OPTION_HANDSHAKE * each["hello"] for each in events if "hello" in each]
+    paired = pairing.feed(segments, boundaries, headers)
     assert pairing.opened == twin.opened
     assert plain(paired.requests, twin.requests) == twin.requests
     assert plain(paired.unanswered, twin.unanswered) == twin.unanswered

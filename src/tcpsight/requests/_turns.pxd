@@ -25,6 +25,18 @@ cdef enum:
     # Rows are given as soon as the answer begins, with what is known then, not when they are final.
     GIVE_AT_ANSWER = 4
 
+cdef enum:
+    # What a turn is to a TLS handshake.
+    NO_STEP = 0
+    HELLO = 1           # it begins with a message of a handshake, and the turn before was none
+    FINISHED = 2        # it follows a HELLO
+    AFTER_FINISHED = 3  # it follows that
+
+cdef enum:
+    # A Finished message of SHA-384, encrypted, and a ChangeCipherSpec before it (RFC 8446 §4.4.4, §5.2, §D.4): a turn that
+    # is no longer has no request in it.
+    FINISHED_BYTES = 6 + 5 + 4 + 48 + 1 + 16
+
 # Arrays of two are indexed by direction: what the client sent, what the server sent.
 
 cdef struct Turn:
@@ -60,7 +72,8 @@ cdef struct Slot:
     uint16_t server_port
     uint8_t is_handshake
     uint8_t previous_is_handshake
-    uint8_t padding[2]
+    uint8_t step                # of a TLS handshake, that the current turn is
+    uint8_t padding
     # Third and fourth.
     Turn previous
     uint8_t client_address[16]
@@ -68,7 +81,8 @@ cdef struct Slot:
     # How many turns had been opened before the current one, and before the previous one.
     int64_t number
     int64_t previous_number
-    uint8_t more_padding[16]
+    int64_t ticket_bytes        # at AFTER_FINISHED: how long the answer to the client's Finished was; −1: no tickets
+    uint8_t more_padding[8]
 
 cdef struct Made:
     Request *requests
@@ -226,8 +240,29 @@ cdef inline size_t row_of(const Made *made, const Segment *segment) noexcept nog
     return (<size_t>segment - <size_t>made.segments) // sizeof(Segment)
 
 
+cdef inline void take_step(Slot *slot, bint begins_so) noexcept nogil:
+    """Mark a turn that begins with a message of a TLS handshake, or comes after one that did.
+
+    What a client says next after its ClientHello is, or begins with, its last message of the handshake, which may be
+    encrypted (RFC 8446 §2). Session tickets may answer it (§4.6.1).
+    """
+    if begins_so and not slot.is_handshake:
+        slot.step = HELLO
+    elif slot.step == FINISHED and begins_so:
+        slot.step = NO_STEP
+    elif slot.step == FINISHED:
+        slot.step = AFTER_FINISHED
+        slot.ticket_bytes = slot.previous.new_bytes[DIRECTION_SERVER]
+        if slot.previous.new_bytes[DIRECTION_CLIENT] > FINISHED_BYTES:
+            slot.ticket_bytes = -1
+    else:
+        slot.step = FINISHED if slot.step == HELLO else NO_STEP
+    slot.is_handshake = begins_so or slot.step == FINISHED
+
+
 cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64_t first) noexcept nogil:
     """Begin the next request with this segment; the turn so far becomes the previous one."""
+    cdef bint begins_so
     if slot.has_previous:
         give_previous(made, slot)
     if slot.turns:
@@ -246,9 +281,11 @@ cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64
     begin_run(slot, DIRECTION_CLIENT, segment, first)
     slot.is_answered = False
     slot.is_overlapped = speaks_over(slot, segment)
-    slot.is_handshake = (
-        made.headers != NULL and (made.headers[row_of(made, segment)].options & OPTION_HANDSHAKE) != 0
-    )
+    begins_so = made.headers != NULL and (made.headers[row_of(made, segment)].options & OPTION_HANDSHAKE) != 0
+    if begins_so | (slot.step != NO_STEP):
+        take_step(slot, begins_so)
+    else:
+        slot.is_handshake = False
 
 
 cdef inline void fill_request(Made *made, Slot *slot, const Segment *segment, int64_t first) noexcept nogil:
@@ -301,6 +338,9 @@ cdef inline void answer_turn(Made *made, Slot *slot, const Segment *segment, int
         return
     begin_run(slot, DIRECTION_SERVER, segment, first)
     slot.is_answered = True
+    if slot.step == AFTER_FINISHED and segment.payload_bytes == slot.ticket_bytes:
+        # Nagle's algorithm holds a second ticket back until the client acknowledges the first, with its request.
+        slot.is_handshake = True
     if slot.turns == 1:
         slot.greeting_end = slot.begin[DIRECTION_SERVER]
     settle_previous(made, slot)

@@ -30,8 +30,10 @@ give their answer can ask for it: `by` = "capture" forgets the numbers, and byte
 Rows come when they are final, or, for those who count while traffic goes on, when the answer begins (`given_at` =
 "answer"): the response is then as long as its first segment, and nothing is given at the end.
 
-7. A request that begins with a message of a TLS handshake is marked, where payload was captured. A client that sends
-   its first request with its last message of the handshake, as TLS 1.3 does, has both in one turn, which is not marked.
+7. A request that begins with a message of a TLS handshake is marked, where payload was captured, and so is the one
+   after the ClientHello: it is or begins with the client's last message of the handshake, encrypted or not. One that
+   sends its first request with that message, as TLS 1.3 does, has both in one turn, answered by tickets perhaps.
+   So is the request after that, if what answers it first is as long as all that answered a Finished alone: a ticket.
 
 What it cannot see
 ------------------

@@ -42,6 +42,43 @@ def test_requests_that_begin_with_a_handshake_message_are_marked():
     assert unanswered.is_handshake.tolist() == [0]
 
 
+def test_what_follows_the_first_message_of_a_handshake_is_its_end_and_marked():
+    # TLS 1.3: the client's Finished is encrypted, and session tickets answer it before its first request is.
+    requests, unanswered = pair((0,))
+    assert requests.is_handshake.tolist() == [1, 1, 0]
+    assert unanswered.is_handshake.tolist() == [0]
+
+
+TICKETS = """
+    10 0 > 517   # ClientHello
+    20 0 < 1300
+    30 + > {finished}
+    40 + < 255   # a ticket
+    50 + >  80   # request
+    60 + < {second}
+    70 + < 142   # its answer
+    80 + >  80
+    90 + < 255
+"""
+
+
+@pytest.mark.parametrize(
+    ("finished", "second", "marks"),
+    [(80, 255, [1, 1, 1, 0]), (58, 255, [1, 1, 1, 0]), (80, 142, [1, 1, 0, 0]), (81, 255, [1, 1, 0, 0])],
+    ids=["tickets", "tickets of a shorter cipher", "an answer of another length", "a request was in the turn before"],
+)
+def test_a_second_ticket_that_answers_the_first_request_marks_it(finished, second, marks):
+    # Nagle's algorithm holds it back until the first ticket is acknowledged: by the request.
+    requests, _ = pair((0,), TICKETS.format(finished=finished, second=second))
+    assert requests.is_handshake.tolist() == marks
+
+
+def test_a_handshake_after_requests_in_clear_ends_with_the_turn_after_it():
+    requests, unanswered = pair((2,))
+    assert requests.is_handshake.tolist() == [0, 1, 1]
+    assert unanswered.is_handshake.tolist() == [0]
+
+
 def test_a_handshake_without_answer_is_marked():
     _, unanswered = pair((0, 2, 6))
     assert unanswered.is_handshake.tolist() == [1]
@@ -67,13 +104,13 @@ def test_headers_of_another_number_are_refused():
     ("path", "expected"),
     [
         ("OISF_suricata-verify/tests/pgsql/pgsql-upgrade-tls/input.pcap", [0, 1, 1, 0]),
-        ("OISF_suricata-verify/tests/tls/tls13-draft28/tls13_draft28.pcap", [1, 0]),
-        ("zeek_zeek/testing/btest/Traces/ftp/ftp-auth-tls.pcap", [0, 0, 1, 0]),
+        ("OISF_suricata-verify/tests/tls/tls13-draft28/tls13_draft28.pcap", [1, 1]),
+        ("zeek_zeek/testing/btest/Traces/ftp/ftp-auth-tls.pcap", [0, 0, 1, 1]),
     ],
     ids=["after a request of its own", "at the beginning", "after a command"],
 )
 def test_handshakes_of_real_captures_are_marked_where_they_are(corpus_dir, path, expected):
-    """Which requests they are, tshark tells: its handshake types 1, 11 and 16 of the client."""
+    """Which requests they are, tshark tells: its handshake types 1, 11 and 16 of the client, and what follows a 1."""
     requests = tcpsight.open(corpus_dir / "captures" / path).requests.to_numpy()
     first = requests[requests["connection_id"] == 1]
     assert first["is_handshake"].tolist()[: len(expected)] == expected
