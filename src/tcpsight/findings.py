@@ -71,17 +71,16 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         f"{n['requests']} requests took {duration(n['low_ns'])} to {duration(n['high_ns'])} each, again and again, "
         f"{n['expected']:.3g} expected: they waited for a timer, or one thing is slow"
     ),
-    "no_turns": lambda n: (
-        f"{fraction(n['overlapped_fraction'])} of the requests were sent while an answer was going on: "
-        "there are no response times"
-    ),
+    "no_turns": lambda n: f"{n['reason']}; there are no response times",
     "pile_up": lambda n: _stall(n, f"{n.get('answered_meanwhile')} others were answered"),
 }
 
 
 def _stall(n: Numbers, meanwhile: str) -> str:
     if "stalls" in n:
-        return f"{n['stalls']} more, up to {duration(n['longest_ns'])} long; {n['requests']} requests waited"
+        text = f"{n['stalls']} more, up to {duration(n['longest_ns'])} long; {n['requests']} requests waited"
+        left_out = n["not_looked_at"]
+        return f"{text}; {left_out} waiting requests were too many to look at" if left_out else text
     text = f"{n['requests']} requests waited for up to {duration(n['duration_ns'])}, {meanwhile}"
     if not n["is_over"]:
         return f"{text}; it was not over when the capture ended"

@@ -16,7 +16,7 @@ from tcpsight.model.services import Service, ServiceSummary
 from tcpsight.model.tunnels import TunnelSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
-from tcpsight.stalling import MOST_SERVICES, Filters, StallSearch, by_arrival
+from tcpsight.stalling import Filters, SearchedServices, by_arrival
 from tcpsight.tables import Connections, Findings, KeyedIntervals, Requests, Unanswered, Unseen
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class ReportCollection:
         self._tunnels = TunnelSummary()
         self._findings = FindingTable()
         self._filters = Filters()
+        self._searched = SearchedServices()
         self._most_services = most_services
         self._begin = begin
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
@@ -149,6 +150,7 @@ class ReportCollection:
         self._connections.write(batch.connections)
         self._findings.add(batch)
         self._filters.add(batch.connections)
+        self._searched.add(batch)
         self._by_arrival.add(batch.residents)
         self._waiting_by_arrival.add(batch.waiting)
 
@@ -167,7 +169,7 @@ class ReportCollection:
             omitted.add(service)
         if self.summary.other_services_seen:
             omitted.add(self.summary.others)
-        interval_ns, outside, stalls = 1, 0, StallSearch([each[:2] for each, _ in ranked[:MOST_SERVICES]])
+        interval_ns, outside, stalls = 1, 0, self._searched.search()
         span = run.pipeline.span
         if span is not None:
             interval_ns = series_interval_ns(span[1] - span[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.facts import address_text, isolating_filter
@@ -12,10 +13,11 @@ from tcpsight.model.bands import Band, BandSearch
 from tcpsight.model.findings import Finding, Key
 from tcpsight.model.grouping import Endpoint
 from tcpsight.model.keys import ServiceSplit
-from tcpsight.model.stalls import CHANCE, Stall, StallDetection
+from tcpsight.model.stall_list import Stall, StallSum
+from tcpsight.model.stalls import CHANCE, StallDetection
 from tcpsight.model.turns import Turns
 from tcpsight.output.spill import SortedSpill
-from tcpsight.tables import SEVERITIES, Connections, Requests, Unanswered
+from tcpsight.tables import Connections, Requests, Unanswered
 
 if TYPE_CHECKING:
     from tcpsight.capture.tags import TagSurvey
@@ -36,6 +38,12 @@ LONG_NS = 5_000_000_000
 NOTABLE = 10
 """A stall of fewer median response times is no more than worth knowing."""
 
+FELT_NS = 100_000_000
+"""What takes longer is felt by a person who waits for it (Miller, AFIPS 1968; Card and others, CHI 1991)."""
+
+SHARE = 0.01
+"""Of the requests, or of the time: what moves a 99th percentile, or throughput by a hundredth."""
+
 EXAMPLES = 5
 
 RULE = (
@@ -46,6 +54,52 @@ RULE = (
 
 FilterOf = Callable[[Endpoint, Endpoint], str]
 """Writes what isolates the frames between a client and a server."""
+
+
+@dataclass(slots=True)
+class Usual:
+    """What a stall of a service is measured by.
+
+    Attributes
+    ----------
+    service : Endpoint
+        Which.
+    requests : int
+        How many it had, answered or not.
+    first_ns, last_ns : int
+        The first arrival, and the last answer.
+    """
+
+    service: Endpoint
+    requests: int = 0
+    first_ns: int = 2**63 - 1
+    last_ns: int = -(2**63)
+
+    def add(self, requests: Requests) -> None:
+        """Take requests in order of arrival."""
+        self.service = (*self.service[:2], int(requests.ip_version[0]))
+        self.requests += len(requests)
+        ends = requests.rows["end_ns"] if isinstance(requests, Unanswered) else requests.completion_ns
+        self.first_ns = min(self.first_ns, int(requests.arrival_ns[0]))
+        self.last_ns = max(self.last_ns, int(ends.max()))
+
+    def of_requests(self, count: int) -> float:
+        """Tell which share of the requests so many are."""
+        return round(count / max(self.requests, 1), 6)
+
+    def of_time(self, duration_ns: int) -> float:
+        """Tell which share of the time with requests that is."""
+        return round(duration_ns / max(self.last_ns - self.first_ns, duration_ns, 1), 6)
+
+    def severity(self, stall: Stall | StallSum, ratio: float, *, is_over: bool = True) -> str:
+        """Tell how bad one is, or several are together, of which the longest took `ratio` median response times."""
+        longest_ns = stall.duration_ns if isinstance(stall, Stall) else stall.longest_ns
+        share = max(self.of_requests(stall.requests), self.of_time(stall.duration_ns))
+        if longest_ns >= LONG_NS:
+            return "critical"
+        if ratio < NOTABLE or (longest_ns < FELT_NS and share < SHARE):
+            return "info"
+        return "warning" if is_over else "critical"
 
 
 class StallSearch:
@@ -61,58 +115,72 @@ class StallSearch:
         self._detections = [StallDetection() for _ in services]
         self._turns = [Turns() for _ in services]
         self._bands = [BandSearch() for _ in services]
-        self._spans = [[2**63 - 1, -(2**63)] for _ in services]
-        self._versions = [4] * len(services)
-        self._services = list(services)
+        self._usual = [Usual((*service, 4)) for service in services]
         self._split = ServiceSplit(services)
 
     def feed(self, requests: Requests) -> None:
         """Take requests, answered or not, in order of arrival; unanswered ones may run ahead."""
         for i, own in self._split.split(requests):
-            self._versions[i] = int(own.ip_version[0])
+            self._usual[i].add(own)
             self._detections[i].feed(own)
             if not isinstance(own, Unanswered):
                 self._turns[i].add(own)
                 self._bands[i].add(own)
-                span = self._spans[i]
-                span[:] = min(span[0], int(own.arrival_ns[0])), max(span[1], int(own.completion_ns.max()))
 
     def findings(self, end_ns: int, filter_of: FilterOf) -> list[Finding]:
         """Give what was found, when the capture ended at `end_ns`."""
         found: list[Finding] = []
-        for i, (address, port) in enumerate(self._services):
-            service = (address, port, self._versions[i])
+        for i, usual in enumerate(self._usual):
             if self._turns[i].hold is False:
                 # Who waits, and for how long, is not known either.
-                found.append(_no_turns(service, self._turns[i], self._spans[i]))
+                found.append(_no_turns(usual, self._turns[i]))
             else:
-                found += _findings(service, self._detections[i].finish(end_ns), filter_of)
-                found += [_band(service, band) for band in self._bands[i].found()[:MOST_BANDS]]
+                found += _findings(usual, self._detections[i], end_ns, filter_of)
+                found += [_band(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found
+
+
+class SearchedServices:
+    """Choose the services in which stalls are looked for, whoever looks: those with the most requests.
+
+    Requests that were never answered count, and so do those that began before what was selected, if they were there.
+    """
+
+    def __init__(self) -> None:
+        self._counter = KeyCounter("service")
+
+    def add(self, batch: Batch) -> None:
+        """Take what became final."""
+        for rows in (batch.residents, batch.waiting):
+            if len(rows):
+                self._counter.feed(rows)
+
+    def search(self) -> StallSearch:
+        """Give what looks for them, when the run has ended."""
+        return StallSearch([(key.address, key.port) for key in self._counter.largest(MOST_SERVICES)])
 
 
 class StallCollection:
     """Collect the requests of a run, then look for stalls in the services that have the most."""
 
     def __init__(self) -> None:
-        self._counter = KeyCounter("service")
+        self._services = SearchedServices()
         self._requests = SortedSpill(Requests, ("arrival_ns",))
         self._unanswered = SortedSpill(Unanswered, ("arrival_ns",))
         self._filters = Filters()
 
     def add(self, batch: Batch) -> None:
         """Take what became final."""
+        self._services.add(batch)
         if len(batch.residents):
-            self._counter.feed(batch.residents)
             self._requests.add(batch.residents)
         if len(batch.waiting):
-            self._counter.feed(batch.waiting)
             self._unanswered.add(batch.waiting)
         self._filters.add(batch.connections)
 
     def findings(self, run: Run) -> list[Finding]:
         """Give what was found, when the run has ended; once."""
-        search = StallSearch([(key.address, key.port) for key in self._counter.largest(MOST_SERVICES)])
+        search = self._services.search()
         for rows in by_arrival(self._requests, self._unanswered):
             search.feed(rows)
         span = run.pipeline.span
@@ -152,7 +220,7 @@ def by_arrival(requests: SortedSpill[Requests], unanswered: SortedSpill[Unanswer
         next_waiting = next(waiting, None)
 
 
-def _no_turns(service: Endpoint, turns: Turns, span: list[int]) -> Finding:
+def _no_turns(usual: Usual, turns: Turns) -> Finding:
     numbers = {
         "requests": turns.requests,
         "overlapped": turns.overlapped,
@@ -160,17 +228,23 @@ def _no_turns(service: Endpoint, turns: Turns, span: list[int]) -> Finding:
         "overlapped_fraction_low": round(turns.overlapped_low, 4),
         "in_parts": turns.in_parts,
         "trickling": turns.trickling,
+        "client_again": turns.client_again,
+        "server_again": turns.server_again,
+        "reaction_distance": turns.reactions.distance,
+        "reason": turns.reason,
     }
     return Finding(
-        Key("no_turns", -1, *service),
+        Key("no_turns", -1, *usual.service),
         "info",
         confidence=0.95,
-        start_ns=span[0],
-        end_ns=span[1],
+        start_ns=usual.first_ns,
+        end_ns=usual.last_ns,
         connections=len(turns.connections),
         connection_id=min(turns.connections, default=-1),
         numbers=numbers,
-        rule="of the requests, 5 % or more (the lower end of the 95 % interval) were sent while an answer was going on",
+        rule="5 % or more of the requests (the lower end of the 95 % interval) were sent while an answer was going on; "
+        "or both sides speak again before the other has, no oftener than at random, and the server after a request as "
+        "if nobody had asked: times before and after requests are alike",
         examples=sorted(turns.connections)[:EXAMPLES],
     )
 
@@ -199,22 +273,25 @@ def _band(service: Endpoint, band: Band) -> Finding:
     )
 
 
-def _findings(service: Endpoint, stalls: list[Stall], filter_of: FilterOf) -> Iterable[Finding]:
-    ranked = sorted(stalls, key=lambda stall: (stall.is_over, -stall.waited_ns, stall.start_ns))
-    for stall in ranked[:MOST_STALLS]:
-        yield _finding(service, stall, filter_of)
-    rest = ranked[MOST_STALLS:]
-    if rest:
-        yield _others(service, rest)
+def _findings(usual: Usual, detection: StallDetection, end_ns: int, filter_of: FilterOf) -> Iterable[Finding]:
+    stalls = detection.finish(end_ns)
+    ranked, rest = stalls.worst(MOST_STALLS)
+    for stall in ranked:
+        yield _finding(usual, stall, filter_of)
+    if rest.stalls or detection.left_out:
+        yield _others(usual, rest, detection.left_out)
 
 
-def _finding(service: Endpoint, stall: Stall, filter_of: FilterOf) -> Finding:
+def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
+    service = usual.service
     first = stall.blocker if stall.blocker is not None else stall.example
     numbers: dict[str, Any] = {
         "duration_ns": stall.duration_ns,
         "silent_ns": stall.silent_ns,
+        "time_fraction": usual.of_time(stall.duration_ns),
         "is_over": stall.is_over,
         "requests": stall.requests,
+        "requests_fraction": usual.of_requests(stall.requests),
         "never_answered": stall.unanswered,
         "waited_ns": stall.waited_ns,
         "answered_meanwhile": stall.answered_meanwhile,
@@ -226,7 +303,7 @@ def _finding(service: Endpoint, stall: Stall, filter_of: FilterOf) -> Finding:
     }
     return Finding(
         Key(stall.kind, -1, *service),
-        _severity(stall),
+        usual.severity(stall, stall.duration_ns / max(stall.median_ns, 1), is_over=stall.is_over),
         confidence=0.99 if stall.surprise > 20 else 0.95,
         start_ns=stall.start_ns,
         end_ns=stall.end_ns,
@@ -236,12 +313,6 @@ def _finding(service: Endpoint, stall: Stall, filter_of: FilterOf) -> Finding:
         rule=RULE,
         examples=stall.examples[:EXAMPLES],
     )
-
-
-def _severity(stall: Stall) -> str:
-    if not stall.is_over or stall.duration_ns >= LONG_NS:
-        return "critical"
-    return "warning" if stall.duration_ns >= NOTABLE * stall.median_ns else "info"
 
 
 def _blocker(service: Endpoint, row: Any, filter_of: FilterOf) -> dict[str, Any]:
@@ -257,24 +328,29 @@ def _blocker(service: Endpoint, row: Any, filter_of: FilterOf) -> dict[str, Any]
     }
 
 
-def _others(service: Endpoint, stalls: list[Stall]) -> Finding:
+def _others(usual: Usual, stalls: StallSum, left_out: int) -> Finding:
     """Add up the stalls that are not told one by one; the worst lends its connection."""
     numbers = {
-        "stalls": len(stalls),
-        "longest_ns": max(stall.duration_ns for stall in stalls),
-        "requests": sum(stall.requests for stall in stalls),
-        "waited_ns": sum(stall.waited_ns for stall in stalls),
+        "stalls": stalls.stalls,
+        "longest_ns": stalls.longest_ns,
+        "together_ns": stalls.duration_ns,
+        "time_fraction": usual.of_time(stalls.duration_ns),
+        "requests": stalls.requests,
+        "requests_fraction": usual.of_requests(stalls.requests),
+        "waited_ns": stalls.waited_ns,
+        "not_looked_at": left_out,
         "false_alarms_per_request": CHANCE,
     }
+    is_any = stalls.stalls > 0
     return Finding(
-        Key("stall", -1, *service),
-        max(map(_severity, stalls), key=SEVERITIES.index),
+        Key("stall", -1, *usual.service),
+        usual.severity(stalls, stalls.longest_ratio) if is_any else "info",
         confidence=0.95,
-        start_ns=min(stall.start_ns for stall in stalls),
-        end_ns=max(stall.end_ns for stall in stalls),
-        connections=sum(stall.connections for stall in stalls),
-        connection_id=stalls[0].examples[0],
+        start_ns=stalls.start_ns if is_any else usual.first_ns,
+        end_ns=stalls.end_ns if is_any else usual.last_ns,
+        connections=stalls.connections,
+        connection_id=stalls.examples[0] if is_any else -1,
         numbers=numbers,
         rule=RULE,
-        examples=stalls[0].examples[:EXAMPLES],
+        examples=stalls.examples[:EXAMPLES],
     )

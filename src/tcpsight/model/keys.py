@@ -70,11 +70,16 @@ class KeyCounter:
 
     def feed(self, requests: Requests) -> None:
         """Count the next requests, in any order of time."""
+        if not len(requests):
+            return
         keys = np.zeros(len(requests), _KEY)
         addresses = requests.client_address if self.by == "client" else requests.server_address
         keys["address"] = np.ascontiguousarray(addresses).view("V16").ravel()
         keys["port"] = requests.server_port if self.by == "service" else _ANY_PORT
-        _, firsts, counts = np.unique(keys.view(f"V{_KEY.itemsize}"), return_index=True, return_counts=True)
+        if (keys == keys[0]).all():  # as in most batches
+            firsts, counts = np.zeros(1, np.int64), np.array([len(keys)])
+        else:
+            _, firsts, counts = np.unique(keys.view(f"V{_KEY.itemsize}"), return_index=True, return_counts=True)
         for i in np.argsort(firsts):  # in order of appearance, so that cutting changes nothing
             row = keys[firsts[i]]
             key = (row["address"].tobytes(), int(row["port"]))

@@ -32,13 +32,13 @@ frequent as other gaps: they are what is usual here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tcpsight.model.joining import COVERED, Candidate, joined
 from tcpsight.model.releases import releases_in
+from tcpsight.model.stall_list import Stall, StallList
 from tcpsight.model.waiting import Hazard, gaps_of, tail_of
 from tcpsight.tables import Requests, Unanswered
 
@@ -84,74 +84,21 @@ ROW = np.dtype(
 """What is remembered of a request; `end_ns` is its completion, or when it was given up."""
 
 
-@dataclass(slots=True)
-class Stall:
-    """A time when a service let requests wait.
-
-    Attributes
-    ----------
-    kind : str
-        `stall`: nobody was answered, for half of the time at least; `pile_up`: others were.
-    start_ns, end_ns : int
-        When the wait began, and when it ended: the first completion of those that waited, or the end of the capture.
-    silent_ns : int
-        The longest time between these without a completion.
-    is_over : bool
-        Whether it ended before the capture did.
-    requests, unanswered : int
-        How many waited at its end, or gave up before; and how many of them were never answered.
-    connections : int
-        On how many connections.
-    waited_ns : int
-        How long they waited between start and end, together.
-    drained_ns : int
-        When nine of ten of those that were answered had been.
-    answered_meanwhile : int
-        Requests that came before the end and were answered during the wait.
-    surprise : float
-        −log of the chance that it is an accident.
-    blocker : ndarray of `ROW` or None
-        The request that the others probably waited for.
-    example : ndarray of `ROW`
-        The request that waited longest at its end.
-    examples : list of int
-        Some of the connections.
-    median_ns : int
-        Median response time of the last requests before it.
-    """
-
-    kind: str
-    start_ns: int
-    end_ns: int
-    silent_ns: int
-    is_over: bool
-    requests: int
-    unanswered: int
-    connections: int
-    waited_ns: int
-    drained_ns: int
-    answered_meanwhile: int
-    surprise: float
-    blocker: Any
-    example: Any
-    examples: list[int]
-    median_ns: int
-
-    @property
-    def duration_ns(self) -> int:
-        """How long it lasted."""
-        return self.end_ns - self.start_ns
-
-
 class StallDetection:
     """Find the stalls of one service.
 
     Feed requests in order of arrival; unanswered ones may run ahead of the others. How they are cut never changes what
     is found.
+
+    Attributes
+    ----------
+    left_out : int
+        Requests that waited, or would have been remembered, beyond `MOST_KEPT`: they were not looked at.
     """
 
     def __init__(self) -> None:
-        self.found: list[Stall] = []
+        self.left_out = 0
+        self._found = StallList()
         self._kept = np.zeros(0, ROW)
         self._kept_new = 0
         self._new: list[Rows] = []
@@ -163,7 +110,9 @@ class StallDetection:
         """Take the next requests, answered or not, in order of `arrival_ns`."""
         rows = remembered(requests)
         if isinstance(requests, Unanswered):
-            self._waiting = np.concatenate([self._waiting, rows])[:MOST_KEPT]
+            waiting = np.concatenate([self._waiting, rows])
+            self.left_out += max(len(waiting) - MOST_KEPT, 0)
+            self._waiting = waiting[:MOST_KEPT]
             return
         while len(rows):
             room = max(WINDOW, len(self._kept)) - self._new_count
@@ -173,10 +122,10 @@ class StallDetection:
             if self._new_count >= max(WINDOW, len(self._kept)):
                 self._settle(None)
 
-    def finish(self, end_ns: int) -> list[Stall]:
+    def finish(self, end_ns: int) -> StallList:
         """Give what was found, when the capture ended at `end_ns`."""
         self._settle(end_ns)
-        return self.found
+        return self._found
 
     def _settle(self, end_ns: int | None) -> None:
         """Look at a window; at the last if the capture has ended."""
@@ -193,10 +142,12 @@ class StallDetection:
         window = _Window(rows[np.argsort(rows["arrival_ns"], kind="stable")], until_ns, is_last=end_ns is not None)
         for candidate in joined(window.candidates()):
             is_new = self._settled_ns < candidate.end_ns <= cut_ns
-            if is_new and not (self.found and candidate.start_ns < self.found[-1].end_ns):
-                self.found.append(window.stall(candidate))
+            if is_new and candidate.start_ns >= self._found.last_ns:
+                self._found.add(window.stall(candidate))
         self._settled_ns = cut_ns
-        self._kept = window.kept(cut_ns)
+        kept = window.kept(cut_ns)
+        self.left_out += max(len(kept) - MOST_KEPT, 0)
+        self._kept = kept[-MOST_KEPT:]
 
 
 def remembered(requests: Requests) -> Rows:
@@ -329,7 +280,7 @@ class _Window:
         oldest_ns = int(self.arrivals[is_kept].min(initial=since_ns))
         is_slow = (self.ends >= oldest_ns) & (self.ends - self.arrivals >= self.median_ns)
         is_recent = np.cumsum(is_slow[::-1])[::-1] <= WINDOW
-        kept: Rows = self.rows[is_kept | (is_slow & is_recent)][-MOST_KEPT:]
+        kept: Rows = self.rows[is_kept | (is_slow & is_recent)]
         return kept
 
 

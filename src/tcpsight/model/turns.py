@@ -2,26 +2,38 @@
 
 Theory of operation
 -------------------
-Requests are told by turns: the client speaks, then the server. Where a client sends while an answer goes on
-(`overlapped`), which answer belongs to which request cannot be told from headers; one such request may be an
-accident, but if they are more than `MOST_OVERLAPPED` of all (the lower end of Wilson's 95 % interval, so that few
-requests prove nothing), the service does not take turns: it multiplexes, pipelines, or both sides speak when they
-like. Two weaker signs are counted beside it. A small request in several segments was written in parts, or several
-were sent one after the other without waiting. An answer that trickles for long looks like a server that speaks
-unasked.
+Requests are told by turns: the client speaks, then the server. Three things speak against it.
+
+*Overlap.* Where a client sends while an answer goes on (`overlapped`), which answer belongs to which request cannot be
+told from headers; one such request may be an accident, but if they are more than `MOST_OVERLAPPED` of all (the lower
+end of Wilson's 95 % interval, so that few requests prove nothing), the service does not take turns: it multiplexes,
+pipelines, or both sides speak when they like.
+
+*Accidents.* Sides that speak slowly seldom overlap. A side spoke again if what it said in its turn is small and took
+longer than the answer took to begin. If both do, no oftener than chance has it (of two sides that speak at random one
+or the other does, so that the shares add up to one at most), and the server's words come after a request as they would
+if nobody had asked (`Reactions`), turns are accidents. If one side only does, or does so all the time as a server does
+that answers in pieces, it may be another accident that clients take as long as servers: that is a doubt.
+
+*Trickles.* An answer that goes on for long in small pieces looks like a server that speaks unasked. Where most do, and
+too few requests are known to tell, that is a doubt, too.
 
 What it cannot see: requests that were sent in one segment; clients that multiplex but happen to wait; a server that
-speaks unasked just after a request.
+speaks unasked just after a request. Pushes that are as fast as a download.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from tcpsight.model.reactions import Reactions
 from tcpsight.tables import Requests
+
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 MOST_OVERLAPPED = 0.05
 """Of half-duplex protocols next to none are; of multiplexed ones it was a fifth to a half, in a corpus of captures."""
@@ -33,8 +45,14 @@ SMALL_BYTES = 536
 """A request that fits any segment (RFC 9293 §3.7.1)."""
 
 TRICKLE_NS = 1_000_000_000
-TRICKLE_BYTES = 1_460
-"""Slower than one full segment a second, for a second at least."""
+TRICKLE_BYTES = 14_600
+"""Slower than ten full segments a second, for a second at least."""
+
+LEAST_AGAIN = 0.01
+"""A side speaks again if it does so in more turns than this (the lower end of the interval)."""
+
+MOST_AGAIN = 1.3
+"""If two sides speak at random, the shares of turns in which they speak again add up to one; this allows for bursts."""
 
 QUANTILE = 1.96
 MOST_CONNECTIONS = 65_536
@@ -53,7 +71,11 @@ class Turns:
     in_parts : int
         Small, yet in several segments.
     trickling : int
-        Whose answer came slower than a segment a second, for a second or more.
+        Whose answer came slower than ten segments a second, for a second or more.
+    client_again, server_again : int
+        In which the client, or the server, spoke again: small pieces over a longer time than the answer took to begin.
+    reactions : Reactions
+        Whether the server speaks because it was asked.
     first, handshakes : int
         First of their connection; beginning with a message of a TLS handshake.
     connections : set of int
@@ -64,6 +86,9 @@ class Turns:
     overlapped: int = 0
     in_parts: int = 0
     trickling: int = 0
+    client_again: int = 0
+    server_again: int = 0
+    reactions: Reactions = field(default_factory=Reactions)
     first: int = 0
     handshakes: int = 0
     connections: set[int] = field(default_factory=set)
@@ -81,6 +106,11 @@ class Turns:
         lasting = requests.response_last_ns - requests.response_first_ns
         slow = (lasting >= TRICKLE_NS) & (requests.response_bytes < lasting / TRICKLE_NS * TRICKLE_BYTES)
         self.trickling += int(np.count_nonzero(slow))
+        took = np.maximum(requests.response_first_ns - requests.request_last_ns, 1)
+        asking = requests.request_last_ns - requests.request_first_ns
+        self.client_again += _again(asking, requests.request_bytes, took)
+        self.server_again += _again(lasting, requests.response_bytes, took)
+        self.reactions.add(requests)
 
     @property
     def overlapped_low(self) -> float:
@@ -92,15 +122,53 @@ class Turns:
         """Whether the sides take turns; None where there was no request to tell by."""
         if not self.requests:
             return None
-        return self.overlapped < LEAST_OVERLAPPED or self.overlapped_low <= MOST_OVERLAPPED
+        return not (self.is_overlapping or (self._are_both_free and self.reactions.are_accidents))
+
+    @property
+    def is_overlapping(self) -> bool:
+        """Whether too many requests were sent while an answer was going on."""
+        return self.overlapped >= LEAST_OVERLAPPED and self.overlapped_low > MOST_OVERLAPPED
+
+    @property
+    def _again(self) -> list[int]:
+        return [self.client_again, self.server_again]
+
+    @property
+    def _are_both_free(self) -> bool:
+        """Whether both sides speak again, as often as if at random."""
+        does = all(wilson_low(each, self.requests) > LEAST_AGAIN for each in self._again)
+        return does and sum(self._again) <= MOST_AGAIN * self.requests
 
     @property
     def reason(self) -> str | None:
         """Say why there is no response time; None where there is."""
         if self.hold is not False:
             return None
-        share = f"{100 * self.overlapped / self.requests:.3g} %"
-        return f"the two sides do not take turns: {share} of the requests were sent while an answer was going on"
+        if self.is_overlapping:
+            share = f"{100 * self.overlapped / self.requests:.3g} %"
+            return f"the two sides do not take turns: {share} of the requests were sent while an answer was going on"
+        return (
+            "the two sides do not take turns: both speak again before the other has spoken, "
+            "and the server as it would if nobody had asked"
+        )
+
+    @property
+    def doubt(self) -> str | None:
+        """Say why response times may mean nothing, where there are some; None where nothing speaks for it."""
+        if not self.hold:
+            return None
+        if any(wilson_low(each, self.requests) > LEAST_AGAIN for each in self._again) and self.reactions.are_accidents:
+            return "what the server says comes after a request as it would if nobody had asked: it may speak unasked"
+        if self.reactions.distance is None and 2 * self.trickling >= self.requests:
+            share = f"{self.trickling} of {self.requests}"
+            return f"{share} answers go on for long, in small pieces: the server may speak unasked"
+        return None
+
+
+def _again(lasting_ns: Integers, sizes: Integers, took_ns: Integers) -> int:
+    """Count turns in which a side spoke again, with less than a small segment in the time that an answer takes."""
+    is_slow = (lasting_ns > 0) & (lasting_ns >= took_ns)
+    return int(np.count_nonzero(is_slow & (sizes <= SMALL_BYTES * (1 + lasting_ns / took_ns))))
 
 
 def wilson_low(hits: int, count: int) -> float:

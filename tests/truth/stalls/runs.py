@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.model.stalls import Stall as Found
+from tcpsight.model.stall_list import Stall as Found
 from tcpsight.model.stalls import StallDetection
 from tcpsight.tables import Requests
 from tests.truth.stalls.server import START_NS, Happened, Lived, Setup, Stall, simulate
@@ -112,7 +112,7 @@ def detect(requests: Requests) -> list[Found]:
     """Look for stalls."""
     detection = StallDetection()
     detection.feed(requests)
-    return detection.finish(int(requests.completion_ns.max()))
+    return list(detection.finish(int(requests.completion_ns.max())))
 
 
 def instants(stall: Happened) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcpsight.model import stalls
-from tcpsight.model.stalls import Stall, StallDetection
+from tcpsight.model.stall_list import StallList
+from tcpsight.model.stalls import StallDetection
 from tcpsight.tables import Requests, Unanswered
 
 MS = 1_000_000
@@ -42,9 +43,7 @@ def waiting(pairs: list[tuple[int, int]]) -> Unanswered:
     return requests
 
 
-def found(
-    pairs: list[tuple[int, int]], unanswered: list[tuple[int, int]] | None = None, end_ns: int = 0
-) -> list[Stall]:
+def found(pairs: list[tuple[int, int]], unanswered: list[tuple[int, int]] | None = None, end_ns: int = 0) -> StallList:
     detection = StallDetection()
     if unanswered:
         detection.feed(waiting(unanswered))
@@ -104,12 +103,12 @@ def test_the_first_of_those_released_that_came_first_is_the_blocker(share):
 
 
 def test_one_slow_request_is_no_stall():
-    assert found([*usual(rate_per_s=20), (SECOND, SECOND)]) == []
+    assert not found([*usual(rate_per_s=20), (SECOND, SECOND)])
 
 
 def test_requests_that_come_together_and_take_the_same_time_pile_up_behind_nothing():
     together = [(SECOND + number * 1000, 300 * MS) for number in range(20)]
-    assert found([*usual(), *together]) == []
+    assert not found([*usual(), *together])
 
 
 def test_what_is_not_over_at_the_end_of_the_capture_is_told_so():
@@ -144,7 +143,7 @@ def small_windows(monkeypatch):
     monkeypatch.setattr(stalls, "LOOK_AHEAD", 300)
 
 
-def times(found: list[Stall]) -> list[tuple[int, int, str]]:
+def times(found: StallList) -> list[tuple[int, int, str]]:
     return [(stall.start_ns, stall.end_ns, stall.kind) for stall in found]
 
 
@@ -194,4 +193,4 @@ def test_hostile_times_break_nothing(answered, unanswered):
 
 
 def test_of_nothing_nothing_is_found():
-    assert StallDetection().finish(0) == []
+    assert not StallDetection().finish(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tcpsight.model.turns import Turns, wilson_low
@@ -56,10 +57,32 @@ def test_small_requests_in_several_segments_are_counted():
 def test_answers_that_trickle_are_counted():
     table = Requests.allocate(3)
     table.response_last_ns[:] = SECOND // 2, 10 * SECOND, 10 * SECOND
-    table.response_bytes[:] = 1, 14_000, 15_000
+    table.response_bytes[:] = 1, 140_000, 150_000
     found = Turns()
     found.add(table)
     assert found.trickling == 1
+
+
+def test_a_side_speaks_again_in_small_pieces_over_a_longer_time_than_answers_take_to_begin():
+    table = Requests.allocate(5)
+    table.request_last_ns[:] = 0, 20, 20, 5, 20
+    table.response_first_ns[:] = table.request_last_ns + 10
+    table.response_last_ns[:] = np.add(table.response_first_ns, [20, 0, 0, 0, 5])
+    table.request_bytes[:] = 100, 100, 5000, 100, 100
+    table.response_bytes[:] = 100
+    found = Turns()
+    found.add(table)
+    assert (found.client_again, found.server_again) == (2, 1)
+
+
+def test_most_answers_that_trickle_are_a_doubt():
+    table = Requests.allocate(3)
+    table.response_last_ns[:] = SECOND // 2, 10 * SECOND, 10 * SECOND
+    found = Turns()
+    found.add(table)
+    assert found.hold
+    assert found.reason is None
+    assert found.doubt == "2 of 3 answers go on for long, in small pieces: the server may speak unasked"
 
 
 def test_a_report_gives_no_response_times_where_turns_do_not_hold(monkeypatch):

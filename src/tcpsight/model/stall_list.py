@@ -1,0 +1,147 @@
+"""Stalls of a service: the worst one by one, all others added up, so that there are never too many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_STALLS = 1000
+"""Stalls that are kept one by one, those at which most was waited; up to twice as many for a time."""
+
+
+@dataclass(slots=True)
+class Stall:
+    """A time when a service let requests wait.
+
+    Attributes
+    ----------
+    kind : str
+        `stall`: nobody was answered, for half of the time at least; `pile_up`: others were.
+    start_ns, end_ns : int
+        When the wait began, and when it ended: the first completion of those that waited, or the end of the capture.
+    silent_ns : int
+        The longest time between these without a completion.
+    is_over : bool
+        Whether it ended before the capture did.
+    requests, unanswered : int
+        How many waited at its end, or gave up before; and how many of them were never answered.
+    connections : int
+        On how many connections.
+    waited_ns : int
+        How long they waited between start and end, together.
+    drained_ns : int
+        When nine of ten of those that were answered had been.
+    answered_meanwhile : int
+        Requests that came before the end and were answered during the wait.
+    surprise : float
+        −log of the chance that it is an accident.
+    blocker : ndarray of `ROW` or None
+        The request that the others probably waited for.
+    example : ndarray of `ROW`
+        The request that waited longest at its end.
+    examples : list of int
+        Some of the connections.
+    median_ns : int
+        Median response time of the last requests before it.
+    """
+
+    kind: str
+    start_ns: int
+    end_ns: int
+    silent_ns: int
+    is_over: bool
+    requests: int
+    unanswered: int
+    connections: int
+    waited_ns: int
+    drained_ns: int
+    answered_meanwhile: int
+    surprise: float
+    blocker: Any
+    example: Any
+    examples: list[int]
+    median_ns: int
+
+    @property
+    def duration_ns(self) -> int:
+        """How long it lasted."""
+        return self.end_ns - self.start_ns
+
+
+@dataclass(slots=True)
+class StallSum:
+    """Stalls added up.
+
+    Attributes
+    ----------
+    stalls, requests, connections, waited_ns, duration_ns : int
+        How many, and the sums of what each has; a connection counts with each stall.
+    longest_ns : int
+        The longest one.
+    longest_ratio : float
+        How many median response times the longest took.
+    start_ns, end_ns : int
+        From the first to the last.
+    examples : list of int
+        Connections of the first that was added.
+    """
+
+    stalls: int = 0
+    requests: int = 0
+    connections: int = 0
+    waited_ns: int = 0
+    duration_ns: int = 0
+    longest_ns: int = 0
+    longest_ratio: float = 0.0
+    start_ns: int = 2**63 - 1
+    end_ns: int = -(2**63)
+    examples: list[int] = field(default_factory=list)
+
+    def add(self, stall: Stall) -> None:
+        """Add one."""
+        self.stalls += 1
+        for name in ("requests", "connections", "waited_ns", "duration_ns"):
+            setattr(self, name, getattr(self, name) + getattr(stall, name))
+        self.longest_ns = max(self.longest_ns, stall.duration_ns)
+        self.longest_ratio = max(self.longest_ratio, stall.duration_ns / max(stall.median_ns, 1))
+        self.start_ns, self.end_ns = min(self.start_ns, stall.start_ns), max(self.end_ns, stall.end_ns)
+        self.examples = self.examples or stall.examples
+
+
+class StallList:
+    """Collect the stalls of a service in order of their ends.
+
+    Attributes
+    ----------
+    last_ns : int
+        When the last one ended.
+    rest : StallSum
+        Those that are not kept one by one.
+    """
+
+    def __init__(self) -> None:
+        self.last_ns = -(2**63)
+        self.rest = StallSum()
+        self._kept: list[Stall] = []
+
+    def __len__(self) -> int:
+        return len(self._kept) + self.rest.stalls
+
+    def __iter__(self) -> Iterator[Stall]:
+        return iter(self._kept)
+
+    def add(self, stall: Stall) -> None:
+        """Take the next one."""
+        self.last_ns = stall.end_ns
+        self._kept.append(stall)
+        if len(self._kept) >= 2 * MOST_STALLS:
+            self._kept, self.rest = self.worst(MOST_STALLS)
+            self._kept.sort(key=lambda each: each.end_ns)
+
+    def worst(self, most: int) -> tuple[list[Stall], StallSum]:
+        """Give so many at which most was waited, one that is not over first, and the others added up; once."""
+        ranked = sorted(self._kept, key=lambda stall: (stall.is_over, -stall.waited_ns, stall.start_ns))
+        for stall in ranked[most:]:
+            self.rest.add(stall)
+        return ranked[:most], self.rest

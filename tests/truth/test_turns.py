@@ -1,0 +1,109 @@
+"""Two sides that speak at random have no response times; those that answer have, in whatever pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tcpsight.model.turns import Turns
+from tcpsight.tables import Requests
+
+MS = 1_000_000
+Events = list[tuple[int, int]]
+"""When a side says something: 0 the client, 1 the server."""
+
+
+def turns_of(talks: list[Events]) -> Turns:
+    """Pair what was said, connection by connection, into small requests and answers."""
+    found = Turns()
+    for number, events in enumerate(talks):
+        runs: list[list[Any]] = []
+        for at, side in sorted(events):
+            if runs and runs[-1][0] == side:
+                runs[-1][1].append(at)
+            elif runs or side == 0:
+                runs.append([side, [at]])
+        pairs = list(zip(runs[::2], runs[1::2], strict=False))
+        table = Requests.allocate(len(pairs))
+        table.connection_id[:] = number
+        for row, ((_, asked), (_, told)) in enumerate(pairs):
+            table.request_index[row] = row
+            table.request_first_ns[row], table.request_last_ns[row] = asked[0], asked[-1]
+            table.response_first_ns[row], table.response_last_ns[row] = told[0], told[-1]
+            table.request_bytes[row], table.response_bytes[row] = 40 * len(asked), 40 * len(told)
+        found.add(table)
+    return found
+
+
+def alone(random: np.random.Generator, rate_per_s: float, law: str, seconds: float) -> Iterator[int]:
+    """Say something now and then, whatever the other side does."""
+    now = random.random() / rate_per_s
+    while now < seconds:
+        yield int(now * 1e9)
+        now += random.exponential(1 / rate_per_s) if law == "random" else random.normal(1, 0.02) / rate_per_s
+
+
+def two_ways(seed: int, server: str, ratio: float) -> list[Events]:
+    random = np.random.default_rng(seed)
+    rate = float(10 ** random.uniform(0, 3))
+    talks = []
+    for _ in range(3):
+        seconds = 150 / min(rate, rate * ratio)
+        said = [alone(random, rate, "random", seconds), alone(random, rate * ratio, server, seconds)]
+        talks.append([(at, side) for side in (0, 1) for at in said[side]])
+    return talks
+
+
+Law = Callable[[np.random.Generator], float]
+
+TIMES: dict[str, Law] = {
+    "none": lambda random: 0.02 * MS,
+    "fixed": lambda random: 5 * MS,
+    "random": lambda random: random.exponential(5 * MS),
+    "lognormal": lambda random: random.lognormal(0, 1.5) * 3 * MS,
+    "person": lambda random: random.lognormal(0, 1) * 1000 * MS,
+}
+
+
+def answering(seed: int, think: str, parts: tuple[int, int]) -> list[Events]:
+    """Let clients ask, in some segments, and a server answer in some pieces, after long pauses."""
+    random = np.random.default_rng(seed)
+    talks = []
+    for _ in range(3):
+        now, events = 0.0, []
+        for _ in range(150):
+            now += TIMES[think](random) + 1000
+            for part in range(parts[0]):
+                now += 40 * MS * (part > 0)  # Nagle's algorithm waits for a delayed acknowledgment
+                events.append((int(now), 0))
+            now += TIMES["random"](random) + 20_000
+            for part in range(parts[1]):
+                now += random.exponential(30 * MS) * (part > 0)
+                events.append((int(now), 1))
+        talks.append(events)
+    return talks
+
+
+@pytest.mark.parametrize("server", ["random", "clock"])
+@pytest.mark.parametrize("ratio", [0.2, 0.5, 1, 2, 5])
+def test_sides_that_speak_at_random_have_no_response_times(server, ratio):
+    verdicts = [turns_of(two_ways(seed, server, ratio)) for seed in range(20)]
+    # A clock slower than its client speaks never again, one that is faster leaves the client little to say.
+    refused = [each.hold is False for each in verdicts]
+    told = [each.hold is False or each.doubt is not None for each in verdicts]
+    assert sum(told) >= 19
+    if server == "random":
+        assert sum(refused) >= 19
+
+
+@pytest.mark.parametrize("think", TIMES)
+@pytest.mark.parametrize("parts", [(1, 1), (2, 1), (1, 2), (1, 8), (2, 4)])
+def test_sides_that_answer_have_response_times(think, parts):
+    for seed in range(10):
+        found = turns_of(answering(seed, think, parts))
+        assert found.hold
+        if parts == (1, 1) or think in ("none", "person"):
+            assert found.doubt is None
