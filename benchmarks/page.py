@@ -94,21 +94,31 @@ def page_of(count: int) -> str:
         return collection.page(collection.report(run), None, (0.5, 0.95, 0.99))
 
 
+WATCH = """
+new MutationObserver((changes, watch) => {
+  if (document.querySelector("#completions .main-svg") === null) return;
+  watch.disconnect();
+  requestAnimationFrame(() => setTimeout(() => { window.firstPlotMs = performance.now(); }));
+}).observe(document, { childList: true, subtree: true });
+"""
+"""Notes, by the page's own clock, when the first plot has been put on the screen."""
+
+
 def opening_s(path: Path) -> tuple[float, float]:
-    """Open a page in Chromium; give the seconds until its words are there, and until the first plot is."""
+    """Open a page in Chromium; give the seconds until its words are on the screen, and until the first plot is."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser: Any = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        began = time.perf_counter()
+        page.add_init_script(WATCH)
         page.goto(path.as_uri(), wait_until="commit")
-        page.wait_for_selector("#service dl")
-        words = time.perf_counter() - began
-        page.wait_for_selector("#completions .plot-container")
-        plot = time.perf_counter() - began
+        page.wait_for_selector("#completions .main-svg")
+        while (plot_ms := page.evaluate("window.firstPlotMs")) is None:
+            page.wait_for_timeout(20)
+        words_ms = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
         browser.close()
-    return words, plot
+    return words_ms / 1e3, plot_ms / 1e3
 
 
 def main() -> None:
@@ -116,6 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("requests", type=int, nargs="?", default=1_000_000)
     parser.add_argument("--keep", type=Path, help="where to leave the page")
+    parser.add_argument("--openings", type=int, default=3, help="how often to open it; the fastest counts")
     options = parser.parse_args()
     began = time.process_time()
     page = page_of(options.requests)
@@ -123,7 +134,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = (options.keep or Path(folder, "page.html")).resolve()
         path.write_text(page, encoding="utf-8")
-        words, plot = opening_s(path)
+        words, plot = min(opening_s(path) for _ in range(options.openings))
         size = path.stat().st_size
     print(f"{options.requests:,} requests: {size / 1e6:.2f} MB, made in {made_s:.1f} s of CPU time")
     print(f"opened: words after {words:.2f} s, first plot after {plot:.2f} s")

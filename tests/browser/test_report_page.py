@@ -76,6 +76,7 @@ def test_dragging_in_one_plot_zooms_all(stall):
 def test_double_clicking_shows_the_whole_again(stall):
     stall.bring("concurrency")
     stall.page.get_by_role("button", name="Zoom in").click()
+    stall.bring("completions")
     assert stall.range_of("completions")[0] > 0
     x, y = stall.at("completions", 6.5, 0.9)
     stall.page.mouse.dblclick(x, y)

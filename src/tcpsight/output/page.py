@@ -2,10 +2,12 @@
 
 Theory of operation
 -------------------
-A page is made of `web/page.html` with everything else put into it. Data goes in as JSON, in elements that no browser
-runs, with ``<`` written as an escape, so that nothing from a capture can end them; the scripts put it on the page as
-text, never as markup. A content security policy names the hashes of the scripts, and forbids every connection: the
-page works from a disk, and a string that got through all the same would neither run nor tell anybody.
+A page is made of `web/page.html` with everything else put into it. The plotting library is there as text that the
+scripts run when the words of the page are on the screen: reading it takes a browser longer than all the rest. Data
+goes in as JSON, in elements that no browser runs, with ``<`` written as an escape, so that nothing from a capture can
+end them; the scripts put it on the page as text, never as markup. A content security policy names the hashes of the
+scripts, and forbids every connection: the page works from a disk, and a string that got through all the same would
+neither run nor tell anybody.
 
 What it cannot see: whether the browser is older than 2021, which the scripts need.
 """
@@ -67,8 +69,8 @@ def html_page(title: str, scripts: Sequence[str], data: Mapping[str, Any], style
     UsageError
         Plotly is not installed.
     """
-    programs = [_plotly(), _program(scripts)]
-    policy = _POLICY.format(scripts=" ".join(f"'sha256-{_sha256(each)}'" for each in programs))
+    program, library = _program(scripts), _plotly()
+    policy = _POLICY.format(scripts=" ".join(f"'sha256-{_sha256(each)}'" for each in (program, library)))
     blocks = [
         f'<script type="application/json" id="data-{html.escape(name)}">{data_text(value)}</script>'
         for name, value in data.items()
@@ -78,7 +80,8 @@ def html_page(title: str, scripts: Sequence[str], data: Mapping[str, Any], style
         "title": html.escape(title),
         "styles": "\n".join(_file(name) for name in ("page.css", *styles)),
         "data": "\n".join(blocks),
-        "scripts": "\n".join(f"<script>{each}</script>" for each in programs),
+        # The library waits as text, which the program runs when it has shown the words.
+        "scripts": f'<script type="text/plain" id="library">{library}</script>\n<script>{program}</script>',
     }
     # In one pass over the template: what is put in is never looked at again.
     pieces = _file("page.html").split("{{")

@@ -6,8 +6,8 @@ const PLOT_OPTIONS = { displaylogo: false, responsive: true, doubleClick: false,
 const figuresInSight = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     entry.target.figure.isInSight = entry.isIntersecting;
-    if (entry.isIntersecting) entry.target.figure.refresh();
   }
+  scheduleDrawing();
 }, { rootMargin: "300px" });
 
 /** One figure; it is drawn when it comes into sight, and again when what it shows has changed. */
@@ -24,7 +24,7 @@ class Figure {
     Object.assign(this, spec);
     this.isDirty = true;
     this.isInSight = false;
-    this.canvas = element("div", { className: "canvas", tabindex: "0", role: "img", "aria-label": `${spec.title}. ${spec.about}` });
+    this.canvas = element("div", { className: "canvas", tabindex: "0", role: "img", "aria-busy": "true", "aria-label": `${spec.title}. ${spec.about}` });
     this.canvas.style.height = `${spec.height}px`;
     this.words = element("p", { className: "empty", hidden: true });
     this.details = element("details", { className: "numbers", ontoggle: () => this.fillTable() }, element("summary", {}, "As a table"));
@@ -46,15 +46,13 @@ class Figure {
   /** What it shows is no longer what it should. */
   change() {
     this.isDirty = true;
+    this.canvas.setAttribute("aria-busy", "true");
     if (this.isInSight) scheduleDrawing();
-  }
-
-  refresh() {
-    if (this.isDirty) this.draw();
   }
 
   draw() {
     this.isDirty = false;
+    this.canvas.removeAttribute("aria-busy");
     const { traces, layout, empty } = this.plot();
     this.words.hidden = empty === undefined;
     this.canvas.hidden = this.details.hidden = empty !== undefined;
@@ -88,19 +86,36 @@ class Figure {
   }
 }
 
+/** Run the plotting library, which waits in the page as text: what is told in words is on the screen before it. */
+function loadLibrary() {
+  if (window.Plotly === undefined) document.head.append(element("script", {}, document.getElementById("library").textContent));
+}
+
+const DRAWING_MS = 50;
 let isDrawingScheduled = false;
 
-/** Draw what is in sight before the next frame, once, however many changes there were. */
+/** Draw what is in sight, once, however many changes there were; what takes long lets others have a turn between. */
 function scheduleDrawing() {
-  if (isDrawingScheduled) return;
+  if (isDrawingScheduled || window.Plotly === undefined) return;
   isDrawingScheduled = true;
   requestAnimationFrame(() => {
     isDrawingScheduled = false;
-    for (const figure of figures) if (figure.isInSight) figure.refresh();
+    const until = performance.now() + DRAWING_MS;
+    for (const figure of figures.filter((each) => each.isInSight && each.isDirty)) {
+      if (performance.now() > until) return scheduleDrawing();
+      figure.draw();
+    }
   });
 }
 
-addEventListener("beforeprint", () => { for (const figure of figures) figure.draw(); });
+requestAnimationFrame(() => setTimeout(() => {
+  loadLibrary();
+  scheduleDrawing();
+}));
+addEventListener("beforeprint", () => {
+  loadLibrary();
+  for (const figure of figures) figure.draw();
+});
 
 /** Give a layout what all have: colours, margins, the shared time. */
 function completed(layout, figure) {

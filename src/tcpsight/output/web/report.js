@@ -4,6 +4,7 @@ class Report {
   constructor() {
     this.facts = pageData("facts");
     this.plots = pageData("plots");
+    bucketsPerOctave = this.plots.per_octave;
     const span = (this.plots.span_ns ?? 0) / SECOND;
     this.view = new View(span);
     this.services = this.facts.services.map((each, i) => new Service(each, this.plots.services[i], this.plots));

@@ -13,6 +13,9 @@ function orUnknown(values) {
 
 const SECOND = 1e9;
 
+/** Buckets of response time between a number and its double, as the data of the page tells. */
+let bucketsPerOctave;
+
 /** Slices of time of one service, all of (about) one length: columns of equal length. */
 class Level {
   constructor(packed) {

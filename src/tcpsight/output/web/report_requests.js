@@ -1,9 +1,10 @@
 // Response times: density and single requests by completion, the heat map by arrival, their distribution, the list.
 
-const PER_OCTAVE = 8; // as tcpsight.model.density has it
 const MOST_COLUMNS = 240;
 const NO_TURNS = "The sides of this service do not take turns: there are no response times, nor what follows from them.";
 const MOST_MARKERS = 2500;
+// Beside the density, which shows all: a mark takes longer to draw than a cell.
+const SLOWEST_MARKERS = 600;
 
 /** A heat map of cells: colour is the logarithm of how many requests. */
 function heatTrace(found, edges, colours) {
@@ -13,13 +14,13 @@ function heatTrace(found, edges, colours) {
   let most = 1;
   for (let column = 0; column <= found.count; column++) xs.push(found.begin + column * found.step);
   for (let bucket = lowest; bucket <= found.highest; bucket += merged) {
-    const row = new Array(found.count).fill(null), words = new Array(found.count).fill("");
+    const row = new Array(found.count).fill(null), words = new Array(found.count).fill(""), span = `${duration(edges[bucket])} to ${duration(edges[bucket + merged])}`;
     for (const [column, buckets] of found.columns) {
       let n = 0;
       for (let k = 0; k < merged; k++) n += buckets.get(bucket + k) ?? 0;
       if (n === 0 || column >= found.count) continue;
       row[column] = Math.log10(n);
-      words[column] = `${counted(n, "request")} of ${duration(edges[bucket])} to ${duration(edges[bucket + merged])}`;
+      words[column] = `${counted(n, "request")} of ${span}`;
       most = Math.max(most, n);
     }
     ys.push(bucketEdge(bucket));
@@ -38,7 +39,7 @@ function heatTrace(found, edges, colours) {
 
 /** Where a bucket begins on the axis; what took no time at all, bucket 0, lies below 1 ns. */
 function bucketEdge(bucket) {
-  return bucket === 0 ? -0.15 : ((bucket - 1) / PER_OCTAVE) * Math.log10(2);
+  return bucket === 0 ? -0.15 : ((bucket - 1) / bucketsPerOctave) * Math.log10(2);
 }
 
 /** Axis of response times between two buckets. */
@@ -51,8 +52,8 @@ function timeAxis(low, high, title) {
 function shownPoints(service, range, total) {
   const within = service.points.within(range);
   const isAll = within.length >= total && within.length <= MOST_MARKERS;
-  if (within.length <= MOST_MARKERS) return { within, isAll };
-  const slowest = [...within].sort((a, b) => service.points.time_ns[b] - service.points.time_ns[a]).slice(0, MOST_MARKERS / 5);
+  if (isAll || within.length <= SLOWEST_MARKERS) return { within, isAll };
+  const slowest = [...within].sort((a, b) => service.points.time_ns[b] - service.points.time_ns[a]).slice(0, SLOWEST_MARKERS);
   return { within: slowest.sort((a, b) => a - b), isAll };
 }
 
