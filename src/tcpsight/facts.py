@@ -46,7 +46,7 @@ def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
     has_unknown = bool((report.unseen.reason == REASONS.index("unknown_link_type")).any())
     return {
         "capture": _capture(report) | {"unknown_link_types": _unknown_link_types(report.run) if has_unknown else []},
-        "findings": [_finding(row) for row in report.findings],
+        "findings": [finding_facts(row) for row in report.findings],
         "services": [_service(each, report, quantiles) for each in report.services],
         "omitted": {
             "services": omitted.services,
@@ -62,6 +62,7 @@ def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
                 "bytes": int(row["bytes"]),
                 "first_frame": int(row["first_frame"]) if row["first_frame"] > 0 else None,
                 "first_line": _first_line(report.run) if REASONS[int(row["reason"])] == "unreadable_text" else None,
+                "furthest_back_ns": int(row["furthest_back_ns"]) if row["furthest_back_ns"] > 0 else None,
                 "meaning": REASON_TEXTS[REASONS[int(row["reason"])]],
             }
             for row in report.unseen
@@ -69,7 +70,8 @@ def facts(report: Report, quantiles: Sequence[float] = QUANTILES) -> Facts:
     }
 
 
-def _finding(row: Any) -> Facts:
+def finding_facts(row: Any) -> Facts:
+    """Tell one row of `Findings`."""
     return {
         "kind": FINDINGS[row["kind"]],
         "severity": SEVERITIES[row["severity"]],

@@ -13,7 +13,7 @@ from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.units import bit_rate, duration, fraction, size
 from tcpsight.pipeline import Batch
 from tcpsight.stalling import StallCollection
-from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES, Connections, Findings, Network
+from tcpsight.tables import DIRECTIONS, FINDINGS, MOMENTARY_FINDINGS, SEVERITIES, Connections, Findings, Network
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
@@ -22,9 +22,6 @@ Numbers = dict[str, Any]
 
 BLOCK_ROWS = 4096
 """Connections that are looked at together."""
-
-MOMENTS = ("stall", "pile_up")
-"""Kinds with a row for each time it was so."""
 
 _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "blackhole": lambda n: (
@@ -157,7 +154,7 @@ def _write(table: Findings, row: int, finding: Finding) -> None:
     if key.address is not None:
         record["server_address"] = memoryview(key.address)
     record["subject"] = _subject(finding).encode()
-    record["summary"] = _summary(finding).encode()
+    record["summary"] = _summary(finding).encode()[: Findings.dtype["summary"].itemsize]
     record["evidence"] = _evidence(finding)
 
 
@@ -173,11 +170,10 @@ def _subject(finding: Finding) -> str:
 
 def _summary(finding: Finding) -> str:
     text = _SENTENCES[finding.key.kind](finding.numbers)
-    if finding.key.kind in MOMENTS:
-        return text.replace("µ", "u")[:240]
-    if finding.connections > 1 and "connections" not in finding.numbers and "half_closed" not in finding.numbers:
+    is_counted = finding.key.kind in MOMENTARY_FINDINGS or {"connections", "half_closed"} & finding.numbers.keys()
+    if finding.connections > 1 and not is_counted:
         text += f"; {finding.connections} connections"
-    return text.replace("µ", "u")[:240]
+    return text
 
 
 def _evidence(finding: Finding) -> bytes:

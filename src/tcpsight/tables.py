@@ -56,6 +56,9 @@ FINDINGS = (
 )
 """Conditions that have a name; see `Findings.kind`."""
 
+MOMENTARY_FINDINGS = ("stall", "pile_up")
+"""Those that have a row for each time it was so."""
+
 SEVERITIES = ("info", "warning", "critical")
 """How bad a finding is; what is merely worth knowing is `info`."""
 
@@ -1051,6 +1054,7 @@ class Unseen(Table):
     count = column("int64", "", "how many (frames, segments or lines, as the reason says)")
     bytes = column("int64", "B", "how many bytes, where bytes are what is missing")
     first_frame = column("int64", "", "first frame where it happened; null if no frame is to blame", null=-1)
+    furthest_back_ns = column("int64", "ns", "of times that go backwards, the longest step; null elsewhere", null=-1)
 
 
 class UnseenCounter:
@@ -1060,12 +1064,15 @@ class UnseenCounter:
     ----------
     counts : ndarray of int64, shape (reasons, 3)
         Count, bytes and first frame (0 while none) of each of `REASONS`; kernels write into it.
+    furthest_back_ns : int
+        The longest step of times that go backwards; 0 while none did.
     """
 
-    __slots__ = ("counts",)
+    __slots__ = ("counts", "furthest_back_ns")
 
     def __init__(self) -> None:
         self.counts = np.zeros((len(REASONS), 3), np.int64)
+        self.furthest_back_ns = 0
 
     def add(self, reason: str, count: int = 1, byte_count: int = 0, frame_number: int = 0) -> None:
         """Count `count` occurrences of `reason`, first met at `frame_number` (0: no frame is to blame)."""
@@ -1080,6 +1087,7 @@ class UnseenCounter:
         first, theirs = self.counts[:, 2], other.counts[:, 2]
         first[:] = np.where(first == 0, theirs, np.where(theirs == 0, first, np.minimum(first, theirs)))
         self.counts[:, :2] += other.counts[:, :2]
+        self.furthest_back_ns = max(self.furthest_back_ns, other.furthest_back_ns)
 
     def table(self) -> Unseen:
         """Give one row per reason that occurred, in the order of `REASONS`."""
@@ -1088,4 +1096,6 @@ class UnseenCounter:
         table.reason[:] = where
         table.count[:], table.bytes[:] = self.counts[where, 0], self.counts[where, 1]
         table.first_frame[:] = np.where(self.counts[where, 2] == 0, -1, self.counts[where, 2])
+        step_ns = min(self.furthest_back_ns, 2**63 - 1)
+        table.furthest_back_ns[:] = np.where(where == REASONS.index("time_backwards"), step_ns, -1)
         return table

@@ -69,7 +69,8 @@ def command(
     --where is about connections, as in tcpsight connections, and knows throughput_bits_per_s too.
     """
     from tcpsight.bucketing import BucketCollection
-    from tcpsight.cli.running import Output, reading, warn_of_none, write_rows
+    from tcpsight.cli.notes import warn_of_none
+    from tcpsight.cli.running import Output, reading, write_rows
     from tcpsight.tables import BucketConnections, Connections, RatedConnections
     from tcpsight.where import Where
 

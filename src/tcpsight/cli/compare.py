@@ -68,7 +68,7 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     findings. Status 1 means that the median or the 95th percentile of response time, or the share of what failed, is
     worse by more than is tolerated, beyond doubt; of a hundred pairs without a difference, at most one shows one.
     """
-    from tcpsight.cli.running import conclude
+    from tcpsight.cli.notes import conclude
     from tcpsight.comparing import nothing_in_common
     from tcpsight.comparison import compared
     from tcpsight.comparison_facts import QUANTILES, Tolerance, comparison_facts

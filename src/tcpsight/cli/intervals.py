@@ -55,7 +55,8 @@ def command(
     tcpsight intervals capture.pcap --interval 100ms --format csv -o intervals.csv
     tcpsight intervals capture.pcap --plot intervals.svg
     """
-    from tcpsight.cli.running import Output, reading, warn, warn_of_outside, write_rows
+    from tcpsight.cli.notes import warn, warn_of_outside
+    from tcpsight.cli.running import Output, reading, write_rows
     from tcpsight.output.table_figures import IntervalFigure
     from tcpsight.slices import IntervalCollection
 

@@ -58,7 +58,8 @@ def command(
 
 def _write_flows(source: Input, output: Output, chosen: dict[str, str]) -> int:
     """Write a JSON object for each connection as it ends; give the exit status."""
-    from tcpsight.cli.running import conclude, reading, warn_of_none
+    from tcpsight.cli.notes import conclude, warn_of_none
+    from tcpsight.cli.running import reading
     from tcpsight.flows import FlowAssembly
     from tcpsight.output.json_lines import JsonLines
     from tcpsight.tables import Network

@@ -42,15 +42,15 @@ def write_text(output: str, draw: Callable[[Screen], str], *, is_ascii: bool = F
 
 def _screen(output: str) -> Screen:
     """Find out what the page will be shown on."""
+    from tcpsight.cli.notes import is_unicode
     from tcpsight.output.drawing import Screen
 
     if output != "-":
         return Screen()
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size((100, 24)).columns
-    encoding = (sys.stdout.encoding or "ascii").lower()
     return Screen(
         width=max(width, NARROWEST),
         has_color=is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
-        has_unicode=encoding.startswith("utf"),
+        has_unicode=is_unicode(sys.stdout),
     )

@@ -40,7 +40,8 @@ def write_and_plot(
     run: Run, tables: Iterator[Table], figure: TableFigure, path: str, output: Output, write: Callable[[], Writer]
 ) -> int:
     """Draw a figure of rows, and write them if somebody asks for them; give the exit status."""
-    from tcpsight.cli.running import conclude, write_rows
+    from tcpsight.cli.notes import conclude
+    from tcpsight.cli.running import write_rows
 
     shown = _drawn(tables, figure, path)
     if output.format is not None or output.output != "-":
@@ -57,6 +58,6 @@ def _drawn(tables: Iterator[Table], figure: TableFigure, path: str) -> Iterator[
         figure.feed(table)
         yield table
     if not figure.draw(path):
-        from tcpsight.cli.running import warn
+        from tcpsight.cli.notes import warn
 
         warn(f"--plot {path}: nothing to draw, no file was written")

@@ -66,7 +66,8 @@ def command(
 
 def _in_words(source: Input, quantiles: tuple[float, ...], top: int, format: str | None, output: str) -> int:
     from tcpsight.cli import values
-    from tcpsight.cli.running import conclude, reading, warn_of_outside
+    from tcpsight.cli.notes import conclude, warn_of_outside
+    from tcpsight.cli.running import reading
     from tcpsight.facts import facts
     from tcpsight.reporting import ReportCollection
     from tcpsight.tables import Findings
@@ -86,8 +87,9 @@ def _in_words(source: Input, quantiles: tuple[float, ...], top: int, format: str
 
 def _for_a_browser(source: Input, quantiles: tuple[float, ...], top: int, path: str) -> int:
     from tcpsight.cli import values
+    from tcpsight.cli.notes import conclude, warn_of_outside
     from tcpsight.cli.pages import write_text
-    from tcpsight.cli.running import conclude, reading, warn_of_outside
+    from tcpsight.cli.running import reading
     from tcpsight.output.page import require_plotly
     from tcpsight.report_page import PageCollection
     from tcpsight.tables import Findings

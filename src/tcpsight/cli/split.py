@@ -38,7 +38,8 @@ def command(client_side: Input, server_side: Input, **output: Any) -> int:
     The first was taken nearer the clients, the second nearer the servers. The page tells what their clocks differ by,
     how long the path takes each way, and where segments were lost; tables have a row for each request.
     """
-    from tcpsight.cli.running import Output, conclude
+    from tcpsight.cli.notes import conclude
+    from tcpsight.cli.running import Output
     from tcpsight.errors import UsageError
     from tcpsight.split_facts import split_facts, why_not
     from tcpsight.split_requests import split_requests

@@ -52,7 +52,8 @@ def command(query: str, source: Input, interval_ns: int | None, format: str | No
     columns that the commands of these names have in machine formats: times are integer nanoseconds. Only the tables
     that the query reads are made, each by a pass over the capture. SQL reaches no file and no network.
     """
-    from tcpsight.cli.running import conclude, patient
+    from tcpsight.cli.notes import conclude
+    from tcpsight.cli.running import patient
     from tcpsight.output.answers import write_answer
     from tcpsight.querying import answered
 

@@ -124,7 +124,8 @@ def _of_table(name: str, opened: BinaryIO | None, columns: Sequence[str] | None,
 
 
 def _of_capture(source: Input, interval_ns: int | None, asked: dict[str, Any], target: _Target) -> int:
-    from tcpsight.cli.running import conclude, reading
+    from tcpsight.cli.notes import conclude
+    from tcpsight.cli.running import reading
     from tcpsight.scalability import ScalabilityCollection
 
     with reading(source) as (run, batches):

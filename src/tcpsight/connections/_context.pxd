@@ -40,6 +40,7 @@ cdef struct Context:
     int64_t timeouts[3]
     int64_t clock
     int64_t previous_ns
+    uint64_t furthest_back_ns   # of times stamped earlier than the one before them, by how much at most
     int64_t candidate_ns
     int64_t candidate_frame
     int64_t candidate_connection
@@ -107,11 +108,19 @@ cdef inline bint is_jump_to(const Context *x, int64_t t) noexcept nogil:
     return is_later_by(t, x.clock, JUMP_S * NS_PER_S)
 
 
+@cython.overflowcheck(False)  # modular on purpose
+cdef inline void note_step_back(Context *x, int64_t t) noexcept nogil:
+    cdef uint64_t step = <uint64_t>x.previous_ns - <uint64_t>t
+    if step > x.furthest_back_ns:
+        x.furthest_back_ns = step
+
+
 cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
     """Move capture time. True if this header's time is a jump that the next one has yet to confirm."""
     cdef int64_t t = h.time_ns
     if t < x.previous_ns:
         note(x, REASON_TIME_BACKWARDS, h.frame_number, 0)
+        note_step_back(x, t)
     x.previous_ns = t
     if not x.has_clock:
         x.has_clock = True

@@ -278,6 +278,11 @@ cdef class Tracker:
         """Connections open now."""
         return self.x.slots.open_count
 
+    @property
+    def furthest_back_ns(self):
+        """By how much at most a header was stamped earlier than the one before it; 0 if none was."""
+        return self.x.furthest_back_ns
+
     def feed(self, const unsigned char[::1] headers, unsigned char[::1] segments, int64_t[:, ::1] counts, until_ns):
         """Track a batch; give (headers taken, whether that is all, connections, boundaries), the last two as bytes.
 

@@ -172,6 +172,11 @@ class ConnectionTracking:
 
     def more(self) -> Tracked:
         """Give the next part of what is not whole yet; its segments belong to the headers that are left."""
+        tracked = self._more()
+        self.unseen.furthest_back_ns = self._tracker.furthest_back_ns
+        return tracked
+
+    def _more(self) -> Tracked:
         if self._left is None:
             is_whole, connections, boundaries = self._tracker.finish(self.unseen.counts)
             self._is_finishing = not is_whole

@@ -6,16 +6,33 @@ import textwrap
 from typing import Any
 
 from tcpsight.output import units
-from tcpsight.output.drawing import Screen
+from tcpsight.output.drawing import Screen, plain
+from tcpsight.tables import FINDINGS, MOMENTARY_FINDINGS
 
 MOST_FINDINGS = 8
 INDENT = "  "
-MOMENTS = ("stall", "pile_up")
 COLORS = {"critical": "red", "warning": "yellow"}
 
 
+def findings_page(found: list[dict[str, Any]], screen: Screen, start_ns: int | None = None) -> str:
+    """Draw all findings as a page of their own; where there are none, what was looked for.
+
+    Parameters
+    ----------
+    found, screen, start_ns
+        As of `finding_lines`.
+    """
+    if found:
+        lines = _each(found, screen, start_ns, indent="")
+    else:
+        kinds = ", ".join(kind.replace("_", " ") for kind in FINDINGS)
+        lines = textwrap.wrap(f"Nothing found. Looked for: {kinds}.", screen.width, break_on_hyphens=False)
+    text = "".join(f"{line.rstrip()}\n" for line in lines)
+    return text if screen.has_unicode else plain(text)
+
+
 def finding_lines(found: list[dict[str, Any]], screen: Screen, start_ns: int | None = None) -> list[str]:
-    """Draw findings, the worst first; nothing where there are none.
+    """Draw the worst findings, the worst first; nothing where there are none.
 
     Parameters
     ----------
@@ -28,10 +45,17 @@ def finding_lines(found: list[dict[str, Any]], screen: Screen, start_ns: int | N
     """
     if not found:
         return []
-    lines = ["", screen.paint("Findings", "bold")]
+    lines = ["", screen.paint("Findings", "bold"), *_each(found[:MOST_FINDINGS], screen, start_ns, indent=INDENT)]
+    if (others := len(found) - MOST_FINDINGS) > 0:
+        lines.append(f"{INDENT}and {units.count(others)} more: tcpsight findings")
+    return lines
+
+
+def _each(found: list[dict[str, Any]], screen: Screen, start_ns: int | None, *, indent: str) -> list[str]:
+    lines: list[str] = []
     width = max(len(f["severity"]) for f in found)
-    blank = INDENT + " " * (width + 2)
-    for f in found[:MOST_FINDINGS]:
+    blank = indent + " " * (width + 2)
+    for f in found:
         kind = f["kind"].replace("_", " ")
         text = f"{kind} at {units.printable(f['subject'])}{_when(f, start_ns)}: {units.printable(f['summary'])}"
         first, *more = textwrap.wrap(
@@ -39,16 +63,14 @@ def finding_lines(found: list[dict[str, Any]], screen: Screen, start_ns: int | N
             break_on_hyphens=False,
         )  # fmt: skip
         severity = screen.paint(f["severity"].ljust(width), COLORS.get(f["severity"], "dim"))
-        lines += [INDENT + severity + INDENT + first.lstrip(), *more]
+        lines += [indent + severity + INDENT + first.lstrip(), *more]
         if blocker := f["evidence"].get("blocker"):
             lines.append(blank + INDENT + units.printable(blocker["filter"]))
-    if (others := len(found) - MOST_FINDINGS) > 0:
-        lines.append(f"{INDENT}and {units.count(others)} more: tcpsight findings")
     return lines
 
 
 def _when(finding: dict[str, Any], start_ns: int | None) -> str:
     """Tell since when, where each time is a finding of its own."""
-    if start_ns is None or finding["kind"] not in MOMENTS:
+    if start_ns is None or finding["kind"] not in MOMENTARY_FINDINGS:
         return ""
     return f", {units.duration(finding['start_ns'] - start_ns)} into the capture"

@@ -193,7 +193,7 @@ class _Page:
             first = f", first at line {row['first_line']}" if row.get("first_line") else first
             start = f"{INDENT}{units.count(row['count']):>{width}}  "
             which, advice = self._link_types() if row["reason"] == "unknown_link_type" else ("", "")
-            meaning = units.singular(row["meaning"]) if row["count"] == 1 else row["meaning"]
+            meaning = units.reason_text(row["meaning"], row["count"], row["furthest_back_ns"])
             text = f"{meaning}{which}{size}{first}{advice}"
             lines += self._wrapped(text, start, " " * len(start))
         return lines

@@ -22,6 +22,7 @@ import numpy as np
 from tcpsight.output import units
 from tcpsight.output.columns import AddressColumn, ColumnBlock, null_mask, shown_columns
 from tcpsight.output.destination import Destination
+from tcpsight.output.drawing import plain
 from tcpsight.tables import Column, Table
 
 _GAP = "  "
@@ -40,10 +41,13 @@ class TextLayout:
         Characters per line; columns beyond it are left out. No limit by default.
     limit : int, optional
         Rows shown; the others are counted. No limit by default.
+    has_unicode : bool
+        Whether more than ASCII can be shown.
     """
 
     width: int | None = None
     limit: int | None = None
+    has_unicode: bool = True
 
 
 class TextEncoder:
@@ -109,7 +113,7 @@ class TextEncoder:
         if self._hidden:
             notes.append(f"no room for {', '.join(self._hidden)} (--columns chooses)")
         if notes:
-            self._destination.write("".join(f"{note}\n" for note in notes).encode())
+            self._write("".join(f"{note}\n" for note in notes))
 
     def abort(self) -> None:
         """Do nothing."""
@@ -121,7 +125,10 @@ class TextEncoder:
             lines.append(self._line([_heading(c) for c in self._columns]))
         texts = texts[: len(self._columns)]
         lines += [self._line(row) for row in zip(*texts, strict=True)]
-        self._destination.write("".join(lines).encode())
+        self._write("".join(lines))
+
+    def _write(self, text: str) -> None:
+        self._destination.write((text if self._layout.has_unicode else plain(text)).encode())
 
     def _fit(self, texts: list[list[str]]) -> None:
         """Set the widths, and drop columns from the right that do not fit."""

@@ -170,6 +170,14 @@ def _is_unknown(value: float | None) -> bool:
     return value is None or value != value
 
 
+def reason_text(meaning: str, number: int, furthest_back_ns: int | None = None) -> str:
+    """Write what a row of `Unseen` means, of one or of many, and how far times went back at most where they did."""
+    text = singular(meaning) if number == 1 else meaning
+    if not furthest_back_ns or furthest_back_ns < 0:
+        return text
+    return f"{text}, by {'' if number == 1 else 'up to '}{duration(furthest_back_ns)}"
+
+
 def singular(text: str) -> str:
     """Write the meaning of a reason for one of it: ``frame that is not IP`` of ``frames that are not IP``."""
     for many, one in _SINGULAR:

@@ -81,6 +81,6 @@ function unseenList(report) {
   return [
     omitted.services > 0 ? element("p", {}, `${counted(omitted.services, "smaller service")} not shown, with ${counted(omitted.requests, "request")} and ${counted(omitted.connections, "connection")} (--top N).`) : null,
     rows.length === 0 ? element("p", {}, "Everything in the capture was understood.") : plainTable("What was not understood, or not counted as it stands", ["how many", "what", "first at"],
-      rows.map((row) => [count(row.count), row.meaning, row.first_frame === null ? (row.first_line === null ? "" : `line ${row.first_line}`) : `frame ${row.first_frame}`])),
+      rows.map((row) => [count(row.count), row.meaning + (isUnknown(row.furthest_back_ns) ? "" : `, by up to ${duration(row.furthest_back_ns)}`), row.first_frame === null ? (row.first_line === null ? "" : `line ${row.first_line}`) : `frame ${row.first_frame}`])),
   ];
 }

@@ -1,0 +1,116 @@
+"""What is said on standard error when a capture has been read: what was not understood, and why nothing came out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from tcpsight.errors import CaptureError
+from tcpsight.tables import REASON_TEXTS, REASONS
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Run
+    from tcpsight.where import Where
+
+NAMED_INTERFACES = 5
+"""So many interfaces that lost frames are named."""
+
+
+def conclude(run: Run, *, shows_unseen: bool = False) -> int:
+    """Say on standard error what was not understood and why nothing came out; give the exit status.
+
+    Parameters
+    ----------
+    run : Run
+        A pass that has ended.
+    shows_unseen : bool
+        Whether the output has already said what was not understood.
+
+    Raises
+    ------
+    CaptureError
+        The capture broke off, or holds nothing to analyse.
+    """
+    from tcpsight.cli.nothing import nothing_selected
+    from tcpsight.nothing import no_frames, no_tcp
+
+    if not shows_unseen:
+        notes(run)
+    pipeline = run.pipeline
+    if pipeline.broken is not None:
+        raise pipeline.broken
+    paths = " ".join(f.path for f in run.capture.files)
+    if pipeline.frames == 0:
+        raise CaptureError(paths, -1, no_frames(run))
+    if run.frame_filter is not None and run.frame_filter.matched == 0:
+        warn(run.frame_filter.why_nothing_matched())
+    elif pipeline.segments == 0:
+        raise CaptureError(paths, -1, no_tcp(run, "--filter"))
+    elif pipeline.selected == 0 and not pipeline.options.selection.is_everything:
+        warn(nothing_selected(run))
+    return 0
+
+
+def notes(run: Run) -> None:
+    """Write what was not understood, a line per reason."""
+    from tcpsight.nothing import names_of
+    from tcpsight.output.units import reason_text
+
+    for row in run.pipeline.unseen.table():
+        reason, count = REASONS[int(row["reason"])], int(row["count"])
+        byte_count = int(row["bytes"])
+        size = f", {byte_count:,} byte{'' if byte_count == 1 else 's'}" if byte_count else ""
+        meaning = reason_text(REASON_TEXTS[reason], count, int(row["furthest_back_ns"]))
+        warn(f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}")
+    for file in run.capture.files:
+        if file.named_lines and run.pipeline.frames:
+            warn(f"{file.path}: {names_of(file.named_lines)}")
+        if file.restarts:
+            times = "once" if file.restarts == 1 else f"{file.restarts:,} times"
+            warn(f"{file.path}: replaced or cut while it was followed, {times}; read on from its new start")
+
+
+def _where(run: Run, reason: str, first_frame: int) -> str:
+    """Say where something happened: the first frame or line, or the interfaces that lost frames."""
+    if first_frame > 0:
+        return f", first at frame {first_frame}"
+    if reason == "unreadable_text":
+        lines = [(f.unreadable_line, f.path) for f in run.capture.files if f.unreadable_line is not None]
+        of = f" of {lines[0][1]}" if len(run.capture.files) > 1 and lines else ""
+        return f", first at line {lines[0][0]}{of}" if lines else ""
+    if reason in ("kernel_drop", "interface_drop"):
+        drops = [(i.name, getattr(i, f"{reason}s")) for i in run.capture.interfaces if getattr(i, f"{reason}s")]
+        named = [f"{name} {count:,}" for name, count in drops if name]
+        return f", on {', '.join(named[:NAMED_INTERFACES])}" if named and len(named) == len(drops) else ""
+    return ""
+
+
+def warn_of_outside(run: Run, outside: int) -> None:
+    """Tell of requests that no slice has among its arrivals, unless the user cut the time."""
+    selection = run.pipeline.options.selection
+    if outside and selection.since_ns is None and selection.until_ns is None:
+        warn(
+            f"requests that arrived in no slice: {outside:,}: "
+            "by times that go backwards they came before the first segment or after the last"
+        )
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Tell whether a stream shows more than ASCII, µ among it."""
+    return (stream.encoding or "ascii").lower().startswith("utf")
+
+
+def warn(text: str) -> None:
+    """Write a line to standard error."""
+    from tcpsight.output.drawing import plain
+    from tcpsight.output.units import printable
+
+    line = f"tcpsight: note: {printable(text)}"
+    click.echo(line if is_unicode(sys.stderr) else plain(line), err=True)
+
+
+def warn_of_none(where: Where, rows: int) -> None:
+    """Tell that a condition holds for none of some rows."""
+    warn(f"--where {where.text}: holds for none of {rows:,} rows")
