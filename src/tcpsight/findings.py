@@ -23,13 +23,19 @@ Numbers = dict[str, Any]
 BLOCK_ROWS = 4096
 """Connections that are looked at together."""
 
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Write how many, with digits that a program can read."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "blackhole": lambda n: (
-        f"data sent again {n['retransmissions']} times without a sign of the other side"
+        f"data sent again {counted(n['retransmissions'], 'time')} without a sign of the other side"
         + (", until it came back" if n["is_over"] else "")
     ),
     "path_mtu_blackhole": lambda n: (
-        f"segments of {n['payload_bytes']} B vanish (sent again {n['retransmissions']} times), "
+        f"segments of {n['payload_bytes']} B vanish (sent again {counted(n['retransmissions'], 'time')}), "
         + (
             f"{n['largest_acknowledged_bytes']} B pass"
             if n["largest_acknowledged_bytes"] > 0
@@ -49,36 +55,40 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         f"the receiver's window of {size(n['window_max_bytes'])} held the sender back for "
         f"{duration(n['window_limited_ns'])} of {duration(n['non_idle_ns'])}"
     ),
-    "nagle_delayed_ack": lambda n: f"small segments waited {n['times']} times for a delayed acknowledgment",
-    "slow_start_after_idle": lambda n: f"after a pause the sender began slowly again, {n['times']} times",
-    "syn_loss": lambda n: f"{n['connect_attempts']} SYNs until the connection came about",
+    "nagle_delayed_ack": lambda n: f"small segments waited {counted(n['times'], 'time')} for a delayed acknowledgment",
+    "slow_start_after_idle": lambda n: f"after a pause the sender began slowly again, {counted(n['times'], 'time')}",
+    "syn_loss": lambda n: f"{counted(n['connect_attempts'], 'SYN')} until the connection came about",
     "listen_overflow": lambda n: "the server drops handshakes: its queue of connections to accept is full",
     "refused": lambda n: "connections were refused",
-    "unanswered": lambda n: f"{n['connect_attempts']} SYNs without an answer in {duration(n['waited_ns'])}",
-    "reset_storm": lambda n: f"{n['resets']} of {n['connections']} connections were reset",
+    "unanswered": lambda n: f"{counted(n['connect_attempts'], 'SYN')} without an answer in {duration(n['waited_ns'])}",
+    "reset_storm": lambda n: f"{n['resets']} of {counted(n['connections'], 'connection')} reset",
     "half_open_leak": lambda n: (
-        f"{n['half_closed'] + n['vanished']} connections that one side closed or left and the other never did"
+        f"{counted(n['half_closed'] + n['vanished'], 'connection')} "
+        "that one side closed or left and the other never did"
     ),
     "one_way_capture": lambda n: "only one direction was captured: what needs both is unknown",
     "connection_churn": lambda n: (
-        f"{fraction(n['connect_fraction'])} of the life of {n['connections']} connections is connecting"
+        f"{fraction(n['connect_fraction'])} of the life of {counted(n['connections'], 'connection')} is connecting"
     ),
     "stall": lambda n: _stall(n, "nothing was answered" + _part(n)),
     "slow_band": lambda n: (
-        f"{n['requests']} requests took {duration(n['low_ns'])} to {duration(n['high_ns'])} each, again and again, "
-        f"{n['expected']:.3g} expected: they waited for a timer, or one thing is slow"
+        f"{counted(n['requests'], 'request')} took {duration(n['low_ns'])} to {duration(n['high_ns'])} each, "
+        f"again and again, {n['expected']:.3g} expected: they waited for a timer, or one thing is slow"
     ),
     "no_turns": lambda n: f"{n['reason']}; there are no response times",
-    "pile_up": lambda n: _stall(n, f"{n.get('answered_meanwhile')} others were answered"),
+    "pile_up": lambda n: _stall(
+        n, counted(n.get("answered_meanwhile", 0), "other was answered", "others were answered")
+    ),
 }
 
 
 def _stall(n: Numbers, meanwhile: str) -> str:
     if "stalls" in n:
-        text = f"{n['stalls']} more, up to {duration(n['longest_ns'])} long; {n['requests']} requests waited"
+        waited = counted(n["requests"], "request")
+        text = f"{n['stalls']} more, up to {duration(n['longest_ns'])} long; {waited} waited"
         left_out = n["not_looked_at"]
-        return f"{text}; {left_out} waiting requests were too many to look at" if left_out else text
-    text = f"{n['requests']} requests waited for up to {duration(n['duration_ns'])}, {meanwhile}"
+        return f"{text}; {counted(left_out, 'waiting request')} too many to look at" if left_out else text
+    text = f"{counted(n['requests'], 'request')} waited for up to {duration(n['duration_ns'])}, {meanwhile}"
     if not n["is_over"]:
         return f"{text}; it was not over when the capture ended"
     text += f"; released within {duration(n['released_within_ns'])}"
@@ -172,7 +182,7 @@ def _summary(finding: Finding) -> str:
     text = _SENTENCES[finding.key.kind](finding.numbers)
     is_counted = finding.key.kind in MOMENTARY_FINDINGS or {"connections", "half_closed"} & finding.numbers.keys()
     if finding.connections > 1 and not is_counted:
-        text += f"; {finding.connections} connections"
+        text += f"; {counted(finding.connections, 'connection')}"
     return text
 
 

@@ -370,6 +370,19 @@ def test_text_is_ascii_where_the_terminal_is(pcap):
     assert b"ms" in done.out
 
 
+@pytest.mark.parametrize("command", ["requests", "findings", "compare", "sql"])
+def test_micro_is_written_u_where_the_terminal_has_no_other(examples_dir, command):
+    path = examples_dir / "mariadb-lock.pcap"
+    arguments = {"compare": [path, path], "sql": ["from requests", path]}.get(command, [path])
+    ascii_only = environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
+    done = process(command, *arguments, env=ascii_only)
+    assert done.status == 0
+    assert done.out.isascii()
+    assert done.err.isascii()
+    assert b" us" in done.out
+    assert "by up to 12.8 us" in done.err
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["requests --format csv", "report"])
 def test_a_closed_standard_stream_disturbs_nobody(tmp_path, pcap, closed, command):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from pathlib import Path
+from threading import Barrier, Thread
 
+import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import tcpsight
+from tcpsight.analysis import Analysis
+from tcpsight.cli.sql import _Passes
 from tests.cli.running import Here, assert_one_line, process
 
 TABLES = ("requests", "unanswered", "connections", "intervals", "network", "segments", "findings", "unseen")
@@ -45,6 +50,80 @@ def test_columns_of_ours_are_shown_in_their_unit_in_text(here: Here, pcap: Path)
     assert heading.split() == ["response_time", "n", "arrival"]
     assert row.split()[:3] == ["1.00", "ms", "1000000"]
     assert row.endswith("Z")
+
+
+def in_threads(passes: _Passes, names: tuple[str, ...], starts: int) -> dict[str, list[int]]:
+    """Read several tables at once, each in a thread, all of which begin together; count the rows of each."""
+    begin = Barrier(starts)
+    counts: dict[str, list[int]] = {name: [] for name in names}
+    errors: list[BaseException] = []
+
+    def read(name: str) -> None:
+        _, rows = passes.tables()[name]
+        begin.wait()
+        try:
+            counts[name].append(sum(len(table) for table in rows()))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [Thread(target=read, args=(name,)) for name in (names * starts)[:starts]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    return counts
+
+
+def test_passes_in_several_threads_at_once_each_end_in_their_own_run(examples_dir: Path):
+    path = examples_dir / "mariadb-lock.pcap"
+    capture = tcpsight.open(path)
+    expected = {
+        name: (capture.intervals("10ms") if name == "intervals" else getattr(capture, name)).to_arrow().num_rows
+        for name in TABLES
+    }
+    for _ in range(3):
+        passes = _Passes(Analysis([path]), True, 10_000_000)
+        counts = in_threads(passes, TABLES, 2 * len(TABLES))
+        assert counts == {name: [rows, rows] for name, rows in expected.items()}
+        assert len(passes.ended) == len({id(run) for run in passes.ended}) == 2 * len(TABLES)
+        assert {run.pipeline.segments for run in passes.ended} == {capture.segments.to_arrow().num_rows}
+
+
+def test_of_passes_over_a_pipe_that_begin_at_once_only_one_is_made(tmp_path: Path, pcap: Path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    passes = _Passes(Analysis([str(fifo)]), False, None)
+    writer = Thread(target=lambda: fifo.write_bytes(pcap.read_bytes()))
+    writer.start()
+    begin = Barrier(8)
+    told: list[str] = []
+
+    def read() -> None:
+        begin.wait()
+        try:
+            told.append(str(sum(len(table) for table in passes.tables()["requests"][1]())))
+        except click.UsageError as error:
+            told.append(error.message)
+
+    threads = [Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in (*threads, writer):
+        thread.join(60)
+    assert sum("a pipe can be read once" in each for each in told) == 7
+    assert len(passes.ended) == 1
+
+
+def test_a_query_may_read_every_table_at_once(here: Here, examples_dir: Path):
+    names = [name for name in TABLES if name != "segments"]
+    query = " union all ".join(f"select '{name}' as name, count(*) as rows from {name}" for name in names)
+    told = here("sql", query, examples_dir / "mariadb-lock.pcap", "--format", "csv", "--progress")
+    assert told.status == 0
+    capture = tcpsight.open(examples_dir / "mariadb-lock.pcap")
+    rows = {line.split(",")[0]: int(line.split(",")[1]) for line in told.text.splitlines()[1:]}
+    assert rows["requests"] == capture.requests.to_arrow().num_rows == 4706
+    assert rows["unseen"] == 1
 
 
 def test_tables_join(here: Here, pcap: Path):

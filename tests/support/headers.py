@@ -189,6 +189,7 @@ class Followed:
         self.boundaries = Boundaries()
         self.connections = Connections()
         self.unseen: dict[str, list[int]] = {}
+        self.furthest_back_ns = 0
         self.open_connections = 0
 
     def named(self, column: str) -> list[Any]:
@@ -259,6 +260,7 @@ def follow(
     followed.boundaries = Boundaries.concatenate(boundaries)
     followed.connections = Connections.concatenate(connections)
     followed.unseen = counts_of(tracking.unseen)
+    followed.furthest_back_ns = tracking.unseen.furthest_back_ns
     return followed
 
 

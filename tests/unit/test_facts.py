@@ -44,7 +44,7 @@ KEYS = {
         "histogram", "interval_ns", "series", "connections", "clients", "slowest_requests", "unanswered_requests",
     },
     "omitted": {"services", "requests", "unanswered", "connections", "failed_connections"},
-    "unseen": {"reason", "count", "bytes", "first_frame", "first_line", "meaning"},
+    "unseen": {"reason", "count", "bytes", "first_frame", "first_line", "furthest_back_ns", "meaning"},
     "slowest_requests": {
         "connection_id", "request_index", "client_address", "client_port", "arrival_ns", "filter", "response_time_ns",
         "request_bytes", "response_bytes",

@@ -113,4 +113,5 @@ def warn(text: str) -> None:
 
 def warn_of_none(where: Where, rows: int) -> None:
     """Tell that a condition holds for none of some rows."""
-    warn(f"--where {where.text}: holds for none of {rows:,} rows")
+    which = "none of 1 row" if rows == 1 else f"none of {rows:,} rows"
+    warn(f"--where {where.text}: holds for {which}")

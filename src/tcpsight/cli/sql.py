@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from tcpsight.cli.options import FORMATS, Input, chosen_format, input_options
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis, Run
+    from tcpsight.pipeline import Batch
     from tcpsight.querying import Read
     from tcpsight.tables import Table
 
@@ -52,7 +54,7 @@ def command(query: str, source: Input, interval_ns: int | None, format: str | No
     columns that the commands of these names have in machine formats: times are integer nanoseconds. Only the tables
     that the query reads are made, each by a pass over the capture. SQL reaches no file and no network.
     """
-    from tcpsight.cli.notes import conclude
+    from tcpsight.cli.notes import conclude, is_unicode
     from tcpsight.cli.running import patient
     from tcpsight.output.answers import write_answer
     from tcpsight.querying import answered
@@ -63,13 +65,16 @@ def command(query: str, source: Input, interval_ns: int | None, format: str | No
     with patient(source) as analysis:
         passes = _Passes(analysis, source.progress, interval_ns)
         with answered(query, passes.tables()) as reader:
-            write_answer(reader, output, chosen, values.zone(source.timezone))
+            has_unicode = output != "-" or is_unicode(sys.stdout)
+            write_answer(reader, output, chosen, values.zone(source.timezone), has_unicode=has_unicode)
     return conclude(passes.ended[0], shows_unseen=passes.shows_unseen) if passes.ended else 0
 
 
 @dataclass(slots=True)
 class _Passes:
     """Passes over one capture, as a query asks for them.
+
+    The database reads its tables in threads of its own, several at a time: what they share is behind a lock.
 
     Attributes
     ----------
@@ -85,6 +90,8 @@ class _Passes:
     ended: list[Run] = field(default_factory=list)
     shows_unseen: bool = False
     _begun: int = 0
+    _lock: Lock = field(default_factory=Lock)
+    _bar: Lock = field(default_factory=Lock)
 
     def tables(self) -> dict[str, tuple[type[Table], Read]]:
         """Give what a query may name."""
@@ -108,43 +115,52 @@ class _Passes:
         }
 
     def _rows(self, table_type: type[Table], part: Any) -> Iterator[Table]:
-        for batch in self._batches(table_type):
-            yield part(batch)
+        with self._pass(table_type) as (_, batches):
+            for batch in batches:
+                yield part(batch)
 
     def _intervals(self) -> Iterator[Table]:
         from tcpsight.slices import IntervalCollection
 
         collection = IntervalCollection(self.interval_ns)
-        for batch in self._batches(None):
-            collection.feed(batch)
-        yield from collection.rows(self.ended[-1].pipeline.span)
+        with self._pass(None) as (run, batches):
+            for batch in batches:
+                collection.feed(batch)
+        yield from collection.rows(run.pipeline.span)
 
     def _findings(self) -> Iterator[Table]:
         from tcpsight.findings import CaptureFindings
         from tcpsight.tables import Findings
 
         collection = CaptureFindings()
-        for batch in self._batches(Findings):
-            collection.add(batch)
-        yield collection.table(self.ended[-1])
+        with self._pass(Findings) as (run, batches):
+            for batch in batches:
+                collection.add(batch)
+        yield collection.table(run)
 
     def _unseen(self) -> Iterator[Table]:
-        for _ in self._batches(None):
-            pass
+        with self._pass(None) as (run, batches):
+            for _ in batches:
+                pass
         self.shows_unseen = True
-        yield self.ended[-1].pipeline.unseen.table()
+        yield run.pipeline.unseen.table()
 
-    def _batches(self, carrying: type[Table] | None) -> Iterator[Any]:
-        """Run through the capture once more."""
+    @contextmanager
+    def _pass(self, carrying: type[Table] | None) -> Iterator[tuple[Run, Iterator[Batch]]]:
+        """Run through the capture once more; the first of several passes at a time shows how far it has come."""
         from tcpsight.cli.running import is_pipe, watched
 
-        self._begun += 1
+        with self._lock:
+            is_again = self._begun > 0
+            self._begun += 1
         sources = self.analysis.sources
-        if self._begun > 1 and (
-            "-" in sources or any(is_pipe(each) for each in sources if not isinstance(each, PathLike))
-        ):
+        if is_again and ("-" in sources or any(is_pipe(each) for each in sources if not isinstance(each, PathLike))):
             raise click.UsageError("a pipe can be read once, and the query reads it again: save it to a file")
-        # It may run in any thread of the database's.
-        with self.analysis.run(carrying) as run:
-            yield from watched(run, self.progress, ExitStack())
+        with ExitStack() as bar, self.analysis.run(carrying) as run:
+            is_watched = self._bar.acquire(blocking=False)
+            if is_watched:
+                bar.callback(self._bar.release)
+            yield run, watched(run, self.progress if is_watched else False, ExitStack())
+        # Not where the query had enough before the end.
+        with self._lock:
             self.ended.append(run)

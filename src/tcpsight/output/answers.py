@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcpsight.output import units
 from tcpsight.output.destination import Destination
+from tcpsight.output.drawing import plain
 from tcpsight.output.text import cell_format
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ _GAP = "  "
 _ISO = (date, datetime, time)
 
 
-def write_answer(reader: pyarrow.RecordBatchReader, output: str, format: str, timezone: tzinfo) -> None:
+def write_answer(
+    reader: pyarrow.RecordBatchReader, output: str, format: str, timezone: tzinfo, *, has_unicode: bool = True
+) -> None:
     """Write all rows; a file appears whole or not at all.
 
     Parameters
@@ -42,6 +45,8 @@ def write_answer(reader: pyarrow.RecordBatchReader, output: str, format: str, ti
         How.
     timezone : tzinfo
         Of instants in text.
+    has_unicode : bool
+        Whether more than ASCII can be shown as text.
     """
     batches = iter(reader)
     first = next(batches, None)  # what is wrong with the question is told before a file is opened
@@ -52,8 +57,9 @@ def write_answer(reader: pyarrow.RecordBatchReader, output: str, format: str, ti
             _write_columns(reader.schema, rows, destination, format)
         else:
             write = {"csv": _csv_lines, "jsonl": _json_lines}.get(format) or _text_lines(timezone)
+            is_plain = format == "table" and not has_unicode
             for text in write(reader.schema, rows):
-                destination.write(text.encode())
+                destination.write((plain(text) if is_plain else text).encode())
         destination.close()
     except BaseException:
         destination.abort()

@@ -102,7 +102,7 @@ class _Page:
             pieces.append(
                 Piece(f"a median longer by {units.fraction(found)} would have been found")
                 if found is not None
-                else Piece(f"{units.count(min(service['requests'].values()))} requests on one side")
+                else Piece(f"{units.counted(min(service['requests'].values()), 'request')} on one side")
             )
         return self._row("verdict", pieces)
 

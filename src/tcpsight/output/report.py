@@ -101,9 +101,9 @@ class _Page:
             head.append(Piece(f"{units.duration(capture['duration_ns'])} from {self._instant(capture['start_ns'])}"))
         formats = ", ".join(sorted({" ".join(filter(None, (f["format"], f["compression"]))) for f in files}))
         counts = [
-            f"{_counted(capture['frames'], 'frame')} ({units.printable(formats)})",
-            _counted(capture["segments"], "TCP segment"),
-            _counted(capture["connections"], "connection"),
+            f"{units.counted(capture['frames'], 'frame')} ({units.printable(formats)})",
+            units.counted(capture["segments"], "TCP segment"),
+            units.counted(capture["connections"], "connection"),
         ]
         lines = wrapped(head, self._screen.width, self._screen, separator=INDENT)
         lines += wrapped([Piece(c) for c in counts], self._screen.width, self._screen)
@@ -118,12 +118,14 @@ class _Page:
 
     def _tunnels(self, tunnels: Facts) -> list[str]:
         pieces = [
-            Piece(f"{_counted(n, 'connection')} inside {units.printable(name)}")
+            Piece(f"{units.counted(n, 'connection')} inside {units.printable(name)}")
             for name, n in tunnels["connections"].items()
         ]
         if twice := tunnels["pairs_inside_and_outside"]:
             least = "" if tunnels["is_complete"] else "at least "
-            pairs = f"{least}{_counted(twice, 'pair')} of endpoints seen inside and outside of tunnels: counted twice"
+            pairs = (
+                f"{least}{units.counted(twice, 'pair')} of endpoints seen inside and outside of tunnels: counted twice"
+            )
             pieces.append(Piece(pairs, "yellow"))
         return wrapped(pieces, self._screen.width, self._screen) if pieces else []
 
@@ -169,12 +171,12 @@ class _Page:
         if not omitted["services"]:
             return []
         counts = [
-            _counted(omitted["requests"], "request"),
+            units.counted(omitted["requests"], "request"),
             f"{units.count(omitted['unanswered'])} never answered",
-            _counted(omitted["connections"], "connection"),
+            units.counted(omitted["connections"], "connection"),
             f"{units.count(omitted['failed_connections'])} of them failed",
         ]
-        more = _counted(omitted["services"], "smaller service")
+        more = units.counted(omitted["services"], "smaller service")
         pieces = [
             Piece(f"{more} {'is' if omitted['services'] == 1 else 'are'} not shown (--top N): {counts[0]}"),
             *(Piece(c) for c in counts[1:]),
@@ -283,7 +285,9 @@ class _Page:
         again = c["client_retransmissions"] + c["server_retransmissions"]
         if again:
             sent = c["client_segments"] + c["server_segments"]
-            pieces.append(Piece(f"{_counted(again, 'segment')} sent again ({units.fraction(again / sent)})", "yellow"))
+            pieces.append(
+                Piece(f"{units.counted(again, 'segment')} sent again ({units.fraction(again / sent)})", "yellow")
+            )
         for side, other in (("client", "server"), ("server", "client")):
             missing = c[f"{side}_gap_bytes"]
             if not c[f"{side}_segments"] and c[f"{other}_segments"] and (missing or side == "client"):
@@ -375,10 +379,6 @@ class _Page:
 def _endpoint(service: Facts) -> str:
     address, port = service["server_address"], service["server_port"]
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _counted(n: int, thing: str) -> str:
-    return f"{units.count(n)} {thing}{'' if n == 1 else 's'}"
 
 
 def _time(service: Facts, name: str) -> str:

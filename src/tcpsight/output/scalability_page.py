@@ -109,7 +109,10 @@ class _Model:
         model, pieces = self._model, []
         if model.get("unanswered"):
             pieces.append(
-                Piece(f"{units.count(model['unanswered'])} requests were never answered: they are not in N", "red")
+                Piece(
+                    f"{units.counted(model['unanswered'], 'request was', 'requests were')} never answered: not in N",
+                    "red",
+                )
             )
         if model.get("overlapped"):
             share = units.fraction(model["overlapped"] / model["requests"])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tcpsight.output.units import count, duration, fraction, instant, printable
+from tcpsight.output.units import count, counted, duration, fraction, instant, printable, size
 
 Facts = dict[str, Any]
 
@@ -80,7 +80,7 @@ def _head(facts: Facts) -> list[str]:
     connections = facts["connections"]
     lines = _rows("captures", cells)
     lines[1:1] = [INDENT + line for line in files]
-    lines.append(f"{INDENT}{count(connections['matched'])} connections are in both")
+    lines.append(f"{INDENT}{counted(connections['matched'], 'connection is', 'connections are')} in both")
     notes = {
         "translated": "of them with other addresses or ports: known by their initial sequence numbers",
         "renumbered": "of them with other sequence numbers",
@@ -150,13 +150,13 @@ def _requests(requests: Facts) -> list[str]:
 
 
 def _losses(facts: Facts) -> list[str]:
-    cells = [["", "segments", "with data", "bytes"]]
+    cells = [["", "segments", "data, SYN, FIN", "payload"]]
     for row in facts["losses"]:
         text = LOST_TEXTS[row["direction"], row["place"]]
         has_parts = row["place"] == "between"
         values = [
             _count(row["segments"]),
-            *(_count(row[name]) if has_parts else "" for name in ("data_segments", "bytes")),
+            *((_count(row["data_segments"]), size(row["bytes"])) if has_parts else ("", "")),
         ]
         cells.append([text, *values])
     lines = _rows("lost segments", cells)
@@ -170,8 +170,9 @@ def _losses(facts: Facts) -> list[str]:
     if copies := facts["not_captured"]["copied_between"]:
         lines.append(f"{INDENT}{count(copies)} came twice: copied between the points")
     if approximate := facts["connections"]["approximate"]:
-        text = "connections have more holes than are kept: what they lost before and behind the points is not counted"
-        lines.append(f"{INDENT}{count(approximate)} {text}")
+        which = counted(approximate, "connection has", "connections have")
+        text = "more holes than are kept: what was lost there before and behind the points is not counted"
+        lines.append(f"{INDENT}{which} {text}")
     return lines
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tcpsight.output.figures import LINE, POINT, image_format, panels
-from tcpsight.output.units import count, duration, instant, plain_ticks
+from tcpsight.output.units import counted, duration, instant, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +98,7 @@ class RequestFigure:
         duration_axis(axes.yaxis)
         axes.set_xlabel(f"completion, seconds after {instant(start_ns)}")
         axes.set_ylabel("response time")
-        axes.set_title(f"{count(self._density.total)} requests".replace("\u202f", " "), fontsize=9)
+        axes.set_title(counted(self._density.total, "request").replace("\u202f", " "), fontsize=9)
 
     def _draw_cells(self, axes: Axes) -> int:
         from matplotlib.colors import LogNorm

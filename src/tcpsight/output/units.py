@@ -88,6 +88,11 @@ def count(number: float | None) -> str:
     return f"{round(number):,d}".replace(",", NARROW_SPACE).replace("-", "−")
 
 
+def counted(number: float, one: str, many: str | None = None) -> str:
+    """Write how many there are of something: ``1 request``, ``1 234 requests``."""
+    return f"{count(number)} {one if number == 1 else many or f'{one}s'}"
+
+
 def fraction(value: float | None) -> str:
     """Write a share between 0 and 1 in percent: ``12.3 %``."""
     if _is_unknown(value):

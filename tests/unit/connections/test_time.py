@@ -197,6 +197,32 @@ def test_times_that_go_backwards_are_counted_and_make_no_negative_duration():
     assert followed.unseen == {"time_backwards": [3, 0, 2]}
 
 
+@pytest.mark.parametrize("batches", [1, 4])
+def test_how_far_times_go_back_is_the_longest_step_of_all(batches):
+    # Steps of 500 ms and of 400 ms; what lies 900 ms before the first went back in two steps.
+    table = headers("1000 > S seq=1000 \n 500 < SA seq=5000 \n 500 > A \n 100 > FA")
+    tracking = ConnectionTracking()
+    for begin in range(0, 4, 4 // batches):
+        tracking.feed(table[begin : begin + 4 // batches])
+    tracking.finish()
+    (row,) = tracking.unseen.table().rows
+    assert int(row["furthest_back_ns"]) == 500_000_000
+
+
+def test_times_that_only_go_on_go_back_by_nothing():
+    followed = track("0 > S seq=1000 \n 0 < SA seq=5000 \n 7 > A")
+    assert followed.furthest_back_ns == 0
+
+
+def test_a_step_from_one_end_of_the_scale_to_the_other_does_not_overflow():
+    table = headers("0 > S seq=1000 \n 1 < SA seq=5000")
+    table.time_ns[:] = [2**63 - 1, -(2**63)]
+    tracking = ConnectionTracking()
+    tracking.feed(table)
+    assert tracking.unseen.furthest_back_ns == 2**64 - 1
+    assert int(tracking.unseen.table().furthest_back_ns.max()) == 2**63 - 1
+
+
 def test_times_at_both_ends_of_the_scale_give_the_longest_duration_there_is():
     table = headers("0 > S seq=1000 \n 1 < SA seq=5000 \n 2 > A \n 3 > A")
     table.time_ns[:] = [-(2**63), 2**63 - 2, 2**63 - 1, 2**63 - 1]

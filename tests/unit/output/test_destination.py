@@ -117,7 +117,7 @@ def test_a_fifo_is_written_straight(tmp_path):
     with open_writer(fifo, Unseen, "csv") as writer:
         writer.write(Unseen.allocate(1))
     reader.join(30)
-    assert got == [b"reason,count,bytes,first_frame\ntruncated_frame,0,0,0\n"]
+    assert got == [b"reason,count,bytes,first_frame,furthest_back_ns\ntruncated_frame,0,0,0,0\n"]
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
@@ -144,7 +144,7 @@ except BrokenPipeError:
     sys.exit(7)
 """
     process = run(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout.readline() == b"reason,count,bytes,first_frame\n"
+    assert process.stdout.readline() == b"reason,count,bytes,first_frame,furthest_back_ns\n"
     process.stdout.close()
     assert process.wait(30) == 7
     assert process.stderr.read() == b""
@@ -162,7 +162,7 @@ open_writer({name!r}, Unseen, "csv").close()
 """
     with log.open("ab") as appended:
         assert run(code, stdout=appended).wait(30) == 0
-    assert log.read_bytes() == b"before\nreason,count,bytes,first_frame\n"
+    assert log.read_bytes() == b"before\nreason,count,bytes,first_frame,furthest_back_ns\n"
 
 
 def test_an_open_file_stays_open():

@@ -242,7 +242,8 @@ def test_link_types_that_are_not_decoded_are_named():
 def test_one_is_told_of_as_one(many, one):
     facts = CASES["only-udp"]()
     for count, meaning in ((1, one), (5, many)):
-        facts["unseen"] = [{"reason": "not_ip", "count": count, "bytes": 0, "first_frame": None, "meaning": many}]
+        row = {"reason": "not_ip", "count": count, "bytes": 0, "first_frame": None, "furthest_back_ns": None}
+        facts["unseen"] = [row | {"meaning": many}]
         assert f"  {count}  {meaning}\n" in page(facts)
 
 
