@@ -125,7 +125,7 @@ def test_a_page_for_a_browser_is_one_file_with_all_in_it(here: Here, slower: tup
     text = page.read_text()
     assert text.startswith("<!DOCTYPE html>")
     assert '"verdict":"worse"' in text
-    assert "https://" not in text.partition("<script>")[0]
+    assert "https://" not in text.partition('<script type="text/plain"')[0]
 
 
 def test_a_page_without_plotly_is_refused_before_anything_is_read(
