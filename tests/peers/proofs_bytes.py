@@ -36,12 +36,13 @@ def ends_with_the_frame(case: Case, d: Difference) -> bool:
 
 
 def is_length_confirmed(case: Case, d: Difference) -> bool:
-    """The sender goes on, or the receiver acknowledges, exactly where the IP header says that the payload ends."""
+    """The sender goes on, or the receiver acknowledges, exactly where the IP header says that payload, or FIN, ends."""
     ours = case.ours[d.frame]
     end = (ours.sequence + (ours.flags >> 1 & 1) + ours.payload) % 2**32
+    ends = {end, (end + (ours.flags & FIN)) % 2**32}
     others = [s for s in case.segments(d.frame) if s.frame != d.frame]
-    goes_on = any(s.sequence == end for s in others if s.direction == ours.direction)
-    is_acked = any(s.acknowledgment == end for s in others if s.direction != ours.direction)
+    goes_on = any(s.sequence in ends for s in others if s.direction == ours.direction)
+    is_acked = any(s.acknowledgment in ends for s in others if s.direction != ours.direction)
     return goes_on or is_acked
 
 
