@@ -145,28 +145,28 @@ class Lz4Decoder:
         return out
 
 
-def _zstd_decoder() -> Decoder:
-    from tcpsight.capture.zstd import ZstdDecoder
+def _zstd_decoders() -> Callable[[], Decoder]:
+    from tcpsight.capture.zstd import zstd_decoders
 
-    return ZstdDecoder()
+    return zstd_decoders()
 
 
 class Compression(NamedTuple):
-    """A way of compressing: its name, what decodes one stream of it, how much it is asked for at a time.
+    """A way of compressing: its name, what gives the decoders of one file, how much they are asked for at a time.
 
     What a library makes in the call that meets damage is lost, so those are asked for little that go byte by byte.
     """
 
     name: str
-    decoder: Callable[[], Decoder]
+    decoders: Callable[[], Callable[[], Decoder]]
     step: int = 1 << 30
 
 
-GZIP = Compression("gzip", GzipDecoder)
-ZSTD = Compression("zstd", _zstd_decoder)
-LZ4 = Compression("lz4", Lz4Decoder)
-XZ = Compression("xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY_LIMIT), 4096)
-BZIP2 = Compression("bzip2", bz2.BZ2Decompressor, 4096)
+GZIP = Compression("gzip", lambda: GzipDecoder)
+ZSTD = Compression("zstd", _zstd_decoders)
+LZ4 = Compression("lz4", lambda: Lz4Decoder)
+XZ = Compression("xz", lambda: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY_LIMIT), 4096)
+BZIP2 = Compression("bzip2", lambda: bz2.BZ2Decompressor, 4096)
 
 MAGICS: Mapping[bytes, Compression] = {
     b"\x1f\x8b": GZIP,
@@ -188,6 +188,10 @@ UNPACKERS = {"gzip": "gzip -dc", "zstd": "zstd -dc", "lz4": "lz4 -dc", "xz": "xz
 """What unpacks to a pipe."""
 
 
+UNPACKERS_OF_MUCH = UNPACKERS | {"zstd": "zstd -dc --long=31", "xz": "xz -dc -M 4GiB"}
+"""What unpacks what was packed with a window that is larger than usual."""
+
+
 class DecompressedSource:
     """The decompressed bytes of a compressed source.
 
@@ -203,7 +207,8 @@ class DecompressedSource:
         self.path = source.path
         self._source = source
         self._compression = compression
-        self._decoder = compression.decoder()
+        self._begin = compression.decoders()
+        self._decoder = self._begin()
         self._input = memoryview(bytearray(READ_BYTES))
         self._pending = b""
         self._offset = 0
@@ -235,7 +240,7 @@ class DecompressedSource:
         """Give the next bytes; none at the end, nor, unless they are the first, where they must be waited for."""
         self._check_ratio()
         while True:
-            if self._decoder.eof and not (is_first and self._next_stream()):
+            if self._decoder.eof and not self._next_stream(may_wait=is_first):
                 return b""
             data, self._pending = self._pending, b""
             if not data and self._decoder.needs_input:
@@ -260,20 +265,26 @@ class DecompressedSource:
         self._bytes_read += count
         return bytes(self._input[:count])
 
-    def _next_stream(self) -> bool:
-        """Begin the stream that follows, past padding with zeros; tell whether there is one."""
-        data = self._decoder.unused_data or b""
-        while not data.strip(b"\0"):
-            data = self._read()
+    def _next_stream(self, *, may_wait: bool) -> bool:
+        """Begin the stream that follows, past padding with zeros; tell whether there is one, or is one already."""
+        data = (self._decoder.unused_data or b"").lstrip(b"\0")
+        while not data:
+            data = self._read() if may_wait else b""
             if not data:
                 return False
-        self._pending = data.lstrip(b"\0")
-        self._decoder = self._compression.decoder()
+            data = data.lstrip(b"\0")
+        self._pending = data
+        self._decoder = self._begin()
         return True
 
     def _decode(self, data: bytes, most: int) -> bytes:
         try:
             return self._decoder.decompress(data, most)
         except Exception as error:  # each library has its own, and none has anything to tell apart
-            reason = f"the {self._compression.name} data is damaged ({error})"
+            name = self._compression.name
+            reason = f"the {name} data is damaged ({error})"
+            if "memory" in str(error).lower():
+                # The words of zstd for a window, of lzma for a dictionary, beyond the limits above.
+                reason = f"the {name} data asks for too much memory; unpack it yourself:"
+                reason += f" {UNPACKERS_OF_MUCH[name]} FILE | tcpsight … -"
             raise CaptureError(self.path, self._offset, reason) from error

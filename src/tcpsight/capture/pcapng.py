@@ -39,7 +39,10 @@ COUNT_LIMIT = 2**40
 MICROSECONDS = 6
 """The if_tsresol of an interface that states none."""
 
-SECTION, INTERFACE, STATISTICS = 0x0A0D0D0A, 1, 5
+INTERFACE, STATISTICS = 1, 5
+SECTION_MAGIC = b"\n\r\r\n"
+"""The type of a section header block, which reads the same in both byte orders."""
+
 OPTION_NAME, OPTION_RESOLUTION, OPTION_OFFSET = 2, 9, 14
 OPTION_INTERFACE_DROPS, OPTION_KERNEL_DROPS = 5, 7
 OPTION_CODES = 16
@@ -69,15 +72,22 @@ class PcapngReader:
         self._found = np.zeros((OPTION_CODES, 2), np.int64)
         self._endian = "<"
         self._has_counted = False
+        self._failure: CaptureError | None = None
 
     def read(self) -> Frames | None:
         """Give the next batch; None at the end."""
+        if self._failure is not None:
+            raise self._failure
         walk, window = self._walk, self._window
+        count, row_bytes = 0, self._table.rows.itemsize
         while True:
-            count = walk.walk(window.data, window.start, window.end, self._bytes, self._known)
+            count += walk.walk(window.data, window.start, window.end, self._bytes[count * row_bytes :], self._known)
             window.start = walk.position
-            if count:
+            # Files with a section for every few frames are not cut into as many batches.
+            if count and not (walk.status == _kernel.BLOCK and count < len(self._table) and self._takes_block()):
                 return Frames(self._table.rows[:count], data=window.data, origin=window.origin)
+            if count:
+                continue
             if walk.status == _kernel.BLOCK:
                 self._block()
             elif walk.status != _kernel.MORE:
@@ -88,11 +98,24 @@ class PcapngReader:
                     return None
                 raise self._cut(walk)
 
+    def _takes_block(self) -> bool:
+        """Take a block that is not a packet behind the frames of this batch, unless the window must be moved for it."""
+        window = self._window
+        if window.data[window.start : window.start + 4] == SECTION_MAGIC:
+            endian = self._byte_order() if window.size >= SECTION_BYTES else ""
+            if not endian or struct.unpack_from(endian + "I", window.data, window.start + 4)[0] > window.size:
+                return False
+        try:
+            self._block()
+        except CaptureError as failure:
+            self._failure = failure  # not before the frames in front of it
+            return False
+        return True
+
     def _block(self) -> None:
         """Take a block that is not a packet and move past it."""
         window = self._window
-        # A section's magic reads the same in both byte orders.
-        if struct.unpack_from("<I", window.data, window.start)[0] == SECTION:
+        if window.data[window.start : window.start + 4] == SECTION_MAGIC:
             self._section()
             return
         kind, length = struct.unpack_from(self._endian + "II", window.data, window.start)
@@ -102,27 +125,29 @@ class PcapngReader:
             self._statistics(length)
         window.start += length
 
+    def _byte_order(self) -> str:
+        """Tell the byte order of the section at the window's start; empty if it states none."""
+        magic = self._window.data[self._window.start + 8 : self._window.start + 12]
+        return next((endian for endian in "<>" if struct.pack(endian + "I", BYTE_ORDER_MAGIC) == magic), "")
+
     def _section(self) -> None:
         window, walk = self._window, self._walk
-        if not window.fill(SECTION_BYTES):
+        if window.size < SECTION_BYTES and not window.fill(SECTION_BYTES):
             raise self._cut(walk, SECTION_BYTES)
-        magic = window.data[window.start + 8 : window.start + 12]
-        for endian in "<>":
-            if struct.pack(endian + "I", BYTE_ORDER_MAGIC) == magic:
-                break
-        else:
+        endian = self._byte_order()
+        if not endian:
             raise self._error("a section states no byte order; the file is damaged here")
         length, _, major = struct.unpack_from(endian + "IIH", window.data, window.start + 4)
         if length < SECTION_BYTES or length % 4 or length > BLOCK_LIMIT:
             raise self._error("a section header has an absurd length; the file is damaged here")
         if major != 1:
             raise self._error(f"pcapng version {major} is not known")
-        if not window.fill(length):
+        if window.size < length and not window.fill(length):
             raise self._cut(walk, length)
         if struct.unpack_from(endian + "I", window.data, window.start + length - 4)[0] != length:
             raise self._error("the two lengths of a section header disagree; the file is damaged here")
         self._endian = endian
-        walk.is_swapped = struct.unpack("=I", magic)[0] != BYTE_ORDER_MAGIC
+        walk.is_swapped = struct.pack(endian + "I", 1) != struct.pack("=I", 1)
         walk.first_interface, walk.interfaces = len(self._file.interfaces), 0
         window.start += length
 

@@ -24,12 +24,18 @@ CONTENT_SIZE_BYTES = (0, 2, 4, 8)
 BLOCK_RLE = 1
 
 
+def zstd_decoders() -> Callable[[], ZstdDecoder]:
+    """Give what makes the decoders of one file, one after another: they share the library's memory."""
+    library = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT)
+    return lambda: ZstdDecoder(library)
+
+
 class ZstdDecoder:
     """One zstd frame, or one skippable frame, with the interface of ``lzma.LZMADecompressor``."""
 
-    def __init__(self) -> None:
+    def __init__(self, library: zstandard.ZstdDecompressor) -> None:
         self.needs_input = True
-        self._object = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).decompressobj()
+        self._object = library.decompressobj()
         self._input = bytearray()
         self._output = memoryview(b"")
         self._skip = 0

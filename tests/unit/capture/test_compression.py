@@ -48,6 +48,19 @@ def test_streams_one_after_another_are_one_file(name):
     assert len(read_capture(Trickle(packed, [1000, 1, 7])).rows) == 2000
 
 
+@EACH
+def test_many_small_streams_fill_what_is_asked_for(name):
+    packed = b"".join(COMPRESSORS[name](CONTENT[at : at + 7]) for at in range(0, 2000, 7))
+    compression = compression_of(packed[:MAGIC_BYTES])
+    assert compression is not None
+    source = DecompressedSource(RawSource("small", Trickle(packed, [1 << 20]), is_ours=False), compression)
+    view = memoryview(bytearray(10_000))
+    first = source.readinto(view)
+    # As much as one read of compressed data holds, whatever the streams in it.
+    assert first > 500
+    assert bytes(view[:first]) == CONTENT[:first]
+
+
 @pytest.mark.parametrize("name", ["gzip", "xz"])
 def test_padding_with_zeros_is_passed_over(name):
     packed = COMPRESSORS[name](CONTENT)
@@ -122,6 +135,13 @@ def test_a_small_file_that_unpacks_to_a_large_one_does_not_fill_the_memory(name)
     tracemalloc.stop()
     assert total == 50_000_000
     assert peak < 16_000_000  # xz keeps a dictionary of 8 MiB
+
+
+def test_a_window_beyond_the_limit_is_not_called_damage():
+    parameters = zstandard.ZstdCompressionParameters(window_log=28)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    packed = packer.compress(CONTENT) + packer.flush()
+    assert "asks for too much memory; unpack it yourself: zstd -dc --long=31" in str(read_capture(packed).error)
 
 
 @EACH

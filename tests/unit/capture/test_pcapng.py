@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from fractions import Fraction
 from math import floor
 
 import pytest
 
+from tcpsight.capture import open_capture
 from tcpsight.tables import REASONS
-from tests.support.capture import read_capture
+from tests.support.capture import Trickle, read_capture
 from tests.support.pcap import (
     Frame,
     Interface,
@@ -77,6 +79,25 @@ def test_a_new_section_numbers_its_interfaces_anew_and_may_change_the_byte_order
     outcome = read_capture(first + second + first)
     assert [(r.interface_id, r.link_type) for r in outcome.rows] == [(0, 1), (2, 3), (3, 1)]
     assert [r.frame_in_file for r in outcome.rows] == [1, 2, 3]
+
+
+def test_a_file_of_many_sections_is_not_cut_into_as_many_batches():
+    content = b"".join(
+        section_header(endian=endian)
+        + interface_description(Interface(link_type=n % 5), endian=endian)
+        + enhanced_packet(Frame(0, bytes([n])), n, endian=endian)
+        + interface_statistics(0, endian=endian, interface_drops=1)
+        for n, endian in zip(range(200), "<>><" * 50, strict=True)
+    )
+    whole = read_capture(content)
+    assert [(r.data, r.time_ns, r.link_type, r.interface_id) for r in whole.rows] == [
+        (bytes([n]), 1000 * n, n % 5, n) for n in range(200)
+    ]
+    assert dropped(whole, "interface_drop") == 200
+    with open_capture([io.BytesIO(content)]) as capture:
+        assert len(list(capture)) == 1
+    for sizes, options in (([1], {}), ([50, 3], {"batch_frames": 7}), ([1 << 20], {"buffer_bytes": 100})):
+        assert read_capture(Trickle(content, sizes), **options).rows == whole.rows
 
 
 def test_a_simple_packet_has_the_time_of_the_frame_before_and_the_first_interface():
