@@ -131,7 +131,7 @@ cdef inline void settle(Slot *a, const Connection *c) noexcept nogil:
     cdef int64_t connect_ns = max(c.connect_ns, <int64_t>0)
     cdef int64_t rest, repeated_ns
     if a.rare & LEAPT and c.end_ns < a.mark_ns:
-        take_leap_back(a)
+        take_leap_back(a, NULL)  # its last request was told before
     charge(a, waiting_part(a), c.end_ns)
     if c.client_segments == 0 or c.server_segments == 0:
         forget(a)

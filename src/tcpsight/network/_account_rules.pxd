@@ -11,6 +11,8 @@ from tcpsight.network._account_state cimport (
     FAR_OFFSET,
     GREETING,
     HOUR_NS,
+    IN_FIRST,
+    IN_LAST,
     LEAPT,
     MOST_NEAR_NS,
     NO_OPENER,
@@ -73,16 +75,21 @@ cdef inline void charge(Slot *a, int part, int64_t until_ns) noexcept nogil:
         a.leap_part = <uint8_t>(PART_CONNECT if a.rare & SHAKING else part)
         a.rare |= LEAPT
         a.leap_ns = elapsed
+        a.leap_is_in = 0
     a.mark_ns = until_ns
 
 
-cdef inline void take_leap_back(Slot *a) noexcept nogil:
-    """The clock had jumped: that time did not pass."""
+cdef inline void take_leap_back(Slot *a, Turn *turn) noexcept nogil:
+    """The clock had jumped: that time did not pass, neither for the connection nor for its current request."""
     a.rare &= ~LEAPT
     a.mark_ns -= a.leap_ns
     # Of a handshake nothing was charged, even if it has ended since.
     if a.leap_part != PART_CONNECT:
         a.parts[a.leap_part - 1] -= a.leap_ns
+        if turn != NULL and a.leap_is_in & IN_FIRST:
+            turn.first[a.leap_part - 1] -= a.leap_ns
+        if turn != NULL and a.leap_is_in & IN_LAST:
+            turn.last[a.leap_part - 1] -= a.leap_ns
 
 
 cdef inline int waiting_part(const Slot *a) noexcept nogil:
@@ -176,6 +183,7 @@ cdef inline void open_turn(Made *made, Slot *a, Turn *turn, int64_t first) noexc
         if a.turns > 0:
             give_turn(made, a, turn)
         memcpy(turn.first, a.parts, sizeof(a.parts))
+        a.leap_is_in = IN_FIRST if a.rare & LEAPT else 0
     a.turns += 1
     a.begin = first if a.edge[DIRECTION_CLIENT] == -FAR_OFFSET else smaller(first, a.edge[DIRECTION_CLIENT])
     speak(a, DIRECTION_CLIENT)
@@ -227,6 +235,8 @@ cdef inline void take_data(Made *made, Slot *a, Turn *turn, const Segment *g, in
             a.rare |= TIGHT | WAS_TIGHT
     if turn != NULL and a.phase == ANSWERING and side != DIRECTION_CLIENT and a.turns > 0:
         memcpy(turn.last, a.parts, sizeof(a.parts))
+        if a.rare & LEAPT:
+            a.leap_is_in |= IN_LAST
 
 
 # -------------------------------------------------------------------------------------------- the handshake
@@ -331,7 +341,7 @@ cdef inline void take_believed(Made *made, Slot *a, Turn *turn, const Segment *g
     if a.rare & LEAPT:
         a.rare &= ~LEAPT
         if g.time_ns < a.mark_ns - HOUR_NS:
-            take_leap_back(a)
+            take_leap_back(a, turn)
     if a.rare & (UNHEARD << side):
         hear(a, g, h, side)
     if g.flags & FLAG_SYN:

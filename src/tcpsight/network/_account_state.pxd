@@ -53,6 +53,11 @@ cdef enum:
     PARTS = 8           # all but the handshake, by number of the part - 1
 
 cdef enum:
+    # `Turn.first`, `Turn.last`.
+    IN_FIRST = 1
+    IN_LAST = 2
+
+cdef enum:
     # `take_data` decides.
     AS_USUAL = -1
 
@@ -85,7 +90,8 @@ cdef struct Slot:
     uint8_t shook
     uint8_t leap_part
     uint8_t ttl[2]
-    uint8_t padding[4]
+    uint8_t leap_is_in          # which times of the current request hold it: IN_FIRST, IN_LAST
+    uint8_t padding[3]
     int64_t fin_ns
     int64_t leap_ns
     # Fourth.

@@ -11,8 +11,8 @@ from tcpsight.network._recovery cimport (
 from tcpsight.network._round_trips cimport take_round_trip
 from tcpsight.network._sent cimport mark_resent, pop, push, sent_at
 from tcpsight.network._state cimport (
-    BUSY, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IN_STALL, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT,
-    SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger,
+    BUSY, CAUSE_TIMEOUT, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IN_STALL, IS_CLOSED, KNOWN,
+    OFFERED_SACK, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger,
     smaller,
 )
 from tcpsight.tables cimport (
@@ -272,6 +272,12 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
     cdef int64_t now = slot.last_ns
     count_segment(f, peer, g, h)
     if g.offset == INT64_MIN or g.flags & FLAG_RST:
+        if g.kind == KIND_RETRANSMISSION and g.flags & FLAG_SYN:
+            # A SYN that may be of another connection, sent again: it counts where it was met.
+            f.retransmissions += 1
+            f.control_retransmissions += 1
+            f.retransmitted_bytes += g.payload_bytes
+            f.causes[CAUSE_TIMEOUT] += 1
         return  # not believed, or the end of it all
     if g.flags & FLAG_SYN:
         take_syn(f, h)

@@ -63,7 +63,7 @@ class Story:
         self.is_tight = self.was_tight = False
         self.room_since = 0
         self.fin_ns = 0
-        self.leap: tuple[int, str | None] | None = None
+        self.leap: int | None = None  # its place in `waits`
 
     # ------------------------------------------------------------------ time
 
@@ -73,14 +73,14 @@ class Story:
         kept = None if self.is_shaking else part
         self.waits.append((self.now, until, kept))
         if until - self.now > HOUR:
-            self.leap = (until - self.now, kept)
+            self.leap = len(self.waits) - 1
         self.now = until
 
     def take_back_leap(self) -> None:
         assert self.leap is not None
-        length, part = self.leap
-        self.waits.append((self.now, self.now - length, part))
-        self.now -= length
+        since, until, part = self.waits[self.leap]
+        self.waits[self.leap] = since, since, part
+        self.now -= until - since
         self.leap = None
 
     def idle_part(self) -> str:

@@ -260,6 +260,12 @@ class Conversation:
         is_offloaded = full is not None and s["payload_bytes"] > 512
         own.wire_segments += max(1, -(-s["payload_bytes"] // full)) if is_offloaded and full else 1
         if s["offset"] == INT64_MIN or s["flags"] & FLAG_RST:
+            if s["flags"] & FLAG_SYN and KINDS[s["kind"]] == "retransmission":
+                # It is held, for it may begin another connection; this one bears it until then.
+                own.causes.append("timeout")
+                for name in ("retransmissions", "control_retransmissions"):
+                    own.count(name)
+                own.count("retransmitted_bytes", s["payload_bytes"])
             return
         if s["flags"] & FLAG_SYN:
             own.mss = s["mss_bytes"] if s["options"] & OPTION_MSS else own.mss

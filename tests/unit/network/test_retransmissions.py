@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.network import measured
+from tcpsight.network import NetworkMeasuring
+from tests.support.headers import follow, headers
+from tests.support.network import Directions, measured
 
 HANDSHAKE = """
     0   > S  seq=1000 mss=1460 sackok
@@ -193,3 +195,15 @@ def test_more_retransmissions_than_are_remembered_are_counted_all_the_same(copie
     again = "".join(f"{300 + 300 * i} > A 100 off=0 \n" for i in range(copies))
     network = measured(HANDSHAKE + FOUR + again + "90000 < A acked=400")
     assert network.causes() == {"timeout": copies}
+
+
+def test_a_syn_that_may_begin_another_connection_and_is_sent_again_counts_where_it_was_met():
+    table = headers(
+        WITHOUT_SACK + "30 > A 100 \n 50 < A \n 1000 > S seq=9000 \n 2000 > S seq=9000 \n 4000 > S seq=9000"
+    )
+    followed = follow([table])
+    network = Directions(NetworkMeasuring().feed(followed.segments, table, followed.boundaries))
+    assert network.client("segments", "retransmissions", "control_retransmissions") == (6, 2, 2)
+    assert network.causes() == {"timeout": 2}
+    row = followed.connections
+    assert (row.client_retransmissions.tolist(), row.client_control_retransmissions.tolist()) == ([2], [2])

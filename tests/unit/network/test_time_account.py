@@ -252,6 +252,14 @@ def test_a_jump_of_the_clock_that_nothing_confirms_is_taken_back():
     assert account(script, end_ns=20 * MS) == {"response_transfer": 10, "think": 10}
 
 
+def test_a_request_that_begins_with_such_a_jump_is_charged_for_what_came_after_it():
+    script = HANDSHAKE + "10 0 > 100 \n 20 + < 1000 \n 8000000 + > 100 \n 40 + < 1000"
+    late = {"kind": KINDS.index("out_of_order")}  # what it waited for is recovery
+    known = {"connect_ns": 2 * MS, "end_ns": 40 * MS, "duration_ns": 40 * MS}
+    second = plain(run([batch(script, *syn(), {}, {}, late, **known)]).requests)[1]
+    assert {name: second[name] for name in PARTS if second.get(name)} == {"server_ns": 20 * MS}
+
+
 def test_a_jump_that_comes_last_is_taken_back_if_the_connection_did_not_last_as_long():
     hours = 5 * 3_600_000
     assert account(f"0 0 > 10\n 10 0 < 10\n {hours} + > 10", end_ns=10 * MS) == {"server": 10}
