@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tcpsight.capture import open_capture
@@ -141,7 +141,17 @@ def check_row(row: np.void) -> None:
     assert (row["rtt_samples"] > 0) == (row["rtt_min_ns"] >= 0)
 
 
+SYN_THAT_FITS_NOWHERE = rows_of_a_path(
+    {"timestamps": False, "sack": False, "handshake": 0, "isn": 1000, "mss": 1460},
+    [
+        {"side": 0, "length": 100, "which": 0, "step": 0, "echo": "receiver", "window": 1000, "lag": 0, "edge": 0, "what": what}
+        for what in ("data", "syn again", "syn again")
+    ],
+)
+
+
 @settings(max_examples=150, deadline=None)
+@example(SYN_THAT_FITS_NOWHERE)
 @given(paths)
 def test_columns_add_up(rows: list[Row]):
     table = as_headers(rows)

@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
 from tcpsight.network._sent cimport mark_unclean, sent_at
 from tcpsight.network._state cimport (
-    BUSY, IS_CLOSED, IS_FULL, MOST_HOLES, MOST_RESENT, STAMPS, Flow, Pattern, Rare, Slot, larger,
+    BUSY, IS_CLOSED, IS_FULL, MOST_HOLES, MOST_RESENT, Flow, Pattern, Rare, Slot, larger,
 )
 
 cdef enum:
@@ -37,11 +37,10 @@ cdef inline bint is_odd(const Slot *slot, int64_t time_ns) noexcept nogil:
 
 cdef inline void distrust(Slot *slot) noexcept nogil:
     """Clocks were set: what was sent before can't be timed, nor what comes until they have caught up."""
-    cdef int d, i
+    cdef int d
     for d in range(2):
         mark_unclean(&slot.flows[d], INT64_MIN)
-        for i in range(STAMPS):
-            slot.flows[d].echo.stamps[i].is_set = False
+        slot.flows[d].stamps_head = slot.flows[d].stamps_count = 0
 
 
 cdef inline uint8_t under_way(const Slot *slot) noexcept nogil:
@@ -90,7 +89,7 @@ cdef inline void bring_back_flow(Flow *f, int was, int64_t leap_ns, int64_t to_n
     bring_back(&f.progress_ns, leap_ns, to_ns)
     bring_back(&f.sent_ns, leap_ns, to_ns)
     bring_back(&f.delayed_ack_ns, leap_ns, to_ns)
-    bring_back(&f.echo.last_ns, leap_ns, to_ns)
+    bring_back(&f.echoed_ns, leap_ns, to_ns)
     bring_back(&f.stall.start_ns, leap_ns, to_ns)
     bring_back(&f.stall.end_ns, leap_ns, to_ns)
     bring_back(&f.longest.start_ns, leap_ns, to_ns)
@@ -98,7 +97,7 @@ cdef inline void bring_back_flow(Flow *f, int was, int64_t leap_ns, int64_t to_n
     bring_back_pattern(&f.high, leap_ns, to_ns)
     bring_back_pattern(&f.nagle, leap_ns, to_ns)
     bring_back_pattern(&f.restart, leap_ns, to_ns)
-    bring_back_pattern(&f.echo.high, leap_ns, to_ns)
+    bring_back_pattern(&f.echo_high, leap_ns, to_ns)
     for i in range(f.count):
         bring_back(&sent_at(f, i).time_ns, leap_ns, to_ns)
     if f.rare != NULL:

@@ -1,5 +1,6 @@
 # The door of this room's kernels: blocks of packed rows are checked here, once, and fetched ahead behind it.
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from posix.stdlib cimport posix_memalign
 
 cdef extern from *:
     """
@@ -10,6 +11,34 @@ cdef extern from *:
     #endif
     """
     void tcpsight_prefetch(const void *address) noexcept nogil
+
+cdef extern from * nogil:
+    """
+    #if defined(__linux__)
+    #include <sys/mman.h>
+    #endif
+    #ifdef MADV_HUGEPAGE
+    #define TCPSIGHT_LARGE_PAGES(p, n) ((void) madvise(p, n, MADV_HUGEPAGE))
+    #else
+    #define TCPSIGHT_LARGE_PAGES(p, n) ((void) (p), (void) (n))
+    #endif
+    """
+    void ask_for_large_pages "TCPSIGHT_LARGE_PAGES" (void *p, size_t n)
+
+cdef enum:
+    LARGE_PAGE_BYTES = 2097152
+
+
+cdef inline void *allocate(uint64_t size) noexcept nogil:
+    """Memory aligned to cache lines or, if it is large, to large pages: what is read at random in it would otherwise
+    miss the translation of addresses as often as the cache. NULL if there is none."""
+    cdef void *fresh = NULL
+    cdef bint is_large = size >= LARGE_PAGE_BYTES
+    if posix_memalign(&fresh, LARGE_PAGE_BYTES if is_large else 64, size) != 0:
+        return NULL
+    if is_large:
+        ask_for_large_pages(fresh, size)
+    return fresh
 
 
 cdef inline int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:

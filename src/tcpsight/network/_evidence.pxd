@@ -3,7 +3,8 @@ cimport cython
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from tcpsight.network._state cimport (
-    HAS_ACKED, IN_STALL, IS_CLOSED, IS_FULL, SAW_WINDOW, STAMPS, Flow, Pattern, Rising, Sent, Stamp, larger,
+    AFTER_PAUSE, HAS_ACKED, HAS_DELAYED, HAS_STAMPED, IN_STALL, IS_CLOSED, IS_FULL, PEER_CLOSED, SAW_WINDOW, STAMPS, Flow,
+    Pattern, Rising, Sent, Stamp, larger,
 )
 from tcpsight.tables cimport Segment
 
@@ -88,6 +89,7 @@ cdef inline void note_delayed(Flow *f, const Segment *g, bint is_alone, int64_t 
     cdef int64_t over = round_trip_ns - f.rtt_min_ns
     if g.payload_bytes == 0 and is_alone and DELAYED_LEAST_NS <= over <= DELAYED_MOST_NS:
         f.delayed_ack_ns = now
+        f.flags |= HAS_DELAYED
 
 
 cdef inline void note_burst(Flow *f, const Flow *peer, int64_t full, int64_t round_trip_ns, int64_t now) noexcept nogil:
@@ -96,22 +98,32 @@ cdef inline void note_burst(Flow *f, const Flow *peer, int64_t full, int64_t rou
     A sender without anything else to wait for sends the next burst a round trip after the one before.
     """
     cdef int64_t gap = now - f.sent_ns
-    cdef bint is_pause = (
-        gap > PAUSE_NS + round_trip_ns and f.data_end == f.acked and peer.zero_windows == f.peer_closings and not peer.flags & IS_CLOSED
-    )
     if gap <= round_trip_ns >> 1:
         return
-    f.burst.largest = larger(f.burst.largest, f.burst_size)
+    if f.burst_largest < f.burst_bytes:
+        f.burst_largest = f.burst_bytes
     if (
-        f.burst.is_first
+        f.flags & AFTER_PAUSE
         and gap - round_trip_ns <= round_trip_ns
-        and f.burst.peer_bytes == peer.new_bytes
-        and full and 2 * full <= f.burst_size <= f.burst.largest >> 1
+        and f.burst_peer_bytes == peer.new_bytes
+        and full and 2 * full <= f.burst_bytes <= f.burst_largest >> 1
     ):
         note_pattern(&f.restart, now)
-    f.burst.is_first = is_pause
-    f.burst.peer_bytes = peer.new_bytes
-    f.burst_size = 0
+    f.flags &= ~AFTER_PAUSE
+    if (
+        gap > PAUSE_NS + round_trip_ns and f.data_end == f.acked
+        and not f.flags & PEER_CLOSED and not peer.flags & IS_CLOSED
+    ):
+        f.flags |= AFTER_PAUSE
+    f.burst_peer_bytes = peer.new_bytes
+    f.burst_bytes = 0
+
+
+@cython.overflowcheck(False)  # looked at behind it
+cdef inline uint32_t smaller_sum(uint32_t a, uint32_t b) noexcept nogil:
+    """The sum, or the largest number there is."""
+    cdef uint32_t sum = a + b
+    return sum if sum >= a else 0xFFFFFFFFu
 
 
 cdef inline void note_sending(
@@ -119,16 +131,16 @@ cdef inline void note_sending(
 ) noexcept nogil:
     """New data are sent; called before they count as in flight."""
     cdef int64_t at_once
-    if f.delayed_ack_ns:
+    if f.flags & HAS_DELAYED:
         at_once = AT_ONCE_NS + (peer.rtt_min_ns + (peer.rtt_min_ns >> 2) if peer.rtt_samples else 0)
         # What follows data of the peer is an answer to these, not what the acknowledgment let go.
         if now - f.delayed_ack_ns <= at_once and peer.sent_ns <= f.delayed_ack_ns:
             note_pattern(&f.nagle, now)
-        f.delayed_ack_ns = 0
+        f.flags &= ~HAS_DELAYED
     if round_trip_ns and f.sent_ns:
         note_burst(f, peer, full, round_trip_ns, now)
-    f.burst_size += g.payload_bytes
-    f.peer_closings = peer.zero_windows
+    f.burst_bytes = smaller_sum(f.burst_bytes, g.payload_bytes)
+    f.flags &= ~PEER_CLOSED
     f.sent_ns = now
 
 
@@ -136,15 +148,27 @@ cdef inline void note_sending(
 
 
 @cython.overflowcheck(False)  # modular on purpose (RFC 7323 §2.2)
-cdef inline void note_stamp(Flow *f, uint32_t value, int64_t now) noexcept nogil:
-    """A segment of this direction carries a timestamp; the first one with it is remembered."""
-    cdef Stamp *stamp = &f.echo.stamps[f.echo.at & (STAMPS - 1)]
-    if (f.echo.at and value == f.echo.value) or stamp.is_set:
+cdef inline void note_stamp(Flow *f, uint32_t value, int64_t time_ns) noexcept nogil:
+    """A segment of this direction carries a timestamp; the first one with it is remembered, in the order of values."""
+    cdef Stamp *stamp
+    if f.stamps_count == STAMPS or (f.flags & HAS_STAMPED and <int32_t>(value - f.stamped) <= 0):
         return
-    f.echo.value = stamp.value = value
-    stamp.time_ns = now
-    stamp.is_set = True
-    f.echo.at += 1
+    stamp = &f.stamps[(f.stamps_head + f.stamps_count) & (STAMPS - 1)]
+    stamp.time_ns = time_ns
+    stamp.value = value
+    f.stamps_count += 1
+    f.stamped = value
+    f.flags |= HAS_STAMPED
+
+
+cdef inline void take_echo_time(Flow *f, int64_t sample, int64_t now) noexcept nogil:
+    """So long after it was stamped a value came back."""
+    if f.echo_samples == 0 or sample < f.echo_min_ns:
+        f.echo_min_ns = sample
+    f.echo_samples += f.echo_samples != 0xFFFFFFFFu
+    f.echo_max_ns = larger(f.echo_max_ns, sample)
+    if sample - f.echo_min_ns >= HIGH_NS and sample >= 2 * f.echo_min_ns:
+        note_pattern(&f.echo_high, now)
 
 
 @cython.overflowcheck(False)
@@ -153,23 +177,18 @@ cdef inline void take_echo(Flow *f, uint32_t echo, int64_t time_ns, int64_t now)
 
     Only there: what begins a run may have waited for anything.
     """
-    cdef int64_t gap = now - f.echo.last_ns
-    cdef bint is_running = f.echo.last_ns and gap <= ECHO_GAP_NS
-    cdef int64_t sample
-    cdef int i
-    f.echo.last_ns = now
-    for i in range(STAMPS):
-        if f.echo.stamps[i].is_set and <int32_t>(echo - f.echo.stamps[i].value) >= 0:
-            f.echo.stamps[i].is_set = False
-            sample = time_ns - f.echo.stamps[i].time_ns
-            if not is_running or echo != f.echo.stamps[i].value or sample < 0:
-                continue
-            if f.echo.samples == 0 or sample < f.echo.min_ns:
-                f.echo.min_ns = sample
-            f.echo.samples += 1
-            f.echo.max_ns = larger(f.echo.max_ns, sample)
-            if sample - f.echo.min_ns >= HIGH_NS and sample >= 2 * f.echo.min_ns:
-                note_pattern(&f.echo.high, now)
+    cdef bint is_running = f.echoed_ns and now - f.echoed_ns <= ECHO_GAP_NS
+    cdef const Stamp *stamp
+    f.echoed_ns = now
+    while f.stamps_count:
+        stamp = &f.stamps[f.stamps_head]
+        if <int32_t>(echo - stamp.value) < 0:
+            return
+        if is_running and echo == stamp.value and time_ns >= stamp.time_ns:
+            take_echo_time(f, time_ns - stamp.time_ns, now)
+        f.stamps_head = (f.stamps_head + 1) & (STAMPS - 1)
+        f.stamps_count -= 1
+    f.stamps_head = 0  # the next one finds the first place again, which is fetched ahead
 
 
 # --- windows ----------------------------------------------------------------------------------------------------
@@ -178,8 +197,8 @@ cdef inline void take_echo(Flow *f, uint32_t echo, int64_t time_ns, int64_t now)
 cdef inline void note_room(Flow *f, const Flow *peer, int64_t now) noexcept nogil:
     """Whether the peer's window has room for another segment of this direction."""
     cdef bint is_full = (
-        peer.flags & SAW_WINDOW and peer.window > 0 and f.flags & HAS_ACKED
-        and f.data_end > f.acked and f.data_end - f.acked + f.full > peer.window
+        f.data_end > f.acked and f.data_end - f.acked + f.full > peer.window > 0
+        and peer.flags & SAW_WINDOW and f.flags & HAS_ACKED
     )
     if is_full == ((f.flags & IS_FULL) != 0):
         return

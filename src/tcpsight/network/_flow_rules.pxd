@@ -11,9 +11,9 @@ from tcpsight.network._recovery cimport (
 from tcpsight.network._round_trips cimport take_round_trip
 from tcpsight.network._sent cimport mark_resent, pop, push, sent_at
 from tcpsight.network._state cimport (
-    BUSY, CAUSE_TIMEOUT, CONTROL, HAS_ACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_TIMEOUT, IN_STALL, IS_CLOSED, KNOWN,
-    OFFERED_SACK, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger,
-    smaller,
+    BUSY, CAUSE_TIMEOUT, CONTROL, HAS_ACKED, HAS_HOLES, HAS_SACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_STALL, IN_TIMEOUT,
+    IS_CLOSED, KNOWN, OFFERED_SACK, PEER_CLOSED, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN,
+    Flow, Memory, Resent, Sent, Slot, larger, smaller,
 )
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
@@ -36,11 +36,12 @@ cdef inline int32_t full_segment(const Flow *f, const Flow *peer) noexcept nogil
 
 
 cdef inline void measure(
-    Flow *f, const Sent *last, const Segment *g, const Header *h, int64_t now, uint32_t covered
+    Slot *slot, Flow *f, const Sent *last, const Segment *g, const Header *h, uint32_t covered
 ) noexcept nogil:
     """A round trip, from the last segment that was acknowledged; not where it was sent again (Karn's rule)."""
     cdef Resent *resent
     cdef int64_t begin = last.time_ns
+    cdef int64_t now = slot.last_ns
     cdef int64_t full
     cdef bint is_delayed
     if last.flags & RESENT:
@@ -69,7 +70,7 @@ cdef inline void measure(
             and (last.payload < full or f.data_end - g.acked_offset < 2 * full)
         )
     )
-    take_round_trip(f, g.time_ns - begin, is_delayed)
+    take_round_trip(slot, f, g.time_ns - begin, is_delayed)
     if is_delayed:
         note_delayed(
             f, g, g.acked_offset >= f.data_end and last.in_flight == <uint32_t>last.payload < full,
@@ -80,11 +81,12 @@ cdef inline void measure(
 
 
 cdef inline void take_progress(
-    Flow *f, const Flow *peer, Memory *memory, const Segment *g, const Header *h, int64_t now
+    Slot *slot, Flow *f, Memory *memory, const Segment *g, const Header *h
 ) noexcept nogil:
     """The peer acknowledged something new of this direction."""
+    cdef int64_t now = slot.last_ns
     cdef int64_t acked = g.acked_offset
-    cdef bint was_held = f.sacked_end > f.acked or (f.rare != NULL and was_held_back(f, g.acked_offset))
+    cdef bint was_held = f.flags & (HAS_SACKED | HAS_HOLES) and was_held_back(f, acked)
     cdef uint32_t covered = 0
     cdef uint32_t marks = 0
     cdef Sent last
@@ -103,11 +105,11 @@ cdef inline void take_progress(
         pop(f, memory)
     # What was sent again in the middle, or lay above a hole, was acknowledged late.
     if last.end == acked and not was_held and not marks & UNCLEAN and (not marks & RESENT or covered == 1):
-        measure(f, &last, g, h, now, covered)
+        measure(slot, f, &last, g, h, covered)
     if f.flags & IN_STALL:
         f.stall.end_ns = now
         f.stall.is_over = True
-        end_stall(f, peer.segments - 1)  # this one ends it
+        end_stall(f, slot.flows[g.direction & 1].segments - 1)  # this one ends it
     f.acked = acked
     f.flags |= HAS_ACKED
     f.progress_ns = now
@@ -121,18 +123,20 @@ cdef inline void take_progress(
         f.non_idle_ns += now - f.busy_since_ns
     if f.flags & (IN_FAST_RECOVERY | IN_TIMEOUT) and acked >= f.recovery_point:
         f.flags &= ~(IN_FAST_RECOVERY | IN_TIMEOUT)
-    if f.rare != NULL and f.rare.hole_count:
+    if f.flags & HAS_HOLES:
         close_holes(f)
+    if f.flags & HAS_SACKED and f.sacked_end <= acked:
+        f.flags &= ~HAS_SACKED
 
 
 cdef inline void take_acknowledgment(
-    Slot *slot, Memory *memory, const Segment *g, const Header *h, int64_t now
+    Slot *slot, Memory *memory, const Segment *g, const Header *h
 ) noexcept nogil:
     """What a segment says of the other direction."""
     cdef Flow *own = &slot.flows[g.direction & 1]
     cdef Flow *f = &slot.flows[1 - (g.direction & 1)]
     if not f.flags & HAS_ACKED or g.acked_offset > f.acked:
-        take_progress(f, own, memory, g, h, now)
+        take_progress(slot, f, memory, g, h)
     elif (
         # RFC 5681 §2: outstanding data, no data, no SYN or FIN, the highest number so far, the same window.
         g.acked_offset == f.acked
@@ -144,7 +148,7 @@ cdef inline void take_acknowledgment(
         and g.kind == KIND_NEW
     ):
         own.duplicate_acks += 1
-        f.duplicate_acks_seen += 1
+        f.duplicate_acks_seen += f.duplicate_acks_seen != 255
     if h.sack_count and f.flags & KNOWN:
         take_sack(f, h, g)
 
@@ -152,7 +156,7 @@ cdef inline void take_acknowledgment(
 # --- windows ----------------------------------------------------------------------------------------------------
 
 
-cdef inline void take_window(Flow *f, const Segment *g, const Header *h, int64_t now) noexcept nogil:
+cdef inline void take_window(Flow *f, Flow *peer, const Segment *g, const Header *h, int64_t now) noexcept nogil:
     """The window that a segment announces."""
     f.window = g.window_bytes
     f.raw_window = h.window
@@ -164,6 +168,7 @@ cdef inline void take_window(Flow *f, const Segment *g, const Header *h, int64_t
         f.window_max = g.window_bytes
     if h.window == 0 and not g.flags & (FLAG_SYN | FLAG_FIN):
         f.zero_windows += 1
+        peer.flags |= PEER_CLOSED
         if not f.flags & IS_CLOSED:
             f.flags |= IS_CLOSED
             f.closed_since_ns = now
@@ -186,13 +191,6 @@ cdef inline void note_flight(Flow *f, const Flow *peer) noexcept nogil:
         f.window_full += 1
 
 
-cdef inline int64_t round_trip_of(const Slot *slot) noexcept nogil:
-    """The shortest whole round trip: to the one side and to the other; 0 if unknown."""
-    if slot.flows[0].rtt_samples == 0 or slot.flows[1].rtt_samples == 0:
-        return 0
-    return slot.flows[0].rtt_min_ns + slot.flows[1].rtt_min_ns
-
-
 cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const Header *h, int64_t now) noexcept nogil:
     """Something this direction had not sent before."""
     cdef Flow *f = &slot.flows[g.direction & 1]
@@ -204,7 +202,7 @@ cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const H
         open_hole(f, g, h, now)
     if g.payload_bytes:
         peer = &slot.flows[1 - (g.direction & 1)]
-        note_sending(f, peer, g, f.full, round_trip_of(slot), now)
+        note_sending(f, peer, g, f.full, slot.round_trip_ns, now)
     if not f.flags & KNOWN or end > f.data_end:
         f.data_end = end
     if g.payload_bytes:
@@ -242,15 +240,22 @@ cdef inline void take_syn(Flow *f, const Header *h) noexcept nogil:
         f.flags |= OFFERED_SACK
 
 
+cdef inline void take_held_syn(Flow *f, const Segment *g) noexcept nogil:
+    """A SYN that may be of another connection, sent again: it counts where it was met, and only a timer repeats it."""
+    f.retransmissions += 1
+    f.control_retransmissions += 1
+    f.retransmitted_bytes += g.payload_bytes
+    f.causes[CAUSE_TIMEOUT] += 1
+
+
 cdef inline void count_segment(Flow *f, const Flow *peer, const Segment *g, const Header *h) noexcept nogil:
     """Count a segment, and as many as it is on the wire: an offloading interface cuts it behind the capture point."""
-    cdef int64_t full
     f.segments += 1
     if h.options & OPTION_TIMESTAMPS and not f.flags & USES_TIMESTAMPS:
         f.flags |= USES_TIMESTAMPS
         f.full = full_segment(f, peer)
-    full = f.full if peer.mss and g.payload_bytes > SMALL_SEGMENT_BYTES else 0
-    f.wire_segments += (g.payload_bytes + full - 1) // full if full and g.payload_bytes > full else 1
+    if g.payload_bytes > f.full > 0 and peer.mss and g.payload_bytes > SMALL_SEGMENT_BYTES:
+        f.more_on_wire += (g.payload_bytes - 1) // f.full
 
 
 cdef inline int64_t end_of(const Segment *g) noexcept nogil:
@@ -273,18 +278,14 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
     count_segment(f, peer, g, h)
     if g.offset == INT64_MIN or g.flags & FLAG_RST:
         if g.kind == KIND_RETRANSMISSION and g.flags & FLAG_SYN:
-            # A SYN that may be of another connection, sent again: it counts where it was met.
-            f.retransmissions += 1
-            f.control_retransmissions += 1
-            f.retransmitted_bytes += g.payload_bytes
-            f.causes[CAUSE_TIMEOUT] += 1
+            take_held_syn(f, g)
         return  # not believed, or the end of it all
     if g.flags & FLAG_SYN:
         take_syn(f, h)
         peer.full = full_segment(peer, f)
     if g.flags & FLAG_ACK and g.acked_offset != INT64_MIN:
-        take_acknowledgment(slot, memory, g, h, now)
-    take_window(f, g, h, now)
+        take_acknowledgment(slot, memory, g, h)
+    take_window(f, peer, g, h, now)
     if h.options & OPTION_TIMESTAMPS:
         note_stamp(f, h.timestamp_value, g.time_ns)
         if g.new_bytes > 0 and g.flags & FLAG_ACK:
@@ -302,7 +303,7 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         f.retransmitted_bytes += g.payload_bytes
         take_retransmission(f, peer, g, h, now)
     elif g.kind == KIND_OUT_OF_ORDER:
-        take_filling(f, g, h, now, round_trip_of(slot))
+        take_filling(f, g, h, now, slot.round_trip_ns)
         if g.payload_bytes > g.new_bytes:
             take_partly_new(f, g)
         if not f.flags & KNOWN or end_of(g) > f.next:

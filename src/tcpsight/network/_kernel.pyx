@@ -4,14 +4,14 @@
 """
 
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from tcpsight.network._clock cimport LEAPT, OPENED, is_odd, take_leap_back, take_odd_time
-from tcpsight.network._door cimport rows_of, start_of, tcpsight_prefetch
+from tcpsight.network._door cimport allocate, rows_of, start_of, tcpsight_prefetch
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._rows cimport give_row
-from tcpsight.network._state cimport FIRST_SENT, Flow, Memory, Sent, Slot, larger, smaller
+from tcpsight.network._state cimport FIRST_BITS, Flow, Memory, Sent, Slot, larger, smaller
 from tcpsight.tables cimport (
     BOUNDARY_OPENED,
     KIND_DUPLICATE,
@@ -23,8 +23,8 @@ from tcpsight.tables cimport (
 )
 
 cdef enum:
-    # Rows whose state is fetched together.
-    BLOCK = 32
+    # While one segment is taken, the state of the one so far behind it is on its way.
+    AHEAD = 12
 
 cdef enum:
     # What `measure_batch` found wrong in its input.
@@ -53,7 +53,7 @@ SLOT_BYTES = sizeof(Slot)
 
 cdef void free_flow(Flow *f, Memory *memory) noexcept nogil:
     if f.sent != NULL:
-        memory.sent_bytes -= f.size * <int64_t>sizeof(Sent)
+        memory.sent_bytes -= (<int64_t>1 << f.size_bits) * <int64_t>sizeof(Sent)
     free(f.sent)
     free(f.round_trips)
     free(f.rare)
@@ -75,24 +75,33 @@ cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
     slot.server_port = boundary.server_port
     slot.ip_version = boundary.ip_version
     for d in range(2):
-        slot.flows[d].size = FIRST_SENT
+        slot.flows[d].size_bits = FIRST_BITS
         slot.flows[d].window = -1
         slot.flows[d].window_max = -1
-        slot.flows[d].sacked_end = INT64_MIN
 
 
 # ------------------------------------------------------------------------------- segments and boundaries
 
 
-cdef inline void fetch(const Slot *slot, int d) noexcept nogil:
-    """Fetch what the usual segment touches: of its own direction to send, of the other to acknowledge."""
-    cdef const uint8_t *own = <const uint8_t *>&slot.flows[d]
-    cdef const uint8_t *other = <const uint8_t *>&slot.flows[1 - d]
-    cdef int line
-    for line in range(5):
-        tcpsight_prefetch(own + 64 * line)
-        tcpsight_prefetch(other + 64 * line)
-    tcpsight_prefetch(&slot.connection_id)
+cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
+    """Start fetching what the usual segment touches: of its own direction to send, of the other to be acknowledged."""
+    cdef const Slot *slot
+    cdef const Flow *own
+    cdef const Flow *other
+    if g.slot >= batch.slot_count:
+        return
+    slot = batch.slots + g.slot
+    own = &slot.flows[g.direction & 1]
+    other = &slot.flows[1 - (g.direction & 1)]
+    tcpsight_prefetch(slot)
+    tcpsight_prefetch(own)
+    tcpsight_prefetch(other)
+    tcpsight_prefetch(&own.segments)
+    tcpsight_prefetch(&other.segments)
+    tcpsight_prefetch(&own.echoed_ns)
+    tcpsight_prefetch(&other.echoed_ns)
+    tcpsight_prefetch(&other.srtt_ns)
+    tcpsight_prefetch(&other.rising)
 
 
 cdef const Segment *take_odd(Batch *batch, Slot *slot, const Segment *segment) noexcept nogil:
@@ -105,39 +114,30 @@ cdef const Segment *take_odd(Batch *batch, Slot *slot, const Segment *segment) n
     return &batch.moved
 
 
-cdef int take_block(Batch *batch, int64_t begin, int length) noexcept nogil:
+cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
+    """Take the segments of rows [begin, end)."""
     cdef const Segment *segment
+    cdef const Header *header
     cdef Slot *slot
-    cdef int i
-    for i in range(length):
-        segment = batch.segments + begin + i
-        if segment.slot >= batch.slot_count:
-            return BAD_SLOT
-        fetch(batch.slots + segment.slot, segment.direction & 1)
-    for i in range(length):
-        segment = batch.segments + begin + i
-        slot = batch.slots + segment.slot
-        if not slot.is_used:
+    cdef int64_t row
+    for row in range(begin, smaller(begin + AHEAD, end)):
+        fetch(batch, batch.segments + row)
+    for row in range(begin, end):
+        if row + AHEAD < batch.segment_count:
+            fetch(batch, batch.segments + row + AHEAD)
+        segment = batch.segments + row
+        header = batch.headers + row
+        if segment.slot >= batch.slot_count or not batch.slots[segment.slot].is_used:
             return BAD_SLOT
         if segment.kind == KIND_DUPLICATE:
             continue
-        slot.is_unsequenced |= (batch.headers[begin + i].options & OPTION_UNSEQUENCED) != 0
+        slot = batch.slots + segment.slot
+        slot.is_unsequenced |= (header.options & OPTION_UNSEQUENCED) != 0
         if is_odd(slot, segment.time_ns):
             segment = take_odd(batch, slot, segment)
         else:
             slot.last_ns = segment.time_ns
-        take_segment(slot, batch.memory, segment, batch.headers + begin + i)
-    return FINE
-
-
-cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
-    """Take the segments of rows [begin, end)."""
-    cdef int wrong
-    while begin < end:
-        wrong = take_block(batch, begin, <int>smaller(BLOCK, end - begin))
-        if wrong != FINE:
-            return wrong
-        begin += BLOCK
+        take_segment(slot, batch.memory, segment, header)
     return FINE
 
 
@@ -206,9 +206,12 @@ cdef class Measures:
             room *= 2
         if room == self.slot_count:
             return 0
-        fresh = realloc(self.slots, room * sizeof(Slot))
+        fresh = allocate(room * sizeof(Slot))
         if fresh == NULL:
             raise MemoryError(f"no memory for {room} connections")
+        if self.slots != NULL:
+            memcpy(fresh, self.slots, self.slot_count * sizeof(Slot))
+            free(self.slots)
         self.slots = <Slot *>fresh
         memset(self.slots + self.slot_count, 0, (room - self.slot_count) * sizeof(Slot))
         self.slot_count = room

@@ -6,7 +6,7 @@ from tcpsight.network._evidence cimport note_resending
 from tcpsight.network._round_trips cimport time_out_after
 from tcpsight.network._sent cimport find_sent, mark_resent, mark_unclean
 from tcpsight.network._state cimport (
-    CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IN_FAST_RECOVERY,
+    CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HAS_HOLES, HAS_SACKED, HOLES_LOST, IN_FAST_RECOVERY,
     IN_TIMEOUT, MOST_HOLES, MOST_RESENT, OFFERED_SACK, Flow, Hole, Rare, Resent, SAW_FIN, Sent, larger, smaller,
 )
 from tcpsight.network._state cimport RESENT as WAS_RESENT
@@ -60,7 +60,7 @@ cdef inline int cause_of(Flow *f, const Segment *g, int64_t end, int64_t now) no
         # Whatever follows a time-out until all that had been sent by then is acknowledged.
         return CAUSE_TIMEOUT
     sent = find_sent(f, g.offset, end)
-    is_told = f.sacked_end >= end or f.duplicate_acks_seen >= DUPLICATES_OF_LOSS or f.flags & IN_FAST_RECOVERY
+    is_told = (f.flags & HAS_SACKED and f.sacked_end >= end) or f.duplicate_acks_seen >= DUPLICATES_OF_LOSS or f.flags & IN_FAST_RECOVERY
     if sent != NULL:
         since = larger(since, sent.time_ns)
     if is_told:
@@ -109,7 +109,7 @@ cdef inline void take_retransmission(
         f.flags |= IN_FAST_RECOVERY
         f.recovery_point = f.next
     elif cause == CAUSE_TIMEOUT and not f.flags & IN_TIMEOUT:
-        f.flags = <unsigned short>((f.flags & ~IN_FAST_RECOVERY) | IN_TIMEOUT)
+        f.flags = (f.flags & ~IN_FAST_RECOVERY) | IN_TIMEOUT
         f.recovery_point = f.next
     resent = &rare.resent[rare.resent_at & (MOST_RESENT - 1)]
     rare.resent_at += 1
@@ -156,7 +156,8 @@ cdef inline void take_sack(Flow *f, const Header *h, const Segment *g) noexcept 
     for i in range(first, h.sack_count):
         end = block_offset(h, g, 2 * i + 1)
         if block_offset(h, g, 2 * i) < end <= f.next:
-            f.sacked_end = larger(f.sacked_end, end)
+            f.sacked_end = larger(f.sacked_end, end) if f.flags & HAS_SACKED else end
+            f.flags |= HAS_SACKED
 
 
 cdef inline Resent *resent_of(Flow *f, const Sent *sent) noexcept nogil:
@@ -189,6 +190,7 @@ cdef inline void open_hole(Flow *f, const Segment *g, const Header *h, int64_t n
             rare.holes[i] = rare.holes[i + 1]
     hole = &rare.holes[rare.hole_count]
     rare.hole_count += 1
+    f.flags |= HAS_HOLES
     hole.start = f.next
     hole.end = g.offset
     hole.time_ns = now
@@ -197,9 +199,13 @@ cdef inline void open_hole(Flow *f, const Segment *g, const Header *h, int64_t n
 
 
 cdef inline bint was_held_back(const Flow *f, int64_t acked) noexcept nogil:
-    """Whether a hole held back an acknowledgment that reaches so far, whether it was seen to be filled or not."""
+    """Whether a hole held back an acknowledgment that reaches so far: one that SACK told of, or that was seen."""
     cdef uint32_t i
-    if f.flags & HOLES_LOST and f.rare.hole_count:
+    if f.flags & HAS_SACKED and f.sacked_end > f.acked:
+        return True
+    if not f.flags & HAS_HOLES:
+        return False
+    if f.flags & HOLES_LOST:
         return True
     for i in range(f.rare.hole_count):
         if f.rare.holes[i].start < acked:
@@ -215,6 +221,8 @@ cdef inline void close_holes(Flow *f) noexcept nogil:
             f.rare.holes[kept] = f.rare.holes[i]
             kept += 1
     f.rare.hole_count = kept
+    if kept == 0:
+        f.flags &= ~HAS_HOLES
 
 
 cdef inline bint is_overtaken(const Hole *hole, const Header *h, int64_t now, int64_t round_trip_ns) noexcept nogil:
@@ -238,7 +246,7 @@ cdef inline void take_filling(Flow *f, const Segment *g, const Header *h, int64_
     cdef int64_t end = g.offset + g.payload_bytes
     cdef uint32_t i
     f.out_of_order += 1
-    if f.rare != NULL:
+    if f.flags & HAS_HOLES:
         for i in range(f.rare.hole_count):
             if f.rare.holes[i].start < end and g.offset < f.rare.holes[i].end:
                 if is_overtaken(&f.rare.holes[i], h, now, round_trip_ns):

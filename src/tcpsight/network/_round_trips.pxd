@@ -1,15 +1,21 @@
 # Round trips: smoothed as RFC 6298 says, the shortest and longest exact, percentiles from a logarithmic histogram.
 cimport cython
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 from libc.string cimport memset
-from tcpsight.network._state cimport FEW_ROUND_TRIPS, HAS_CLEAN, Flow, larger, smaller
+from tcpsight.network._state cimport FEW_ROUND_TRIPS, HAS_CLEAN, PENDING_ROUND_TRIPS, Flow, Slot, larger, smaller
 
 cdef enum:
     # Sixteen bins to an octave from 1.024 µs to 137 s: a bin's middle is within 3.1 % of whatever lies in it.
     LOWEST_BITS = 10
     OCTAVES = 27
     BINS = 433              # 1 + 16 × OCTAVES
+
+cdef extern from *:
+    """
+    #define TCPSIGHT_MOST_ROUND_TRIPS 0xFFFFFFF8u
+    """
+    const uint32_t MOST_ROUND_TRIPS "TCPSIGHT_MOST_ROUND_TRIPS"     # percentiles are of the first so many
 
 
 cdef extern from *:
@@ -45,29 +51,42 @@ cdef inline int64_t middle_of(uint32_t bin) noexcept nogil:
     return (16 + ((bin - 1) & 15)) * width + (width >> 1)
 
 
-cdef inline void keep_round_trip(Flow *f, int64_t round_trip_ns) noexcept nogil:
-    """Keep a round trip for the percentiles."""
-    cdef int i
-    f.rtt_max_ns = larger(f.rtt_max_ns, round_trip_ns)
-    if f.round_trips == NULL and f.rtt_kept >= FEW_ROUND_TRIPS:
+cdef inline void count_pending(Flow *f, uint32_t pending) noexcept nogil:
+    """Count the round trips that were put aside, all at once: fetching their bins overlaps."""
+    cdef uint32_t i
+    if f.round_trips == NULL:
         f.round_trips = <uint32_t *>calloc(BINS, sizeof(uint32_t))
         if f.round_trips == NULL:
+            f.rtt_kept -= pending
             return
-        for i in range(FEW_ROUND_TRIPS):
-            f.round_trips[bin_of(f.few[i])] += 1
-    if f.round_trips != NULL:
-        f.round_trips[bin_of(round_trip_ns)] += 1
-    else:
+    for i in range(pending):
+        f.round_trips[f.pending[i]] += 1
+
+
+cdef inline void keep_round_trip(Flow *f, int64_t round_trip_ns) noexcept nogil:
+    """Keep a round trip for the percentiles."""
+    f.rtt_max_ns = larger(f.rtt_max_ns, round_trip_ns)
+    if f.rtt_kept < FEW_ROUND_TRIPS:
         f.few[f.rtt_kept] = round_trip_ns
+    elif f.rtt_kept == MOST_ROUND_TRIPS:
+        return
+    f.pending[f.rtt_kept & (PENDING_ROUND_TRIPS - 1)] = <uint16_t>bin_of(round_trip_ns)
     f.rtt_kept += 1
+    if f.rtt_kept & (PENDING_ROUND_TRIPS - 1) == 0:
+        count_pending(f, PENDING_ROUND_TRIPS)
 
 
 cdef inline void forget_round_trips(Flow *f) noexcept nogil:
     f.rtt_kept = 0
     f.rtt_max_ns = 0
     if f.round_trips != NULL:
-        # Never again one by one: the histogram is there.
         memset(f.round_trips, 0, BINS * sizeof(uint32_t))
+
+
+cdef inline void settle_round_trips(Flow *f) noexcept nogil:
+    """Before percentiles are asked for: few are looked at one by one, of more all are counted."""
+    if f.rtt_kept > FEW_ROUND_TRIPS:
+        count_pending(f, f.rtt_kept & (PENDING_ROUND_TRIPS - 1))
 
 
 @cython.overflowcheck(False)
@@ -83,11 +102,19 @@ cdef inline void smooth(Flow *f, int64_t round_trip_ns) noexcept nogil:
     f.srtt_ns -= off >> 3
 
 
-cdef inline void take_round_trip(Flow *f, int64_t round_trip_ns, bint is_delayed) noexcept nogil:
+cdef inline void note_shortest(Slot *slot, const Flow *f) noexcept nogil:
+    """`f` has a new shortest round trip, its first one perhaps."""
+    cdef const Flow *other = &slot.flows[f == &slot.flows[0]]
+    if other.rtt_samples:
+        slot.round_trip_ns = f.rtt_min_ns + other.rtt_min_ns
+
+
+cdef inline void take_round_trip(Slot *slot, Flow *f, int64_t round_trip_ns, bint is_delayed) noexcept nogil:
     """Take a round trip. One that may hold a delayed acknowledgment counts for percentiles until there is a clean one."""
     smooth(f, round_trip_ns)
     if f.rtt_samples == 0 or round_trip_ns < f.rtt_min_ns:
         f.rtt_min_ns = round_trip_ns
+        note_shortest(slot, f)
     f.rtt_samples += f.rtt_samples != 0xFFFFFFFFu
     if is_delayed:
         f.rtt_delayed += f.rtt_delayed != 0xFFFFFFFFu
@@ -112,14 +139,14 @@ cdef inline int64_t nearest_rank(uint32_t percent, uint32_t n) noexcept nogil:
 
 
 cdef inline int64_t percentile(const Flow *f, uint32_t percent) noexcept nogil:
-    """A percentile of the round trips that were kept; −1 if there are none."""
+    """A percentile of the round trips that were kept and settled; −1 if there are none."""
     cdef int64_t rank, below = 0
     cdef uint32_t i, j, smaller_ones
     cdef int bin
     if f.rtt_kept == 0:
         return -1
     rank = nearest_rank(percent, f.rtt_kept)
-    if f.round_trips == NULL:
+    if f.rtt_kept <= FEW_ROUND_TRIPS:
         for i in range(f.rtt_kept):
             smaller_ones = 0
             for j in range(f.rtt_kept):

@@ -2,7 +2,7 @@
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 from tcpsight.network._evidence cimport correlation, end_stall, note_closed
-from tcpsight.network._round_trips cimport percentile, time_out_after
+from tcpsight.network._round_trips cimport percentile, settle_round_trips, time_out_after
 from tcpsight.network._state cimport (
     BUSY, CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IS_CLOSED, IS_FULL,
     WINDOW_UNKNOWN, Flow, Slot,
@@ -40,7 +40,8 @@ cdef inline void give_counts(NetworkRow *row, const Flow *f) noexcept nogil:
     row.in_flight_max_bytes = f.in_flight_max if f.flags & HAS_ACKED or f.new_bytes == 0 else -1
 
 
-cdef inline void give_round_trips(NetworkRow *row, const Flow *f) noexcept nogil:
+cdef inline void give_round_trips(NetworkRow *row, Flow *f) noexcept nogil:
+    settle_round_trips(f)
     row.rtt_samples = f.rtt_samples
     row.rtt_delayed_samples = f.rtt_delayed
     if f.rtt_samples == 0:
@@ -75,12 +76,12 @@ cdef inline void give_evidence(NetworkRow *row, Flow *f, int64_t peer_segments, 
     row.high_samples = f.high.count
     row.high_first_ns = f.high.first_ns
     row.high_last_ns = f.high.last_ns
-    row.echo_rtt_samples = f.echo.samples
-    row.echo_rtt_min_ns = f.echo.min_ns if f.echo.samples else -1
-    row.echo_rtt_max_ns = f.echo.max_ns if f.echo.samples else -1
-    row.echo_high_samples = f.echo.high.count
-    row.echo_high_first_ns = f.echo.high.first_ns
-    row.echo_high_last_ns = f.echo.high.last_ns
+    row.echo_rtt_samples = f.echo_samples
+    row.echo_rtt_min_ns = f.echo_min_ns if f.echo_samples else -1
+    row.echo_rtt_max_ns = f.echo_max_ns if f.echo_samples else -1
+    row.echo_high_samples = f.echo_high.count
+    row.echo_high_first_ns = f.echo_high.first_ns
+    row.echo_high_last_ns = f.echo_high.last_ns
     row.nagle_count = f.nagle.count
     row.nagle_first_ns = f.nagle.first_ns
     row.nagle_last_ns = f.nagle.last_ns
@@ -126,7 +127,7 @@ cdef inline void give_row(NetworkRow *row, Slot *slot, int d) noexcept nogil:
     row.end_ns = slot.last_ns
     row.is_approximate = (f.flags & HOLES_LOST) != 0
     row.segments = f.segments
-    row.wire_segments = f.wire_segments
+    row.wire_segments = f.segments + f.more_on_wire
     row.zero_windows = f.zero_windows
     if f.flags & IS_CLOSED:
         note_closed(f, slot.last_ns)

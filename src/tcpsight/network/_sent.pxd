@@ -1,27 +1,33 @@
 # The segments in flight: a ring per direction, in the order of their numbers, that grows with what is in flight.
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from tcpsight.network._state cimport (
-    FIRST_SENT, KEPT_SENT, MOST_SENT, MOST_SENT_BYTES, RESENT, UNCLEAN, Flow, Memory, Sent,
+    FIRST_BITS, KEPT_BITS, MOST_BITS, MOST_SENT_BYTES, RESENT, UNCLEAN, Flow, Memory, Sent,
 )
 
 
 cdef inline Sent *ring_of(Flow *f) noexcept nogil:
-    return f.sent if f.sent != NULL else f.few_sent
+    if f.size_bits == FIRST_BITS:
+        return f.few_sent
+    return f.sent
+
+
+cdef inline uint32_t size_of(const Flow *f) noexcept nogil:
+    return <uint32_t>1 << f.size_bits
 
 
 cdef inline Sent *sent_at(Flow *f, uint32_t i) noexcept nogil:
     """The i-th oldest segment in flight."""
-    return ring_of(f) + ((f.head + i) & (f.size - 1))
+    return ring_of(f) + ((f.head + i) & (size_of(f) - 1))
 
 
-cdef inline void resize(Flow *f, Memory *memory, uint32_t size) noexcept nogil:
-    """Make room for `size` segments, a power of two not below `count`; without memory for that nothing changes."""
+cdef inline void resize(Flow *f, Memory *memory, uint8_t bits) noexcept nogil:
+    """Make room for 2 ** `bits` segments, not below `count`; without memory for that nothing changes."""
     cdef Sent *fresh
-    cdef uint32_t i
-    cdef int64_t old_bytes = f.size * sizeof(Sent) if f.sent != NULL else 0
+    cdef uint32_t i, size = <uint32_t>1 << bits
+    cdef int64_t old_bytes = <int64_t>(size_of(f) * sizeof(Sent)) if f.size_bits != FIRST_BITS else 0
     cdef int64_t more = <int64_t>(size * sizeof(Sent)) - old_bytes
-    if size <= FIRST_SENT:
+    if bits == FIRST_BITS:
         fresh = f.few_sent
         more = -old_bytes
     else:
@@ -34,28 +40,31 @@ cdef inline void resize(Flow *f, Memory *memory, uint32_t size) noexcept nogil:
         fresh[i] = sent_at(f, i)[0]
     free(f.sent)
     f.sent = fresh if fresh != f.few_sent else NULL
-    f.size = <uint16_t>size
+    f.size_bits = bits
     f.head = 0
     memory.sent_bytes += more
 
 
 cdef inline Sent *push(Flow *f, Memory *memory) noexcept nogil:
     """Room for one more segment in flight; NULL if there is none, then no round trip is measured by it."""
-    if f.count == f.size:
-        if f.size >= MOST_SENT:
+    if f.count == size_of(f):
+        if f.size_bits == MOST_BITS:
             return NULL
-        resize(f, memory, 4 * f.size)
-        if f.count == f.size:
+        resize(f, memory, <uint8_t>(f.size_bits + 2))
+        if f.count == size_of(f):
             return NULL
     f.count += 1
     return sent_at(f, f.count - 1)
 
 
 cdef inline void pop(Flow *f, Memory *memory) noexcept nogil:
-    f.head = <uint16_t>((f.head + 1) & (f.size - 1))
     f.count -= 1
-    if f.count == 0 and f.size > KEPT_SENT:
-        resize(f, memory, FIRST_SENT)
+    if f.count:
+        f.head = <uint16_t>((f.head + 1) & (size_of(f) - 1))
+        return
+    f.head = 0  # the next one finds the first place again, which is fetched ahead
+    if f.size_bits > KEPT_BITS:
+        resize(f, memory, FIRST_BITS)
 
 
 cdef inline Sent *find_sent(Flow *f, int64_t start, int64_t end) noexcept nogil:

@@ -1,18 +1,26 @@
-# What is remembered of an open connection: per direction the hot lines first, then what few segments touch.
+# What is remembered of an open connection: per direction the lines that every segment touches, then what few do.
+#
+# With many connections the time goes into fetching this, so the usual segment must touch as few lines as can be: of
+# its own direction those of sending, stamping and place, of the other one these and those of being acknowledged.
+# Whatever a bit of `flags` can guard lies further behind and is not looked at while the bit is off.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    # Segments in flight whose times are kept: at first, and at most, per direction; and bytes for all connections.
+    # Segments in flight whose times are kept: at first (as a power of two, too), and at most as such a power, per
+    # direction; and bytes for all connections.
     FIRST_SENT = 4
-    MOST_SENT = 4096
+    FIRST_BITS = 2
+    MOST_BITS = 12
     MOST_SENT_BYTES = 268435456
-    # A ring that grew beyond this is given back when nothing is in flight.
-    KEPT_SENT = 64
+    # A ring that grew beyond this power is given back when nothing is in flight.
+    KEPT_BITS = 6
     # Retransmissions remembered per direction until it is known whether they were needed; at most so many holes.
     MOST_RESENT = 8
     MOST_HOLES = 16
-    # Round trips kept one by one before there is a histogram.
+    # Percentiles of so few round trips are exact; of more they come from a histogram.
     FEW_ROUND_TRIPS = 4
+    # Round trips put aside before they are counted: fetching the histogram for each one would cost more than the rest.
+    PENDING_ROUND_TRIPS = 8
     # Timestamps that wait to be echoed, per direction.
     STAMPS = 8
 
@@ -48,6 +56,12 @@ cdef enum:
     IS_FULL = 2048          # what is in flight leaves no room for another segment in the peer's window
     SAW_FIN = 8192          # `fin_end` is known
     IN_STALL = 16384
+    HAS_STAMPED = 32768     # `stamped` is known
+    PEER_CLOSED = 65536     # the peer closed its window since data were sent last
+    HAS_DELAYED = 131072    # the peer's last acknowledgment was delayed, at `delayed_ack_ns`
+    AFTER_PAUSE = 262144    # the burst under way is the first after a pause
+    HAS_SACKED = 524288     # a SACK block of the peer reached `sacked_end`, beyond what it acknowledged
+    HAS_HOLES = 1048576     # `rare` is there and holds holes
 
 cdef struct Sent:
     int64_t end             # one past its last number: SYN and FIN count
@@ -81,7 +95,7 @@ cdef struct Rare:
     Resent resent[MOST_RESENT]
     Hole holes[MOST_HOLES]
     uint32_t resent_at
-    uint32_t hole_count
+    uint32_t hole_count     # HAS_HOLES if there are any
 
 cdef struct Stall:
     # The same bytes, the lowest not acknowledged, sent again and again.
@@ -100,27 +114,11 @@ cdef struct Pattern:
     int64_t first_ns
     int64_t last_ns
 
-cdef struct Burst:
-    # Data that follow each other within half a round trip; `burst_size` counts those under way.
-    int64_t largest
-    int64_t peer_bytes      # what the peer had sent when it began
-    int64_t is_first        # after a pause
-
 cdef struct Stamp:
+    # A timestamp that waits to be echoed.
     int64_t time_ns
     uint32_t value
-    uint32_t is_set
-
-cdef struct Echo:
-    # Round trips by timestamps: how long until the peer echoes what this direction stamped.
-    Stamp stamps[STAMPS]
-    int64_t samples
-    int64_t min_ns
-    int64_t max_ns
-    int64_t last_ns         # when the peer last sent data
-    Pattern high
-    uint32_t at
-    uint32_t value          # the last one that was stamped
+    uint32_t padding
 
 cdef struct Rising:
     # How round trips go with bytes in flight: sums over the clean ones.
@@ -132,57 +130,66 @@ cdef struct Rising:
     double yy
 
 cdef struct Flow:
-    # first line: sending and being acknowledged
+    # place: whatever passes either way
     int64_t next            # one past the highest number sent, SYN and FIN included
     int64_t data_end        # the same of data alone
     int64_t acked           # what the peer acknowledged
     int64_t busy_since_ns
-    int64_t non_idle_ns
-    int64_t segments
-    Sent *sent              # NULL while `few_sent` is enough
-    uint16_t head
-    uint16_t count
-    uint16_t size
-    uint16_t flags
-    # second
     int64_t new_bytes
-    int64_t in_flight_max
-    int64_t progress_ns     # when the peer last acknowledged something new
+    uint32_t flags
+    int32_t window          # offered by its last segment, -1 if unknown
+    int32_t full            # payload of a full-size segment; 0 while unknown
+    uint16_t raw_window
+    uint16_t mss            # announced by its SYN; 0 if unseen
+    uint16_t head           # of the ring of segments in flight
+    uint16_t count
+    uint8_t size_bits       # its size is two to the power of this
+    uint8_t duplicate_acks_seen     # by this flow since the last progress; no further than 255
+    uint8_t stamps_head
+    uint8_t stamps_count
+    # being acknowledged
     int64_t srtt_ns
     int64_t rttvar_ns
     int64_t rtt_min_ns
+    int64_t rtt_max_ns
+    int64_t progress_ns     # when the peer last acknowledged something new
+    int64_t non_idle_ns
     uint32_t rtt_samples
     uint32_t rtt_delayed
-    int32_t window          # offered by its last segment, -1 if unknown
-    uint16_t raw_window
-    uint16_t mss            # announced by its SYN; 0 if unseen
-    # third: sending
-    int32_t payload_max
+    uint32_t rtt_kept
     int32_t payload_acked_max
-    int32_t full            # payload of a full-size segment; 0 while unknown
-    int32_t padding
+    # being acknowledged, too
+    Rising rising
+    uint16_t pending[PENDING_ROUND_TRIPS]   # bins of the last round trips, not counted in `round_trips` yet
+    # stamping, and being echoed: how long until the peer echoes what this direction stamped
+    int64_t echoed_ns       # when the peer last sent data
+    int64_t echo_min_ns
+    int64_t echo_max_ns
+    uint32_t echo_samples
+    uint32_t stamped        # the last value that was remembered
+    int64_t burst_peer_bytes    # what the peer had sent when the burst began
+    int32_t window_max
+    int32_t payload_max
+    Stamp stamps[STAMPS]    # a ring; the first one is used as long as no more wait
+    uint8_t padding[16]
+    # sending
+    int64_t segments
     int64_t sent_ns         # when it sent data last
-    int64_t delayed_ack_ns  # when the last delayed acknowledgment of this direction came
-    int64_t wire_segments
-    int64_t burst_size      # see Burst
-    int64_t zero_windows
-    int64_t peer_closings   # how often the peer had closed its window when the last data were sent
-    # fourth: being acknowledged
+    int64_t in_flight_max
+    uint32_t burst_bytes    # data that follow each other within half a round trip; no further than 2³² − 1
+    uint32_t burst_largest
+    Sent few_sent[FIRST_SENT]   # the ring while it is small; the first one is used as long as no more are in flight
+    # what few segments touch
+    Sent *sent              # the ring once it has grown
     Rare *rare
+    uint32_t *round_trips   # counts by bin; NULL while `few` and `pending` are enough
+    int64_t few[FEW_ROUND_TRIPS]    # the first round trips that were kept
+    int64_t more_on_wire    # segments on the wire beyond those captured
     int64_t sacked_end      # highest number that a SACK block of the peer reached
-    uint32_t *round_trips   # counts by bin; NULL while `few` is enough
-    int64_t rtt_max_ns
+    int64_t delayed_ack_ns  # when the last delayed acknowledgment of this direction came
     int64_t full_since_ns
     int64_t full_ns
-    int64_t window_max
-    uint32_t rtt_kept
-    uint32_t duplicate_acks_seen   # by this flow since the last progress
-    # fifth and on
-    Sent few_sent[FIRST_SENT]
-    Rising rising
-    Echo echo
-    # cold
-    int64_t few[FEW_ROUND_TRIPS]
+    int64_t zero_windows
     int64_t recovery_point
     int64_t fin_end         # one past its first FIN
     int64_t closed_since_ns
@@ -199,32 +206,38 @@ cdef struct Flow:
     int64_t duplicate_acks
     int64_t window_full
     Pattern high            # round trips far above the shortest
+    Pattern echo_high       # the same by timestamps
     Pattern nagle           # small segments held back until a delayed acknowledgment
     Pattern restart         # pauses after which it had to probe the path anew
-    Burst burst
     Stall stall             # under way
     Stall longest           # the one of most retransmissions
     int64_t closed_longest_ns
     int64_t closed_longest_start_ns
     int64_t syn_acks_needless
+    uint8_t last_padding[16]    # to whole lines
 
 cdef struct Slot:
-    Flow flows[2]
-    int64_t connection_id
-    int64_t first_ns
+    # one line
     int64_t last_ns
     uint64_t usual_ns       # what comes so soon after the last one needs no closer look at the clock; 0: all does
+    int64_t round_trip_ns   # the shortest whole one: to the one side and to the other; 0 if unknown
+    int64_t first_ns
+    int64_t leap_from_ns    # the time before its last segment, if that leapt: see _clock.pxd
+    int64_t connection_id
+    uint8_t leap
+    uint8_t is_used
+    uint8_t is_unsequenced
+    uint8_t is_behind       # its clock was set back and has not caught up
+    uint8_t ip_version
+    uint8_t padding[11]
+    # whole lines each
+    Flow flows[2]
+    # one more
     uint8_t client_address[16]
     uint8_t server_address[16]
     uint16_t client_port
     uint16_t server_port
-    uint8_t ip_version
-    uint8_t is_used
-    uint8_t is_unsequenced
-    uint8_t is_behind       # its clock was set back and has not caught up
-    uint8_t leap            # its last segment leapt, see _clock.pxd
-    uint8_t padding[7]
-    int64_t leap_from_ns    # the time before that
+    uint8_t last_padding[28]
 
 cdef struct Memory:
     int64_t sent_bytes      # in rings of all connections

@@ -281,7 +281,7 @@ class Conversation:
 
     def take_timestamps(self, s: Row, own: Side, peer: Side) -> None:
         """Remember when a timestamp was seen first, and how long it took until it was echoed within a run of data."""
-        is_fresh = not own.stamps or own.stamps[-1].value != s["timestamp_value"]
+        is_fresh = not own.stamps or older(own.stamps[-1].value, s["timestamp_value"])
         if is_fresh and not (len(own.stamps) >= MOST_STAMPS and own.stamps[-MOST_STAMPS].is_waiting):
             own.stamps.append(Stamp(s["timestamp_value"], self.stamp(s)))
         if s["new_bytes"] == 0 or not s["flags"] & FLAG_ACK:
