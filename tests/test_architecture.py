@@ -63,7 +63,8 @@ def headers_of(text: str) -> list[str]:
 
 
 def is_allowed(module: str, room: str | None) -> bool:
-    if re.match(r"^(cython|libc|cpython)(\.|$)", module) or module in ("tcpsight.tables", "posix.stdlib"):
+    shared = ("tcpsight.tables", "tcpsight._door", "posix.stdlib")
+    if re.match(r"^(cython|libc|cpython)(\.|$)", module) or module in shared:
         return True
     if module.startswith("posix."):
         return room in EDGES

@@ -141,17 +141,16 @@ def check_row(row: np.void) -> None:
     assert (row["rtt_samples"] > 0) == (row["rtt_min_ns"] >= 0)
 
 
-SYN_THAT_FITS_NOWHERE = rows_of_a_path(
-    {"timestamps": False, "sack": False, "handshake": 0, "isn": 1000, "mss": 1460},
-    [
-        {"side": 0, "length": 100, "which": 0, "step": 0, "echo": "receiver", "window": 1000, "lag": 0, "edge": 0, "what": what}
-        for what in ("data", "syn again", "syn again")
-    ],
-)
+def one_sided(*what: str) -> list[Row]:
+    """Rows of a client that nobody answers, of a connection whose handshake was missed."""
+    move = {"side": 0, "length": 100, "which": 0, "step": 0, "echo": "receiver", "window": 1000, "lag": 0, "edge": 0}
+    path = {"timestamps": False, "sack": False, "handshake": 0, "isn": 1000, "mss": 1460}
+    return rows_of_a_path(path, [move | {"what": one} for one in what])
 
 
 @settings(max_examples=150, deadline=None)
-@example(SYN_THAT_FITS_NOWHERE)
+@example(one_sided("data", "syn again", "syn again"))
+@example(one_sided(*("data",) * 4, "fin again", "fin", "fin again"))
 @given(paths)
 def test_columns_add_up(rows: list[Row]):
     table = as_headers(rows)

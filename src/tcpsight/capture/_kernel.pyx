@@ -8,6 +8,7 @@ record, the rows are full, or a record needs somebody else. It keeps only number
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from tcpsight._door cimport prefetch
 from tcpsight.capture._bytes cimport load16, load32, load64
 from tcpsight.tables cimport Frame
 
@@ -15,13 +16,7 @@ cdef extern from *:
     """
     #define SECOND ((int64_t)1000000000)
     #define TIME_LIMIT (((int64_t)1 << 62) - 1)
-    #if defined(__GNUC__) || defined(__clang__)
-    #define fetch_ahead(p) __builtin_prefetch(p)
-    #else
-    #define fetch_ahead(p) ((void)(p))
-    #endif
     """
-    void fetch_ahead(const void *place) noexcept nogil
     int64_t SECOND
     int64_t TIME_LIMIT  # the same as reader.TIME_LIMIT_NS
 
@@ -122,7 +117,7 @@ cdef class PcapWalk:
             if end - position - header < captured:
                 self.status, self.need = _MORE, header + captured
                 break
-            fetch_ahead(at + FETCH_AHEAD)
+            prefetch(at + FETCH_AHEAD)
             frames += 1
             row.frame_number = frames
             row.time_ns = load32(at, is_swapped) * SECOND + load32(at + 4, is_swapped) * tick_ns

@@ -6,6 +6,7 @@ What fails can fail only before the loop (`reserve_…`) or while rows are hande
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
+from tcpsight._door cimport prefetch
 from tcpsight.connections._context cimport (
     Context, Server, accept_candidate, advance_clock, deadline_of, note, reject_candidate, timer_class, touch,
 )
@@ -17,7 +18,7 @@ from tcpsight.connections._reuse cimport HOLD, IGNORE, OPEN_ANOTHER, hold_syn, o
 from tcpsight.connections._rules cimport take_acknowledgment, take_sequence, take_usual, take_window
 from tcpsight.connections._sequence cimport to_offset
 from tcpsight.connections._slots cimport (
-    SHARES, direction_of, find, header_hash, look_ahead, prefetch, release, reserve_holes, reserve_slots,
+    SHARES, direction_of, find, header_hash, look_ahead, release, reserve_holes, reserve_slots,
 )
 from tcpsight.connections._state cimport (
     APPROXIMATE, BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, NO_OPENER, SETTLED, UNSEQUENCED, State, Stream,

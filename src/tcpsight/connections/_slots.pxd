@@ -3,34 +3,9 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
-from posix.stdlib cimport posix_memalign
+from tcpsight._door cimport allocate, prefetch
 from tcpsight.tables cimport Header
 from tcpsight.connections._state cimport MAX_HOLES, Hole, State, Stream
-
-cdef extern from * nogil:
-    """
-    #if defined(__GNUC__) || defined(__clang__)
-    /* The empty statement is an effect: without one, GCC takes a function that only prefetches for useless
-       and drops its calls. */
-    #define TCPSIGHT_PREFETCH(p) do { __builtin_prefetch(p); __asm__ volatile (""); } while (0)
-    #else
-    #define TCPSIGHT_PREFETCH(p) ((void)(p))
-    #endif
-    """
-    void prefetch "TCPSIGHT_PREFETCH" (const void *p)
-
-cdef extern from * nogil:
-    """
-    #if defined(__linux__)
-    #include <sys/mman.h>
-    #endif
-    #ifdef MADV_HUGEPAGE
-    #define TCPSIGHT_LARGE_PAGES(p, n) ((void) madvise(p, n, MADV_HUGEPAGE))
-    #else
-    #define TCPSIGHT_LARGE_PAGES(p, n) ((void) (p), (void) (n))
-    #endif
-    """
-    void ask_for_large_pages "TCPSIGHT_LARGE_PAGES" (void *p, size_t n)
 
 cdef extern from * nogil:
     """
@@ -54,7 +29,6 @@ cdef struct Timer:
 
 cdef enum:
     SHARES = 256
-    LARGE_PAGE_BYTES = 2097152
 
 cdef struct Share:
     uint32_t count
@@ -261,18 +235,6 @@ cdef inline Hole *holes_of(Slots *s, Stream *stream) noexcept nogil:
             s.hole_used += 1
         stream.hole_block = block
     return s.holes + <int64_t>block * MAX_HOLES
-
-
-cdef inline void *allocate(uint64_t size) noexcept nogil:
-    """Memory aligned to cache lines or, if it is large, to large pages: what is read at random in it would otherwise
-    miss the translation of addresses as often as the cache. NULL if there is none."""
-    cdef void *fresh = NULL
-    cdef bint is_large = size >= LARGE_PAGE_BYTES
-    if posix_memalign(&fresh, LARGE_PAGE_BYTES if is_large else 64, size) != 0:
-        return NULL
-    if is_large:
-        ask_for_large_pages(fresh, size)
-    return fresh
 
 
 cdef inline int grow_table(Slots *s, uint64_t places) noexcept nogil:

@@ -6,7 +6,7 @@
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 from libc.string cimport memset
 
-from tcpsight.network._door cimport rows_of, start_of, tcpsight_prefetch
+from tcpsight._door cimport prefetch, rows_of, start_of
 from tcpsight.network._account_rules cimport (
     charge,
     give_turn,
@@ -211,8 +211,8 @@ cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
     if g.slot < batch.slot_count:
         # The second line holds the parts, which only data change; the first again does no harm.
         line = <const uint8_t *>(batch.slots + g.slot)
-        tcpsight_prefetch(line)
-        tcpsight_prefetch(line + (64 if g.new_bytes > 0 else 0))
+        prefetch(line)
+        prefetch(line + (64 if g.new_bytes > 0 else 0))
 
 
 cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:

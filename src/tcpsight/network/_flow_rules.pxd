@@ -1,5 +1,9 @@
 # What a segment tells of the two directions of its connection.
-from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t
+#
+# Nearly all segments are usual ones: new data or a plain acknowledgment of a connection that nothing is wrong with.
+# `is_usual` says so once, and the rules below are compiled twice: `usual` is a constant, and what it implies is not
+# asked again.
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from tcpsight.network._evidence cimport (
     end_stall, note_closed, note_delayed, note_resending, note_rising, note_room, note_sending, note_stamp, take_echo,
 )
@@ -23,6 +27,9 @@ from tcpsight.tables cimport (
 cdef enum:
     TIMESTAMPS_BYTES = 12           # of a segment's room, RFC 6691
     SMALL_SEGMENT_BYTES = 512       # below the least MSS of IPv4 (536): tells nothing of what a full segment is
+    # Bits of Flow.flags: all of them, and none of them, where a segment may be a usual one.
+    SETTLED = KNOWN | HAS_ACKED | SAW_WINDOW
+    TROUBLED = IN_FAST_RECOVERY | IN_TIMEOUT | IN_STALL | IS_CLOSED | HAS_SACKED | HAS_HOLES
 
 
 # --- acknowledgments --------------------------------------------------------------------------------------------
@@ -35,8 +42,23 @@ cdef inline int32_t full_segment(const Flow *f, const Flow *peer) noexcept nogil
     return f.payload_max if f.payload_max >= SMALL_SEGMENT_BYTES else 0
 
 
+cdef inline bint is_usual(const Flow *f, const Flow *peer, const Segment *g, const Header *h) noexcept nogil:
+    """Whether this is new data or a plain acknowledgment, and nothing is wrong or unknown with its connection."""
+    return (
+        f.flags & peer.flags & SETTLED == SETTLED
+        and not (f.flags | peer.flags) & TROUBLED
+        and g.flags & (FLAG_SYN | FLAG_FIN | FLAG_RST | FLAG_ACK) == FLAG_ACK
+        and g.kind == KIND_NEW
+        and g.payload_bytes == g.new_bytes
+        and g.offset != INT64_MIN
+        and g.acked_offset != INT64_MIN
+        and h.window
+        and not h.sack_count
+    )
+
+
 cdef inline void measure(
-    Slot *slot, Flow *f, const Sent *last, const Segment *g, const Header *h, uint32_t covered
+    Slot *slot, Flow *f, const Sent *last, const Segment *g, const Header *h, uint32_t covered, bint usual
 ) noexcept nogil:
     """A round trip, from the last segment that was acknowledged; not where it was sent again (Karn's rule)."""
     cdef Resent *resent
@@ -64,7 +86,7 @@ cdef inline void measure(
     is_delayed = not last.flags & CONTROL and (
         g.payload_bytes > 0
         or full == 0
-        or not f.flags & HAS_ACKED
+        or not (usual or f.flags & HAS_ACKED)
         or (
             g.acked_offset - f.acked < 2 * full
             and (last.payload < full or f.data_end - g.acked_offset < 2 * full)
@@ -81,12 +103,12 @@ cdef inline void measure(
 
 
 cdef inline void take_progress(
-    Slot *slot, Flow *f, Memory *memory, const Segment *g, const Header *h
+    Slot *slot, Flow *f, const Flow *peer, Memory *memory, const Segment *g, const Header *h, bint usual
 ) noexcept nogil:
     """The peer acknowledged something new of this direction."""
     cdef int64_t now = slot.last_ns
     cdef int64_t acked = g.acked_offset
-    cdef bint was_held = f.flags & (HAS_SACKED | HAS_HOLES) and was_held_back(f, acked)
+    cdef bint was_held = not usual and f.flags & (HAS_SACKED | HAS_HOLES) and was_held_back(f, acked)
     cdef uint32_t covered = 0
     cdef uint32_t marks = 0
     cdef Sent last
@@ -105,22 +127,25 @@ cdef inline void take_progress(
         pop(f, memory)
     # What was sent again in the middle, or lay above a hole, was acknowledged late.
     if last.end == acked and not was_held and not marks & UNCLEAN and (not marks & RESENT or covered == 1):
-        measure(slot, f, &last, g, h, covered)
-    if f.flags & IN_STALL:
+        measure(slot, f, &last, g, h, covered, usual)
+    if not usual and f.flags & IN_STALL:
         f.stall.end_ns = now
         f.stall.is_over = True
-        end_stall(f, slot.flows[g.direction & 1].segments - 1)  # this one ends it
+        end_stall(f, peer.segments - 1)  # this one ends it
     f.acked = acked
-    f.flags |= HAS_ACKED
     f.progress_ns = now
     f.duplicate_acks_seen = 0
-    if not f.flags & KNOWN or acked > f.next:
+    if not usual:
+        f.flags |= HAS_ACKED
+    if acked > f.next or not (usual or f.flags & KNOWN):
         # Not captured: a FIN or data, whoever knows; it does not matter here.
         f.next = f.data_end = acked
         f.flags |= KNOWN
     if f.flags & BUSY and acked >= f.data_end:
         f.flags &= ~BUSY
         f.non_idle_ns += now - f.busy_since_ns
+    if usual:
+        return
     if f.flags & (IN_FAST_RECOVERY | IN_TIMEOUT) and acked >= f.recovery_point:
         f.flags &= ~(IN_FAST_RECOVERY | IN_TIMEOUT)
     if f.flags & HAS_HOLES:
@@ -130,42 +155,44 @@ cdef inline void take_progress(
 
 
 cdef inline void take_acknowledgment(
-    Slot *slot, Memory *memory, const Segment *g, const Header *h
+    Slot *slot, Flow *own, Flow *f, Memory *memory, const Segment *g, const Header *h, bint usual
 ) noexcept nogil:
-    """What a segment says of the other direction."""
-    cdef Flow *own = &slot.flows[g.direction & 1]
-    cdef Flow *f = &slot.flows[1 - (g.direction & 1)]
-    if not f.flags & HAS_ACKED or g.acked_offset > f.acked:
-        take_progress(slot, f, memory, g, h)
+    """What a segment of `own` says of the other direction, `f`."""
+    if g.acked_offset > f.acked or not (usual or f.flags & HAS_ACKED):
+        take_progress(slot, f, own, memory, g, h, usual)
     elif (
         # RFC 5681 §2: outstanding data, no data, no SYN or FIN, the highest number so far, the same window.
         g.acked_offset == f.acked
         and f.data_end > f.acked
         and g.payload_bytes == 0
-        and not g.flags & (FLAG_SYN | FLAG_FIN)
-        and own.flags & SAW_WINDOW
+        and (usual or not g.flags & (FLAG_SYN | FLAG_FIN))
+        and (usual or own.flags & SAW_WINDOW)
         and own.raw_window == h.window
-        and g.kind == KIND_NEW
+        and (usual or g.kind == KIND_NEW)
     ):
         own.duplicate_acks += 1
         f.duplicate_acks_seen += f.duplicate_acks_seen != 255
-    if h.sack_count and f.flags & KNOWN:
+    if not usual and h.sack_count and f.flags & KNOWN:
         take_sack(f, h, g)
 
 
 # --- windows ----------------------------------------------------------------------------------------------------
 
 
-cdef inline void take_window(Flow *f, Flow *peer, const Segment *g, const Header *h, int64_t now) noexcept nogil:
+cdef inline void take_window(
+    Flow *f, Flow *peer, const Segment *g, const Header *h, int64_t now, bint usual
+) noexcept nogil:
     """The window that a segment announces."""
     f.window = g.window_bytes
     f.raw_window = h.window
-    f.flags |= SAW_WINDOW
     if g.window_bytes < 0:
         f.flags |= WINDOW_UNKNOWN
     # That of a SYN is for the first flight alone, and not scaled.
-    if g.window_bytes > f.window_max and not g.flags & FLAG_SYN:
+    if g.window_bytes > f.window_max and (usual or not g.flags & FLAG_SYN):
         f.window_max = g.window_bytes
+    if usual:
+        return
+    f.flags |= SAW_WINDOW
     if h.window == 0 and not g.flags & (FLAG_SYN | FLAG_FIN):
         f.zero_windows += 1
         peer.flags |= PEER_CLOSED
@@ -180,55 +207,57 @@ cdef inline void take_window(Flow *f, Flow *peer, const Segment *g, const Header
 # --- data -------------------------------------------------------------------------------------------------------
 
 
-cdef inline void note_flight(Flow *f, const Flow *peer) noexcept nogil:
+cdef inline void note_flight(Flow *f, const Flow *peer, bint usual) noexcept nogil:
     """Bytes in flight, and whether they fill the window."""
     cdef int64_t in_flight
-    if not f.flags & HAS_ACKED:
+    if not (usual or f.flags & HAS_ACKED):
         return
     in_flight = f.data_end - f.acked
     f.in_flight_max = larger(f.in_flight_max, in_flight)
-    if peer.flags & SAW_WINDOW and 0 < peer.window <= in_flight:
+    if 0 < peer.window <= in_flight and (usual or peer.flags & SAW_WINDOW):
         f.window_full += 1
 
 
-cdef inline void take_next(Slot *slot, Memory *memory, const Segment *g, const Header *h, int64_t now) noexcept nogil:
+cdef inline void take_next(
+    Slot *slot, Flow *f, const Flow *peer, Memory *memory, const Segment *g, const Header *h, bint usual
+) noexcept nogil:
     """Something this direction had not sent before."""
-    cdef Flow *f = &slot.flows[g.direction & 1]
-    cdef bint is_control = (g.flags & (FLAG_SYN | FLAG_FIN)) != 0
-    cdef int64_t end = g.offset + g.payload_bytes + ((g.flags & FLAG_SYN) != 0)
-    cdef const Flow *peer
+    cdef int64_t now = slot.last_ns
+    cdef uint8_t controls = 0 if usual else ((g.flags & FLAG_SYN) != 0) + ((g.flags & FLAG_FIN) != 0)
+    cdef int64_t end = g.offset + g.payload_bytes + (not usual and (g.flags & FLAG_SYN) != 0)
     cdef Sent *sent
-    if f.flags & KNOWN and g.offset > f.next:
+    if g.offset > f.next and (usual or f.flags & KNOWN):
         open_hole(f, g, h, now)
     if g.payload_bytes:
-        peer = &slot.flows[1 - (g.direction & 1)]
         note_sending(f, peer, g, f.full, slot.round_trip_ns, now)
-    if not f.flags & KNOWN or end > f.data_end:
+    if end > f.data_end or not (usual or f.flags & KNOWN):
         f.data_end = end
     if g.payload_bytes:
         if f.payload_max < g.payload_bytes:
             f.payload_max = g.payload_bytes
             f.full = full_segment(f, peer)
-        if not f.flags & BUSY and (not f.flags & HAS_ACKED or f.data_end > f.acked):
+        if not f.flags & BUSY and (f.data_end > f.acked or not (usual or f.flags & HAS_ACKED)):
             f.flags |= BUSY
             f.busy_since_ns = now
-        note_flight(f, &slot.flows[1 - (g.direction & 1)])
-    end += (g.flags & FLAG_FIN) != 0
-    if f.flags & KNOWN and end <= f.next:
+        note_flight(f, peer, usual)
+    if not usual:
+        end += (g.flags & FLAG_FIN) != 0
+    if end <= f.next and (usual or f.flags & KNOWN):
         return
     f.next = end
-    f.flags |= KNOWN
-    if f.flags & HAS_ACKED and end <= f.acked:
+    if not usual:
+        f.flags |= KNOWN
+    if end <= f.acked and (usual or f.flags & HAS_ACKED):
         return  # its acknowledgment was captured before it
     sent = push(f, memory)
     if sent != NULL:
         sent.end = end
-        sent.controls = ((g.flags & FLAG_SYN) != 0) + ((g.flags & FLAG_FIN) != 0)
+        sent.controls = controls
         sent.time_ns = g.time_ns
         sent.value = h.timestamp_value
         sent.payload = g.payload_bytes
-        sent.in_flight = <uint32_t>(f.data_end - f.acked) if f.flags & HAS_ACKED else 0
-        sent.flags = (CONTROL if is_control and not g.payload_bytes else 0) | (
+        sent.in_flight = <uint32_t>(f.data_end - f.acked) if usual or f.flags & HAS_ACKED else 0
+        sent.flags = (CONTROL if controls and not g.payload_bytes else 0) | (
             HAS_VALUE if h.options & OPTION_TIMESTAMPS else 0
         )
 
@@ -263,6 +292,18 @@ cdef inline int64_t end_of(const Segment *g) noexcept nogil:
     return g.offset + g.payload_bytes + ((g.flags & FLAG_SYN) != 0) + ((g.flags & FLAG_FIN) != 0)
 
 
+cdef inline bint can_end(const Flow *f, int64_t end) noexcept nogil:
+    """Whether this direction can end here: not below data that it has sent, unless a hole is there."""
+    cdef uint32_t i
+    if end >= f.data_end or not f.flags & KNOWN:
+        return True
+    if f.flags & HAS_HOLES:
+        for i in range(f.rare.hole_count):
+            if f.rare.holes[i].start <= end < f.rare.holes[i].end:
+                return True
+    return False
+
+
 cdef inline void take_partly_new(Flow *f, const Segment *g) noexcept nogil:
     """Part of its data had been sent before."""
     f.retransmitted_bytes += g.payload_bytes - g.new_bytes
@@ -270,35 +311,42 @@ cdef inline void take_partly_new(Flow *f, const Segment *g) noexcept nogil:
         mark_resent(f, g.offset, smaller(end_of(g), f.next))
 
 
-cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, const Header *h) noexcept nogil:
-    """Take a segment that is no capture duplicate, once the clock has moved to it."""
-    cdef Flow *f = &slot.flows[g.direction & 1]
-    cdef Flow *peer = &slot.flows[1 - (g.direction & 1)]
+cdef inline void take_sequenced(
+    Slot *slot, Flow *f, Flow *peer, Memory *memory, const Segment *g, const Header *h, bint usual
+) noexcept nogil:
+    """Take a segment whose place is known."""
     cdef int64_t now = slot.last_ns
-    count_segment(f, peer, g, h)
-    if g.offset == INT64_MIN or g.flags & FLAG_RST:
-        if g.kind == KIND_RETRANSMISSION and g.flags & FLAG_SYN:
-            take_held_syn(f, g)
-        return  # not believed, or the end of it all
-    if g.flags & FLAG_SYN:
-        take_syn(f, h)
-        peer.full = full_segment(peer, f)
-    if g.flags & FLAG_ACK and g.acked_offset != INT64_MIN:
-        take_acknowledgment(slot, memory, g, h)
-    take_window(f, peer, g, h, now)
+    if usual or (g.flags & FLAG_ACK and g.acked_offset != INT64_MIN):
+        take_acknowledgment(slot, f, peer, memory, g, h, usual)
+    take_window(f, peer, g, h, now, usual)
     if h.options & OPTION_TIMESTAMPS:
         note_stamp(f, h.timestamp_value, g.time_ns)
-        if g.new_bytes > 0 and g.flags & FLAG_ACK:
+        if g.new_bytes > 0 and (usual or g.flags & FLAG_ACK):
             take_echo(peer, h.timestamp_echo, g.time_ns, now)
     f.new_bytes += g.new_bytes
-    if g.flags & FLAG_FIN and not f.flags & SAW_FIN and g.kind != KIND_RETRANSMISSION:
+    if usual:
+        if g.payload_bytes:
+            take_next(slot, f, peer, memory, g, h, usual)
+    else:
+        take_kind(slot, f, peer, memory, g, h)
+    # What it acknowledges, or the window it offers, may have made room for the peer; what it brings takes some.
+    note_room(peer, f, now)
+    note_room(f, peer, now)
+
+
+cdef inline void take_kind(
+    Slot *slot, Flow *f, const Flow *peer, Memory *memory, const Segment *g, const Header *h
+) noexcept nogil:
+    """What a segment sent, by its kind."""
+    cdef int64_t now = slot.last_ns
+    if g.flags & FLAG_FIN and not f.flags & SAW_FIN and g.kind != KIND_RETRANSMISSION and can_end(f, end_of(g) - 1):
         f.flags |= SAW_FIN
         f.fin_end = end_of(g)
     if g.kind == KIND_NEW:
         if g.payload_bytes > g.new_bytes:
             take_partly_new(f, g)
         if g.payload_bytes or g.flags & (FLAG_SYN | FLAG_FIN):
-            take_next(slot, memory, g, h, now)
+            take_next(slot, f, peer, memory, g, h, False)
     elif g.kind == KIND_RETRANSMISSION:
         f.retransmitted_bytes += g.payload_bytes
         take_retransmission(f, peer, g, h, now)
@@ -307,7 +355,7 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         if g.payload_bytes > g.new_bytes:
             take_partly_new(f, g)
         if not f.flags & KNOWN or end_of(g) > f.next:
-            take_next(slot, memory, g, h, now)
+            take_next(slot, f, peer, memory, g, h, False)
     elif g.kind == KIND_KEEP_ALIVE:
         f.keep_alives += 1
         if peer.segments != f.stall.peer_start:
@@ -315,6 +363,27 @@ cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, cons
         note_resending(f, peer, g, now, now)
     elif g.kind == KIND_ZERO_WINDOW_PROBE:
         f.zero_window_probes += 1
-    # What it acknowledges, or the window it offers, may have made room for the peer; what it brings takes some.
-    note_room(peer, f, now)
-    note_room(f, peer, now)
+
+
+cdef inline void take_segment(Slot *slot, Memory *memory, const Segment *g, const Header *h) noexcept nogil:
+    """Take a segment that is no capture duplicate, once the clock has moved to it."""
+    cdef Flow *f = &slot.flows[g.direction & 1]
+    cdef Flow *peer = &slot.flows[1 - (g.direction & 1)]
+    count_segment(f, peer, g, h)
+    if is_usual(f, peer, g, h):
+        take_sequenced(slot, f, peer, memory, g, h, True)
+    else:
+        take_unusual(slot, f, peer, memory, g, h)
+
+
+cdef inline void take_unusual(
+    Slot *slot, Flow *f, Flow *peer, Memory *memory, const Segment *g, const Header *h
+) noexcept nogil:
+    if g.offset == INT64_MIN or g.flags & FLAG_RST:
+        if g.kind == KIND_RETRANSMISSION and g.flags & FLAG_SYN:
+            take_held_syn(f, g)
+        return  # not believed, or the end of it all
+    if g.flags & FLAG_SYN:
+        take_syn(f, h)
+        peer.full = full_segment(peer, f)
+    take_sequenced(slot, f, peer, memory, g, h, False)

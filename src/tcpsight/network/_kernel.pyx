@@ -7,8 +7,8 @@ from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+from tcpsight._door cimport allocate, prefetch, rows_of, start_of
 from tcpsight.network._clock cimport LEAPT, OPENED, is_odd, take_leap_back, take_odd_time
-from tcpsight.network._door cimport allocate, rows_of, start_of, tcpsight_prefetch
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._rows cimport give_row
 from tcpsight.network._state cimport FIRST_BITS, Flow, Memory, Sent, Slot, larger, smaller
@@ -93,15 +93,15 @@ cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
     slot = batch.slots + g.slot
     own = &slot.flows[g.direction & 1]
     other = &slot.flows[1 - (g.direction & 1)]
-    tcpsight_prefetch(slot)
-    tcpsight_prefetch(own)
-    tcpsight_prefetch(other)
-    tcpsight_prefetch(&own.segments)
-    tcpsight_prefetch(&other.segments)
-    tcpsight_prefetch(&own.echoed_ns)
-    tcpsight_prefetch(&other.echoed_ns)
-    tcpsight_prefetch(&other.srtt_ns)
-    tcpsight_prefetch(&other.rising)
+    prefetch(slot)
+    prefetch(own)
+    prefetch(other)
+    prefetch(&own.segments)
+    prefetch(&other.segments)
+    prefetch(&own.echoed_ns)
+    prefetch(&other.echoed_ns)
+    prefetch(&other.srtt_ns)
+    prefetch(&other.rising)
 
 
 cdef const Segment *take_odd(Batch *batch, Slot *slot, const Segment *segment) noexcept nogil:

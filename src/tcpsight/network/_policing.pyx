@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from tcpsight.network._door cimport rows_of, start_of
+from tcpsight._door cimport rows_of, start_of
 from tcpsight.network._exchanges cimport Exchange, begins_next, is_data, take_segment
 from tcpsight.network._log cimport (
     ACKED,

@@ -7,6 +7,7 @@ FIN or RST (pure acknowledgments, most of them) touch no state.
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from tcpsight._door cimport prefetch, rows_of, start_of
 from tcpsight.requests._turns cimport (
     GIVE_AT_ANSWER,
     Made,
@@ -33,16 +34,6 @@ from tcpsight.tables cimport (
     Segment,
     UnansweredRequest,
 )
-
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    #define tcpsight_prefetch(address) __builtin_prefetch(address)
-    #else
-    #define tcpsight_prefetch(address) ((void)(address))
-    #endif
-    """
-    void tcpsight_prefetch(const void *address) noexcept nogil
 
 cdef enum:
     # Rows whose state is fetched together: enough to hide a miss, few enough to stay in L1.
@@ -155,14 +146,14 @@ cdef int take_block(Batch *batch, const Segment *segments, int length) noexcept 
         segment = segments + chosen[i]
         if segment.slot >= batch.slot_count:
             return BAD_SLOT
-        tcpsight_prefetch(batch.slots + segment.slot)
+        prefetch(batch.slots + segment.slot)
     for i in range(count):
         segment = segments + chosen[i]
         line = <const uint8_t *>(batch.slots + segment.slot)
         step = 64 * (segment.direction != batch.slots[segment.slot].is_answered)
-        tcpsight_prefetch(line + step)
-        tcpsight_prefetch(line + 2 * step)
-        tcpsight_prefetch(line + 3 * step)
+        prefetch(line + step)
+        prefetch(line + 2 * step)
+        prefetch(line + 3 * step)
     for i in range(count):
         segment = segments + chosen[i]
         if not batch.slots[segment.slot].is_used:
@@ -214,17 +205,6 @@ cdef int pair_batch(Batch *batch) noexcept nogil:
 
 
 # ------------------------------------------------------------------------------------------------ the door
-
-
-cdef int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:
-    """Check a block of packed rows at the door; give its number of rows."""
-    if block.shape[0] % row_bytes:
-        raise ValueError(f"{block.shape[0]} bytes are not rows of {row_bytes} bytes")
-    return block.shape[0] // <int64_t>row_bytes
-
-
-cdef const uint8_t *start_of(const uint8_t[::1] block) noexcept:
-    return &block[0] if block.shape[0] else NULL
 
 
 cdef int point_outputs(Made *made, tuple outputs, int64_t requests, int64_t ends) except -1:

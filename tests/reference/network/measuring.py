@@ -414,7 +414,9 @@ class Conversation:
         end = data_end + has_fin
         own.count("bytes", s["new_bytes"])
         if has_fin and own.fin_end is None and kind != "retransmission":
-            own.fin_end = end
+            in_a_hole = any(hole.start <= end - 1 < hole.end for hole in own.holes)
+            if own.data_top is None or end > own.data_top or in_a_hole:
+                own.fin_end = end
         if kind in ("new", "retransmission", "out_of_order"):
             own.count("retransmitted_bytes", s["payload_bytes"] - s["new_bytes"])
         if kind == "retransmission":

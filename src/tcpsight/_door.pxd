@@ -1,16 +1,6 @@
-# The door of this room's kernels: blocks of packed rows are checked here, once, and fetched ahead behind it.
+# The door of every kernel: blocks of packed rows are checked here, once; memory for what is kept; fetching ahead.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from posix.stdlib cimport posix_memalign
-
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    #define tcpsight_prefetch(address) __builtin_prefetch(address)
-    #else
-    #define tcpsight_prefetch(address) ((void)(address))
-    #endif
-    """
-    void tcpsight_prefetch(const void *address) noexcept nogil
 
 cdef extern from * nogil:
     """
@@ -22,8 +12,16 @@ cdef extern from * nogil:
     #else
     #define TCPSIGHT_LARGE_PAGES(p, n) ((void) (p), (void) (n))
     #endif
+    #if defined(__GNUC__) || defined(__clang__)
+    /* The empty statement is an effect: without one, GCC takes a function that only prefetches for useless
+       and drops its calls. */
+    #define TCPSIGHT_PREFETCH(p) do { __builtin_prefetch(p); __asm__ volatile (""); } while (0)
+    #else
+    #define TCPSIGHT_PREFETCH(p) ((void)(p))
+    #endif
     """
     void ask_for_large_pages "TCPSIGHT_LARGE_PAGES" (void *p, size_t n)
+    void prefetch "TCPSIGHT_PREFETCH" (const void *p)
 
 cdef enum:
     LARGE_PAGE_BYTES = 2097152
