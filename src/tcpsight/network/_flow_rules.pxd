@@ -27,9 +27,6 @@ from tcpsight.tables cimport (
 cdef enum:
     TIMESTAMPS_BYTES = 12           # of a segment's room, RFC 6691
     SMALL_SEGMENT_BYTES = 512       # below the least MSS of IPv4 (536): tells nothing of what a full segment is
-    # Bits of Flow.flags: all of them, and none of them, where a segment may be a usual one.
-    SETTLED = KNOWN | HAS_ACKED | SAW_WINDOW
-    TROUBLED = IN_FAST_RECOVERY | IN_TIMEOUT | IN_STALL | IS_CLOSED | HAS_SACKED | HAS_HOLES
 
 
 # --- acknowledgments --------------------------------------------------------------------------------------------
@@ -44,9 +41,11 @@ cdef inline int32_t full_segment(const Flow *f, const Flow *peer) noexcept nogil
 
 cdef inline bint is_usual(const Flow *f, const Flow *peer, const Segment *g, const Header *h) noexcept nogil:
     """Whether this is new data or a plain acknowledgment, and nothing is wrong or unknown with its connection."""
+    cdef uint32_t settled = KNOWN | HAS_ACKED | SAW_WINDOW
+    cdef uint32_t troubled = IN_FAST_RECOVERY | IN_TIMEOUT | IN_STALL | IS_CLOSED | HAS_SACKED | HAS_HOLES
     return (
-        f.flags & peer.flags & SETTLED == SETTLED
-        and not (f.flags | peer.flags) & TROUBLED
+        f.flags & peer.flags & settled == settled
+        and not (f.flags | peer.flags) & troubled
         and g.flags & (FLAG_SYN | FLAG_FIN | FLAG_RST | FLAG_ACK) == FLAG_ACK
         and g.kind == KIND_NEW
         and g.payload_bytes == g.new_bytes
