@@ -33,8 +33,8 @@ cdef enum:
     AFTER_FINISHED = 3  # it follows that
 
 cdef enum:
-    # A Finished message of SHA-384, encrypted, and a ChangeCipherSpec before it (RFC 8446 §4.4.4, §5.2, §D.4), 6 + 5 + 4 + 48 + 1 + 16
-    # bytes: a turn that is no longer has no request in it.
+    # A Finished message of SHA-384, encrypted, and a ChangeCipherSpec before it (RFC 8446 §4.4.4, §5.2, §D.4), which is
+    # 6 + 5 + 4 + 48 + 1 + 16 bytes: a turn that is no longer has no request in it.
     FINISHED_BYTES = 80
 
 # Arrays of two are indexed by direction: what the client sent, what the server sent.
