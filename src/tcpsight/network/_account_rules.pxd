@@ -4,30 +4,9 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64
 from libc.string cimport memcpy
 
 from tcpsight.network._account_state cimport (
-    AS_USUAL,
-    ANSWERING,
-    ASKING,
-    BEFORE,
-    FAR_OFFSET,
-    GREETING,
-    HOUR_NS,
-    IN_FIRST,
-    IN_LAST,
-    LEAPT,
-    MOST_NEAR_NS,
-    NO_OPENER,
-    REACTION_NS,
-    RECOVERING,
-    SHAKING,
-    SYN_ACKED,
-    SYN_REPEATED,
-    SYN_SEEN,
-    TIGHT,
-    UNHEARD,
-    WAS_TIGHT,
-    Made,
-    Slot,
-    Turn,
+    ANSWERING, ASKING, AS_USUAL, BEFORE, FAR_OFFSET, GREETING, HOUR_NS, IN_FIRST, IN_LAST, LEAPT, MOST_NEAR_NS,
+    NO_OPENER, REACTION_NS, RECOVERING, SHAKING, SYN_ACKED, SYN_REPEATED, SYN_SEEN, TIGHT, UNHEARD, WAS_TIGHT, Made,
+    Slot, Turn,
 )
 from tcpsight.tables cimport (
     DIRECTION_CLIENT,
