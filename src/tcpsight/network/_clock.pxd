@@ -83,6 +83,9 @@ cdef inline void bring_back_flow(Flow *f, int was, int64_t leap_ns, int64_t to_n
         f.closed_ns -= length
         if f.closed_longest_start_ns + f.closed_longest_ns == leap_ns:
             f.closed_longest_ns -= length
+            if f.closed_longest_ns <= f.closed_longest_before_ns:
+                f.closed_longest_ns = f.closed_longest_before_ns
+                f.closed_longest_start_ns = f.closed_longest_before_start_ns
     bring_back(&f.busy_since_ns, leap_ns, to_ns)
     bring_back(&f.full_since_ns, leap_ns, to_ns)
     bring_back(&f.closed_since_ns, leap_ns, to_ns)

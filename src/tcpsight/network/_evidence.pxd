@@ -215,5 +215,7 @@ cdef inline void note_closed(Flow *f, int64_t now) noexcept nogil:
     cdef int64_t closed_ns = now - f.closed_since_ns
     f.closed_ns += closed_ns
     if closed_ns > f.closed_longest_ns:
+        f.closed_longest_before_ns = f.closed_longest_ns
+        f.closed_longest_before_start_ns = f.closed_longest_start_ns
         f.closed_longest_ns = closed_ns
         f.closed_longest_start_ns = f.closed_since_ns

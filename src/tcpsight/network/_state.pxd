@@ -213,8 +213,9 @@ cdef struct Flow:
     Stall longest           # the one of most retransmissions
     int64_t closed_longest_ns
     int64_t closed_longest_start_ns
+    int64_t closed_longest_before_ns        # what these two were before the last one of them
+    int64_t closed_longest_before_start_ns
     int64_t syn_acks_needless
-    uint8_t last_padding[16]    # to whole lines
 
 cdef struct Slot:
     # one line

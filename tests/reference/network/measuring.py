@@ -24,7 +24,9 @@ from tcpsight.tables import (
     OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
     OPTION_UNSEQUENCED,
+    Network,
 )
+from tests.reference.network.evidence import Evidence
 
 Row = dict[str, Any]
 
@@ -54,8 +56,13 @@ class Sent:
     value: int | None
     numbers_without_data: int
     is_control: bool
+    in_flight: int  # bytes, its own included
     was_resent: bool = False
     is_held: bool = False
+
+    @property
+    def payload(self) -> int:
+        return self.end - self.start - self.numbers_without_data
 
 
 @dataclass
@@ -155,6 +162,7 @@ class Side:
     echoed_ns: int | None = None  # when the other side last sent data
     is_window_unknown: bool = False
     full: Spans = field(default_factory=lambda: Spans())
+    evidence: Evidence = field(default_factory=Evidence)
 
     def count(self, name: str, by: int = 1) -> None:
         self.counts[name] = self.counts.get(name, 0) + by
@@ -236,6 +244,7 @@ class Conversation:
                 hole.shown_ns = was if hole.shown_ns == leap else hole.shown_ns
             side.progress_ns = was if side.progress_ns == leap else side.progress_ns
             side.echoed_ns = was if side.echoed_ns == leap else side.echoed_ns
+            side.evidence.take_back(leap, was)
         self.distrust()
         self.now, self.before_leap = was, None
 
@@ -292,7 +301,10 @@ class Conversation:
             if stamp.is_waiting and not older(s["timestamp_echo"], stamp.value):
                 stamp.is_waiting = False
                 if is_running and stamp.value == s["timestamp_echo"] and s["time_ns"] >= stamp.time_ns:
-                    peer.echoes.append(s["time_ns"] - stamp.time_ns)
+                    sample = s["time_ns"] - stamp.time_ns
+                    peer.echoes.append(sample)
+                    if sample - min(peer.echoes) >= 100 * MS and sample >= 2 * min(peer.echoes):
+                        peer.evidence.echo_high.append(self.now)
 
     def look_for_room(self, side: Side, peer: Side) -> None:
         """Is there room for another segment of `side` in the window of its peer?"""
@@ -323,11 +335,13 @@ class Conversation:
         acked = s["acked_offset"]
         covered = [x for x in other.in_flight if x.end <= acked]
         other.in_flight = other.in_flight[len(covered) :]
+        other.evidence.acked_payloads += [x.payload for x in covered]
         was_held = other.sacked is not None and other.acked is not None and other.sacked > other.acked
         # A hole held it back, whether it was seen to be filled or not; of holes forgotten nobody knows.
         was_held |= any(hole.start < acked for hole in other.holes) or (other.is_approximate and bool(other.holes))
         if covered and covered[-1].end == acked and not was_held and not any(x.is_held for x in covered):
             self.measure(s, own, other, covered)
+        other.evidence.end_run(own.counts["segments"] - 1, answered_ns=self.now)
         other.acked = acked
         other.progress_ns = self.now
         other.repeats = 0
@@ -365,11 +379,19 @@ class Conversation:
         if full is not None and other.acked is not None and s["payload_bytes"] == 0:
             # Two full segments are acknowledged at once; and one that has two more behind it was not waited for.
             behind = (other.data_top or 0) - s["acked_offset"]
-            is_full = last.end - last.start - last.numbers_without_data >= full
+            is_full = last.payload >= full
             is_prompt = s["acked_offset"] - other.acked >= 2 * full or (is_full and behind >= 2 * full)
         is_prompt |= last.is_control
-        if s["time_ns"] >= since:
-            other.take_round_trip(s["time_ns"] - since, is_delayed=not is_prompt)
+        if s["time_ns"] < since:
+            return
+        round_trip = s["time_ns"] - since
+        other.take_round_trip(round_trip, is_delayed=not is_prompt)
+        shortest = min(other.clean + other.delayed)
+        if is_prompt and not last.is_control:
+            other.evidence.take_clean(last.in_flight, round_trip, shortest, self.now)
+        is_alone = s["acked_offset"] >= (other.data_top or 0) and last.in_flight == last.payload < (full or 0)
+        if not is_prompt and s["payload_bytes"] == 0 and is_alone and 25 * MS <= round_trip - shortest <= 500 * MS:
+            other.evidence.delayed_ns = self.now
 
     def needless(self, side: Side, resent: Resent) -> None:
         side.causes[resent.place] = "spurious"
@@ -420,11 +442,12 @@ class Conversation:
         if kind in ("new", "retransmission", "out_of_order"):
             own.count("retransmitted_bytes", s["payload_bytes"] - s["new_bytes"])
         if kind == "retransmission":
-            self.send_again(s, own, start, end)
+            self.send_again(s, own, peer, (start, end))
         elif kind == "out_of_order":
             self.fill(s, own, start, data_end)
         elif kind == "keep_alive":
             own.count("keep_alives")
+            self.take_keep_alive(s, own, peer)
         elif kind == "zero_window_probe":
             own.count("zero_window_probes")
         if kind not in ("new", "out_of_order") or not (s["payload_bytes"] or has_syn or has_fin):
@@ -444,6 +467,8 @@ class Conversation:
             if len(own.holes) > MOST_HOLES:
                 own.holes.pop(0)
                 own.is_approximate = True
+        if s["payload_bytes"]:
+            own.evidence.take_sending(self.now, s["payload_bytes"], peer.evidence, self.path(own, peer))
         own.data_top = data_end if own.top is None or own.data_top is None else max(own.data_top, data_end)
         if s["payload_bytes"]:
             own.largest = max(own.largest, s["payload_bytes"])
@@ -459,20 +484,47 @@ class Conversation:
         is_timed = own.acked is None or end > own.acked
         if is_timed and len(own.in_flight) < MOST_TIMED:
             is_control = bool(s["flags"] & (FLAG_SYN | FLAG_FIN)) and not s["payload_bytes"]
-            own.in_flight.append(Sent(start, end, self.stamp(s), value, end - start - s["payload_bytes"], is_control))
+            in_flight = 0 if own.acked is None else own.outstanding()
+            without_data = end - start - s["payload_bytes"]
+            own.in_flight.append(Sent(start, end, self.stamp(s), value, without_data, is_control, in_flight))
+
+    def path(self, own: Side, peer: Side) -> Row:
+        """What is known of the path when data are sent."""
+        ways = [min(side.clean + side.delayed, default=None) for side in (own, peer)]
+        return {
+            "round_trip": 0 if None in ways else sum(way or 0 for way in ways),
+            "peer_round_trip": ways[1] or 0,
+            "full": own.full_size(peer.mss),
+            "is_idle": own.outstanding() == 0,
+            "peer_bytes": peer.counts.get("bytes", 0),
+            "closings": peer.counts.get("zero_windows", 0),
+            "is_closed": peer.closed.is_open,
+        }
 
     def mark_resent(self, own: Side, start: int, end: int) -> None:
         for x in own.in_flight:
             x.was_resent |= max(x.start, start) < min(x.end, end)
 
-    def send_again(self, s: Row, own: Side, start: int, end: int) -> None:
+    def take_keep_alive(self, s: Row, own: Side, peer: Side) -> None:
+        answers = peer.counts.get("segments", 0)
+        if own.evidence.runs and own.evidence.runs[-1].peer_before != answers:
+            own.evidence.end_run(answers)
+        if own.acked is None or s["offset"] <= own.acked:
+            own.evidence.take_again(s["offset"], s["payload_bytes"], self.now, self.now, answers)
+
+    def send_again(self, s: Row, own: Side, peer: Side, numbers: tuple[int, int]) -> None:
+        start, end = numbers
         own.count("retransmissions")
         if s["flags"] & FLAG_SYN or (s["flags"] & FLAG_FIN and end == own.fin_end):
             own.count("control_retransmissions")
         cause = self.cause(s, own, start, end)
         own.causes.append(cause)
         if cause == "spurious":
+            own.evidence.needless_syn_acks += s["flags"] & (FLAG_SYN | FLAG_ACK) == FLAG_SYN | FLAG_ACK
             return
+        if cause != "fast" and not s["flags"] & FLAG_SYN and (own.acked is None or start <= own.acked):
+            first = [x.time_ns for x in own.in_flight if start < x.end <= end][-1:] or [self.now]
+            own.evidence.take_again(start, s["payload_bytes"], first[0], self.now, peer.counts.get("segments", 0))
         if cause in ("fast", "timeout") and own.recovery != cause:
             own.recovery, own.recovery_point = cause, own.top or 0
         value = s["timestamp_value"] if s["options"] & OPTION_TIMESTAMPS else None
@@ -539,8 +591,10 @@ class Conversation:
         row |= {"window_max_bytes": -1 if side.is_window_unknown else side.window_max, "mss_bytes": side.mss or -1}
         row["in_flight_max_bytes"] = -1 if side.acked is None and side.counts.get("bytes") else side.most_in_flight
         row |= round_trips(side) | self.rates(side)
+        row |= side.evidence.row(self.sides[1 - direction].counts.get("segments", 0), side.closed.spans, self.now)
         if self.is_unsequenced:
-            row |= dict.fromkeys(row.keys() - UNSEQUENCED_KNOWS, -1)
+            known = UNSEQUENCED_KNOWS | {c.name for c in Network.columns if c.internal}
+            row |= dict.fromkeys(row.keys() - known, -1)
         return row
 
     def rates(self, side: Side) -> Row:
