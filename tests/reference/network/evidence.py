@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import sqrt
 from typing import Any
 
 Row = dict[str, Any]
@@ -145,4 +146,4 @@ def correlation(samples: list[tuple[int, int]]) -> float | None:
         if spread < Fraction(1, 10**6) * n * mean**2:
             return 0.0 if spread == 0 and mean == 0 else None
     xy = sum((x - mean_x) * (y - mean_y) for x, y in samples)
-    return float(xy) / (float(xx) ** 0.5 * float(yy) ** 0.5)
+    return float(xy) / (sqrt(xx) * sqrt(yy))
