@@ -80,7 +80,7 @@ def finding_facts(row: Any) -> Facts:
         "start_ns": int(row["start_ns"]),
         "end_ns": int(row["end_ns"]),
         "connections": int(row["connections"]),
-        "connection_id": int(row["connection_id"]),
+        "connection_id": int(row["connection_id"]) if row["connection_id"] >= 0 else None,
         "server_address": address_text(row["server_address"].tobytes(), int(row["ip_version"])),
         "server_port": int(row["server_port"]),
         "confidence": round(float(row["confidence"]), 4),
@@ -212,6 +212,7 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
         ],
         "interval_ns": report.interval_ns,
         "series": _series(series, is_told=is_told),
+        "count_dispersion": _dispersions(each),
         "connections": _connections(service, quantiles),
         "clients": _clients(service),
         "slowest_requests": [_request(row, _place(row, each, report)) for row in service.slowest.rows if is_told],
@@ -246,6 +247,11 @@ def _series(series: Any, *, is_told: bool = True) -> list[Facts]:
     columns = {name: series.rows[name].tolist() for name in names + rest}
     columns["response_time_p99_ns"] = [v if v >= 0 and is_told else None for v in columns["response_time_p99_ns"]]
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _dispersions(each: ServiceReport) -> list[Facts] | None:
+    """Tell how much counts of arrivals and completions vary, at each scale; None where that was not looked at."""
+    return [scale._asdict() for scale in each.dispersions] if each.dispersions is not None else None
 
 
 def _connections(service: Service, quantiles: Sequence[float]) -> Facts:

@@ -76,6 +76,11 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         f"again and again, {n['expected']:.3g} expected: they waited for a timer, or one thing is slow"
     ),
     "no_turns": lambda n: f"{n['reason']}; there are no response times",
+    "slowdown": lambda n: (
+        f"throughput fell from {n['usual_throughput_per_s']:.3g} to {n['throughput_per_s']:.3g} requests a second "
+        f"while concurrency rose from {n['usual_concurrency']:.3g} to {n['concurrency']:.3g}, "
+        f"for {duration(n['duration_ns'])}" + (f"; {n['slowdowns']} times in all" if n["slowdowns"] > 1 else "")
+    ),
     "pile_up": lambda n: _stall(
         n, counted(n.get("answered_meanwhile", 0), "other was answered", "others were answered")
     ),
@@ -92,10 +97,20 @@ def _stall(n: Numbers, meanwhile: str) -> str:
     if not n["is_over"]:
         return f"{text}; it was not over when the capture ended"
     text += f"; released within {duration(n['released_within_ns'])}"
+    return text + _cause(n)
+
+
+def _cause(n: Numbers) -> str:
+    """Tell what requests waited for, no more than their order says."""
+    if n["cause"] == "server":
+        return "; the server as a whole stopped"
+    if n["cause"] == "unseen":
+        return "; what they waited for is not seen here"
     first = n["blocker"]
-    if first is None:
-        return text
-    return f"{text}; probably they waited for request {first['request_index']} of connection {first['connection_id']}"
+    request = f"request {first['request_index']} of connection {first['connection_id']}"
+    if n["cause"] == "either":
+        return f"; the server as a whole stopped, or they waited for {request}, which came first"
+    return f"; probably they waited for {request}"
 
 
 def _part(n: Numbers) -> str:

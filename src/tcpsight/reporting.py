@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tcpsight.findings import FindingTable
 from tcpsight.model import IntervalKey, KeyedIntervalSeries
+from tcpsight.model.count_scales import Dispersion
 from tcpsight.model.grouping import Endpoint
 from tcpsight.model.services import Service, ServiceSummary
 from tcpsight.model.tunnels import TunnelSummary
@@ -40,11 +41,14 @@ class ServiceReport:
         Sums and distributions over the whole capture.
     series : KeyedIntervals
         At most about `SERIES_COLUMNS` slices.
+    dispersions : list of Dispersion or None
+        How much counts vary at several scales; None where stalls were not looked for.
     """
 
     endpoint: Endpoint
     service: Service
     series: KeyedIntervals = field(default_factory=KeyedIntervals)
+    dispersions: list[Dispersion] | None = None
 
 
 @dataclass(slots=True)
@@ -177,6 +181,9 @@ class ReportCollection:
             if self._begin is not None:
                 takers.append(self._begin([(each.endpoint, each.service) for each in services], span))
             outside = self._add_series(services, takers, interval_ns, span)
+        for each in services:
+            counts = stalls.counts_of(each.endpoint[:2])
+            each.dispersions = counts.dispersions() if counts is not None else None
         found = self._findings.table(stalls.findings(span[1], self._filters.of(run.tags)) if span is not None else ())
         unseen = run.pipeline.unseen.table()
         return Report(run, services, omitted, interval_ns, unseen, outside, self._tunnels, found)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from tcpsight.facts import address_text, isolating_filter
+from tcpsight.facts import isolating_filter
 from tcpsight.model import KeyCounter
-from tcpsight.model.bands import Band, BandSearch
-from tcpsight.model.findings import Finding, Key
-from tcpsight.model.grouping import Endpoint
+from tcpsight.model.bands import BandSearch
+from tcpsight.model.count_scales import CountScales
+from tcpsight.model.findings import Finding
 from tcpsight.model.keys import ServiceSplit
-from tcpsight.model.stall_list import Stall, StallSum
-from tcpsight.model.stalls import CHANCE, StallDetection
+from tcpsight.model.slowdowns import slowdowns_in
+from tcpsight.model.stalls import StallDetection
 from tcpsight.model.turns import Turns
 from tcpsight.output.spill import SortedSpill
+from tcpsight.stall_findings import (
+    FilterOf,
+    Usual,
+    band_finding,
+    no_turns_finding,
+    slowdown_findings,
+    stall_findings,
+)
 from tcpsight.tables import Connections, Requests, Unanswered
 
 if TYPE_CHECKING:
@@ -28,78 +34,6 @@ MOST_SERVICES = 20
 """Services in which stalls are looked for: those with the most requests."""
 
 MOST_BANDS = 5
-
-MOST_STALLS = 5
-"""Stalls of a service that are told one by one, those at which most was waited; others are added up."""
-
-LONG_NS = 5_000_000_000
-"""A stall as long as this is critical, as a window that is closed so long."""
-
-NOTABLE = 10
-"""A stall of fewer median response times is no more than worth knowing."""
-
-FELT_NS = 100_000_000
-"""What takes longer is felt by a person who waits for it (Miller, AFIPS 1968; Card and others, CHI 1991)."""
-
-SHARE = 0.01
-"""Of the requests, or of the time: what moves a 99th percentile, or throughput by a hundredth."""
-
-EXAMPLES = 5
-
-RULE = (
-    "between two completions, requests waited longer, each and together, than chance lets happen once in a million "
-    "requests, by the gaps and the response times around it; or several were released together, and by chance the one "
-    "after the other would have been"
-)
-
-FilterOf = Callable[[Endpoint, Endpoint], str]
-"""Writes what isolates the frames between a client and a server."""
-
-
-@dataclass(slots=True)
-class Usual:
-    """What a stall of a service is measured by.
-
-    Attributes
-    ----------
-    service : Endpoint
-        Which.
-    requests : int
-        How many it had, answered or not.
-    first_ns, last_ns : int
-        The first arrival, and the last answer.
-    """
-
-    service: Endpoint
-    requests: int = 0
-    first_ns: int = 2**63 - 1
-    last_ns: int = -(2**63)
-
-    def add(self, requests: Requests) -> None:
-        """Take requests in order of arrival."""
-        self.service = (*self.service[:2], int(requests.ip_version[0]))
-        self.requests += len(requests)
-        ends = requests.rows["end_ns"] if isinstance(requests, Unanswered) else requests.completion_ns
-        self.first_ns = min(self.first_ns, int(requests.arrival_ns[0]))
-        self.last_ns = max(self.last_ns, int(ends.max()))
-
-    def of_requests(self, count: int) -> float:
-        """Tell which share of the requests so many are."""
-        return round(count / max(self.requests, 1), 6)
-
-    def of_time(self, duration_ns: int) -> float:
-        """Tell which share of the time with requests that is."""
-        return round(duration_ns / max(self.last_ns - self.first_ns, duration_ns, 1), 6)
-
-    def severity(self, stall: Stall | StallSum, ratio: float, *, is_over: bool = True) -> str:
-        """Tell how bad one is, or several are together, of which the longest took `ratio` median response times."""
-        longest_ns = stall.duration_ns if isinstance(stall, Stall) else stall.longest_ns
-        share = max(self.of_requests(stall.requests), self.of_time(stall.duration_ns))
-        if longest_ns >= LONG_NS:
-            return "critical"
-        if ratio < NOTABLE or (longest_ns < FELT_NS and share < SHARE):
-            return "info"
-        return "warning" if is_over else "critical"
 
 
 class StallSearch:
@@ -115,7 +49,9 @@ class StallSearch:
         self._detections = [StallDetection() for _ in services]
         self._turns = [Turns() for _ in services]
         self._bands = [BandSearch() for _ in services]
+        self._counts = [CountScales() for _ in services]
         self._usual = [Usual((*service, 4)) for service in services]
+        self._services = list(services)
         self._split = ServiceSplit(services)
 
     def feed(self, requests: Requests) -> None:
@@ -125,7 +61,12 @@ class StallSearch:
             self._detections[i].feed(own)
             if not isinstance(own, Unanswered):
                 self._turns[i].add(own)
+                self._counts[i].add(own)
                 self._bands[i].add(own)
+
+    def counts_of(self, service: tuple[bytes, int]) -> CountScales | None:
+        """Give the requests of a service by slices of time, if it is one of those that are searched."""
+        return self._counts[self._services.index(service)] if service in self._services else None
 
     def findings(self, end_ns: int, filter_of: FilterOf) -> list[Finding]:
         """Give what was found, when the capture ended at `end_ns`."""
@@ -133,10 +74,13 @@ class StallSearch:
         for i, usual in enumerate(self._usual):
             if self._turns[i].hold is False:
                 # Who waits, and for how long, is not known either.
-                found.append(_no_turns(usual, self._turns[i]))
-            else:
-                found += _findings(usual, self._detections[i], end_ns, filter_of)
-                found += [_band(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
+                found.append(no_turns_finding(usual, self._turns[i]))
+                continue
+            stalls = self._detections[i].finish(end_ns)
+            slowdowns = slowdowns_in(self._counts[i], [(stall.start_ns, stall.end_ns) for stall in stalls])
+            found += stall_findings(usual, stalls, self._detections[i].left_out, filter_of)
+            found += slowdown_findings(usual, slowdowns)
+            found += [band_finding(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found
 
 
@@ -218,139 +162,3 @@ def by_arrival(requests: SortedSpill[Requests], unanswered: SortedSpill[Unanswer
     while next_waiting is not None:
         yield next_waiting
         next_waiting = next(waiting, None)
-
-
-def _no_turns(usual: Usual, turns: Turns) -> Finding:
-    numbers = {
-        "requests": turns.requests,
-        "overlapped": turns.overlapped,
-        "overlapped_fraction": round(turns.overlapped / turns.requests, 4),
-        "overlapped_fraction_low": round(turns.overlapped_low, 4),
-        "in_parts": turns.in_parts,
-        "trickling": turns.trickling,
-        "client_again": turns.client_again,
-        "server_again": turns.server_again,
-        "reaction_distance": turns.reactions.distance,
-        "reason": turns.reason,
-    }
-    return Finding(
-        Key("no_turns", -1, *usual.service),
-        "info",
-        confidence=0.95,
-        start_ns=usual.first_ns,
-        end_ns=usual.last_ns,
-        connections=len(turns.connections),
-        connection_id=min(turns.connections, default=-1),
-        numbers=numbers,
-        rule="5 % or more of the requests (the lower end of the 95 % interval) were sent while an answer was going on; "
-        "or both sides speak again before the other has, no oftener than at random, and the server after a request as "
-        "if nobody had asked: times before and after requests are alike",
-        examples=sorted(turns.connections)[:EXAMPLES],
-    )
-
-
-def _band(service: Endpoint, band: Band) -> Finding:
-    numbers = {
-        "low_ns": band.low_ns,
-        "high_ns": band.high_ns,
-        "requests": band.requests,
-        "expected": round(band.expected, 2),
-        "stretches": band.stretches,
-        "log10_chance": round(-min(band.surprise, 1e6) / math.log(10), 1),
-    }
-    return Finding(
-        Key("slow_band", -1, *service),
-        "info",
-        confidence=0.95,
-        start_ns=band.first_ns,
-        end_ns=band.last_ns,
-        connections=1,
-        connection_id=band.connection_id,
-        numbers=numbers,
-        rule="eight times as many requests as next to it, and than chance lets be once in a million, in 5 stretches of "
-        "256 or more took the same time within 14 %, four medians or more",
-        examples=[band.connection_id],
-    )
-
-
-def _findings(usual: Usual, detection: StallDetection, end_ns: int, filter_of: FilterOf) -> Iterable[Finding]:
-    stalls = detection.finish(end_ns)
-    ranked, rest = stalls.worst(MOST_STALLS)
-    for stall in ranked:
-        yield _finding(usual, stall, filter_of)
-    if rest.stalls or detection.left_out:
-        yield _others(usual, rest, detection.left_out)
-
-
-def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
-    service = usual.service
-    first = stall.blocker if stall.blocker is not None else stall.example
-    numbers: dict[str, Any] = {
-        "duration_ns": stall.duration_ns,
-        "silent_ns": stall.silent_ns,
-        "time_fraction": usual.of_time(stall.duration_ns),
-        "is_over": stall.is_over,
-        "requests": stall.requests,
-        "requests_fraction": usual.of_requests(stall.requests),
-        "never_answered": stall.unanswered,
-        "waited_ns": stall.waited_ns,
-        "answered_meanwhile": stall.answered_meanwhile,
-        "released_within_ns": max(stall.drained_ns - stall.end_ns, 0) if stall.is_over else None,
-        "median_response_time_ns": stall.median_ns,
-        "log10_chance": round(-min(stall.surprise, 1e6) / math.log(10), 1),
-        "false_alarms_per_request": CHANCE,
-        "blocker": _blocker(service, stall.blocker, filter_of) if stall.blocker is not None else None,
-    }
-    return Finding(
-        Key(stall.kind, -1, *service),
-        usual.severity(stall, stall.duration_ns / max(stall.median_ns, 1), is_over=stall.is_over),
-        confidence=0.99 if stall.surprise > 20 else 0.95,
-        start_ns=stall.start_ns,
-        end_ns=stall.end_ns,
-        connections=stall.connections,
-        connection_id=int(first["connection_id"]),
-        numbers=numbers,
-        rule=RULE,
-        examples=stall.examples[:EXAMPLES],
-    )
-
-
-def _blocker(service: Endpoint, row: Any, filter_of: FilterOf) -> dict[str, Any]:
-    client = (row["client_address"].tobytes(), int(row["client_port"]), service[2])
-    return {
-        "connection_id": int(row["connection_id"]),
-        "request_index": int(row["request_index"]),
-        "client_address": address_text(client[0], client[2]),
-        "client_port": client[1],
-        "arrival_ns": int(row["arrival_ns"]),
-        "response_time_ns": int(row["end_ns"] - row["arrival_ns"]),
-        "filter": filter_of(client, service),
-    }
-
-
-def _others(usual: Usual, stalls: StallSum, left_out: int) -> Finding:
-    """Add up the stalls that are not told one by one; the worst lends its connection."""
-    numbers = {
-        "stalls": stalls.stalls,
-        "longest_ns": stalls.longest_ns,
-        "together_ns": stalls.duration_ns,
-        "time_fraction": usual.of_time(stalls.duration_ns),
-        "requests": stalls.requests,
-        "requests_fraction": usual.of_requests(stalls.requests),
-        "waited_ns": stalls.waited_ns,
-        "not_looked_at": left_out,
-        "false_alarms_per_request": CHANCE,
-    }
-    is_any = stalls.stalls > 0
-    return Finding(
-        Key("stall", -1, *usual.service),
-        usual.severity(stalls, stalls.longest_ratio) if is_any else "info",
-        confidence=0.95,
-        start_ns=stalls.start_ns if is_any else usual.first_ns,
-        end_ns=stalls.end_ns if is_any else usual.last_ns,
-        connections=stalls.connections,
-        connection_id=stalls.examples[0] if is_any else -1,
-        numbers=numbers,
-        rule=RULE,
-        examples=stalls.examples[:EXAMPLES],
-    )

@@ -53,10 +53,11 @@ FINDINGS = (
     "pile_up",
     "no_turns",
     "slow_band",
+    "slowdown",
 )
 """Conditions that have a name; see `Findings.kind`."""
 
-MOMENTARY_FINDINGS = ("stall", "pile_up")
+MOMENTARY_FINDINGS = ("stall", "pile_up", "slowdown")
 """Those that have a row for each time it was so."""
 
 SEVERITIES = ("info", "warning", "critical")
@@ -984,7 +985,7 @@ class Findings(Table):
     subject = column("S80", "", "the service, and who at it")
     direction = column("uint8", "", "whose data it is about; null where it is about both", names=DIRECTIONS, null=255)
     connections = column("int64", "", "connections that show it")
-    connection_id = column("int64", "", "the one that shows it most")
+    connection_id = column("int64", "", "the one that shows it most; null where it is about all", null=-1)
     confidence = column("float64", "", "how sure, 0 to 1")
     summary = column("S240", "", "what was seen, in a sentence")
     evidence = column("S2048", "", "the rule and the numbers that met it, as JSON")

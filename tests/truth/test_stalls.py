@@ -13,11 +13,14 @@ import pytest
 import tcpsight
 from tests.conftest import ROOT
 from tests.support.pcap import pcap_bytes
+from tests.truth.stalls import slow_runs
 from tests.truth.stalls.runs import RESULTS, RUNS, detect, instants, judge, live, rows_of, run_quiet, summary
 from tests.truth.stalls.server import Setup, Stall, frames, simulate
 
 LEAST = 0.95
 LEAST_BLOCKERS = 0.9
+MOST_ACCUSED = 0.05
+"""Of pauses of the whole server, those that are said to be a request's fault."""
 
 SETUP = Setup(workers=8, service_s=0.001, law="exponential", rate_per_s=2000, clients=32, requests=4000)
 
@@ -76,8 +79,43 @@ def test_the_stored_result_holds_what_is_promised():
     assert stored["recall"] >= LEAST
     assert stored["precision"] >= LEAST
     assert stored["blocker_share"] >= LEAST_BLOCKERS
+    assert stored["sure_right"] >= LEAST_BLOCKERS * stored["sure"]
+    assert stored["pauses_accused"] <= MOST_ACCUSED * stored["pauses"]
     # One in a million requests is expected: of three, more than eight would be chance once in 300.
     assert stored["quiet_alarms"] <= 8 * stored["quiet_requests"] / 3_000_000
+
+
+def test_slowdowns_are_found_in_nearly_all_of_a_few_runs():
+    found = slow_runs.summary([slow_runs.run(seed) for seed in range(12)], [slow_runs.run_quiet(500)])
+    assert found["slowdowns"] >= 4
+    assert found["recall"] >= 0.8
+    assert found["precision"] >= 0.8
+    assert found["quiet_alarms"] == 0
+
+
+def test_the_stored_result_of_slowdowns_holds_what_is_promised():
+    stored = json.loads(slow_runs.RESULTS.read_text())
+    assert stored["runs"] == stored["quiet_runs"] == slow_runs.RUNS
+    assert stored["slowdowns"] >= 100
+    assert stored["recall"] >= LEAST
+    assert stored["precision"] >= LEAST
+    # One in a million requests is expected: of six, more than twelve would be chance once in a hundred.
+    assert stored["quiet_alarms"] <= 12 * stored["quiet_requests"] / 6_000_000
+    page = (ROOT / "docs" / "methods" / "stalls.md").read_text()
+    for text in (
+        f"{stored['found']} of {stored['slowdowns']}",
+        f"recall {stored['recall']:.3f}, precision {stored['precision']:.3f}",
+        f"{stored['quiet_alarms']} alarms in {stored['quiet_requests'] / 1e6:g} million requests",
+    ):
+        assert text in page, text
+
+
+def test_a_pause_of_the_whole_server_is_no_requests_fault():
+    lived = simulate(Setup(8, 0.001, "exponential", 4000, 32, requests=4000), [Stall("pause", 0.5, 0.25)], 4)
+    (found,) = findings(io.BytesIO(pcap_bytes(frames(lived), nanoseconds=True)))
+    assert found["kind"] == "stall"
+    assert found["evidence"]["cause"] in ("server", "either")
+    assert "the server as a whole stopped" in found["summary"]
 
 
 def test_the_page_of_the_method_shows_the_stored_result():
@@ -92,6 +130,8 @@ def test_the_page_of_the_method_shows_the_stored_result():
         f"{stored['false_alarms']} alarms that nothing explains",
         f"precision {stored['precision']:.3f}",
         f"{stored['blockers_right']} of {stored['blockers']}",
+        f"{stored['sure_right']} of {stored['sure']}",
+        f"Of {stored['pauses']} pauses, {stored['pauses_accused']}",
         f"{stored['quiet_alarms']} alarms in {stored['quiet_requests'] / 1e6:g} million requests",
     ):
         assert text in page, text

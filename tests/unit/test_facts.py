@@ -41,7 +41,8 @@ KEYS = {
     "services": {
         "server_address", "server_port", "requests", "unanswered", "overlapped", "request_bytes", "response_bytes",
         "throughput_per_s", "turns", "concurrency", "unanswered_concurrency", "utilization_fraction", "response_time",
-        "histogram", "interval_ns", "series", "connections", "clients", "slowest_requests", "unanswered_requests",
+        "count_dispersion", "histogram", "interval_ns", "series", "connections", "clients", "slowest_requests",
+        "unanswered_requests",
     },
     "omitted": {"services", "requests", "unanswered", "connections", "failed_connections"},
     "unseen": {"reason", "count", "bytes", "first_frame", "first_line", "furthest_back_ns", "meaning"},

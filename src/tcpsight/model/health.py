@@ -6,6 +6,8 @@ Beside the sums of `tcpsight.model.services`: requests answered and not, and con
 slices of time; retransmissions by connection; round trips of connections. From them come shares that can be compared
 between captures (`tcpsight.model.shares`).
 
+Memory: at most 7 KB for each service, and its round trips, of which there are two for each connection.
+
 What it cannot see: more than the first `MOST_SERVICES` services that occur.
 """
 

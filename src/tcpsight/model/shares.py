@@ -22,9 +22,10 @@ import numpy as np
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
-MOST_SLICES = 1024
 CLUSTERS = 32
 """How many slices of time the variance is taken from, at most."""
+MOST_SLICES = 2 * CLUSTERS
+"""How many are kept: more would be joined anyway before a variance is taken."""
 SHORTEST_NS = 1_000_000
 
 
@@ -87,9 +88,10 @@ class SlicedCounts:
     """
 
     def __init__(self, kinds: int) -> None:
-        self._kinds = kinds
         self._width_ns = SHORTEST_NS
-        self._slices: dict[int, Integers] = {}
+        # Numbers of slices, sorted, and what is in each: ten thousand services must not take gigabytes.
+        self._numbers = np.zeros(0, np.int64)
+        self._sums = np.zeros((0, kinds), np.int64)
 
     def add(self, time_ns: Integers, what: Integers) -> None:
         """Count.
@@ -103,36 +105,34 @@ class SlicedCounts:
         """
         if len(time_ns) == 0:
             return
-        numbers, which = np.unique(time_ns // self._width_ns, return_inverse=True)
-        sums = np.zeros((len(numbers), self._kinds), np.int64)
-        np.add.at(sums, which, what)
-        for number, row in zip(numbers.tolist(), sums, strict=True):
-            self._slices[number] = self._slices[number] + row if number in self._slices else row
-        while len(self._slices) > MOST_SLICES:
-            self._slices = _halved(self._slices)
+        numbers = np.concatenate([self._numbers, time_ns // self._width_ns])
+        self._numbers, self._sums = _added(numbers, np.concatenate([self._sums, what]))
+        while len(self._numbers) > MOST_SLICES:
+            self._numbers, self._sums = _added(self._numbers >> 1, self._sums)
             self._width_ns *= 2
 
     def totals(self) -> Integers:
         """Give how many there are of each, shape (kinds,)."""
-        sums: Integers = np.sum([*self._slices.values(), np.zeros(self._kinds, np.int64)], axis=0)
+        sums: Integers = self._sums.sum(axis=0)
         return sums
 
     def share(self, event: int, trial: int) -> Share:
         """Give the share of one kind in another, of which it is a part."""
-        slices = self._slices
-        while slices and max(slices) - min(slices) >= CLUSTERS:
-            slices = _halved(slices)
+        numbers, sums = self._numbers, self._sums
+        while len(numbers) and int(numbers[-1]) - int(numbers[0]) >= CLUSTERS:
+            numbers, sums = _added(numbers >> 1, sums)
         clusters = Clusters()
-        for row in slices.values():
+        for row in sums:
             clusters.add(row[event : event + 1], row[trial : trial + 1])
         return clusters.share()
 
 
-def _halved(slices: dict[int, Integers]) -> dict[int, Integers]:
-    joined: dict[int, Integers] = {}
-    for number, row in slices.items():
-        joined[number >> 1] = joined[number >> 1] + row if number >> 1 in joined else row
-    return joined
+def _added(numbers: Integers, what: Integers) -> tuple[Integers, Integers]:
+    """Add up what has the same number, in order of numbers."""
+    distinct, which = np.unique(numbers, return_inverse=True)
+    sums = np.zeros((len(distinct), what.shape[1]), np.int64)
+    np.add.at(sums, which, what)
+    return distinct, sums
 
 
 @dataclass(slots=True)

@@ -9,6 +9,10 @@ from typing import Any
 MOST_STALLS = 1000
 """Stalls that are kept one by one, those at which most was waited; up to twice as many for a time."""
 
+CAUSES = ("request", "either", "server", "unseen")
+"""What a wait was for: one request; a request, or the server as a whole; the server as a whole; nothing that is seen
+here, or it is not over."""
+
 
 @dataclass(slots=True)
 class Stall:
@@ -36,8 +40,10 @@ class Stall:
         Requests that came before the end and were answered during the wait.
     surprise : float
         −log of the chance that it is an accident.
+    cause : str
+        One of `CAUSES`: what the others waited for, as far as their order tells.
     blocker : ndarray of `ROW` or None
-        The request that the others probably waited for.
+        The request that the others probably waited for, if it was one.
     example : ndarray of `ROW`
         The request that waited longest at its end.
     examples : list of int
@@ -58,6 +64,7 @@ class Stall:
     drained_ns: int
     answered_meanwhile: int
     surprise: float
+    cause: str
     blocker: Any
     example: Any
     examples: list[int]

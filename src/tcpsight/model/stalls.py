@@ -17,7 +17,10 @@ gap between the last completion and the end of the capture is looked at in the s
 
 What is found at overlapping times is one stall. It ended with the gap; the requests that were there right before are
 those it held. The one that came first of those that were answered first is likely what the others waited for,
-`blocker`: the stall began when it came, or with the gap if that was earlier.
+`blocker`: the stall began when it came, or with the gap if that was earlier. If somebody who came before that one still
+waits, it was not what they waited for: where nobody was answered, the server as a whole stopped. Where nobody was
+answered and the blocker came first, both are possible; that some had waited longer before the silence began than
+they would have by chance (`CHANCE`) speaks for the blocker: a server that stops as a whole goes on as usual till then.
 
 A window's rows are kept until releases in them are complete, with whoever waits still and with slow requests before;
 so stalls longer than a window are found, too. Memory follows `WINDOW` and the number of residents.
@@ -234,8 +237,11 @@ class _Window:
         blocker = blocker_of(answered) if candidate.is_over and len(answered) else None
         if blocker is not None:
             start = min(start, int(blocker["arrival_ns"]))
-        silent_ns, others = self._silence(start, end)
+        silent_ns, others, since_ns = self._silence(start, end)
         is_silent = silent_ns >= COVERED * (end - start)
+        cause = self._cause(rows, blocker, since_ns if is_silent else None)
+        if cause in ("server", "unseen"):
+            blocker = None
         waited = np.minimum(rows["end_ns"], end) - np.maximum(rows["arrival_ns"], start)
         connections = rows["connection_id"][np.sort(np.unique(rows["connection_id"], return_index=True)[1])]
         return Stall(
@@ -251,6 +257,7 @@ class _Window:
             drained_ns=_nine_of_ten(answered["end_ns"]) if len(answered) else end,
             answered_meanwhile=others,
             surprise=candidate.surprise,
+            cause=cause,
             blocker=blocker,
             # A copy: else every stall would keep the rows of all that it held.
             example=rows[np.argmin(rows["arrival_ns"])].copy(),
@@ -266,11 +273,33 @@ class _Window:
             return self.median_ns
         return int(np.median(self.ends[before] - self.arrivals[before]))
 
-    def _silence(self, start_ns: int, end_ns: int) -> tuple[int, int]:
-        """Give the longest time between these instants without a completion, and how many completions there were."""
+    def _cause(self, held: Rows, blocker: Any, silent_since_ns: int | None) -> str:
+        """Tell what those that were held waited for; `silent_since_ns` is the last answer before there was none."""
+        if blocker is None:
+            return "unseen"
+        is_after_others = bool((held["arrival_ns"] < blocker["arrival_ns"]).any())
+        if silent_since_ns is None:
+            return "unseen" if is_after_others else "request"
+        if is_after_others:
+            return "server"
+        before = silent_since_ns - held["arrival_ns"]
+        before = before[before > 0]
+        return "request" if self.hazard.between(np.zeros_like(before), before) >= ALARM else "either"
+
+    def _silence(self, start_ns: int, end_ns: int) -> tuple[int, int, int]:
+        """Tell of the longest time between these instants without a completion.
+
+        Returns
+        -------
+        tuple of int
+            How long it was, how many completions there were between the instants, and when the one before it was.
+        """
         first, stop = np.searchsorted(self.completions, [start_ns + 1, end_ns], "left")
         instants = np.concatenate([[start_ns], self.completions[first:stop], [end_ns]])
-        return int(np.diff(instants).max()), max(int(stop - first), 0)
+        gap = int(np.argmax(np.diff(instants)))
+        last = int(np.searchsorted(self.completions, instants[gap], "right")) - 1
+        since = int(self.completions[last]) if last >= 0 else int(instants[gap])
+        return int(instants[gap + 1] - instants[gap]), max(int(stop - first), 0), since
 
     def kept(self, cut_ns: int) -> Rows:
         """Give the rows that the next window needs: who is there after the cut, and what was slow before."""

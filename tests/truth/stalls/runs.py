@@ -45,7 +45,9 @@ class Case:
     outcome : str
         `found`, `missed`, `short` or `unseen`: what is not long enough, or held too few, is not counted.
     blocker : bool or None
-        Whether the right request was named; None if none caused it, or it was not found.
+        Whether the right request was named, surely or as one of two causes; None if none caused it, or not found.
+    cause : str
+        What it is said to have been, if it was found.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class Case:
     outcome: str
     named: str = ""
     blocker: bool | None = None
+    cause: str = ""
     start_error: float = 0.0
     end_error: float = 0.0
 
@@ -138,6 +141,7 @@ def judge(setup: Setup, lived: Lived, found: list[Found]) -> tuple[list[Case], i
         elif hits:
             best = max((found[i] for i in hits), key=lambda each: each.surprise)
             case.named = best.kind
+            case.cause = best.cause
             case.start_error = abs(best.start_ns - start_ns) / (end_ns - start_ns)
             case.end_error = abs(best.end_ns - end_ns) / (end_ns - start_ns)
             if stall.blocker is not None:
@@ -174,6 +178,8 @@ def summary(results: list[tuple[list[Case], int]], quiet: list[int]) -> dict[str
     false_alarms = sum(false for _, false in results)
     found = [case for case in cases if case.outcome == "found"]
     named = [case.blocker for case in cases if case.blocker is not None]
+    sure = [case.blocker for case in cases if case.blocker is not None and case.cause == "request"]
+    pauses = Counter(case.cause for case in found if case.kind == "pause")
     errors = {
         name: round(float(np.quantile([getattr(case, name) for case in found], 0.9)), 4)
         for name in ("start_error", "end_error")
@@ -189,6 +195,11 @@ def summary(results: list[tuple[list[Case], int]], quiet: list[int]) -> dict[str
         "blockers": len(named),
         "blockers_right": sum(named),
         "blocker_share": _share(sum(named), len(named)),
+        "sure": len(sure),
+        "sure_right": sum(sure),
+        "pauses": pauses.total(),
+        "pauses_accused": pauses["request"],
+        "pauses_told": pauses["server"],
         **{f"{name}_p90": value for name, value in errors.items()},
         "by_kind": {kind: shares(case for case in cases if case.kind == kind) for kind in ("pause", "lock", "sync")},
         "by_load": {f"{load:g}": shares(case for case in cases if abs(case.load - load) < 1e-9) for load in LOADS},

@@ -6,6 +6,7 @@ Requests take a free worker in order of arrival. What stops them:
 `lock`: one request holds what a share of the others needs, for a known time. Those wait beside the workers, so that
 requests that do not need it are served meanwhile, and are taken up in order when it lets go.
 `sync`: the same without a request that holds it (a checkpoint).
+`slow`: what is begun between two instants takes several times as long (a cache was emptied, a disk is busy): no stall.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Stall:
     start_s, duration_s : float
         When it begins, at the earliest: a lock is taken by the next request that comes; and how long it lasts.
     share : float
-        Of the requests, those that it stops.
+        Of the requests, those that it stops; how many times as long they take, where it slows them down.
     """
 
     kind: str
@@ -130,8 +131,10 @@ class _Server:
         self.setup = setup
         self.services = draw_services(self.random, setup, setup.requests).tolist()
         self.pauses = sorted((s.start_s, s.start_s + s.duration_s) for s in stalls if s.kind == "pause")
-        self.locks = [s for s in stalls if s.kind != "pause"]
+        self.locks = [s for s in stalls if s.kind in ("lock", "sync")]
+        self.slow = [(s.start_s, s.start_s + s.duration_s, s.share) for s in stalls if s.kind == "slow"]
         self.happened = [Happened("pause", *pause) for pause in self.pauses]
+        self.happened += [Happened("slow", start, stop) for start, stop, _ in self.slow]
         self.held: list[tuple[Happened, float]] = []
         for s in self.locks:
             if s.kind == "sync":
@@ -164,6 +167,8 @@ class _Server:
             self.happened.append(each)
             self.held.append((each, lock.share))
             service = lock.duration_s
+        for start, stop, factor in self.slow:
+            service *= factor if start <= begin < stop else 1.0
         end = self.finish_of(begin, service)
         heapq.heappush(self.free, end)
         return end
