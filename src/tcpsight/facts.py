@@ -245,6 +245,7 @@ def _series(series: Any, *, is_told: bool = True) -> list[Facts]:
     names = ("start_ns", "length_ns", "arrivals", "completions", "throughput_per_s", "concurrency")
     rest = ("utilization_fraction", "response_time_p99_ns", "unanswered", "unanswered_backlog")
     columns = {name: series.rows[name].tolist() for name in names + rest}
+    columns["is_cut_short"] = series.stumps().tolist()
     columns["response_time_p99_ns"] = [v if v >= 0 and is_told else None for v in columns["response_time_p99_ns"]]
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 

@@ -179,6 +179,7 @@ class _Level:
             "interval_ns": self.series.interval_ns,
             "start_ns": steps(rows.start_ns - first_ns),
             "length_ns": packed(rows.length_ns),
+            "cut_short": np.flatnonzero(rows.stumps()).tolist(),
             **{name: packed(rows.rows[name]) for name in _COUNTS},
             # In thousandths: nobody sees more of a plot.
             "concurrency": packed(np.rint(1000 * rows.concurrency)),

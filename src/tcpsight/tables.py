@@ -861,6 +861,18 @@ class Intervals(Table):
     )
     late = column("int64", "", "live only: completions that came after their slice had been printed")
 
+    def stumps(self, interval_ns: int = 0) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Tell which slices the capture's ends cut to less than half: rates in them are chance, shape (n,).
+
+        Parameters
+        ----------
+        interval_ns : int
+            How long a whole slice is, if it is more than the longest of these.
+        """
+        whole_ns = max(int(self.length_ns[self.is_gap == 0].max(initial=0)), interval_ns)
+        found: np.ndarray[Any, np.dtype[np.bool_]] = (self.is_partial != 0) & (2 * self.length_ns < whole_ns)
+        return found
+
 
 class KeyedIntervals(Intervals):
     """One row per slice and key: the Intervals columns of one service, server or client.

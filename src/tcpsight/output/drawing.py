@@ -51,13 +51,22 @@ class Screen:
             return "#" * -(-eighths // 8)
         return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
 
-    def sparkline(self, values: Sequence[float]) -> str:
+    @property
+    def cut_short(self) -> str:
+        """What a sparkline has where there is no value."""
+        return "·" if self.has_unicode else "_"
+
+    def sparkline(self, values: Sequence[float | None]) -> str:
         """Draw one character per value, the highest for the greatest; a blank means nothing at all."""
         blocks = BLOCKS if self.has_unicode else ASCII_BLOCKS
-        most = max(values, default=0)
-        if most <= 0:
-            return blocks[0] * len(values)
-        return "".join(blocks[min(-int(-v * 8 // most), 8) if v > 0 else 0] for v in values)
+        most = max((v for v in values if v is not None), default=0)
+
+        def block(value: float | None) -> str:
+            if value is None:
+                return self.cut_short
+            return blocks[min(-int(-value * 8 // most), 8) if value > 0 else 0]
+
+        return "".join(map(block, values))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,12 @@ def histogram_lines(steps: Sequence[Facts], screen: Screen) -> list[str]:
 def series_lines(s: Facts, screen: Screen, room: int) -> list[str]:
     """Draw how a service went over time, one line per quantity, in at most `room` characters if that can be."""
     series = s["series"]
-    rows: list[tuple[str, list[float], Callable[[float], str], str]] = []
+    rows: list[tuple[str, list[float | None], Callable[[float], str], str]] = []
     if s["requests"]:
+        # A rate over the stump of a slice is chance, and would make specks of all others.
+        throughput = [None if r["is_cut_short"] else r["throughput_per_s"] for r in series]
         rows = [
-            ("throughput", [r["throughput_per_s"] for r in series], units.rate, "cyan"),
+            ("throughput", throughput, units.rate, "cyan"),
             ("concurrency", [r["concurrency"] for r in series], units.number, "cyan"),
             ("p99", [r["response_time_p99_ns"] or 0 for r in series], units.duration, "cyan"),
         ]
@@ -54,17 +56,22 @@ def series_lines(s: Facts, screen: Screen, room: int) -> list[str]:
         waiting = [max(r["unanswered"], r["unanswered_backlog"]) for r in series]
         rows.append(("unanswered", waiting, units.count, "red"))
     width = max(len(name) for name, *_ in rows)
-    most = [f" max {unit(max(values))}" for _, values, unit, _ in rows]
+    most = [f" max {unit(_highest(values) or 0)}" for _, values, unit, _ in rows]
     # As many slices to a column as it takes; of each column the highest, so that no peak is lost.
     step = -(-len(series) // max(room - width - 1 - max(map(len, most)), 10))
-    column = f"the highest of {step} × {_round(s['interval_ns'])}" if step > 1 else _round(s["interval_ns"])
-    lines = [screen.paint(f"over time, a column is {column}", "bold")]
-    for (name, values, _, style), tail in zip(rows, most, strict=True):
-        highest = [max(values[i : i + step]) for i in range(0, len(values), step)]
-        lines.append(f"{name:{width}} {screen.paint(screen.sparkline(highest), style)}{tail}")
+    column = f"the peak of {step} × {_round(s['interval_ns'])}" if step > 1 else _round(s["interval_ns"])
+    highest = [[_highest(values[i : i + step]) for i in range(0, len(series), step)] for _, values, *_ in rows]
+    note = f", {screen.cut_short} cut short" if any(None in values for values in highest) else ""
+    lines = [screen.paint(f"over time, a column is {column}{note}", "bold")]
+    for (name, _, _, style), values, tail in zip(rows, highest, most, strict=True):
+        lines.append(f"{name:{width}} {screen.paint(screen.sparkline(values), style)}{tail}")
     span = units.duration(sum(r["length_ns"] for r in series))
     axis = f"0{' ' * max(-(-len(series) // step) - 1 - len(span), 1)}{span}"
     return [*lines, " " * (width + 1) + screen.paint(axis, "dim")]
+
+
+def _highest(values: Sequence[float | None]) -> float | None:
+    return max((v for v in values if v is not None), default=None)
 
 
 def _round(ns: int) -> str:

@@ -143,6 +143,7 @@ class IntervalFigure:
         self._low: Floats = np.zeros((0, len(self.COLUMNS)))
         self._high: Floats = self._low.copy()
         self._rows = 0
+        self._interval_ns = 0
         self._each = 1
         self._pending: list[tuple[Integers, Floats]] = []
 
@@ -152,6 +153,8 @@ class IntervalFigure:
         values += [table.rows[f"response_time_{name}_ns"] for name in self.COLUMNS[2:]]
         columns = np.stack([np.asarray(each, np.float64) for each in values], axis=1)
         columns[:, 2:][columns[:, 2:] < 0] = np.nan
+        self._interval_ns = max(self._interval_ns, int(table.length_ns[table.is_gap == 0].max(initial=0)))
+        columns[table.stumps(self._interval_ns), 0] = np.nan
         self._rows += len(table)
         self._pending.append((table.start_ns.copy(), columns))
         if sum(len(start) for start, _ in self._pending) >= 65_536:

@@ -140,7 +140,7 @@ def test_addresses_that_leave_no_room_have_a_line_of_their_own():
 def test_on_a_narrow_screen_no_peak_is_lost():
     facts = CASES["busy"]()
     text = page(facts, None, Screen(width=60))
-    assert "over time, a column is the highest of 2 × 60 ms" in text
+    assert "over time, a column is the peak of 2 × 60 ms" in text
     assert "max 533/s" in text
     assert "█" in next(line for line in text.splitlines() if "p99  " in line and "max 2.50 s" in line)
 
@@ -273,8 +273,22 @@ def test_bars_show_what_occurred_at_all():
     assert screen.bar(1000, 1000, 24) == "█" * 24
     assert screen.sparkline([0, 0.001, 8, 4]) == " ▁█▄"
     assert screen.sparkline([0, 0]) == "  "
-    assert Screen(has_unicode=False).sparkline([0, 8]) == " @"
+    assert screen.sparkline([None, 8, None]) == "·█·"
+    assert screen.sparkline([None]) == "·"
+    assert Screen(has_unicode=False).sparkline([None, 0, 8]) == "_ @"
     assert Screen(has_unicode=False).bar(1, 1000, 24) == "#"
+
+
+def test_a_rate_over_the_stump_of_a_slice_is_marked_and_makes_no_speck_of_the_others():
+    facts = CASES["busy"]()
+    (service,) = facts["services"]
+    last = service["series"][-1]
+    last |= {"is_cut_short": True, "throughput_per_s": 1e9}
+    text = page(facts)
+    assert "over time, a column is 60 ms, · cut short" in text
+    assert re.search(r"throughput .*█.*· max 533/s\n", text)
+    last["is_cut_short"] = False
+    assert "cut short" not in page(facts)
 
 
 if __name__ == "__main__":

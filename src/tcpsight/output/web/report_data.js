@@ -22,6 +22,7 @@ class Level {
     this.intervalS = packed.interval_ns / SECOND;
     this.start = summed(integers(packed.start_ns)).map((ns) => ns / SECOND);
     this.length = integers(packed.length_ns).map((ns) => ns / SECOND);
+    this.cutShort = new Set(packed.cut_short);
     for (const name of ["arrivals", "completions", "unanswered", "unanswered_backlog"]) this[name] = integers(packed[name]);
     for (const name of ["concurrency", "unanswered_concurrency", "utilization"]) this[name] = integers(packed[name]).map((value) => value / 1000);
     for (const name of ["p50_ns", "p95_ns", "p99_ns", "max_ns", "dispersion_ns"]) this[name] = orUnknown(integers(packed[name]));
@@ -32,6 +33,11 @@ class Level {
     const found = [];
     for (let i = 0; i < this.start.length; i++) if (this.start[i] < high && this.start[i] + this.length[i] > low) found.push(i);
     return found;
+  }
+
+  /** How many a second; unknown where the end of the capture cut a slice to less than half: there it is chance. */
+  perSecond(name, i) {
+    return this.cutShort.has(i) ? null : this[name][i] / this.length[i];
   }
 
   middle(i) {

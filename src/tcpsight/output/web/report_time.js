@@ -75,13 +75,13 @@ function timeFigures(report) {
   };
   const text = (name, write) => (level, i) => write(level[name][i]);
   const figure = (id, title, about, height, plot, columns) => new Figure({ id, title, about, height, view, plot, onPoint, table: () => sliceTable(report, title, columns) });
-  const perSecond = (name) => (level, i) => level[name][i] / level.length[i];
+  const perSecond = (name) => (level, i) => level.perSecond(name, i);
   return [
     figure("arrivals", "Arrivals and completions", "Where completions fall below arrivals, requests pile up; when what blocked them goes away, completions overtake. Filled: completions less arrivals.", 230,
       () => sliceLines(report, [
         { name: "arrivals per second", value: perSecond("arrivals"), dash: "dot" },
         { name: "completions per second", value: perSecond("completions"), colour: 1 },
-        { name: "completions less arrivals", value: (level, i) => (level.completions[i] - level.arrivals[i]) / level.length[i], colour: 3, isFilled: true },
+        { name: "completions less arrivals", value: (level, i) => (level.cutShort.has(i) ? null : (level.completions[i] - level.arrivals[i]) / level.length[i]), colour: 3, isFilled: true },
       ], { title: { text: "per second" } }),
       [["arrivals", text("arrivals", count)], ["completions", text("completions", count)], ["completions less arrivals", (level, i) => count(level.completions[i] - level.arrivals[i])]]),
     figure("concurrency", "Concurrency", "How many requests were waited for at the same time, averaged over each slice; those that never got an answer count as well.", 210,
@@ -90,12 +90,12 @@ function timeFigures(report) {
         ...(report.service.facts.unanswered > 0 ? [{ name: "never-answered requests resident", value: (level, i) => level.unanswered_concurrency[i], colour: 4, dash: "dash" }] : []),
       ], { title: { text: "requests" } }),
       [["concurrency", text("concurrency", number)], ["never answered", text("unanswered_concurrency", number)]]),
-    figure("throughput", "Throughput and utilization", "Completions per second, and the share of time with at least one request resident.", 210,
+    figure("throughput", "Throughput and utilization", "Completions per second, and the share of time with at least one request resident. Slices that the ends of the capture cut to less than half are left out.", 210,
       () => sliceLines(report, [
         { name: "throughput", value: perSecond("completions"), isFilled: true },
         ...(report.service.hasTurns ? [{ name: "utilization", value: (level, i) => level.utilization[i], axis: "y2", colour: 2, dash: "dot", format: ":.1%" }] : []),
       ], { title: { text: "per second" } }, { yaxis2: { overlaying: "y", side: "right", range: [0, 1.05], tickvals: [0, 0.5, 1], tickformat: ".0%", showgrid: false, title: { text: "utilization" } } }),
-      [["throughput", (level, i) => rate(level.completions[i] / level.length[i])], ["utilization", (level, i) => (report.service.hasTurns ? percent(level.utilization[i]) : UNKNOWN)]]),
+      [["throughput", (level, i) => (level.cutShort.has(i) ? `${UNKNOWN} (cut short)` : rate(level.perSecond("completions", i)))], ["utilization", (level, i) => (report.service.hasTurns ? percent(level.utilization[i]) : UNKNOWN)]]),
     figure("percentiles", "Percentiles of the response time", "Of the requests that arrived in each slice.", 260,
       () => percentilePlot(report),
       [["median", text("p50_ns", duration)], ["95th", text("p95_ns", duration)], ["99th", text("p99_ns", duration)], ["slowest", text("max_ns", duration)]]),
