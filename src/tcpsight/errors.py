@@ -80,3 +80,8 @@ class CaptureWarning(UserWarning):
     >>> len(rows)
     0
     """
+
+
+def installing(extra: str) -> str:
+    """Write how a library that an extra names is installed: beside an installed tcpsight, and in a clone of it."""
+    return f"pip install 'tcpsight[{extra}]' (in a clone '.[{extra}]')"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tcpsight.errors import TcpsightError, UsageError
+from tcpsight.errors import TcpsightError, UsageError, installing
 from tcpsight.output.arrow import ArrowConverter
 from tcpsight.tables import Table
 
@@ -26,7 +26,7 @@ BATCH_ROWS = 65_536
 
 Read = Callable[[], Iterator[Table]]
 
-NEEDS_DUCKDB = "sql needs DuckDB: pip install 'tcpsight[sql]'"
+NEEDS_DUCKDB = f"sql needs DuckDB: {installing('sql')}"
 
 
 class Scanned:

@@ -10,7 +10,7 @@ from pathlib import Path
 import tcpsight
 from tcpsight.compat.usl_conversions import from_capture, from_global_status
 from tcpsight.compat.usl_options import Options, Refused, parse
-from tcpsight.errors import CaptureError, TcpsightError
+from tcpsight.errors import CaptureError, TcpsightError, installing
 from tcpsight.model.scalability_curve import (
     Coefficient,
     FitError,
@@ -256,7 +256,7 @@ def _draw(points: Points, fit: Fit, options: Options) -> None:
         draw(plots, points, fit, options)
     except ImportError:
         raise TcpsightError(
-            "plots need Matplotlib: pip install 'tcpsight[plot]'; the coefficients alone come with -o none"
+            f"plots need Matplotlib: {installing('plot')}; the coefficients alone come with -o none"
         ) from None
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from tcpsight.errors import TcpsightError, UsageError
+from tcpsight.errors import TcpsightError, UsageError, installing
 
 if TYPE_CHECKING:
     from maxminddb.reader import Reader
@@ -66,7 +66,7 @@ def countries(path: str | os.PathLike[str]) -> Place:
     try:
         import maxminddb
     except ImportError:
-        raise UsageError(f"{name}: reading it needs the library maxminddb: pip install 'tcpsight[country]'") from None
+        raise UsageError(f"{name}: reading it needs the library maxminddb: {installing('country')}") from None
     try:
         with Path(name).open("rb") as file:
             reader: Reader = maxminddb.open_database(file, maxminddb.MODE_FD)

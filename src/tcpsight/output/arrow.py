@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.errors import UsageError
+from tcpsight.errors import UsageError, installing
 from tcpsight.output.columns import AddressColumn, ColumnBlock, is_nullable, null_mask, shown_columns
 from tcpsight.tables import Column, Table
 
@@ -72,7 +72,7 @@ def to_polars(tables: Iterable[Table], table_type: type[Table]) -> Any:
     try:
         import polars
     except ImportError:
-        raise UsageError("to_polars() needs polars: pip install 'tcpsight[polars]'") from None
+        raise UsageError(f"to_polars() needs polars: {installing('polars')}") from None
     return polars.from_arrow(to_arrow_table(tables, table_type))
 
 
@@ -85,7 +85,7 @@ def to_pandas(tables: Iterable[Table], table_type: type[Table]) -> Any:
     try:
         import pandas
     except ImportError:
-        raise UsageError("to_pandas() needs pandas: pip install 'tcpsight[pandas]'") from None
+        raise UsageError(f"to_pandas() needs pandas: {installing('pandas')}") from None
     import pyarrow as pa
 
     nullable = {

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from tcpsight.errors import UsageError
+from tcpsight.errors import UsageError, installing
 from tcpsight.output.destination import Destination
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 
-NEEDS_MATPLOTLIB = "--plot needs Matplotlib: pip install 'tcpsight[plot]'"
+NEEDS_MATPLOTLIB = f"--plot needs Matplotlib: {installing('plot')}"
 
 FORMATS = ("png", "svg", "pdf")
 

@@ -25,9 +25,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tcpsight.errors import UsageError
+from tcpsight.errors import UsageError, installing
 
-NEEDS_PLOTLY = "pages with plots need Plotly: pip install 'tcpsight[html]'"
+NEEDS_PLOTLY = f"pages with plots need Plotly: {installing('html')}"
 
 SHARED = ("elements.js", "numbers.js", "theme.js", "view.js", "figures.js", "tables.js")
 """Scripts that every page has, in order."""
