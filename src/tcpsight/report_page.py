@@ -11,6 +11,7 @@ from tcpsight.output.units import instant, printable
 from tcpsight.report_plots import Ends, ServicePlots, connection_facts, connections_of, grid_facts
 from tcpsight.reporting import ReportCollection
 from tcpsight.sequences import chosen, read_sequences
+from tcpsight.tables import FINDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +92,7 @@ class PageCollection:
         wanted = chosen(report, connections_of(rows))
         told = facts(report, quantiles)
         data = {
-            "facts": relative(told, first_ns),
+            "facts": relative(told, first_ns, timezone),
             "plots": {
                 "span_ns": span[1] - span[0] if span is not None else None,
                 "start": instant(first_ns, timezone) if span is not None else None,
@@ -100,6 +101,7 @@ class PageCollection:
                 "connections": connection_facts(rows, self._connections.seen, ends, first_ns),
                 "sequences": read_sequences(passes, wanted, first_ns) if passes is not None else None,
                 "ends": ends.rows,
+                "looked_for": [kind.replace("_", " ") for kind in FINDINGS],
             },
         }
         names = [each["path"] for each in told["capture"]["files"]]
@@ -107,13 +109,38 @@ class PageCollection:
         return html_page(f"{title} – tcpsight", SCRIPTS, data)
 
 
-def relative(value: Any, first_ns: int) -> Any:
-    """Give facts with instants in ns after the first one: a browser's numbers hold 53 bits."""
+def relative(value: Any, first_ns: int, timezone: tzinfo | None = None) -> Any:
+    """Give facts with instants in ns after the first one: a browser's numbers hold 53 bits.
+
+    Those of evidence, which is shown as it is, become text: as numbers they would be others than in the findings.
+    """
     if isinstance(value, dict):
         return {
-            key: each - first_ns if key in INSTANTS and isinstance(each, int) else relative(each, first_ns)
+            key: as_text(each, timezone)
+            if key == "evidence"
+            else each - first_ns
+            if key in INSTANTS and isinstance(each, int)
+            else relative(each, first_ns, timezone)
             for key, each in value.items()
         }
     if isinstance(value, list):
-        return [relative(each, first_ns) for each in value]
+        return [relative(each, first_ns, timezone) for each in value]
     return value
+
+
+def as_text(value: Any, timezone: tzinfo | None) -> Any:
+    """Give values with instants as text."""
+    if isinstance(value, dict):
+        return {
+            key.removesuffix("_ns") if _is_instant(key, each) else key: instant(each, timezone, digits=9)
+            if _is_instant(key, each)
+            else as_text(each, timezone)
+            for key, each in value.items()
+        }
+    if isinstance(value, list):
+        return [as_text(each, timezone) for each in value]
+    return value
+
+
+def _is_instant(key: str, value: Any) -> bool:
+    return key in INSTANTS and isinstance(value, int)

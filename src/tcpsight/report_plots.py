@@ -22,6 +22,7 @@ from tcpsight.model.density import BUCKET_EDGES_NS, PER_OCTAVE, Cells, Grid, Res
 from tcpsight.model.grouping import Endpoint
 from tcpsight.model.keys import IntervalKey, KeyedIntervalSeries
 from tcpsight.model.services import Service
+from tcpsight.output.scalability_words import model_words
 from tcpsight.output.web_data import packed, steps
 from tcpsight.reporting import series_interval_ns
 from tcpsight.scalability import ScalabilitySweeps
@@ -152,7 +153,7 @@ class ServicePlots:
                     },
                     "points": _points(own, endpoint, ends, self._span[0], is_tunnelled=is_tunnelled),
                     "never": _points(never, endpoint, ends, self._span[0], is_tunnelled=is_tunnelled),
-                    "scalability": thinned(model[0]) if model else None,
+                    "scalability": _model(model[0], self._span[0]) if model else None,
                 }
             )
         return told
@@ -189,6 +190,14 @@ class _Level:
             **{name.removeprefix("response_time_"): packed(rows.rows[name] + 1) for name in _TIMES},
             "dispersion_ns": packed(np.rint(np.where(dispersion >= 0, dispersion, -1)) + 1),
         }
+
+
+def _model(model: Facts, first_ns: int) -> Facts:
+    """Give a model as the page takes it: what it says in words, and not too many points, by time after the first."""
+    told = thinned(model)
+    starts = told["data"]["start_ns"]
+    relative = [start - first_ns for start in starts] if starts is not None else None
+    return told | {"data": told["data"] | {"start_ns": relative}, "words": model_words(model)}
 
 
 def thinned(model: Facts, most: int = MODEL_POINTS) -> Facts:

@@ -84,7 +84,7 @@ CASES = {
     ),
     "constant response times": (lambda: steady(2 * MS), "equally long"),
     "response times of 0": (lambda: steady(0), "median"),
-    "a single level of concurrency": (lambda: talks(Talk([Exchange(0, MS)] * 200)), "Not told, because"),
+    "a single level of concurrency": (lambda: talks(Talk([Exchange(0, MS)] * 200)), "refused"),
     "superlinear": (superlinear, "Scalability"),
     "clock steps": (clock_steps, "stamped"),
     "shorter than an interval": (lambda: talks(Talk([Exchange(100, 50)])), "median"),

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tcpsight
@@ -242,6 +243,45 @@ def test_a_finding_leads_to_its_place_in_the_plots(stall):
     finding.get_by_role("link", name="Connection 5648").click()
     assert "1–1 of 1 that pass, of 9" in stall.page.locator("#connection-table .status").inner_text()
     assert stall.page.locator("#sequence-choice").input_value() == "0"
+
+
+def test_a_point_of_the_law_leads_to_its_slice_and_the_words_are_those_of_usl(show, examples_dir):
+    path = examples_dir / "stalls" / "postgresql-hot-row.pcap.zst"
+    html = report_html(path)
+    seen = show(html)
+    words = " ".join(seen.page.locator("#capacity").inner_text().split())
+    model = json.loads(re.findall(r'id="data-plots">(.*?)</script>', html, re.DOTALL)[0])["services"][0]["scalability"]
+    for rows in (model["words"]["data"], model["words"]["answer"]):
+        for label, pieces in rows:
+            assert label in words
+            assert all(" ".join(text.split()) in words for text, _ in pieces)
+    assert "Forecast by the law" in words
+    assert "not seen yet" in words
+    seen.bring("scalability")
+    i = model["data"]["concurrency"].index(max(model["data"]["concurrency"]))
+    click = """i => {
+        const canvas = document.querySelector('#scalability .canvas');
+        const data = canvas.data.find(each => each.name.startsWith('slice'));
+        canvas.emit('plotly_click', { points: [{ data, customdata: i }] });
+    }"""
+    seen.page.evaluate(click, i)
+    seen.bring("completions")
+    low, high = seen.range_of("completions")
+    begin_s = model["data"]["start_ns"][i] / 1e9
+    assert 0 < low <= begin_s < begin_s + model["interval_ns"] / 1e9 <= high < 17
+
+
+def test_the_evidence_tells_what_the_findings_tell(stall, html, examples_dir):
+    path = examples_dir / "mariadb-lock.pcap"
+    (row,) = tcpsight.open(path).findings.to_arrow().to_pylist()
+    blocker = json.loads(row["evidence"])["blocker"]
+    stall.page.locator(".finding summary").first.click()
+    text = stall.page.locator(".finding details").first.inner_text()
+    arrived = facts_in(html)["findings"][0]["evidence"]["blocker"]["arrival"]
+    assert arrived in text
+    assert np.datetime64(arrived.removesuffix("Z"), "ns").astype(int) == blocker["arrival_ns"]
+    assert blocker["filter"] in text
+    assert "null" not in text
 
 
 def test_it_prints_with_all_plots_on_white(show, html):

@@ -5,6 +5,11 @@ const STATE_TEXTS = {
   client_reset: "reset by the client", server_reset: "reset by the server", half_closed: "half closed", open: "still open",
 };
 
+/** A sum of which a part is unknown is unknown. */
+function sumOrUnknown(one, other) {
+  return isUnknown(one) || isUnknown(other) ? null : one + other;
+}
+
 function connectionTable(report) {
   const { rows, seen } = report.plots.connections, { ends } = report.plots;
   const column = (name, title, meaning, write, isNumber = true, value = (row) => row[name]) => ({ name, title, meaning, isNumber, value, text: (each, row) => write(each, row) });
@@ -18,8 +23,8 @@ function connectionTable(report) {
       column("duration", "lasted", "From its first segment to its last", duration, true, (row) => row.duration_ns),
       column("requests", "requests", "Answered requests", count),
       column("unanswered", "unanswered", "1 if its last request was never answered", count),
-      column("retransmissions", "sent again", "Segments sent again, both sides", count, true, (row) => (row.client_retransmissions === null ? null : row.client_retransmissions + row.server_retransmissions)),
-      column("bytes", "bytes", "Both sides", size, true, (row) => (row.client_bytes === null || row.server_bytes === null ? null : row.client_bytes + row.server_bytes)),
+      column("retransmissions", "sent again", "Segments sent again, both sides", count, true, (row) => sumOrUnknown(row.client_retransmissions, row.server_retransmissions)),
+      column("bytes", "bytes", "Both sides", size, true, (row) => sumOrUnknown(row.client_bytes, row.server_bytes)),
       column("rtt", "round trip", "The larger of both directions' medians, as seen where it was captured", duration, true, (row) => row.rtt_p50_ns),
       column("zero_window", "window closed", "How long a window was closed", duration, true, (row) => row.zero_window_ns),
       column("state", "ended", "How far it came", (value) => STATE_TEXTS[value] ?? UNKNOWN, false),

@@ -42,29 +42,40 @@ function scalabilityPlot(report) {
   return { traces, layout: { xaxis: { title: { text: "concurrency" }, rangemode: "tozero" }, yaxis: { title: { text: "throughput per second" }, rangemode: "tozero" }, shapes, annotations, showlegend: true } };
 }
 
+const MOST_TABLE_POINTS = 200;
+
 function scalabilityTable(report) {
   const model = report.service.scalability;
   if (!model) return { caption: "No model", head: [], rows: [] };
+  const { data } = model, every = Math.ceil(data.concurrency.length / MOST_TABLE_POINTS) || 1;
+  const shown = data.concurrency.map((_, i) => i).filter((i) => i % every === 0);
   return {
-    caption: "Forecast by the law", head: ["concurrency", "throughput", "95 % from", "to", "response time", ""],
-    rows: model.forecast.map((each) => [number(each.concurrency), rate(each.throughput_per_s), rate(each.low_per_s), rate(each.high_per_s), duration(each.response_time_ns), each.is_beyond_data ? "beyond what was seen" : ""]),
+    caption: every === 1 ? "Slices" : `One of ${every} slices`, head: ["from", "concurrency", "throughput", ""],
+    rows: shown.map((i) => [data.start_ns ? `${(data.start_ns[i] / SECOND).toFixed(6)} s` : UNKNOWN, number(data.concurrency[i]), rate(data.throughput_per_s[i]), data.is_used[i] ? "" : "left out as an outlier"]),
   };
 }
 
-/** What the model says, in words, under its plot. */
+function forecastTable(model) {
+  return plainTable("Forecast by the law", ["concurrency", "throughput", "95 % from", "to", "response time", "efficiency", ""],
+    model.forecast.map((each) => [number(each.concurrency), rate(each.throughput_per_s), rate(each.low_per_s), rate(each.high_per_s), duration(each.response_time_ns), percent(each.efficiency_fraction), each.is_beyond_data ? "not seen yet" : ""]));
+}
+
+/** What the model says, in words: the same as tcpsight usl. */
 function scalabilityWords(report) {
   const model = report.service.scalability;
   if (!model || !report.service.hasTurns) return null;
-  const named = (name, symbol, meaning, write = number) => {
-    const found = model[name];
-    return found === null ? null : element("div", {}, element("dt", {}, `${symbol} ${meaning}`), element("dd", {}, write(found.value), element("small", {}, `${write(found.low)} to ${write(found.high)}`)));
-  };
-  const peak = model.peak_concurrency === null ? null : element("div", {}, element("dt", {}, "peak"), element("dd", {}, rate(model.peak_throughput_per_s), element("small", {}, `at ${number(model.peak_concurrency)} requests at a time`)));
-  const facts = [named("lambda", "λ", "throughput of one", rate), named("sigma", "σ", "contention"), named("kappa", "κ", "coherency"), peak].filter((each) => each !== null);
+  const { data, answer, checks } = model.words;
   return element("div", {},
-    model.refusal === null ? null : element("p", { className: "note" }, `Not told, because ${model.refusal}.`),
-    model.is_superlinear ? element("p", { className: "note" }, `Throughput rises faster than concurrency (${model.negative.join(", ")} would be negative): batching or caching, or a load that is not the same throughout.`) : null,
-    facts.length === 0 ? null : element("dl", { className: "facts" }, facts));
+    element("div", { className: "card scroll" }, wordRows([...data, ...answer]),
+      checks.length === 0 ? null : element("details", { className: "numbers" }, element("summary", {}, "How far to trust it"), wordRows(checks))),
+    model.forecast.length === 0 ? null : element("div", { className: "card scroll", tabindex: "0", role: "region", "aria-label": "Forecast" }, forecastTable(model)));
+}
+
+/** Rows of a label and of pieces, of which some are a warning. */
+function wordRows(rows) {
+  const marks = { red: "bad", yellow: "warn", bold: "strong" };
+  const piece = ([text, style], i) => [i === 0 ? null : " ", element("span", { className: marks[style] ?? "" }, text)];
+  return element("table", { className: "words" }, element("tbody", {}, rows.map(([label, pieces]) => element("tr", {}, element("th", { scope: "row" }, label), element("td", {}, pieces.flatMap(piece).filter((each) => each !== null))))));
 }
 
 const PART_TEXTS = {

@@ -25,7 +25,7 @@ const FIRST_FINDINGS = 3;
 const SEVERITY_MARKS = { critical: "▲ critical", warning: "◆ warning", info: "● info" };
 
 function findingList(report) {
-  if (report.findings.length === 0) return element("p", { className: "card" }, "Nothing that has a name was found: no stall of the network, no failing connections. The plots show how each service performed.");
+  if (report.findings.length === 0) return element("p", { className: "card" }, `Nothing found. Looked for: ${report.plots.looked_for.join(", ")}. The plots show how each service performed.`);
   const items = report.findings.map((each) => findingItem(report, each)), list = (some) => element("ul", { className: "findings" }, some);
   if (items.length <= FIRST_FINDINGS + 1) return list(items);
   return element("div", {}, list(items.slice(0, FIRST_FINDINGS)), element("details", { className: "more" }, element("summary", {}, `${count(items.length - FIRST_FINDINGS)} more findings`), list(items.slice(FIRST_FINDINGS))));
@@ -44,8 +44,16 @@ function findingItem(report, { finding, start, end }) {
     element("div", { className: "acts" }, link, finding.connection_id > 0 ? element("a", { href: "#connections", onclick: (event) => { event.preventDefault(); report.showConnection(finding.connection_id); } }, `Connection ${finding.connection_id}`) : null), evidence);
 }
 
+/** A value of the evidence: lists one by one, others by name. */
+function evidenceText(name, value) {
+  if (isUnknown(value)) return UNKNOWN;
+  if (Array.isArray(value)) return value.length === 0 ? "none" : value.map((each) => evidenceText("", each)).join(", ");
+  if (typeof value === "object") return Object.entries(value).map(([own, each]) => `${own.replace(/_ns$/, "").replaceAll("_", " ")} ${evidenceText(own, each)}`).join("; ");
+  return name.endsWith("_ns") && typeof value === "number" ? duration(value) : String(value);
+}
+
 function evidenceList(evidence) {
-  const lines = Object.entries(evidence).map(([name, value]) => [name, typeof value === "object" && value !== null ? JSON.stringify(value) : name.endsWith("_ns") && typeof value === "number" ? duration(value) : String(value)]);
+  const lines = Object.entries(evidence).map(([name, value]) => [name.replace(/_ns$/, ""), evidenceText(name, value)]);
   return element("table", {}, element("tbody", {}, lines.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name.replaceAll("_", " ")), element("td", {}, value)))));
 }
 
