@@ -380,7 +380,7 @@ class Analysis(Passes):
         Examples
         --------
         >>> tcpsight.open("examples/mariadb-lock.pcap").unseen.to_arrow().column_names
-        ['reason', 'count', 'bytes', 'first_frame']
+        ['reason', 'count', 'bytes', 'first_frame', 'furthest_back_ns']
         """
 
         def read(on_break: OnBreak) -> Iterator[Table]:

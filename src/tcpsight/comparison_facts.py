@@ -20,6 +20,7 @@ from tcpsight.model.grouping import Endpoint
 from tcpsight.model.health import CONNECTION_KINDS, REQUEST_KINDS
 from tcpsight.model.shares import Share, difference
 from tcpsight.model.shifting import RESAMPLES, SEED, Quantiles, Shift, quantiles_of, shifts_between
+from tcpsight.model.turns import MOST_OVERLAPPED
 from tcpsight.model.verdicts import (
     DECISIVE_QUANTILES,
     FAMILY_LEVEL,
@@ -140,6 +141,7 @@ def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
         "detectable_fraction": _grown(detectable),
         "requests": {"before": pair.before.service.requests, "after": pair.after.service.requests},
         "overlapped": {"before": pair.before.service.overlapped, "after": pair.after.service.overlapped},
+        "is_overlapped": _is_overlapped(pair),
         "refusal": refusal,
         "response_time": response_time,
         "load": _load(comparison, pair, is_told=refusal is None),
@@ -277,6 +279,12 @@ def _findings(comparison: Comparison, pair: ServicePair) -> Facts:
         "went": [_finding(before[key]) for key in sorted(before.keys() - after.keys())],
         "stayed": [_finding(after[key]) for key in sorted(after.keys() & before.keys())],
     }
+
+
+def _is_overlapped(pair: ServicePair) -> bool:
+    """Tell whether so many requests were sent while an answer was going on that response times are lower bounds."""
+    both = (pair.before.service, pair.after.service)
+    return sum(each.overlapped for each in both) > MOST_OVERLAPPED * sum(each.requests for each in both)
 
 
 def _finding(row: Any) -> Facts:

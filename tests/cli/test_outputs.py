@@ -370,10 +370,10 @@ def test_text_is_ascii_where_the_terminal_is(pcap):
     assert b"ms" in done.out
 
 
-@pytest.mark.parametrize("command", ["requests", "findings", "compare", "sql"])
+@pytest.mark.parametrize("command", ["requests", "findings", "compare", "split", "sql"])
 def test_micro_is_written_u_where_the_terminal_has_no_other(examples_dir, command):
     path = examples_dir / "mariadb-lock.pcap"
-    arguments = {"compare": [path, path], "sql": ["from requests", path]}.get(command, [path])
+    arguments = {"compare": [path, path], "split": [path, path], "sql": ["from requests", path]}.get(command, [path])
     ascii_only = environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
     done = process(command, *arguments, env=ascii_only)
     assert done.status == 0

@@ -475,7 +475,11 @@ def test_a_plot_names_its_coefficients_and_refusals_are_drawn_too(here, table, t
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [
-        ("matplotlib", ["--plot", "x.png"], "--plot needs Matplotlib: pip install 'tcpsight[plot]'"),
+        (
+            "matplotlib",
+            ["--plot", "x.png"],
+            "--plot needs Matplotlib: pip install 'tcpsight[plot]' (in a clone '.[plot]')",
+        ),
         ("scipy", [], "the scalability model needs SciPy: pip install scipy"),
     ],
 )

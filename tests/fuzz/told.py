@@ -21,8 +21,9 @@ from tcpsight.analysis import Analysis
 from tcpsight.capture import open_capture
 from tcpsight.errors import CaptureError, CaptureWarning, TcpsightError, UsageError
 from tcpsight.findings import FindingTable
-from tcpsight.output import report, scalability_page
+from tcpsight.output import scalability_page
 from tcpsight.output import split as split_page
+from tcpsight.output.json_lines import json_text
 from tcpsight.pipeline import Options, Pipeline
 from tcpsight.point_tables import is_table, read
 from tcpsight.scalability import facts_of_table
@@ -225,7 +226,7 @@ def run_split(data: bytes) -> Features:
             told = both.facts
     except (CaptureError, UsageError) as error:
         return {f"refused {shape_of(str(error))}"}
-    text = split_page.json_text(told)
+    text = json_text(told)
     json.loads(text, parse_constant=refuse)
     assert_printable(text)
     assert_printable(split_page.page(told))
@@ -270,7 +271,7 @@ def run_points(data: bytes) -> Features:
         interval = told[name]
         assert interval is None or interval["low"] <= interval["value"] <= interval["high"], name
     assert told["refusal"] is None or told["refusal"]
-    json.loads(report.json_text(told), parse_constant=refuse)
+    json.loads(json_text(told), parse_constant=refuse)
     assert_printable(scalability_page.page(told))
     counts = {f"{name} {value.bit_length()}" for name, value in told["points"].items() if isinstance(value, int)}
     return counts | {f"{is_known} {told['is_superlinear']} {shape_of(told['refusal'] or '')}"}

@@ -29,7 +29,8 @@ from tcpsight.capture.source import open_source
 from tcpsight.capture.tags import TagSurvey
 from tcpsight.errors import CaptureError
 from tcpsight.facts import facts
-from tcpsight.output.report import json_text, page
+from tcpsight.output.json_lines import json_text
+from tcpsight.output.report import page
 from tcpsight.output.writers import open_writer
 from tcpsight.pipeline import Options, Pipeline
 from tcpsight.reporting import Report, ReportCollection

@@ -8,6 +8,7 @@ import click
 
 from tcpsight.cli import values
 from tcpsight.cli.options import Input, before_and_after
+from tcpsight.cli.pages import check_html, facts_options, html_option, output_option, top_option, write_facts
 
 if TYPE_CHECKING:
     from tcpsight.comparison import CollectedCapture
@@ -40,21 +41,10 @@ if TYPE_CHECKING:
     metavar="P",
     help="Show this quantile of the response time, such as 0.9. Repeatable.  [default: 0.1 to 0.99]",
 )
-@click.option(
-    "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="How many services."
-)
-@click.option(
-    "--format",
-    "format",
-    type=click.Choice(["text", "json"]),
-    help="A page, or the same facts for a program.  [default: json if -o ends in .json, else text]",
-)
-@click.option(
-    "--html",
-    metavar="FILE",
-    help="Instead, write a page with plots for a browser: one file that needs no network. Needs Plotly.",
-)
-@click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
+@top_option
+@facts_options
+@html_option
+@output_option
 def command(before: Input, after: Input, tolerance: float, failure_tolerance: float, **others: Any) -> int:
     """Tell what changed between two captures; exit status 1 if it got worse.
 
@@ -75,10 +65,7 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     from tcpsight.errors import UsageError
 
     if (html := others["html"]) is not None:
-        from tcpsight.output.page import require_plotly
-
-        values.refuse_output_over_input(html, before.sources + after.sources)
-        require_plotly()
+        check_html(html, before.sources + after.sources, others["top"])
     sides = _collected(before), _collected(after)
     for side in sides:
         if not side.run.pipeline.segments and (status := conclude(side.run)):
@@ -92,7 +79,10 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     if html is not None:
         _write_html(facts, html, before.timezone)
     else:
-        _write(facts, others["output"], others["format"], before.timezone)
+        from tcpsight.output.comparison_page import page
+
+        zone = values.zone(before.timezone)
+        write_facts(facts, others["output"], others["format"], lambda screen: page(facts, zone, screen))
     return max(int(facts["is_worse"]), *(conclude(side.run) for side in sides))
 
 
@@ -114,14 +104,3 @@ def _write_html(facts: Facts, path: str, timezone: str) -> None:
 
     page = comparison_html(facts, values.zone(timezone))
     write_text(path, lambda screen: page, is_ascii=True)
-
-
-def _write(facts: Facts, output: str, format: str | None, timezone: str) -> None:
-    from tcpsight.cli.pages import write_text
-    from tcpsight.output.comparison_page import page
-    from tcpsight.output.report import json_text
-
-    chosen = format or ("json" if output.lower().endswith(".json") else "text")
-    is_json = chosen == "json"
-    zone = values.zone(timezone)
-    write_text(output, lambda screen: json_text(facts) if is_json else page(facts, zone, screen), is_ascii=is_json)

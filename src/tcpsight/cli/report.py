@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from tcpsight.cli.options import Input, input_options
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
-    from tcpsight.facts import Facts
+from tcpsight.cli.pages import check_html, facts_options, html_option, output_option, top_option, write_facts
 
 
 def _quantiles(ctx: click.Context, param: click.Parameter, values: tuple[float, ...]) -> tuple[float, ...]:
@@ -33,21 +27,10 @@ def _quantiles(ctx: click.Context, param: click.Parameter, values: tuple[float, 
     callback=_quantiles,
     help="Which quantiles of the response time. Repeatable.  [default: .5 .9 .95 .99]",
 )
-@click.option(
-    "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="How many services."
-)
-@click.option(
-    "--format",
-    "format",
-    type=click.Choice(["text", "json"]),
-    help="A page, or the same facts for a program.  [default: json if -o ends in .json, else text]",
-)
-@click.option(
-    "--html",
-    metavar="FILE",
-    help="Instead, write a page with plots for a browser: one file that needs no network. Needs Plotly.",
-)
-@click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
+@top_option
+@facts_options
+@html_option
+@output_option
 def command(
     source: Input, quantiles: tuple[float, ...], top: int, format: str | None, html: str | None, output: str
 ) -> int:
@@ -69,10 +52,10 @@ def _in_words(source: Input, quantiles: tuple[float, ...], top: int, format: str
     from tcpsight.cli.notes import conclude, warn_of_outside
     from tcpsight.cli.running import reading
     from tcpsight.facts import facts
+    from tcpsight.output.report import page
     from tcpsight.reporting import ReportCollection
     from tcpsight.tables import Findings
 
-    chosen = format or ("json" if output.lower().endswith(".json") else "text")
     with reading(source, Findings) as (run, batches):
         collection = ReportCollection(top)
         for batch in batches:
@@ -81,7 +64,8 @@ def _in_words(source: Input, quantiles: tuple[float, ...], top: int, format: str
         if run.pipeline.frames:
             report = collection.report(run)
             warn_of_outside(run, report.outside)
-            _write(facts(report, quantiles), output, chosen, values.zone(source.timezone))
+            told, zone = facts(report, quantiles), values.zone(source.timezone)
+            write_facts(told, output, format, lambda screen: page(told, zone, screen))
         return conclude(run, shows_unseen=run.pipeline.frames > 0)
 
 
@@ -90,12 +74,10 @@ def _for_a_browser(source: Input, quantiles: tuple[float, ...], top: int, path: 
     from tcpsight.cli.notes import conclude, warn_of_outside
     from tcpsight.cli.pages import write_text
     from tcpsight.cli.running import reading
-    from tcpsight.output.page import require_plotly
     from tcpsight.report_page import PageCollection
     from tcpsight.tables import Findings
 
-    values.refuse_output_over_input(path, source.sources)
-    require_plotly()
+    check_html(path, source.sources, top)
     with reading(source, Findings) as (run, batches):
         collection = PageCollection(top)
         for batch in batches:
@@ -107,11 +89,3 @@ def _for_a_browser(source: Input, quantiles: tuple[float, ...], top: int, path: 
             page = collection.page(report, again, quantiles, values.zone(source.timezone))
             write_text(path, lambda screen: page, is_ascii=True)
         return conclude(run, shows_unseen=run.pipeline.frames > 0)
-
-
-def _write(facts: Facts, output: str, format: str, timezone: ZoneInfo) -> None:
-    from tcpsight.cli.pages import write_text
-    from tcpsight.output.report import json_text, page
-
-    is_json = format == "json"
-    write_text(output, lambda screen: json_text(facts) if is_json else page(facts, timezone, screen), is_ascii=is_json)

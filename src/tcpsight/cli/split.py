@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -11,7 +10,6 @@ from tcpsight.cli.options import FORMATS, Input, chosen_format, output_options, 
 
 if TYPE_CHECKING:
     from tcpsight.sightings import Sighted
-    from tcpsight.split_facts import Facts
 
 
 def _with_pages(function: Any) -> Any:
@@ -39,8 +37,10 @@ def command(client_side: Input, server_side: Input, **output: Any) -> int:
     how long the path takes each way, and where segments were lost; tables have a row for each request.
     """
     from tcpsight.cli.notes import conclude
+    from tcpsight.cli.pages import write_facts
     from tcpsight.cli.running import Output
     from tcpsight.errors import UsageError
+    from tcpsight.output.split import page
     from tcpsight.split_facts import split_facts, why_not
     from tcpsight.split_requests import split_requests
     from tcpsight.splitting import End, compare
@@ -57,7 +57,8 @@ def command(client_side: Input, server_side: Input, **output: Any) -> int:
     table = split_requests(comparison, start=start)
     chosen = _chosen(output)
     if chosen in ("text", "json"):
-        _write(split_facts(comparison, table), output["output"], chosen)
+        told = split_facts(comparison, table)
+        write_facts(told, output["output"], chosen, lambda screen: page(told, screen))
     else:
         options = Output(**output | {"format": chosen})
         _write_rows(options, table, SplitRequests, client_side.timezone)
@@ -91,17 +92,3 @@ def _write_rows(options: Any, table: Any, table_type: Any, timezone: str) -> Non
         tables = options.selected(iter([table]), table_type)
         for block in in_order(tables, table_type, options.order("arrival_ns")):
             writer.write(block)
-
-
-def _write(facts: Facts, output: str, format: str) -> None:
-    from tcpsight.output.destination import Destination
-    from tcpsight.output.split import json_text, page
-
-    encoding = "utf-8" if format == "json" or output != "-" else (sys.stdout.encoding or "utf-8")
-    destination = Destination(output)
-    try:
-        destination.write((json_text if format == "json" else page)(facts).encode(encoding, "replace"))
-        destination.close()
-    except BaseException:
-        destination.abort()
-        raise

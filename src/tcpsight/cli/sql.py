@@ -14,6 +14,7 @@ import click
 
 from tcpsight.cli import values
 from tcpsight.cli.options import FORMATS, Input, chosen_format, input_options
+from tcpsight.cli.pages import output_option
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis, Run
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     type=click.Choice(FORMATS),
     help="How rows are written.  [default: by the suffix of -o, else table]",
 )
-@click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
+@output_option
 def command(query: str, source: Input, interval_ns: int | None, format: str | None, output: str) -> int:
     """Ask a question in SQL (DuckDB; pip install 'tcpsight[sql]').
 

@@ -13,6 +13,7 @@ import click
 
 from tcpsight.cli import values
 from tcpsight.cli.options import Input, input_options
+from tcpsight.cli.pages import facts_options, output_option, top_option, write_facts
 
 if TYPE_CHECKING:
     from tcpsight.scalability_facts import Facts
@@ -33,19 +34,12 @@ if TYPE_CHECKING:
 @click.option(
     "--columns", metavar="N,X", help="Columns of a table that hold concurrency and throughput: names or numbers."
 )
-@click.option(
-    "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="How many services."
-)
+@top_option
 @click.option("--at", metavar="N,N...", help="Forecast throughput and response time at these concurrencies, too.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the resampling that gives the intervals.")
 @click.option("--plot", metavar="FILE", help="Draw points and curve into a .png, .svg or .pdf (needs Matplotlib).")
-@click.option(
-    "--format",
-    "format",
-    type=click.Choice(["text", "json"]),
-    help="A page, or the same facts for a program.  [default: json if -o ends in .json, else text]",
-)
-@click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
+@facts_options
+@output_option
 def command(source: Input, interval_ns: int | None, plot: str | None, format: str | None, **others: Any) -> int:
     """Tell how throughput follows concurrency, and where it peaks.
 
@@ -94,19 +88,12 @@ class _Target:
     plot: str | None
 
     def write(self, told: Facts) -> None:
-        from tcpsight.cli.pages import write_text
         from tcpsight.output.figures import draw_scalability
-        from tcpsight.output.report import json_text
         from tcpsight.output.scalability_page import page
 
-        chosen = self.format or ("json" if self.output.lower().endswith(".json") else "text")
         if self.plot is not None:
             draw_scalability(told, self.plot)
-        write_text(
-            self.output,
-            lambda screen: json_text(told) if chosen == "json" else page(told, screen),
-            is_ascii=chosen == "json",
-        )
+        write_facts(told, self.output, self.format, lambda screen: page(told, screen))
 
 
 def _of_table(name: str, opened: BinaryIO | None, columns: Sequence[str] | None, asked: dict[str, Any]) -> Facts:

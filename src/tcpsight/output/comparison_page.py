@@ -117,10 +117,9 @@ class _Page:
         ]
         counts = [units.count(service["requests"][when]) for when in ("before", "after")]
         lines = self._row("load", [Piece(_change(" requests", *counts)), *pieces])
-        overlapped = sum(service["overlapped"].values())
-        if overlapped * 20 > sum(service["requests"].values()):
-            note = f"{units.count(overlapped)} requests were sent while a response was going on: times are lower bounds"
-            lines += self._row("", [Piece(note, "yellow")])
+        if service["is_overlapped"]:
+            sent = units.counted(sum(service["overlapped"].values()), "request was sent", "requests were sent")
+            lines += self._row("", [Piece(f"{sent} while a response was going on: times are lower bounds", "yellow")])
         return lines
 
     def _response_times(self, service: Facts) -> list[str]:

@@ -144,9 +144,25 @@ def _length(line: str) -> int:
     return len(_COLOR.sub("", line))
 
 
+_PLAIN = {
+    "µ": "u", "–": "-", "−": "-", "…": "...", "\u202f": ",", "∞": "inf", "→": "->", "×": "x", "±": "+/-", "·": ".",
+}  # fmt: skip
+
+
 def plain(text: str) -> str:
     """Write text without characters beyond ASCII, for outputs that have none."""
-    fancy = {"µ": "u", "–": "-", "−": "-", "…": "...", "\u202f": ",", "∞": "inf", "→": "->", "×": "x"}
+    fancy = {
+        "µ": "u",
+        "–": "-",
+        "−": "-",
+        "…": "...",
+        "\u202f": ",",
+        "∞": "inf",
+        "→": "->",
+        "×": "x",
+        "±": "+/-",
+        "·": ".",
+    }
     for character, simple in fancy.items():
         text = text.replace(character, simple)
     return text.encode("ascii", "replace").decode()

@@ -1,4 +1,4 @@
-"""JSON lines of objects that are no rows of a table: one object a line, in ASCII, so that no terminal obeys it."""
+"""JSON of objects that are no rows of a table, one or one a line; in ASCII, so that no terminal obeys it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from tcpsight.output.destination import Destination
+
+
+def json_text(facts: Mapping[str, Any]) -> str:
+    """Write facts as one JSON object: names of files in them may hold anything."""
+    return json.dumps(facts, indent=2, allow_nan=False) + "\n"
 
 
 class JsonLines:

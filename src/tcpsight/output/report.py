@@ -7,7 +7,6 @@ two lines a row where one is too short, and a capture filter is never broken, so
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
@@ -23,7 +22,7 @@ from tcpsight.output.times import time_pieces
 
 Facts = dict[str, Any]
 
-__all__ = ["Screen", "json_text", "page"]
+__all__ = ["Screen", "page"]
 
 MOST_SLOW = 5
 LABEL_WIDTH = 15
@@ -43,11 +42,6 @@ STATE_TEXTS = {
     "half_closed": "half closed",
     "open": "still open",
 }
-
-
-def json_text(facts: Facts) -> str:
-    """Write the facts as one JSON object, in ASCII: names of files may hold anything."""
-    return json.dumps(facts, indent=2, allow_nan=False) + "\n"
 
 
 def page(facts: Facts, timezone: tzinfo | None = None, screen: Screen | None = None) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from tcpsight.output.drawing import Screen, plain
 from tcpsight.output.units import count, counted, duration, fraction, instant, printable, size
 
 Facts = dict[str, Any]
@@ -36,21 +36,19 @@ NOT_SPLIT_TEXTS = {
 }
 
 
-def json_text(facts: Facts) -> str:
-    """Write the facts as one JSON object, in ASCII: names of files may hold anything."""
-    return json.dumps(facts, indent=2, allow_nan=False) + "\n"
-
-
-def page(facts: Facts) -> str:
+def page(facts: Facts, screen: Screen | None = None) -> str:
     """Draw the page.
 
     Parameters
     ----------
     facts : dict
         What `tcpsight.split_facts.split_facts` gives.
+    screen : Screen, optional
+        What it is shown on.
     """
     parts = [_head(facts), _clock(facts["clock"]), _path(facts), _requests(facts["requests"]), _losses(facts)]
-    return "\n".join("\n".join(lines) + "\n" for lines in parts if lines)
+    text = "\n".join("\n".join(lines) + "\n" for lines in parts if lines)
+    return text if screen is None or screen.has_unicode else plain(text)
 
 
 def _rows(heading: str, cells: Sequence[Sequence[str]]) -> list[str]:

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tcpsight.output.drawing import Screen, beside, columns
-from tcpsight.output.report import STATE_TEXTS, json_text, page
+from tcpsight.output.json_lines import json_text
+from tcpsight.output.report import STATE_TEXTS, page
 from tests.support.pcap import Frame, pcap_bytes
 from tests.support.reports import facts_of, report_facts
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture, udp_frame

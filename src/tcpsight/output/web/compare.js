@@ -163,7 +163,7 @@ function serviceSection(service, id, facts) {
   const equal = service.throughput_at_equal_concurrency;
   const told = equal.refusal !== null ? null : element("p", {}, `Throughput at equal concurrency: ${changeText(equal.ratio)} (${intervalText(equal, changeText)}).`);
   const overlapped = service.overlapped.before + service.overlapped.after;
-  const note = overlapped * 20 > service.requests.before + service.requests.after ? element("p", { className: "note" }, `${count(overlapped)} requests were sent while a response was going on: response times are lower bounds.`) : null;
+  const note = service.is_overlapped ? element("p", { className: "note" }, `${counted(overlapped, "request was", "requests were")} sent while a response was going on: response times are lower bounds.`) : null;
   return element("section", { id, "aria-labelledby": `${id}-title` }, element("h2", { id: `${id}-title` }, `Service ${serviceName(service)}`),
     element("ul", { className: "findings" }, verdictCard(service, id)), note, factCards(service),
     service.refusal !== null ? null : [shiftFigure(service, id, facts.tolerance_fraction).host, quantileFigure(service, id).host, told, equalLoadFigure(service, id).host].filter((each) => each !== null),
