@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -141,8 +142,8 @@ def test_a_page_without_plotly_is_refused_before_anything_is_read(
 
 def test_a_page_of_more_services_than_a_browser_opens_is_refused_before_anything_is_read(here: Here, tmp_path: Path):
     missing = tmp_path / "missing.pcap"
-    for command in (["report", missing], ["compare", missing, missing]):
-        done = here(*command, "--html", tmp_path / "page.html", "--top", "51")
+    for arguments in (["report", str(missing)], ["compare", str(missing), str(missing)]):
+        done = here(*arguments, "--html", tmp_path / "page.html", "--top", "51")
         assert done.status == 2
         assert_one_line(done.err, "50 services at most", "--server")
     assert not (tmp_path / "page.html").exists()
@@ -150,7 +151,7 @@ def test_a_page_of_more_services_than_a_browser_opens_is_refused_before_anything
 
 def test_requests_that_overlap_are_told_of_from_the_share_on_from_which_turns_are_doubted(monkeypatch):
     service = SimpleNamespace(overlapped=6, requests=100)
-    pair = SimpleNamespace(before=SimpleNamespace(service=service), after=SimpleNamespace(service=service))
+    pair: Any = SimpleNamespace(before=SimpleNamespace(service=service), after=SimpleNamespace(service=service))
     assert comparison_facts._is_overlapped(pair)
     monkeypatch.setattr(comparison_facts, "MOST_OVERLAPPED", 0.07)
     assert not comparison_facts._is_overlapped(pair)

@@ -312,7 +312,8 @@ def test_without_matplotlib_the_coefficients_come_and_one_line_says_why_no_plot(
     assert done.returncode == 2
     assert b"   sigma   " in done.stdout
     assert done.stderr.decode().splitlines() == [
-        "tcpsight: plots need Matplotlib: pip install 'tcpsight[plot]' (in a clone '.[plot]'); the coefficients alone come with -o none"
+        "tcpsight: plots need Matplotlib: pip install 'tcpsight[plot]' (in a clone '.[plot]'); "
+        "the coefficients alone come with -o none"
     ]
 
 
