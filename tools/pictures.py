@@ -1,4 +1,4 @@
-"""Write docs/pictures/ from the report of the recorded stall, in Chromium: ``python tools/pictures.py``.
+"""Write docs/pictures/ from the report of the recorded stall, and a comparison: ``python tools/pictures.py``.
 
 Look at them before committing: nothing else does.
 """
@@ -14,6 +14,8 @@ import click
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "pictures"
 CAPTURE = "examples/mariadb-lock.pcap"
+PAIR = [f"tests/truth/compare_pairs/postgresql-{i}.pcap.zst" for i in (1, 3)]
+"""A server as it is, and the same told to wait half as long again."""
 SIZE = {"width": 1280, "height": 1120}
 
 
@@ -36,8 +38,16 @@ def main() -> None:
         page.evaluate("document.querySelector('#over-time').scrollIntoView({ behavior: 'instant' })")
         page.wait_for_timeout(3000)
         page.screenshot(path=FOLDER / "report-dark.png")
+        compared = Path(folder, "compared.html")
+        if tcpsight(["compare", *PAIR, "--html", str(compared)]) != 1:
+            sys.exit("the slower server was not found to be slower")
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport=SIZE, color_scheme=scheme)
+            page.goto(compared.as_uri())
+            page.wait_for_timeout(3000)
+            page.screenshot(path=FOLDER / f"compare-{scheme}.png")
         browser.close()
-    click.echo(f"wrote {FOLDER}/report-light.png and report-dark.png")
+    click.echo(f"wrote {FOLDER}/report-*.png and compare-*.png")
 
 
 def shown(browser: Any, path: Path, scheme: str) -> Any:

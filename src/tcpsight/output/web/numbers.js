@@ -75,10 +75,10 @@ function counted(value, one, many = `${one}s`) {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
-/** Ticks of an axis whose values are log10 of nanoseconds: powers of ten, and 2 and 5 where they are few. */
+/** Ticks of an axis whose values are log10 of nanoseconds: powers of ten, and between them more the fewer there are. */
 function durationTicks(low, high) {
   const tickvals = [], ticktext = [];
-  const steps = high - low > 4 ? [1] : [1, 2, 5];
+  const steps = high - low > 4 ? [1] : high - low > 1 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
   for (let power = Math.floor(low); power <= Math.ceil(high); power++) {
     for (const step of steps) {
       const at = power + Math.log10(step);

@@ -16,7 +16,7 @@ function findingNames(report) {
   const [low, high] = report.view.range, colours = palette();
   return markedFindings(report).slice(0, 6).map(({ finding, start, end }) => ({
     x: (Math.max(start, low) + Math.min(end, high)) / 2, xref: "x", y: 1, yref: "paper", yanchor: "top", showarrow: false, text: plotText(finding.kind.replaceAll("_", " ")),
-    font: { size: 11, color: finding.severity === "critical" ? colours.bad : colours.warn },
+    font: { size: 11, color: finding.severity === "critical" ? colours.bad : colours.warn }, bgcolor: colours.surface, borderpad: 1, opacity: 0.85,
   }));
 }
 
