@@ -29,7 +29,7 @@ def main() -> None:
         path = Path(folder, "report.html")
         if tcpsight(["report", str(CAPTURE), "--html", str(path)]):
             sys.exit("no page was made")
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser: Any = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = shown(browser, path, "light")
         page.screenshot(path=FOLDER / "report-light.png")
         page = shown(browser, path, "dark")
