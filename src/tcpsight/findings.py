@@ -75,7 +75,11 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         f"{counted(n['requests'], 'request')} took {duration(n['low_ns'])} to {duration(n['high_ns'])} each, "
         f"again and again, {n['expected']:.3g} expected: they waited for a timer, or one thing is slow"
     ),
-    "no_turns": lambda n: f"{n['reason']}; there are no response times",
+    "no_turns": lambda n: (
+        f"{n['reason']}; there are no response times"
+        if n["reason"]
+        else f"{n['doubt']}; response times may mean nothing"
+    ),
     "slowdown": lambda n: (
         f"throughput fell from {n['usual_throughput_per_s']:.3g} to {n['throughput_per_s']:.3g} requests a second "
         f"while concurrency rose from {n['usual_concurrency']:.3g} to {n['concurrency']:.3g}, "

@@ -33,7 +33,7 @@ from tcpsight.model.scalability import Points
 from tcpsight.model.services import Service, ServiceSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
-from tcpsight.scalability_facts import Facts, Left, facts_of
+from tcpsight.scalability_facts import Facts, Left, facts_of, refused
 from tcpsight.tables import Requests, Unanswered
 
 if TYPE_CHECKING:
@@ -221,8 +221,10 @@ class ScalabilitySweeps:
             start_ns=occupancy.start_ns[inside & busy],
             littles_law=_littles_law(occupancy, inside & busy),
         )
-        told = facts_of(points, left, seed=self._seed, at=self._at)
         service = target.service
+        why = service.turns.reason
+        # Without turns nobody knows when a request ends, nor how many there are at once.
+        told = refused(_no_points(), Left(), why) if why else facts_of(points, left, seed=self._seed, at=self._at)
         return told | {
             "server_address": _address(target.endpoint),
             "server_port": target.endpoint[1],

@@ -68,7 +68,7 @@ def facts_of(points: Points, left: Left, *, seed: int | None = None, at: Sequenc
     """
     why = refusal(points)
     if why is not None:
-        return _refused(points, left, why)
+        return refused(points, left, why)
     fitted = fit(points)
     cold = 0
     if points.is_series:
@@ -115,7 +115,8 @@ def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: 
     }
 
 
-def _refused(points: Points, left: Left, why: str) -> Facts:
+def refused(points: Points, left: Left, why: str) -> Facts:
+    """Tell that the points determine no law, and why."""
     none = dict.fromkeys(("best_fit", "unconstrained", "headroom", "curve", "checks", "queue", "confidence"))
     return {
         **_head(Answer(), why),

@@ -94,7 +94,7 @@ class Usual:
 
 
 def no_turns_finding(usual: Usual, turns: Turns) -> Finding:
-    """Say that there are no response times."""
+    """Say that there are no response times, or that they may mean nothing."""
     numbers = {
         "requests": turns.requests,
         "overlapped": turns.overlapped,
@@ -106,11 +106,12 @@ def no_turns_finding(usual: Usual, turns: Turns) -> Finding:
         "server_again": turns.server_again,
         "reaction_distance": turns.reactions.distance,
         "reason": turns.reason,
+        "doubt": turns.doubt,
     }
     return Finding(
         Key("no_turns", -1, *usual.service),
         "info",
-        confidence=0.95,
+        confidence=0.95 if turns.reason else 0.5,
         start_ns=usual.first_ns,
         end_ns=usual.last_ns,
         connections=len(turns.connections),

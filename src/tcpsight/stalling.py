@@ -35,6 +35,9 @@ MOST_SERVICES = 20
 
 MOST_BANDS = 5
 
+LEAST_DOUBTED = 3
+"""Of fewer requests a doubt is told with their numbers, but is nothing to look for."""
+
 
 class StallSearch:
     """Look for stalls in several services at once.
@@ -76,6 +79,8 @@ class StallSearch:
                 # Who waits, and for how long, is not known either.
                 found.append(no_turns_finding(usual, self._turns[i]))
                 continue
+            if self._turns[i].doubt is not None and self._turns[i].requests >= LEAST_DOUBTED:
+                found.append(no_turns_finding(usual, self._turns[i]))
             stalls = self._detections[i].finish(end_ns)
             slowdowns = slowdowns_in(self._counts[i], [(stall.start_ns, stall.end_ns) for stall in stalls])
             found += stall_findings(usual, stalls, self._detections[i].left_out, filter_of)

@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tcpsight
+from tcpsight.cli.main import main
 from tcpsight.model.turns import Turns
+from tcpsight.output.report import page
 from tcpsight.tables import Requests
+from tests.support.pcap import Frame, pcap_bytes, tcp_frame
+from tests.support.reports import facts_of
 
 MS = 1_000_000
 Events = list[tuple[int, int]]
@@ -107,3 +112,43 @@ def test_sides_that_answer_have_response_times(think, parts):
         assert found.hold
         if parts == (1, 1) or think in ("none", "person"):
             assert found.doubt is None
+
+
+def recorded(talks: list[Events]) -> bytes:
+    """Write talks as a capture: a small segment for whatever is said."""
+    said = sorted((at, side, number) for number, events in enumerate(talks) for at, side in events)
+    sent = [[9000, 1000] for _ in talks]
+    frames = []
+    for at, side, number in said:
+        ends = (("10.0.0.9", "10.0.0.1") if side else ("10.0.0.1", "10.0.0.9"), (80, 40_000 + number))
+        ports = ends[1] if side else ends[1][::-1]
+        own = sent[number]
+        data = tcp_frame(*ends[0], *ports, own[1 - side], own[side], "PA", bytes(40))
+        frames.append(Frame(1_700_000_000 * 10**9 + at, data))
+        own[1 - side] += 40
+    return pcap_bytes(frames, nanoseconds=True)
+
+
+def test_of_sides_that_speak_at_random_nothing_is_told_that_follows_from_response_times(capsys, tmp_path):
+    path = tmp_path / "chat.pcap"
+    path.write_bytes(recorded(two_ways(1, "random", 1)))
+    (service,) = facts_of(path.read_bytes())["services"]
+    assert service["turns"]["hold"] is False
+    assert service["response_time"]["p50_ns"] is service["concurrency"] is None
+    assert main(["usl", str(path)]) == 0
+    assert "refused         the two sides do not take turns" in capsys.readouterr().out
+    (found,) = tcpsight.open(path).findings.to_arrow().to_pylist()
+    assert found["kind"] == "no_turns"
+    assert found["summary"].endswith("there are no response times")
+
+
+def test_a_doubt_is_told_beside_the_response_times(tmp_path):
+    path = tmp_path / "clock.pcap"
+    path.write_bytes(recorded(two_ways(2, "clock", 0.2)))
+    told = facts_of(path.read_bytes())
+    (service,) = told["services"]
+    assert service["turns"]["hold"] is True
+    assert service["response_time"]["p50_ns"] is not None
+    assert f"in doubt: {service['turns']['doubt'][:40]}" in page(told)
+    found = [each for each in tcpsight.open(path).findings.to_arrow().to_pylist() if each["kind"] == "no_turns"]
+    assert [each["confidence"] for each in found] == [0.5]

@@ -214,6 +214,8 @@ class _Page:
             lines += self._row("response time", [Piece(f"none: {reason}", "yellow")], separator=", ")
         elif s["requests"]:
             lines += self._row("response time", _spread(s["response_time"]), separator="   ")
+            if doubt := s["turns"]["doubt"]:
+                lines += self._row("", [Piece(f"in doubt: {doubt}", "yellow")], separator=", ")
         if load := self._load(s):
             lines += self._row("load", load, separator="; ")
         lines += self._row("connections", self._connections(s["connections"]), separator=", ")

@@ -77,6 +77,7 @@ function serviceNotes(facts) {
   const notes = [];
   if (facts.requests === 0) notes.push("No request of this service was answered, so there are no response times.");
   else if (facts.turns.reason !== null) notes.push(`No response times are told: ${facts.turns.reason}.`);
+  else if (facts.turns.doubt !== null) notes.push(`Response times may mean nothing: ${facts.turns.doubt}.`);
   else if (facts.overlapped > 0) notes.push(`${counted(facts.overlapped, "request was", "requests were")} sent while an answer was still going on: their response times are those of turns that overlap.`);
   if (facts.requests === 1) notes.push("There is one request only: plots over time have one point.");
   if (facts.connections.unsequenced > 0) notes.push("Sequence numbers are not known for some connections: segments sent again cannot be told there.");
