@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tcpsight.facts import address_text, endpoint_text, isolating_filter
-from tcpsight.model.density import BUCKET_EDGES_NS, PER_OCTAVE, Cells, Grid, ResponseTimeDensity, SlowestRequests
+from tcpsight.model.density import (
+    BUCKET_EDGES_NS,
+    PER_OCTAVE,
+    Cells,
+    Grid,
+    ResponseTimeDensity,
+    SlowestRequests,
+    buckets_of,
+)
 from tcpsight.model.grouping import Endpoint
 from tcpsight.model.keys import IntervalKey, KeyedIntervalSeries
 from tcpsight.model.services import Service
@@ -121,8 +129,9 @@ class ServicePlots:
             level.feed(requests)
         series = self._series_of(requests)
         times_ns = requests.response_time_ns
-        self._completed.feed(series, requests.completion_ns, times_ns)
-        self._arrived.feed(series, requests.arrival_ns, times_ns)
+        buckets = buckets_of(times_ns)
+        self._completed.feed(series, requests.completion_ns, buckets)
+        self._arrived.feed(series, requests.arrival_ns, buckets)
         self._slowest.feed(series, requests.completion_ns, times_ns, requests)
         self._sweeps.feed(requests)
 

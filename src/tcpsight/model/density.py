@@ -83,6 +83,11 @@ class Cells:
     count: Integers
 
 
+def buckets_of(response_times_ns: Integers) -> Integers:
+    """Give the bucket of each response time, an index into `BUCKET_EDGES_NS`; −1 of unknown ones, shape (n,)."""
+    return np.searchsorted(BUCKET_EDGES_NS, response_times_ns, side="right") - 1
+
+
 class ResponseTimeDensity:
     """Count requests by slice and by bucket of response time, for several services at once.
 
@@ -104,7 +109,7 @@ class ResponseTimeDensity:
         self._grid = grid
         self._counts = np.zeros((series, grid.slices, len(BUCKET_EDGES_NS)), np.int32)
 
-    def feed(self, series: Integers, instants_ns: Integers, response_times_ns: Integers) -> None:
+    def feed(self, series: Integers, instants_ns: Integers, buckets: Integers) -> None:
         """Count requests, in any order.
 
         Parameters
@@ -113,15 +118,14 @@ class ResponseTimeDensity:
             The service of each; negative: none of them, left out.
         instants_ns : ndarray of int64, shape (n,)
             When it is counted: its arrival, or its completion.
-        response_times_ns : ndarray of int64, shape (n,)
-            How long it took, 0 or more.
+        buckets : ndarray of int, shape (n,)
+            Which bucket its response time lies in, as `buckets_of` gives them; −1: unknown, left out.
         """
         places = self._grid.places(instants_ns)
-        is_known = (series >= 0) & (response_times_ns >= 0)
+        is_known = (series >= 0) & (buckets >= 0)
         self.outside += int((is_known & (places < 0)).sum())
         wanted = is_known & (places >= 0)
-        buckets = np.searchsorted(BUCKET_EDGES_NS, response_times_ns[wanted], side="right") - 1
-        flat = np.ravel_multi_index((series[wanted], places[wanted], buckets), self._counts.shape)
+        flat = np.ravel_multi_index((series[wanted], places[wanted], buckets[wanted]), self._counts.shape)
         np.add.at(self._counts.reshape(-1), flat, 1)
 
     def cells(self, series: int) -> Cells:

@@ -52,6 +52,8 @@ def endpoint_groups(table: Any, address: str, ports: Any) -> EndpointGroups:
     keys["port"] = ports
     keys["version"] = table.ip_version
     firsts, found = _grouped(keys)
+    if len(firsts) == 1:
+        return EndpointGroups([_endpoint(keys[0])], np.arange(len(keys)), firsts, np.array([len(keys)]))
     # In order of appearance; numbers of 16 bits are sorted by counting.
     appearance = np.argsort(firsts)
     rank = np.empty(len(firsts), np.uint16 if len(firsts) < 1 << 16 else np.int64)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tcpsight.model._kernel import classify
+from tcpsight.model.grouping import endpoint_groups
 from tcpsight.model.intervals import Slicing
 from tcpsight.tables import KeyedIntervals, Requests
 
@@ -27,7 +28,6 @@ MOST_KEYS = 1_000_000
 """How many keys a counter tells apart."""
 
 _ANY_PORT = -1
-_KEY = np.dtype([("address", "V16"), ("port", np.int32)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +70,15 @@ class KeyCounter:
 
     def feed(self, requests: Requests) -> None:
         """Count the next requests, in any order of time."""
-        if not len(requests):
-            return
-        keys = np.zeros(len(requests), _KEY)
-        addresses = requests.client_address if self.by == "client" else requests.server_address
-        keys["address"] = np.ascontiguousarray(addresses).view("V16").ravel()
-        keys["port"] = requests.server_port if self.by == "service" else _ANY_PORT
-        if (keys == keys[0]).all():  # as in most batches
-            firsts, counts = np.zeros(1, np.int64), np.array([len(keys)])
-        else:
-            _, firsts, counts = np.unique(keys.view(f"V{_KEY.itemsize}"), return_index=True, return_counts=True)
-        for i in np.argsort(firsts):  # in order of appearance, so that cutting changes nothing
-            row = keys[firsts[i]]
-            key = (row["address"].tobytes(), int(row["port"]))
+        name = "client_address" if self.by == "client" else "server_address"
+        groups = endpoint_groups(requests, name, requests.server_port if self.by == "service" else 0)
+        # In order of appearance, so that cutting changes nothing.
+        for (address, port, _), count in zip(groups.endpoints, groups.counts.tolist(), strict=True):
+            key = (address, port if self.by == "service" else _ANY_PORT)
             if key in self._counts or len(self._counts) < self._most_keys:
-                self._counts[key] = self._counts.get(key, 0) + int(counts[i])
+                self._counts[key] = self._counts.get(key, 0) + count
             else:
-                self.uncounted += int(counts[i])
+                self.uncounted += count
 
     def merge(self, other: KeyCounter) -> None:
         """Add what another worker counted."""

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcpsight.model.density import BUCKET_EDGES_NS, PER_OCTAVE, Grid, ResponseTimeDensity, SlowestRequests
+from tcpsight.model.density import BUCKET_EDGES_NS, PER_OCTAVE, Grid, ResponseTimeDensity, SlowestRequests, buckets_of
 from tcpsight.tables import Requests
 
 GRID = Grid(100, 1_030, 1_500)
@@ -67,7 +67,7 @@ def test_cells_are_what_counting_one_by_one_gives_however_rows_are_cut(rows, cut
             expected[series - 1, place, bisect_right(EDGES, time) - 1] += 1
     for begin in range(0, len(rows), cut):
         part = np.array(rows[begin : begin + cut], np.int64).reshape(-1, 3)
-        density.feed(part[:, 2] - 1, part[:, 0], part[:, 1])
+        density.feed(part[:, 2] - 1, part[:, 0], buckets_of(part[:, 1]))
     found: Counter[tuple[int, int, int]] = Counter()
     for series in range(3):
         cells = density.cells(series)
