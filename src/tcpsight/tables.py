@@ -310,6 +310,16 @@ def column(
     return Column(dtype, unit, meaning, null=null, names=names, width=width, internal=internal)
 
 
+def endpoints(client: str = "client", server: str = "server") -> tuple[Column, Column, Column, Column]:
+    """Declare the columns of both endpoints: address and port of the client, then of the server; meanings as given."""
+    return (
+        column("uint8", "address", client, width=16),
+        column("uint16", "", "client's port"),
+        column("uint8", "address", server, width=16),
+        column("uint16", "", "server's port"),
+    )
+
+
 class Table:
     """Rows of one kind, stored packed; every column is an attribute.
 
@@ -581,10 +591,7 @@ class Connections(Table):
 
     connection_id = column("int64", "", "number of the frame that opened it: unique, and a place to look")
     community_id = column("S30", "", "Community ID v1, seed 0", width=1)
-    client_address = column("uint8", "address", "client: it sent the SYN", width=16)
-    client_port = column("uint16", "", "client's port")
-    server_address = column("uint8", "address", "server", width=16)
-    server_port = column("uint16", "", "server's port")
+    client_address, client_port, server_address, server_port = endpoints("client: it sent the SYN")
     ip_version = column("uint8", "", "4 or 6")
     role_source = column("uint8", "", "how the roles were known, decided at the first segment", names=ROLE_SOURCES)
     state = column("uint8", "", "how far it came; null where the text shows no flags", names=STATES, null=255)
@@ -697,10 +704,7 @@ class Requests(Table):
 
     connection_id = column("int64", "", "the connection that carried it")
     request_index = column("int64", "", "0, 1, 2 … in its connection")
-    client_address = column("uint8", "address", "client", width=16)
-    client_port = column("uint16", "", "client's port")
-    server_address = column("uint8", "address", "server", width=16)
-    server_port = column("uint16", "", "server's port")
+    client_address, client_port, server_address, server_port = endpoints()
     ip_version = column("uint8", "", "4 or 6", internal=True)
     request_number = column("int64", "", "how many requests its pairing had opened before it", internal=True)
     request_first_ns = column("int64", "epoch ns", "first client segment with new bytes of it")
@@ -805,10 +809,7 @@ class SplitRequests(Table):
     connection_id = column("int64", "", "the connection in the client-side capture")
     request_index = column("int64", "", "0, 1, 2 … in its connection, in the client-side capture")
     server_side_connection_id = column("int64", "", "the connection in the server-side capture", null=-1)
-    client_address = column("uint8", "address", "client, as the client side sees it", width=16)
-    client_port = column("uint16", "", "client's port")
-    server_address = column("uint8", "address", "server, as the client side sees it", width=16)
-    server_port = column("uint16", "", "server's port")
+    client_address, client_port, server_address, server_port = endpoints("client, as the client side sees it", "server, as the client side sees it")
     ip_version = column("uint8", "", "4 or 6", internal=True)
     outcome = column(
         "uint8",
@@ -896,10 +897,7 @@ class Network(Table):
 
     connection_id = column("int64", "", "the connection")
     direction = column("uint8", "", "who sent it", names=DIRECTIONS)
-    client_address = column("uint8", "address", "client", width=16)
-    client_port = column("uint16", "", "client's port")
-    server_address = column("uint8", "address", "server", width=16)
-    server_port = column("uint16", "", "server's port")
+    client_address, client_port, server_address, server_port = endpoints()
     ip_version = column("uint8", "", "4 or 6")
     start_ns = column("int64", "epoch ns", "first segment of the connection")
     end_ns = column("int64", "epoch ns", "last segment of the connection")
@@ -1015,10 +1013,7 @@ class Policed(Table):
 
     connection_id = column("int64", "", "the connection")
     direction = column("uint8", "", "who sent it", names=DIRECTIONS)
-    client_address = column("uint8", "address", "client", width=16)
-    client_port = column("uint16", "", "client's port")
-    server_address = column("uint8", "address", "server", width=16)
-    server_port = column("uint16", "", "server's port")
+    client_address, client_port, server_address, server_port = endpoints()
     ip_version = column("uint8", "", "4 or 6")
     start_ns = column("int64", "epoch ns", "first data segment of this direction in the exchange")
     end_ns = column("int64", "epoch ns", "last one")

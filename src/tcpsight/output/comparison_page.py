@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import Any
 
 from tcpsight.output import units
-from tcpsight.output.drawing import Piece, Screen, columns, plain, wrapped
+from tcpsight.output.drawing import Piece, Screen, columns, labelled, text_page, wrapped
 
 Facts = dict[str, Any]
 
@@ -66,8 +66,7 @@ class _Page:
             lines += ["", self._screen.paint(f"Service {_endpoints(service)}", "title")]
             lines += [INDENT + line if line else "" for line in self._service(service)]
         lines += ["", *self._foot()]
-        text = "\n".join(line.rstrip() for line in lines) + "\n"
-        return text if self._screen.has_unicode else plain(text)
+        return text_page(lines, self._screen)
 
     def _head(self) -> list[str]:
         lines = []
@@ -197,7 +196,9 @@ class _Page:
         )
         lines = wrapped([Piece(told)], self._screen.width, self._screen)
         for when, other in (("before", "after"), ("after", "before")):
-            alone = [_endpoint(each["server_address"], each["server_port"]) for each in self._facts[f"only_{when}"]]
+            alone = [
+                units.endpoint(each["server_address"], each["server_port"]) for each in self._facts[f"only_{when}"]
+            ]
             if alone:
                 more = f" and {len(alone) - 10} more" if len(alone) > 10 else ""
                 text = f"Only {when}, not {other}: {', '.join(alone[:10])}{more}"
@@ -207,9 +208,7 @@ class _Page:
         return lines
 
     def _row(self, label: str, pieces: Sequence[Piece]) -> list[str]:
-        lines = wrapped(pieces, self._inner - LABEL_WIDTH, self._screen, separator=", ")
-        head = self._screen.paint(label, "dim") + " " * (LABEL_WIDTH - len(label))
-        return [head + lines[0], *(" " * LABEL_WIDTH + line for line in lines[1:])]
+        return labelled(label, pieces, self._screen, (self._inner, LABEL_WIDTH), ", ")
 
     def _listing(self, rows: Sequence[Sequence[str]], sides: str) -> list[str]:
         heading, *lines = columns(rows, sides)
@@ -234,15 +233,11 @@ def _reasons(service: Facts, facts: Facts) -> list[str]:
     return said
 
 
-def _endpoint(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
 def _endpoints(service: Facts) -> str:
-    before = _endpoint(service["server_address"], service["server_port"])
+    before = units.endpoint(service["server_address"], service["server_port"])
     if service["after_server_address"] == service["server_address"]:
         return before
-    return f"{before}, after it {_endpoint(service['after_server_address'], service['server_port'])}"
+    return f"{before}, after it {units.endpoint(service['after_server_address'], service['server_port'])}"
 
 
 def _change(tail: str, before: str, after: str) -> str:

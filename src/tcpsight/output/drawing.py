@@ -144,6 +144,34 @@ def _length(line: str) -> int:
     return len(_COLOR.sub("", line))
 
 
+def labelled(label: str, pieces: Sequence[Piece], screen: Screen, sizes: tuple[int, int], separator: str) -> list[str]:
+    """Set pieces behind a label.
+
+    Parameters
+    ----------
+    label : str
+        Stands in front of the first line.
+    pieces : sequence of Piece
+        What it is about.
+    screen : Screen
+        What they are shown on.
+    sizes : (int, int)
+        Characters of a line, and of them those of labels.
+    separator : str
+        Between pieces.
+    """
+    width, label_width = sizes
+    first, *more = wrapped(pieces, width - label_width, screen, separator=separator) or [""]
+    blank = " " * label_width
+    return [screen.paint(label, "dim") + " " * (label_width - len(label)) + first, *(blank + line for line in more)]
+
+
+def text_page(lines: Sequence[str], screen: Screen) -> str:
+    """Put the lines of a page together, in ASCII where the screen has no more."""
+    text = "\n".join(line.rstrip() for line in lines) + "\n"
+    return text if screen.has_unicode else plain(text)
+
+
 _PLAIN = {
     "µ": "u", "–": "-", "−": "-", "…": "...", "\u202f": ",", "∞": "inf", "→": "->", "×": "x", "±": "+/-", "·": ".",
 }  # fmt: skip

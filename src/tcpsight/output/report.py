@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from tcpsight.output import units
-from tcpsight.output.drawing import Piece, Screen, beside, plain, widest, wrapped
+from tcpsight.output.drawing import Piece, Screen, beside, labelled, text_page, widest, wrapped
 from tcpsight.output.findings import finding_lines
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
@@ -78,8 +78,7 @@ class _Page:
             lines += ["", self._paint(f"Service {_endpoint(service)}", "title")]
             lines += [INDENT + line if line else "" for line in self._service(service)]
         lines += [*self._omitted(), "", *self._unseen()]
-        text = "\n".join(line.rstrip() for line in lines) + "\n"
-        return text if self._screen.has_unicode else plain(text)
+        return text_page(lines, self._screen)
 
     def _instant(self, ns: int) -> str:
         return units.instant(ns, self._timezone)
@@ -227,9 +226,7 @@ class _Page:
         return lines + self._slowest(s) + self._waiting(s)
 
     def _row(self, label: str, pieces: Sequence[Piece], *, separator: str) -> list[str]:
-        lines = wrapped(pieces, self._inner - LABEL_WIDTH, self._screen, separator=separator)
-        head = self._paint(label, "dim") + " " * (LABEL_WIDTH - len(label))
-        return [head + lines[0], *(" " * LABEL_WIDTH + line for line in lines[1:])]
+        return labelled(label, pieces, self._screen, (self._inner, LABEL_WIDTH), separator)
 
     def _requests(self, s: Facts) -> list[Piece]:
         rate = f" ({units.rate(s['throughput_per_s'])})" if s["requests"] else ""
@@ -373,8 +370,7 @@ class _Page:
 
 
 def _endpoint(service: Facts) -> str:
-    address, port = service["server_address"], service["server_port"]
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return units.endpoint(service["server_address"], service["server_port"])
 
 
 def _time(service: Facts, name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tcpsight.output import units
-from tcpsight.output.drawing import Screen, plain, wrapped
+from tcpsight.output.drawing import Screen, labelled, text_page
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.scalability_words import ModelWords, Row
 from tcpsight.output.scatter import Scatter, scatter_lines
@@ -36,8 +36,7 @@ def page(facts: Facts, screen: Screen | None = None) -> str:
         lines += ["", *_Model(service, shown).lines()]
     if facts.get("omitted_services"):
         lines += ["", f"{facts['omitted_services']} smaller services are not shown (--top N)."]
-    text = "\n".join(line.rstrip() for line in lines) + "\n"
-    return text if shown.has_unicode else plain(_letters(text))
+    return text_page(lines if shown.has_unicode else list(map(_letters, lines)), shown)
 
 
 def _letters(text: str) -> str:
@@ -61,8 +60,8 @@ class _Model:
         model = self._model
         lines = []
         if "server_port" in model:
-            address = f"[{model['server_address']}]" if ":" in model["server_address"] else model["server_address"]
-            lines.append(self._screen.paint(f"Service {address}:{model['server_port']}", "title"))
+            name = units.endpoint(model["server_address"], model["server_port"])
+            lines.append(self._screen.paint(f"Service {name}", "title"))
         words = ModelWords(model)
         inner = [*self._drawn(words.data()), "", *self._drawn(words.answer()), *self._plot(), *self._forecast()]
         if checks := words.checks():
@@ -72,9 +71,7 @@ class _Model:
     def _drawn(self, rows: Sequence[Row]) -> list[str]:
         lines: list[str] = []
         for row in rows:
-            told = wrapped(row.pieces, self._inner - LABEL_WIDTH, self._screen, separator=row.separator) or [""]
-            label = self._screen.paint(row.label, "dim") + " " * (LABEL_WIDTH - len(row.label))
-            lines += [label + told[0], *(" " * LABEL_WIDTH + line for line in told[1:])]
+            lines += labelled(row.label, row.pieces, self._screen, (self._inner, LABEL_WIDTH), row.separator)
         return lines
 
     def _plot(self) -> list[str]:

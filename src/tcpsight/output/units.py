@@ -175,6 +175,11 @@ def _is_unknown(value: float | None) -> bool:
     return value is None or value != value
 
 
+def endpoint(address: str, port: int) -> str:
+    """Write an endpoint: ``10.0.0.1:80``, ``[::1]:80``."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def reason_text(meaning: str, number: int, furthest_back_ns: int | None = None) -> str:
     """Write what a row of `Unseen` means, of one or of many, and how far times went back at most where they did."""
     text = singular(meaning) if number == 1 else meaning
