@@ -4,14 +4,14 @@
 """
 
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from tcpsight._door cimport allocate, prefetch, rows_of, start_of
 from tcpsight.network._clock cimport LEAPT, OPENED, is_odd, take_leap_back, take_odd_time
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._rows cimport give_row
-from tcpsight.network._state cimport FIRST_BITS, Flow, Memory, Sent, Slot, larger, smaller
+from tcpsight.network._state cimport FIRST_BITS, Flow, Memory, Sent, Slot, smaller
 from tcpsight.tables cimport (
     BOUNDARY_OPENED,
     KIND_DUPLICATE,
@@ -25,6 +25,9 @@ from tcpsight.tables cimport (
 cdef enum:
     # While one segment is taken, the state of the one so far behind it is on its way.
     AHEAD = 12
+    # Slots that are allocated together, and the same as a power of two.
+    CHUNK = 1024
+    CHUNK_BITS = 10
 
 cdef enum:
     # What `measure_batch` found wrong in its input.
@@ -37,18 +40,33 @@ cdef struct Batch:
     const Header *headers
     const Boundary *boundaries
     NetworkRow *rows
-    Slot *slots
+    Slot **chunks
     Memory *memory
     Segment moved               # one with another time
     int64_t segment_count
     int64_t boundary_count
-    int64_t slot_count
+    int64_t slot_count          # for which there is room
+    int64_t opened              # one more than the highest slot that was ever open; beyond it nothing is written yet
     int64_t row_count
 
 SLOT_BYTES = sizeof(Slot)
 
 
 # ------------------------------------------------------------------------------------------------ slots
+
+
+cdef inline Slot *slot_at(const Batch *batch, int64_t slot) noexcept nogil:
+    """State lies in chunks that never move: to grow costs no copy, and memory is taken when it is written to."""
+    return batch.chunks[slot >> CHUNK_BITS] + (slot & (CHUNK - 1))
+
+
+cdef inline Slot *open_slot_at(const Batch *batch, int64_t slot) noexcept nogil:
+    """NULL if it is not open."""
+    cdef Slot *found
+    if slot >= batch.opened:
+        return NULL
+    found = slot_at(batch, slot)
+    return found if found.is_used else NULL
 
 
 cdef void free_flow(Flow *f, Memory *memory) noexcept nogil:
@@ -90,7 +108,7 @@ cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
     cdef const Flow *other
     if g.slot >= batch.slot_count:
         return
-    slot = batch.slots + g.slot
+    slot = slot_at(batch, g.slot)
     own = &slot.flows[g.direction & 1]
     other = &slot.flows[1 - (g.direction & 1)]
     prefetch(slot)
@@ -127,11 +145,11 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
             fetch(batch, batch.segments + row + AHEAD)
         segment = batch.segments + row
         header = batch.headers + row
-        if segment.slot >= batch.slot_count or not batch.slots[segment.slot].is_used:
+        slot = open_slot_at(batch, segment.slot)
+        if slot == NULL:
             return BAD_SLOT
         if segment.kind == KIND_DUPLICATE:
             continue
-        slot = batch.slots + segment.slot
         slot.is_unsequenced |= (header.options & OPTION_UNSEQUENCED) != 0
         if is_odd(slot, segment.time_ns):
             segment = take_odd(batch, slot, segment)
@@ -143,14 +161,17 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
 
 cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
     """Open or end a slot."""
-    cdef bint is_opening = boundary.boundary == BOUNDARY_OPENED
-    cdef Slot *slot
-    if boundary.slot >= batch.slot_count or batch.slots[boundary.slot].is_used == is_opening:
-        return BAD_SLOT
-    slot = batch.slots + boundary.slot
-    if is_opening:
-        open_slot(slot, boundary)
+    cdef Slot *slot = open_slot_at(batch, boundary.slot)
+    if boundary.boundary == BOUNDARY_OPENED:
+        if slot != NULL or boundary.slot >= batch.slot_count:
+            return BAD_SLOT
+        while batch.opened <= boundary.slot:
+            slot_at(batch, batch.opened).is_used = False
+            batch.opened += 1
+        open_slot(slot_at(batch, boundary.slot), boundary)
         return FINE
+    if slot == NULL:
+        return BAD_SLOT
     if slot.leap and boundary.time_ns < slot.last_ns:
         take_leap_back(slot, boundary.time_ns)
     give_row(batch.rows + batch.row_count, slot, 0)
@@ -187,34 +208,38 @@ cdef int measure_batch(Batch *batch) noexcept nogil:
 cdef class Measures:
     """State of all open connections."""
 
-    cdef Slot *slots
-    cdef int64_t slot_count
+    cdef Batch batch    # what outlives a batch: chunks, slot_count and opened
     cdef Memory memory
 
     def __dealloc__(self):
         cdef int64_t i
-        for i in range(self.slot_count):
-            free_flow(&self.slots[i].flows[0], &self.memory)
-            free_flow(&self.slots[i].flows[1], &self.memory)
-        free(self.slots)
+        cdef Slot *slot
+        for i in range(self.batch.opened):
+            slot = open_slot_at(&self.batch, i)
+            if slot != NULL:
+                free_flow(&slot.flows[0], &self.memory)
+                free_flow(&slot.flows[1], &self.memory)
+        for i in range(self.batch.slot_count >> CHUNK_BITS):
+            free(self.batch.chunks[i])
+        free(self.batch.chunks)
 
     cdef int reserve(self, int64_t slots) except -1:
         """Make room for so many slots."""
-        cdef int64_t room = larger(256, self.slot_count)
-        cdef void *fresh
-        while room < slots:
-            room *= 2
-        if room == self.slot_count:
+        cdef int64_t chunks = self.batch.slot_count >> CHUNK_BITS
+        cdef int64_t wanted = (slots + CHUNK - 1) >> CHUNK_BITS
+        cdef Slot **table
+        if wanted <= chunks:
             return 0
-        fresh = allocate(room * sizeof(Slot))
-        if fresh == NULL:
-            raise MemoryError(f"no memory for {room} connections")
-        if self.slots != NULL:
-            memcpy(fresh, self.slots, self.slot_count * sizeof(Slot))
-            free(self.slots)
-        self.slots = <Slot *>fresh
-        memset(self.slots + self.slot_count, 0, (room - self.slot_count) * sizeof(Slot))
-        self.slot_count = room
+        table = <Slot **>realloc(self.batch.chunks, wanted * sizeof(Slot *))
+        if table == NULL:
+            raise MemoryError(f"no memory for {slots} connections")
+        self.batch.chunks = table
+        while chunks < wanted:
+            table[chunks] = <Slot *>allocate(CHUNK * sizeof(Slot))
+            if table[chunks] == NULL:
+                raise MemoryError(f"no memory for {slots} connections")
+            chunks += 1
+            self.batch.slot_count += CHUNK
         return 0
 
     def feed(
@@ -238,8 +263,8 @@ cdef class Measures:
         """
         cdef Batch batch
         cdef int wrong
-        memset(&batch, 0, sizeof(Batch))
         self.reserve(slots)
+        batch = self.batch
         batch.segment_count = rows_of(segments, sizeof(Segment))
         batch.segments = <const Segment *>start_of(segments)
         if rows_of(headers, sizeof(Header)) != batch.segment_count:
@@ -250,11 +275,10 @@ cdef class Measures:
         if rows_of(rows, sizeof(NetworkRow)) < 2 * batch.boundary_count:
             raise ValueError("too little room for rows")
         batch.rows = <NetworkRow *>start_of(rows)
-        batch.slots = self.slots
-        batch.slot_count = self.slot_count
         batch.memory = &self.memory
         with nogil:
             wrong = measure_batch(&batch)
+        self.batch.opened = batch.opened
         if wrong == BAD_POSITION:
             raise ValueError("boundaries are not in the order of their positions, or lie outside the batch")
         if wrong == BAD_SLOT:

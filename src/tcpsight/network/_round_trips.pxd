@@ -1,15 +1,18 @@
 # Round trips: smoothed as RFC 6298 says, the shortest and longest exact, percentiles from a logarithmic histogram.
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc
+from libc.stdlib cimport realloc
 from libc.string cimport memset
-from tcpsight.network._state cimport FEW_ROUND_TRIPS, HAS_CLEAN, PENDING_ROUND_TRIPS, Flow, Slot, larger, smaller
+from tcpsight.network._state cimport (
+    FEW_ROUND_TRIPS, HAS_CLEAN, OCTAVES, PENDING_ROUND_TRIPS, Flow, Octaves, Slot, larger, smaller,
+)
 
 cdef enum:
     # Sixteen bins to an octave from 1.024 µs to 137 s: a bin's middle is within 3.1 % of whatever lies in it.
+    # Octave 0 has one bin, the last of its block, for what is below.
     LOWEST_BITS = 10
-    OCTAVES = 27
-    BINS = 433              # 1 + 16 × OCTAVES
+    BLOCK = 16
+    FIRST_ROOM = 3          # octaves for which there is room at first: the usual connection needs no more
 
 cdef extern from *:
     """
@@ -30,37 +33,59 @@ cdef extern from *:
 
 
 cdef inline uint32_t bin_of(int64_t round_trip_ns) noexcept nogil:
-    """Bin 0 holds what is below 1.024 µs; the last one also what is above all."""
+    """The last bin of octave 0 holds what is below 1.024 µs; the last one of all also what is above."""
     cdef uint32_t octave
     if round_trip_ns < 1 << LOWEST_BITS:
-        return 0
-    octave = tcpsight_bits(<uint64_t>round_trip_ns) - 1 - LOWEST_BITS
+        return BLOCK - 1
+    octave = tcpsight_bits(<uint64_t>round_trip_ns) - LOWEST_BITS
     if octave >= OCTAVES:
-        return BINS - 1
-    return 1 + 16 * octave + <uint32_t>((round_trip_ns >> (octave + LOWEST_BITS - 4)) & 15)
+        return BLOCK * OCTAVES - 1
+    return BLOCK * octave + <uint32_t>((round_trip_ns >> (octave + LOWEST_BITS - 5)) & (BLOCK - 1))
 
 
 cdef inline int64_t middle_of(uint32_t bin) noexcept nogil:
     """The middle of a bin."""
     cdef int64_t width
-    cdef uint32_t octave
-    if bin == 0:
+    cdef uint32_t octave = bin // BLOCK
+    if octave == 0:
         return 1 << (LOWEST_BITS - 1)
-    octave = (bin - 1) >> 4
-    width = <int64_t>1 << (octave + LOWEST_BITS - 4)
-    return (16 + ((bin - 1) & 15)) * width + (width >> 1)
+    width = <int64_t>1 << (octave + LOWEST_BITS - 5)
+    return (BLOCK + (bin & (BLOCK - 1))) * width + (width >> 1)
+
+
+cdef inline uint32_t *counts_of(const Octaves *o, uint32_t octave) noexcept nogil:
+    """The counts of an octave that has some."""
+    return <uint32_t *>(o + 1) + BLOCK * (o.block_of[octave] - 1)
+
+
+cdef inline bint add_octave(Flow *f, uint32_t octave) noexcept nogil:
+    """Give an octave a block of counts; False if there is no memory for it."""
+    cdef Octaves *o = f.round_trips
+    cdef uint32_t room
+    if o == NULL or o.used == o.room:
+        room = FIRST_ROOM if o == NULL else o.room + FIRST_ROOM
+        o = <Octaves *>realloc(o, sizeof(Octaves) + room * BLOCK * sizeof(uint32_t))
+        if o == NULL:
+            return False
+        if f.round_trips == NULL:
+            memset(o, 0, sizeof(Octaves))
+        o.room = <uint8_t>room
+        f.round_trips = o
+    o.used += 1
+    o.block_of[octave] = o.used
+    memset(counts_of(o, octave), 0, BLOCK * sizeof(uint32_t))
+    return True
 
 
 cdef inline void count_pending(Flow *f, uint32_t pending) noexcept nogil:
-    """Count the round trips that were put aside, all at once: fetching their bins overlaps."""
-    cdef uint32_t i
-    if f.round_trips == NULL:
-        f.round_trips = <uint32_t *>calloc(BINS, sizeof(uint32_t))
-        if f.round_trips == NULL:
-            f.rtt_kept -= pending
-            return
+    """Count the round trips that were put aside, all at once."""
+    cdef uint32_t i, octave
     for i in range(pending):
-        f.round_trips[f.pending[i]] += 1
+        octave = f.pending[i] // BLOCK
+        if (f.round_trips == NULL or f.round_trips.block_of[octave] == 0) and not add_octave(f, octave):
+            f.rtt_kept -= 1
+            continue
+        counts_of(f.round_trips, octave)[f.pending[i] & (BLOCK - 1)] += 1
 
 
 cdef inline void keep_round_trip(Flow *f, int64_t round_trip_ns) noexcept nogil:
@@ -80,7 +105,8 @@ cdef inline void forget_round_trips(Flow *f) noexcept nogil:
     f.rtt_kept = 0
     f.rtt_max_ns = 0
     if f.round_trips != NULL:
-        memset(f.round_trips, 0, BINS * sizeof(uint32_t))
+        memset(f.round_trips.block_of, 0, OCTAVES)
+        f.round_trips.used = 0
 
 
 cdef inline void settle_round_trips(Flow *f) noexcept nogil:
@@ -141,8 +167,7 @@ cdef inline int64_t nearest_rank(uint32_t percent, uint32_t n) noexcept nogil:
 cdef inline int64_t percentile(const Flow *f, uint32_t percent) noexcept nogil:
     """A percentile of the round trips that were kept and settled; −1 if there are none."""
     cdef int64_t rank, below = 0
-    cdef uint32_t i, j, smaller_ones
-    cdef int bin
+    cdef uint32_t i, j, smaller_ones, octave
     if f.rtt_kept == 0:
         return -1
     rank = nearest_rank(percent, f.rtt_kept)
@@ -153,9 +178,12 @@ cdef inline int64_t percentile(const Flow *f, uint32_t percent) noexcept nogil:
                 smaller_ones += f.few[j] < f.few[i] or (f.few[j] == f.few[i] and j < i)
             if smaller_ones == rank - 1:
                 return f.few[i]
-    for bin in range(BINS):
-        below += f.round_trips[bin]
-        if below >= rank:
-            # No further than what is exact.
-            return larger(f.rtt_min_ns, smaller(f.rtt_max_ns, middle_of(bin)))
+    for octave in range(<uint32_t>OCTAVES):
+        if f.round_trips.block_of[octave] == 0:
+            continue
+        for i in range(<uint32_t>BLOCK):
+            below += counts_of(f.round_trips, octave)[i]
+            if below >= rank:
+                # No further than what is exact.
+                return larger(f.rtt_min_ns, smaller(f.rtt_max_ns, middle_of(BLOCK * octave + i)))
     return f.rtt_max_ns

@@ -21,6 +21,8 @@ cdef enum:
     FEW_ROUND_TRIPS = 4
     # Round trips put aside before they are counted: fetching the histogram for each one would cost more than the rest.
     PENDING_ROUND_TRIPS = 8
+    # Of the histogram: what is below its lowest bound, and 27 from there on.
+    OCTAVES = 28
     # Timestamps that wait to be echoed, per direction.
     STAMPS = 8
 
@@ -129,6 +131,13 @@ cdef struct Rising:
     double xy
     double yy
 
+cdef struct Octaves:
+    # A histogram of which only the octaves that occur have bins. So many blocks of 16 counts follow.
+    uint8_t block_of[OCTAVES]   # of each octave, counted from one; 0: none
+    uint8_t used
+    uint8_t room
+    uint8_t padding[2]
+
 cdef struct Flow:
     # place: whatever passes either way
     int64_t next            # one past the highest number sent, SYN and FIN included
@@ -182,7 +191,7 @@ cdef struct Flow:
     # what few segments touch
     Sent *sent              # the ring once it has grown
     Rare *rare
-    uint32_t *round_trips   # counts by bin; NULL while `few` and `pending` are enough
+    Octaves *round_trips    # counts by bin; NULL while `few` and `pending` are enough
     int64_t few[FEW_ROUND_TRIPS]    # the first round trips that were kept
     int64_t more_on_wire    # segments on the wire beyond those captured
     int64_t sacked_end      # highest number that a SACK block of the peer reached
