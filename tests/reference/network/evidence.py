@@ -143,7 +143,7 @@ def correlation(samples: list[tuple[int, int]]) -> float | None:
     xx = sum((x - mean_x) ** 2 for x, _ in samples)
     yy = sum((y - mean_y) ** 2 for _, y in samples)
     for spread, mean in ((xx, mean_x), (yy, mean_y)):
-        if spread < Fraction(1, 10**6) * n * mean**2:
+        if spread <= Fraction(1, 10**6) * n * mean**2:
             return 0.0 if spread == 0 and mean == 0 else None
     xy = sum((x - mean_x) * (y - mean_y) for x, y in samples)
     return float(xy) / (sqrt(xx) * sqrt(yy))
