@@ -82,7 +82,7 @@ class StallSearch:
             if self._turns[i].doubt is not None and self._turns[i].requests >= LEAST_DOUBTED:
                 found.append(no_turns_finding(usual, self._turns[i]))
             stalls = self._detections[i].finish(end_ns)
-            slowdowns = slowdowns_in(self._counts[i], [(stall.start_ns, stall.end_ns) for stall in stalls])
+            slowdowns = slowdowns_in(self._counts[i], [(stall.start_ns, stall.drained_ns) for stall in stalls])
             found += stall_findings(usual, stalls, self._detections[i].left_out, filter_of)
             found += slowdown_findings(usual, slowdowns)
             found += [band_finding(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]

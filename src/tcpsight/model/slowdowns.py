@@ -11,7 +11,8 @@ here.
 
 It is a slowdown if so few completions as in a slice, where so many are usual, are less likely than chance lets happen
 once in a million requests (Chernoff's bound of the Poisson distribution, its exponent divided by how many times as much
-counts vary here), and concurrency is higher than usual, or grows. The time of stalls is taken out: it counts as if
+counts vary here, or by how many completions come together, if they are more: what answers in batches has slices without
+one), and concurrency is higher than usual, or grows. The time of stalls is taken out: it counts as if
 as much as usual had been answered in it. A slowdown lasts as long as throughput is below, and concurrency above what is
 usual. What is found at several scales is one; the scale that has it least likely tells of it.
 
@@ -22,6 +23,7 @@ what is usual here. Those of an idle server, that needs no more than the time be
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,17 +103,30 @@ def slowdowns_in(counts: CountScales, stalls: Sequence[tuple[int, int]]) -> list
     counts : CountScales
         What is known of the service.
     stalls : sequence of (int, int)
-        When it stalled, none overlapping another.
+        When it stalled, until what waited was answered; none overlapping another.
     """
-    scales = [each for each in counts.scales() if float(np.median(each.completions)) >= LEAST_COUNT]
+    every = counts.scales()
+    scales = [each for each in every if float(np.median(each.completions)) >= LEAST_COUNT]
+    if not scales:
+        return []
+    clumps = _clumps(every, counts.origin_ns, stalls)
     found: list[Slowdown] = []
     for scale in scales:
-        found += _Compared(scale, counts.origin_ns, stalls).slowdowns(len(scales))
+        found += _Compared(scale, counts.origin_ns, stalls).slowdowns(len(scales), clumps)
     kept: list[Slowdown] = []
     for each in sorted(found, key=lambda each: -each.surprise):
-        if not any(other.start_ns < each.end_ns and each.start_ns < other.end_ns for other in kept):
-            kept.append(each)
-    return sorted(kept, key=lambda each: each.start_ns)
+        # What is kept never overlaps, so its ends are in the order of its starts.
+        place = bisect_right(kept, each.start_ns, key=lambda other: other.end_ns)
+        if place == len(kept) or kept[place].start_ns >= each.end_ns:
+            kept.insert(place, each)
+    return kept
+
+
+def _clumps(scales: list[Scale], origin_ns: int, stalls: Sequence[tuple[int, int]]) -> float:
+    """Give how many completions come together: variance by mean where a slice has one or so, stalls left out."""
+    scale = next((each for each in scales if each.completions.mean() >= 1), scales[-1])
+    counts = scale.completions[_shares(stalls, origin_ns, scale) == 0]
+    return max(float(counts.var() / counts.mean()), 1.0) if counts.any() else 1.0
 
 
 class _Compared:
@@ -126,7 +141,7 @@ class _Compared:
         stalled = _shares(stalls, origin_ns, scale)
         self._answered = scale.completions + stalled * self._expected
         self._fewer = (usual - 2 * np.sqrt(self._answered + 0.375)) / np.maximum(spread, 1.0)
-        self._surprise = _fewness(self._answered, self._expected) / np.maximum(spread, 1.0) ** 2
+        self._variation = spread**2
         logs = np.log(np.maximum(scale.concurrency, 1e-9))
         self._resident, spread = _around(logs)
         self._more = (logs - self._resident) / np.maximum(spread, LEAST_SPREAD)
@@ -134,9 +149,10 @@ class _Compared:
         usual, spread = _around(growth)
         self._growth = (growth - usual) / np.maximum(spread, 1.0)
 
-    def slowdowns(self, scales: int) -> list[Slowdown]:
-        """Give those of this scale, of so many."""
+    def slowdowns(self, scales: int, clumps: float) -> list[Slowdown]:
+        """Give those of this scale, of so many; `clumps` completions come together."""
         least = math.log(scales / (MARGIN * CHANCE * float(np.median(self._scale.completions))))
+        self._surprise = _fewness(self._answered, self._expected) / np.maximum(self._variation, clumps)
         is_alarm = (self._surprise >= least) & (np.maximum(self._more, self._growth) >= HIGHER) & (self._more > 0)
         is_part = ((self._fewer >= EDGE) & (self._more >= EDGE)) | is_alarm
         return [self._slowdown(slice(*run)) for run in _runs(is_part) if is_alarm[slice(*run)].any()]

@@ -148,9 +148,10 @@ class StallDetection:
             if is_new and candidate.start_ns >= self._found.last_ns:
                 self._found.add(window.stall(candidate))
         self._settled_ns = cut_ns
-        kept = window.kept(cut_ns)
-        self.left_out += max(len(kept) - MOST_KEPT, 0)
-        self._kept = kept[-MOST_KEPT:]
+        if end_ns is None:
+            kept = window.kept(cut_ns)
+            self.left_out += max(len(kept) - MOST_KEPT, 0)
+            self._kept = kept[-MOST_KEPT:]
 
 
 def remembered(requests: Requests) -> Rows:

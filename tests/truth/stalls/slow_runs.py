@@ -61,7 +61,7 @@ def live(seed: int, *, is_quiet: bool = False) -> tuple[Setup, Lived]:
 def find(lived: Lived) -> tuple[list[Slowdown], list[tuple[int, int]]]:
     """Look for slowdowns and stalls."""
     rows = rows_of(lived)
-    stalls = [(each.start_ns, each.end_ns) for each in detect(rows)]
+    stalls = [(each.start_ns, each.drained_ns) for each in detect(rows)]
     counts = CountScales()
     counts.add(rows)
     return slowdowns_in(counts, stalls), stalls

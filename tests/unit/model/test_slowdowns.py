@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tcpsight.model import slowdowns
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.slowdowns import slowdowns_in
 from tcpsight.tables import Requests
@@ -62,6 +65,34 @@ def test_the_time_of_a_stall_is_no_slowdown():
 def test_a_steady_service_has_none():
     for seed in range(10):
         assert slowdowns_in(served([(30, 1000, 0.01)], seed), []) == []
+
+
+@pytest.mark.parametrize("batch", [20, 100, 1000])
+def test_answers_in_batches_are_none(batch):
+    # A timer that answers all that wait: slices nearly as long as its period now and then have no batch.
+    rows = Requests.allocate(200_000)
+    rows.arrival_ns[:] = np.arange(len(rows)) * 1_000_000
+    rows.completion_ns[:] = (np.arange(len(rows)) // batch + 1) * batch * 1_000_000
+    counts = CountScales()
+    counts.add(rows)
+    assert slowdowns_in(counts, []) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-(2**62), 2**62), st.integers(-(2**62), 2**62)), min_size=40, max_size=200),
+    st.lists(st.tuples(st.integers(-(2**62), 2**62), st.integers(-(2**62), 2**62)), max_size=5),
+)
+def test_hostile_times_break_nothing(stays, stalls):
+    rows = Requests.allocate(len(stays))
+    rows.arrival_ns[:] = [came for came, _ in sorted(stays)]
+    rows.completion_ns[:] = [left for _, left in sorted(stays)]
+    counts = CountScales()
+    counts.add(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slowdowns, "LEAST_COUNT", 1.0)
+        found = slowdowns_in(counts, [(min(each), max(each)) for each in sorted(stalls)])
+    assert [each.start_ns for each in found] == sorted(each.start_ns for each in found)
 
 
 def test_of_nothing_there_is_none():

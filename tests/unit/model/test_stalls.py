@@ -192,5 +192,42 @@ def test_hostile_times_break_nothing(answered, unanswered):
         assert stall.start_ns <= stall.end_ns
 
 
+def test_requests_that_are_too_many_to_remember_are_counted(monkeypatch):
+    monkeypatch.setattr(stalls, "MOST_KEPT", 100)
+    detection = StallDetection()
+    detection.feed(waiting([(each, 5 * SECOND) for each in range(150)]))
+    detection.feed(table(usual()))
+    detection.finish(10 * SECOND)
+    assert detection.left_out == 50
+
+
+def whole_stop(count: int, held_before: int) -> list[tuple[int, int]]:
+    """Let a service stop for 200 ms, at a time when so many have waited for 50 ms already."""
+    pairs = [(at, time) for at, time in usual(count) if not SECOND - 50 * MS < at + time < SECOND + 200 * MS]
+    early = [(SECOND - 60 * MS + each, 260 * MS + each) for each in range(held_before)]
+    late = [(SECOND + 20 * MS * each, 200 * MS - 20 * MS * each + each * MS // 10) for each in range(1, 9)]
+    others = [(SECOND - (30 - each) * MS, MS) for each in range(28)] if held_before else []
+    return sorted(pairs + early + late + others)
+
+
+def test_who_waits_before_others_are_silent_waits_for_a_request():
+    (stall,) = found(whole_stop(2000, held_before=6))
+    assert (stall.kind, stall.cause) == ("stall", "request")
+    assert stall.blocker is not None
+
+
+def test_a_silence_that_nothing_announced_may_be_the_server_or_a_request():
+    (stall,) = found(whole_stop(2000, held_before=0))
+    assert (stall.kind, stall.cause) == ("stall", "either")
+    assert stall.blocker is not None
+
+
+def test_nobody_waited_for_a_request_that_came_after_them():
+    pairs = whole_stop(2000, held_before=0)
+    first = (SECOND + 5 * MS, 240 * MS)  # it came before all that were answered first
+    (stall,) = found([*pairs, first])
+    assert (stall.kind, stall.cause, stall.blocker) == ("stall", "server", None)
+
+
 def test_of_nothing_nothing_is_found():
     assert not StallDetection().finish(0)
