@@ -75,9 +75,10 @@ class Answer:
 def refusal(points: Points) -> str | None:
     """Tell why no law can be fitted to points at all; None if one can."""
     least = LEAST_SLICES if points.is_series else LEAST_POINTS
-    what = "intervals" if points.is_series else "points"
+    what = "interval" if points.is_series else "point"
     if len(points) < least:
-        return f"{len(points)} {what} are too few: at least {least} are needed"
+        found = f"1 {what} is" if len(points) == 1 else f"{len(points)} {what}s are"
+        return f"{found} too few: at least {least} are needed"
     if not (points.throughput_per_s > 0).any():
         return "there is no throughput at any concurrency"
     loads = np.unique(np.round(points.concurrency, 9))

@@ -9,8 +9,8 @@ one is the client's time to think, the other the server's to work, and there is 
 Their distributions are counted in eighths of a doubling, and compared by the distance of Kolmogorov and Smirnov: the
 share of answers, at least, that come sooner or later than they would if nobody had asked.
 
-Looked at are consecutive turns of the first `MOST_CONNECTIONS` connections of a service, `MOST_PAIRS` at most: memory
-is bounded, and nobody needs more to tell.
+Looked at are consecutive turns of the first `MOST_CONNECTIONS` connections of a service, `MOST_PAIRS` at most among its
+first `MOST_LOOKED` requests: memory and time are bounded, and nobody needs more to tell.
 
 What it cannot see: clients that think just as long as the server works. Two clocks of the same period.
 """
@@ -25,7 +25,8 @@ import numpy as np
 from tcpsight.tables import Requests
 
 MOST_CONNECTIONS = 256
-MOST_PAIRS = 1 << 16
+MOST_PAIRS = 1 << 14
+MOST_LOOKED = 1 << 18
 
 BINS_PER_DOUBLING = 8
 BIN_COUNT = 64 * BINS_PER_DOUBLING
@@ -55,6 +56,7 @@ class Reactions:
 
     def __init__(self) -> None:
         self.pairs = 0
+        self._looked = 0
         self._before = np.zeros(BIN_COUNT, np.int64)
         self._after = np.zeros(BIN_COUNT, np.int64)
         # Index and end of the last answer of each connection.
@@ -62,8 +64,10 @@ class Reactions:
 
     def add(self, requests: Requests) -> None:
         """Take answered requests."""
+        requests = requests[: MOST_LOOKED - self._looked]
         if self.pairs >= MOST_PAIRS or not len(requests):
             return
+        self._looked += len(requests)
         own = self._own(requests)
         order = np.lexsort((own["request_index"], own["connection_id"]))
         own = own[order]
