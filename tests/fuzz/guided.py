@@ -44,6 +44,13 @@ def feed(name: str, arguments: list[str]) -> None:
     atheris.Fuzz()
 
 
+def _reason(printed: str) -> str:
+    """Find what an execution died of in what libFuzzer and Python printed."""
+    raised = re.findall(r"^ === Uncaught Python exception: ===\n(.+)", printed, re.MULTILINE)
+    ended = re.findall(r"^==\d+== ?ERROR: (.+)", printed, re.MULTILINE)
+    return str((raised or ended or printed.splitlines()[-1:] or ["status without a word"])[-1])
+
+
 def main() -> int:
     """Feed every target in its turn; give 1 if something was found."""
     from tests.fuzz.run import FOUND, Totals, arguments, finish
@@ -61,7 +68,7 @@ def main() -> int:
         command = [sys.executable, "-m", "tests.fuzz.guided", "--feed", name, *limits, *places]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         said = dict(re.findall(r"stat::(\w+): +(\d+)", done.stderr))
-        crashes = {f"{name}: {done.stderr[-1500:]}": 1} if done.returncode else {}
+        crashes = {f"{name} {_reason(done.stderr + done.stdout)}": 1} if done.returncode else {}
         row = [int(said.get("number_of_executed_units", 0)), time.monotonic() - begin, 0.0, 0.0]
         totals.add({"targets": {name: row}, "crashes": crashes, "peak_mb": int(said.get("peak_rss_mb", 0))})
     return finish(totals, "guided", is_stored=options.store)

@@ -77,8 +77,13 @@ def main() -> int:
     first = options.seed if options.seed is not None else secrets.randbelow(2**32)
     examples: Counter[str] = Counter()
     failures: Counter[str] = Counter()
+    rounds = 0
     for seed in range(first, first + options.rounds):
-        given, failed, status = run(seed, options.pytest)
+        try:
+            given, failed, status = run(seed, options.pytest)
+        except KeyboardInterrupt:
+            break  # what was done so far is told
+        rounds += 1
         examples += given
         failures.update(failed)
         print(f"seed {seed}: {given.total():,} examples, {len(failed)} tests failed", file=sys.stderr, flush=True)
@@ -89,14 +94,14 @@ def main() -> int:
         "build": options.build,
         "python": platform.python_version(),
         "first_seed": first,
-        "rounds": options.rounds,
+        "rounds": rounds,
         "executions": examples.total(),
         "cpu_seconds": round(sum(os.times()[2:4]), 1),
         "failures": dict(failures),
         "tests": dict(sorted(examples.items())),
     }
     print(json.dumps({name: value for name, value in told.items() if name != "tests"}, indent=1))
-    if options.store:
+    if options.store and rounds:
         store(told, options.build)
     return 1 if failures else 0
 
