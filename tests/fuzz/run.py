@@ -123,7 +123,8 @@ class Worker:
         head = json.dumps([feeding.name, len(data)]).encode().ljust(64)
         self.shared[: 64 + len(data)] = head + data
         begin = time.process_time()
-        signal.alarm(PATIENCE_SECONDS)
+        # The first time something is imported, too, which sanitizers on a busy machine make long.
+        signal.alarm(PATIENCE_SECONDS if feeding.executions else 10 * PATIENCE_SECONDS)
         try:
             feeding.feed(data)
             if self.ignored:
