@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -74,6 +75,8 @@ def store(told: dict[str, Any], build: str) -> None:
 def main() -> int:
     """Run the rounds; give 1 if any test failed."""
     options = arguments()
+    for one in (signal.SIGINT, signal.SIGTERM):  # also where a shell began it in the background, deaf to SIGINT
+        signal.signal(one, signal.default_int_handler)
     first = options.seed if options.seed is not None else secrets.randbelow(2**32)
     examples: Counter[str] = Counter()
     failures: Counter[str] = Counter()
