@@ -24,6 +24,15 @@ from tests.fuzz.run import RESULTS
 from tests.support.pcap import pcap_bytes, pcap_header, pcap_record
 from tests.support.traffic import Talk, answered
 
+REPORT = ["report", "--format", "json"]
+COMMANDS = {"syn-flood-report": REPORT}
+"""What is run; `connections` if nothing else is said."""
+
+MOST_OPEN, OPEN_BYTES = 1_000_000, 4500
+"""Connections that are open at most, if nothing else is said, and what each may take where the network is measured.
+
+A SYN of 70 bytes opens one, so of floods the cap is the limit, not the size of the file."""
+
 START_SECONDS = 1.0
 """What a process takes before it reads: not counted against a second per MB."""
 
@@ -52,6 +61,7 @@ def attacks(connections: int) -> Mapping[str, Callable[[], Iterable[bytes]]]:
         "syn-flood": lambda: syn_flood(connections),
         "syn-flood-slow": lambda: syn_flood(connections, per_second=10_000),
         "syn-flood-strided": lambda: syn_flood(connections, spread=65_536),
+        "syn-flood-report": lambda: syn_flood(connections),
         "garbage": lambda: [pcap_bytes(garbage(frames, Random(5), 2000))],
         "interfaces": lambda: [many_interfaces(65_000)],
         "mutated": lambda: mutated(20),
@@ -67,7 +77,8 @@ def measure(name: str, parts: Iterable[bytes], folder: Path) -> dict[str, Any]:
             file.write(part)
     size = path.stat().st_size
     begin = time.monotonic()
-    command = [sys.executable, "-m", "tcpsight", "connections", str(path), "--format", "csv", "-o", os.devnull]
+    chosen = COMMANDS.get(name, ["connections", "--format", "csv"])
+    command = [sys.executable, "-m", "tcpsight", *chosen, str(path), "-o", os.devnull]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = process.stderr.read()
@@ -76,6 +87,7 @@ def measure(name: str, parts: Iterable[bytes], folder: Path) -> dict[str, Any]:
     path.unlink()
     seconds = usage.ru_utime + usage.ru_stime
     peak = usage.ru_maxrss * 1024
+    most = FREE_BYTES + max(MEMORY_FACTOR * size, OPEN_BYTES * MOST_OPEN if name.startswith("syn-flood") else 0)
     return {
         "file_mb": round(size / MEGABYTE, 1),
         "peak_mb": round(peak / MEGABYTE, 1),
@@ -83,7 +95,7 @@ def measure(name: str, parts: Iterable[bytes], folder: Path) -> dict[str, Any]:
         "wall_seconds": round(time.monotonic() - begin, 2),
         "status": process.returncode,
         "said": said.replace(str(path), path.name).splitlines()[-1:],
-        "is_within_memory": peak <= MEMORY_FACTOR * size + FREE_BYTES,
+        "is_within_memory": peak <= most,
         "is_within_time": seconds <= START_SECONDS + max(size, MEGABYTE) / MEGABYTE,
     }
 

@@ -125,7 +125,7 @@ _INPUT: list[Decorator] = [
                  help="A silent connection is given up after this.  [default: 2h10min]"),
     click.option("--max-connections", "most_connections", type=click.IntRange(min=256), default=1_000_000,
                  metavar="N", show_default=True,
-                 help="At most so many open at once (2 kB each); then the oldest are given up, and counted."),
+                 help="At most so many open at once (1 to 4 kB each); then the oldest are given up, and counted."),
     click.option("--workers", type=click.IntRange(min=1), metavar="N",
                  help="At most so many workers. The analysis uses one; results never depend on it."),
     click.option("--engine", type=click.Choice(["local"]), default="local", help="Where it runs: on this machine."),
