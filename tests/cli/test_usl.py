@@ -507,3 +507,32 @@ def test_the_curve_stays_clear_of_the_laws_pole_below_one_request(tmp_path: Path
     assert min(told["curve"]["throughput_per_s"]) > 0
     assert max(told["curve"]["high_per_s"]) < 2 * max(told["data"]["throughput_per_s"])
     assert here("usl", path).status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("bad.csv", "a,b\nx,y\n", "line 2: 'x' is no number; concurrency is expected there"),
+        ("bad.tsv", "N\tX\n1\t\n", "line 2"),
+        ("empty.csv", "", "holds no points"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_told_of_a_table(here: Here, tmp_path: Path, name, text, said):
+    path = tmp_path / name
+    path.write_text(text)
+    done = here("usl", path)
+    assert done.status == 2
+    assert_one_line(done.err, said)
+    assert "tcpdump" not in done.err
+
+
+def test_a_capture_that_is_called_csv_is_a_capture(here: Here, tmp_path: Path, examples_dir: Path):
+    path = tmp_path / "capture.csv"
+    path.write_bytes((examples_dir / "redis-benchmark.pcap").read_bytes())
+    assert "Service" in here("usl", path).text
+
+
+def test_one_point_is_too_few(here: Here, tmp_path: Path):
+    path = tmp_path / "one.txt"
+    path.write_text("1 2\n")
+    assert "1 point is too few: at least 4 are needed" in here("usl", path).text

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tcpsight.scalability_facts import Facts
 
 
+TABLE_SUFFIXES = (".csv", ".tsv")
+"""Text in files of these names is meant as a table, whatever is wrong with it."""
+
+
 @click.command("usl")
 @input_options
 @click.option(
@@ -68,7 +72,9 @@ def command(source: Input, interval_ns: int | None, plot: str | None, format: st
     with ExitStack() as files:
         opened = _opened(name, files) if len(source.sources) == 1 and is_table is not False else None
         if is_table is None:
-            is_table = opened is not None and _looks_like_table(opened, columns)
+            is_table = opened is not None and _looks_like_table(
+                opened, is_likely=columns is not None or name.lower().endswith(TABLE_SUFFIXES)
+            )
         if is_table:
             target.write(_of_table(name, opened, columns, asked))
             return 0
@@ -134,11 +140,11 @@ def _opened(source: str, files: ExitStack) -> BinaryIO | None:
         return None
 
 
-def _looks_like_table(opened: BinaryIO, columns: Sequence[str] | None) -> bool:
+def _looks_like_table(opened: BinaryIO, *, is_likely: bool) -> bool:
     from tcpsight.point_tables import HEAD_BYTES, is_table
 
     assert isinstance(opened, io.BufferedReader)
     try:
-        return is_table(opened.peek(HEAD_BYTES)[:HEAD_BYTES], is_likely=columns is not None)
+        return is_table(opened.peek(HEAD_BYTES)[:HEAD_BYTES], is_likely=is_likely)
     except OSError:
         return False
