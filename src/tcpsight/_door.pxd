@@ -1,5 +1,6 @@
 # The door of every kernel: blocks of packed rows are checked here, once; memory for what is kept; fetching ahead.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, realloc
 from posix.stdlib cimport posix_memalign
 
 cdef extern from * nogil:
@@ -25,6 +26,15 @@ cdef extern from * nogil:
 
 cdef enum:
     LARGE_PAGE_BYTES = 2097152
+    # Slots in a chunk, and the same as a power of two: enough to fill large pages.
+    CHUNK = 4096
+    CHUNK_BITS = 12
+
+cdef struct Chunks:
+    # State of connections by slot, in chunks that never move: to grow costs no copy, and memory is taken where it is
+    # written to. What was never written to is not known to be zero.
+    uint8_t **parts
+    int64_t slots               # for which there is room
 
 
 cdef inline void *allocate(uint64_t size) noexcept nogil:
@@ -37,6 +47,39 @@ cdef inline void *allocate(uint64_t size) noexcept nogil:
     if is_large:
         ask_for_large_pages(fresh, size)
     return fresh
+
+
+cdef inline uint8_t *slot_in(const Chunks *c, int64_t slot, size_t slot_bytes) noexcept nogil:
+    return c.parts[slot >> CHUNK_BITS] + (slot & (CHUNK - 1)) * slot_bytes
+
+
+cdef inline int reserve(Chunks *c, int64_t slots, size_t slot_bytes) except -1:
+    """Make room for so many slots."""
+    cdef int64_t chunks = c.slots >> CHUNK_BITS
+    cdef int64_t wanted = (slots + CHUNK - 1) >> CHUNK_BITS
+    cdef uint8_t **parts
+    if wanted <= chunks:
+        return 0
+    parts = <uint8_t **>realloc(c.parts, wanted * sizeof(uint8_t *))
+    if parts == NULL:
+        raise MemoryError(f"no memory for {slots} connections")
+    c.parts = parts
+    while chunks < wanted:
+        parts[chunks] = <uint8_t *>allocate(CHUNK * slot_bytes)
+        if parts[chunks] == NULL:
+            raise MemoryError(f"no memory for {slots} connections")
+        chunks += 1
+        c.slots += CHUNK
+    return 0
+
+
+cdef inline void release(Chunks *c) noexcept:
+    cdef int64_t i
+    for i in range(c.slots >> CHUNK_BITS):
+        free(c.parts[i])
+    free(c.parts)
+    c.parts = NULL
+    c.slots = 0
 
 
 cdef inline int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:

@@ -17,17 +17,20 @@ cdef enum:
     REORDERING_NS = 3000000         # where no handshake told how long a retransmission takes: tshark's limit
 
 cdef struct Exchange:
-    Log logs[2]
-    int64_t connection_id
+    # One line, and the logs, which begin a line each.
     int64_t last_ns
-    uint8_t client_address[16]
-    uint8_t server_address[16]
-    uint16_t client_port
-    uint16_t server_port
-    uint8_t ip_version
+    int64_t connection_id
     bint is_used
     bint is_set_back                # the clock was, so that waits mean nothing
     bint is_answered                # data of the server came after that of the client
+    uint8_t client_address[16]
+    uint16_t client_port
+    uint16_t server_port
+    uint8_t ip_version
+    uint8_t padding[15]
+    Log logs[2]
+    uint8_t server_address[16]
+    uint8_t last_padding[48]
 
 
 @cython.overflowcheck(False)  # modular on purpose

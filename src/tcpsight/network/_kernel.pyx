@@ -4,10 +4,10 @@
 """
 
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from tcpsight._door cimport allocate, prefetch, rows_of, start_of
+from tcpsight._door cimport Chunks, prefetch, release, reserve, rows_of, slot_in, start_of
 from tcpsight.network._clock cimport LEAPT, OPENED, is_odd, take_leap_back, take_odd_time
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._rows cimport give_row
@@ -25,9 +25,6 @@ from tcpsight.tables cimport (
 cdef enum:
     # While one segment is taken, the state of the one so far behind it is on its way.
     AHEAD = 12
-    # Slots that are allocated together, and the same as a power of two.
-    CHUNK = 1024
-    CHUNK_BITS = 10
 
 cdef enum:
     # What `measure_batch` found wrong in its input.
@@ -40,12 +37,11 @@ cdef struct Batch:
     const Header *headers
     const Boundary *boundaries
     NetworkRow *rows
-    Slot **chunks
+    Chunks chunks
     Memory *memory
     Segment moved               # one with another time
     int64_t segment_count
     int64_t boundary_count
-    int64_t slot_count          # for which there is room
     int64_t opened              # one more than the highest slot that was ever open; beyond it nothing is written yet
     int64_t row_count
 
@@ -56,8 +52,7 @@ SLOT_BYTES = sizeof(Slot)
 
 
 cdef inline Slot *slot_at(const Batch *batch, int64_t slot) noexcept nogil:
-    """State lies in chunks that never move: to grow costs no copy, and memory is taken when it is written to."""
-    return batch.chunks[slot >> CHUNK_BITS] + (slot & (CHUNK - 1))
+    return <Slot *>slot_in(&batch.chunks, slot, sizeof(Slot))
 
 
 cdef inline Slot *open_slot_at(const Batch *batch, int64_t slot) noexcept nogil:
@@ -106,7 +101,7 @@ cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
     cdef const Slot *slot
     cdef const Flow *own
     cdef const Flow *other
-    if g.slot >= batch.slot_count:
+    if g.slot >= batch.chunks.slots:
         return
     slot = slot_at(batch, g.slot)
     own = &slot.flows[g.direction & 1]
@@ -163,7 +158,7 @@ cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
     """Open or end a slot."""
     cdef Slot *slot = open_slot_at(batch, boundary.slot)
     if boundary.boundary == BOUNDARY_OPENED:
-        if slot != NULL or boundary.slot >= batch.slot_count:
+        if slot != NULL or boundary.slot >= batch.chunks.slots:
             return BAD_SLOT
         while batch.opened <= boundary.slot:
             slot_at(batch, batch.opened).is_used = False
@@ -208,7 +203,7 @@ cdef int measure_batch(Batch *batch) noexcept nogil:
 cdef class Measures:
     """State of all open connections."""
 
-    cdef Batch batch    # what outlives a batch: chunks, slot_count and opened
+    cdef Batch batch    # what outlives a batch: chunks and opened
     cdef Memory memory
 
     def __dealloc__(self):
@@ -219,28 +214,7 @@ cdef class Measures:
             if slot != NULL:
                 free_flow(&slot.flows[0], &self.memory)
                 free_flow(&slot.flows[1], &self.memory)
-        for i in range(self.batch.slot_count >> CHUNK_BITS):
-            free(self.batch.chunks[i])
-        free(self.batch.chunks)
-
-    cdef int reserve(self, int64_t slots) except -1:
-        """Make room for so many slots."""
-        cdef int64_t chunks = self.batch.slot_count >> CHUNK_BITS
-        cdef int64_t wanted = (slots + CHUNK - 1) >> CHUNK_BITS
-        cdef Slot **table
-        if wanted <= chunks:
-            return 0
-        table = <Slot **>realloc(self.batch.chunks, wanted * sizeof(Slot *))
-        if table == NULL:
-            raise MemoryError(f"no memory for {slots} connections")
-        self.batch.chunks = table
-        while chunks < wanted:
-            table[chunks] = <Slot *>allocate(CHUNK * sizeof(Slot))
-            if table[chunks] == NULL:
-                raise MemoryError(f"no memory for {slots} connections")
-            chunks += 1
-            self.batch.slot_count += CHUNK
-        return 0
+        release(&self.batch.chunks)
 
     def feed(
         self,
@@ -263,7 +237,7 @@ cdef class Measures:
         """
         cdef Batch batch
         cdef int wrong
-        self.reserve(slots)
+        reserve(&self.batch.chunks, slots, sizeof(Slot))
         batch = self.batch
         batch.segment_count = rows_of(segments, sizeof(Segment))
         batch.segments = <const Segment *>start_of(segments)

@@ -2,12 +2,14 @@
 #
 # `top` never falls from entry to entry, so that the original of any byte is found by bisection; whatever was sent again
 # is chained from its original: the original's link leads to the latest copy, a copy's link to the one before it.
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 cdef enum:
     FEW_ENTRIES = 4                 # kept in the flow itself
+    KEPT_ENTRIES = 16               # the room of a log that outlives its exchange
+    MOST_KEPT_BYTES = 33554432      # as long as all logs take no more
     MOST_ENTRIES = 65536            # per direction, less one: a link of 16 bits means none
     MOST_LOG_BYTES = 134217728      # for all connections
     MOST_PIECES = 64                # of one captured segment, or of one hole
@@ -60,7 +62,10 @@ cdef struct Log:
     uint32_t repaired               # before it there is no copy that is not acknowledged
     uint32_t duplicated             # before it, duplicate ACKs have told of whatever had arrived
     uint32_t least_waited_us        # of originals that were never sent again; 0 while there are none
+    uint8_t padding[4]
+    # two lines of its own until here
     Entry few[FEW_ENTRIES]
+    uint8_t last_padding[32]
 
 cdef struct Budget:
     int64_t log_bytes
@@ -94,13 +99,18 @@ cdef inline bint grow(Log *log, Budget *budget) noexcept nogil:
     return True
 
 
-cdef inline void forget(Log *log, Budget *budget) noexcept nogil:
-    """End the exchange; its memory is given back."""
+cdef inline void give_back(Log *log, Budget *budget) noexcept nogil:
     if log.entries != NULL:
         budget.log_bytes -= log.size * <int64_t>sizeof(Entry)
         free(log.entries)
         log.entries = NULL
     log.size = FEW_ENTRIES
+
+
+cdef inline void forget(Log *log, Budget *budget) noexcept nogil:
+    """End the exchange. Memory of a short one is kept for the next, unless memory is short."""
+    if log.size > KEPT_ENTRIES or budget.log_bytes > MOST_KEPT_BYTES or log.entries == NULL:
+        give_back(log, budget)
     log.count = log.acked_at = log.top = log.lost = log.missed = log.repaired = log.duplicated = 0
     log.least_waited_us = 0
     log.is_begun = log.is_cut = log.is_probing = False

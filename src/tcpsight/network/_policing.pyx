@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from tcpsight._door cimport rows_of, start_of
+from tcpsight._door cimport Chunks, prefetch, release, reserve, rows_of, slot_in, start_of
+from tcpsight.network._bucket cimport Fills, follow, order_of
 from tcpsight.network._exchanges cimport Exchange, begins_next, is_data, take_segment
 from tcpsight.network._log cimport (
     ACKED,
@@ -22,6 +23,7 @@ from tcpsight.network._log cimport (
     Log,
     entries_of,
     forget,
+    give_back,
 )
 from tcpsight.tables cimport (
     BOUNDARY_OPENED,
@@ -37,6 +39,9 @@ cdef enum:
     LEAST_LOST = 15
     LEAST_SENT = 64
     LEAST_SENT_NS = 200000000
+    # While one segment is taken, the state of the one so far behind it is on its way.
+    AHEAD = 14
+    CLOSE = 5
 
 cdef enum:
     FINE = 0
@@ -57,18 +62,31 @@ cdef struct Batch:
     const Segment *segments
     const Header *headers
     const Boundary *boundaries
-    Exchange *slots
+    Chunks chunks
     Budget *budget
     Ended *ended
     int64_t segment_count
     int64_t boundary_count
-    int64_t slot_count
+    int64_t opened              # one more than the highest slot that was ever open; beyond it nothing is written yet
 
 ENTRY_BYTES = sizeof(Entry)
 FLAGS = {"lost": LOST, "spurious": SPURIOUS, "again": AGAIN, "hole": HOLE, "acked": ACKED}
 
 
 # ------------------------------------------------------------------------------------------------ exchanges
+
+
+cdef inline Exchange *exchange_at(const Batch *batch, int64_t slot) noexcept nogil:
+    return <Exchange *>slot_in(&batch.chunks, slot, sizeof(Exchange))
+
+
+cdef inline Exchange *open_exchange_at(const Batch *batch, int64_t slot) noexcept nogil:
+    """NULL if it is not open."""
+    cdef Exchange *x
+    if slot >= batch.opened:
+        return NULL
+    x = exchange_at(batch, slot)
+    return x if x.is_used else NULL
 
 
 cdef inline bint is_worth_judging(Log *log) noexcept nogil:
@@ -136,18 +154,52 @@ cdef void open_slot(Exchange *x, const Boundary *boundary) noexcept nogil:
 # ------------------------------------------------------------------------------- segments and boundaries
 
 
+cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
+    """Start fetching what a segment of a short exchange touches."""
+    cdef const Exchange *x
+    cdef const uint8_t *log
+    cdef int d
+    if g.slot >= batch.chunks.slots:
+        return
+    x = exchange_at(batch, g.slot)
+    prefetch(x)
+    for d in range(2):
+        log = <const uint8_t *>&x.logs[d]
+        prefetch(log)
+        prefetch(log + 64)
+        prefetch(log + 128)
+
+
+cdef inline void fetch_entries(const Batch *batch, const Segment *g) noexcept nogil:
+    """Start fetching the entry that it adds, and those that it acknowledges: by now it is known where they are."""
+    cdef Exchange *x = open_exchange_at(batch, g.slot)
+    cdef Log *log
+    cdef Log *peer
+    if x != NULL:
+        log = &x.logs[g.direction & 1]
+        peer = &x.logs[1 - (g.direction & 1)]
+        prefetch(entries_of(log) + log.count)
+        prefetch(entries_of(peer) + peer.acked_at)
+
+
 cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
     """Take the segments of rows [begin, end)."""
     cdef const Segment *g
     cdef Exchange *x
     cdef int64_t i
+    for i in range(begin, end if end < begin + AHEAD else begin + AHEAD):
+        fetch(batch, batch.segments + i)
     for i in range(begin, end):
+        if i + AHEAD < batch.segment_count:
+            fetch(batch, batch.segments + i + AHEAD)
+        if i + CLOSE < batch.segment_count:
+            fetch_entries(batch, batch.segments + i + CLOSE)
         g = batch.segments + i
-        if g.slot >= batch.slot_count or not batch.slots[g.slot].is_used:
+        x = open_exchange_at(batch, g.slot)
+        if x == NULL:
             return BAD_SLOT
         if g.kind == KIND_DUPLICATE:
             continue
-        x = batch.slots + g.slot
         if begins_next(x, g) and is_data(g, batch.headers + i) and end_exchange(batch, x) != FINE:
             return NO_MEMORY
         take_segment(x, batch.budget, g, batch.headers + i)
@@ -156,14 +208,23 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
 
 cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
     """Open or end a slot."""
-    cdef bint is_opening = boundary.boundary == BOUNDARY_OPENED
-    if boundary.slot >= batch.slot_count or batch.slots[boundary.slot].is_used == is_opening:
-        return BAD_SLOT
-    if is_opening:
-        open_slot(batch.slots + boundary.slot, boundary)
+    cdef Exchange *x = open_exchange_at(batch, boundary.slot)
+    cdef int d, wrong
+    if boundary.boundary == BOUNDARY_OPENED:
+        if x != NULL or boundary.slot >= batch.chunks.slots:
+            return BAD_SLOT
+        while batch.opened <= boundary.slot:
+            exchange_at(batch, batch.opened).is_used = False
+            batch.opened += 1
+        open_slot(exchange_at(batch, boundary.slot), boundary)
         return FINE
-    batch.slots[boundary.slot].is_used = False
-    return end_exchange(batch, batch.slots + boundary.slot)
+    if x == NULL:
+        return BAD_SLOT
+    x.is_used = False
+    wrong = end_exchange(batch, x)
+    for d in range(2):
+        give_back(&x.logs[d], batch.budget)
+    return wrong
 
 
 cdef int log_batch(Batch *batch) noexcept nogil:
@@ -186,76 +247,6 @@ cdef int log_batch(Batch *batch) noexcept nogil:
 
 
 # ------------------------------------------------------------------------------------------------ the bucket
-
-
-cdef enum:
-    # Fills are counted in quarters of a segment, from −32 segments to +96.
-    LOWEST_QUARTER = -128
-    QUARTERS = 512
-
-cdef struct Fills:
-    int64_t losses
-    int64_t passes
-    int64_t losses_outside
-    int64_t passes_outside
-    int64_t on_loss[QUARTERS]
-    int64_t on_pass[QUARTERS]
-
-
-cdef inline int quarter_of(double quarters) noexcept nogil:
-    if quarters < LOWEST_QUARTER:
-        return 0
-    if quarters >= LOWEST_QUARTER + QUARTERS:
-        return QUARTERS - 1
-    return <int>(quarters - LOWEST_QUARTER)
-
-
-cdef void follow(Fills *fills, const Entry *entries, int64_t n, const double *bucket) noexcept nogil:
-    """Follow a bucket that losses show to be empty.
-
-    `bucket`: rate, size, loss limit, pass limit, segment, and whether in a run of losses only the first one shows it:
-    nothing takes from the bucket in a run, so that it fills.
-    """
-    cdef const Entry *e
-    cdef bint fills_in_runs = bucket[5] > 0
-    cdef bint is_run = False
-    cdef double tokens = 0
-    cdef double quarters = 4.0 / bucket[4]
-    cdef int64_t i, before_ns = entries[0].time_ns
-    memset(fills, 0, sizeof(Fills))
-    for i in range(n):
-        e = entries + i
-        tokens += bucket[0] * <double>(e.time_ns - before_ns)
-        if tokens > bucket[1]:
-            tokens = bucket[1]
-        before_ns = e.time_ns
-        if (e.flags & (LOST | SPURIOUS)) == LOST:
-            if i:
-                fills.losses += 1
-                fills.losses_outside += tokens > bucket[2]
-                fills.on_loss[quarter_of(tokens * quarters)] += 1
-            if not is_run:
-                tokens = 0
-            is_run = fills_in_runs
-            continue
-        is_run = False
-        if not e.flags & HOLE:
-            fills.passes += 1
-            fills.passes_outside += tokens < bucket[3]
-            fills.on_pass[quarter_of(tokens * quarters)] += 1
-        tokens -= e.payload
-
-
-cdef double order_of(const Fills *fills) noexcept nogil:
-    """The chance that a loss has fewer tokens than a pass, equal ones for a half; ½ if there are none to compare."""
-    cdef double smaller = 0, above = <double>fills.passes
-    cdef int i
-    if fills.losses == 0 or fills.passes == 0:
-        return 0.5
-    for i in range(QUARTERS):
-        above -= <double>fills.on_pass[i]
-        smaller += <double>fills.on_loss[i] * (above + 0.5 * <double>fills.on_pass[i])
-    return smaller / (<double>fills.losses * <double>fills.passes)
 
 
 def explain(const uint8_t[::1] rows not None, const double[::1] bucket not None):
@@ -292,41 +283,27 @@ def explain(const uint8_t[::1] rows not None, const double[::1] bucket not None)
 cdef class Logs:
     """Logs of all open connections, and of the exchanges that ended in the last batch."""
 
-    cdef Exchange *slots
-    cdef int64_t slot_count
+    cdef Batch batch    # what outlives a batch: chunks and opened
     cdef Budget budget
     cdef Ended ended
 
     def __dealloc__(self):
         cdef int64_t i
+        cdef Exchange *x
         self.forget_ended()
-        for i in range(self.slot_count):
-            forget(&self.slots[i].logs[0], &self.budget)
-            forget(&self.slots[i].logs[1], &self.budget)
-        free(self.slots)
+        for i in range(self.batch.opened):
+            x = open_exchange_at(&self.batch, i)
+            if x != NULL:
+                give_back(&x.logs[0], &self.budget)
+                give_back(&x.logs[1], &self.budget)
+        release(&self.batch.chunks)
         free(self.ended.exchanges)
 
     cdef void forget_ended(self) noexcept:
         cdef int64_t i
         for i in range(self.ended.count):
-            forget(&self.ended.exchanges[i].log, &self.budget)
+            give_back(&self.ended.exchanges[i].log, &self.budget)
         self.ended.count = 0
-
-    cdef int reserve(self, int64_t slots) except -1:
-        """Make room for so many slots."""
-        cdef int64_t room = self.slot_count if self.slot_count > 256 else 256
-        cdef void *fresh
-        while room < slots:
-            room *= 2
-        if room == self.slot_count:
-            return 0
-        fresh = realloc(self.slots, room * sizeof(Exchange))
-        if fresh == NULL:
-            raise MemoryError(f"no memory for {room} connections")
-        self.slots = <Exchange *>fresh
-        memset(self.slots + self.slot_count, 0, (room - self.slot_count) * sizeof(Exchange))
-        self.slot_count = room
-        return 0
 
     def memory(self):
         """Bytes that the logs hold beyond the state of each connection."""
@@ -350,9 +327,9 @@ cdef class Logs:
         """
         cdef Batch batch
         cdef int wrong
-        memset(&batch, 0, sizeof(Batch))
         self.forget_ended()
-        self.reserve(slots)
+        reserve(&self.batch.chunks, slots, sizeof(Exchange))
+        batch = self.batch
         batch.segment_count = rows_of(segments, sizeof(Segment))
         batch.segments = <const Segment *>start_of(segments)
         if rows_of(headers, sizeof(Header)) != batch.segment_count:
@@ -360,12 +337,11 @@ cdef class Logs:
         batch.headers = <const Header *>start_of(headers)
         batch.boundary_count = rows_of(boundaries, sizeof(Boundary))
         batch.boundaries = <const Boundary *>start_of(boundaries)
-        batch.slots = self.slots
-        batch.slot_count = self.slot_count
         batch.budget = &self.budget
         batch.ended = &self.ended
         with nogil:
             wrong = log_batch(&batch)
+        self.batch.opened = batch.opened
         if wrong == BAD_POSITION:
             raise ValueError("boundaries are not in the order of their positions, or lie outside the batch")
         if wrong == BAD_SLOT:

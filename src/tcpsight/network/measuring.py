@@ -32,9 +32,10 @@ then says is held against it.
    segment lies more than an hour before it, or if the connection ended before it: every instant noted at the leap
    becomes the one before. No round trip is measured across a leap, or across a step back of more than 1 ms.
 
-Memory: 2.1 KB per open connection; 40 B per segment in flight, at most 4,096 per direction and 256 MiB in all; 1.7 KB
-per direction with more than four round trips; 0.8 KB per direction that saw loss. Beyond the limits fewer round trips
-are measured.
+Memory: 2.2 KB per open connection; 32 B per segment in flight beyond four, at most 4,096 per direction and 256 MiB in
+all; 64 B per octave in which round trips lie, once there are more than four; 0.7 KB per direction that lost or
+overtook something. State lies in chunks of 4,096 connections that never move; the usual segment touches nine lines.
+Beyond the limits fewer round trips are measured.
 
 What it cannot see
 ------------------

@@ -22,7 +22,8 @@ acknowledged, or with the connection. What each direction sent in it is logged, 
    side; for losses before it, from an acknowledgment to the first data that echoes its timestamp, one at a time.
 
 Memory: 0.8 KB per open connection; 40 B per segment of an exchange with more than four, at most 65,535 segments per
-direction and 128 MiB in all. Beyond, an exchange is judged by its beginning, and `is_cut` says so.
+direction and 128 MiB in all (room for 16 segments is kept for the next exchange while all take less than 32 MiB).
+Beyond, an exchange is judged by its beginning, and `is_cut` says so.
 
 What it cannot see
 ------------------
