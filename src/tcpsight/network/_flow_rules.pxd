@@ -15,9 +15,9 @@ from tcpsight.network._recovery cimport (
 from tcpsight.network._round_trips cimport take_round_trip
 from tcpsight.network._sent cimport mark_resent, pop, push, sent_at
 from tcpsight.network._state cimport (
-    BUSY, CAUSE_TIMEOUT, CONTROL, HAS_ACKED, HAS_HOLES, HAS_SACKED, HAS_VALUE, IN_FAST_RECOVERY, IN_STALL, IN_TIMEOUT,
-    IS_CLOSED, KNOWN, OFFERED_SACK, PEER_CLOSED, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS, WINDOW_UNKNOWN,
-    Flow, Memory, Resent, Sent, Slot, larger, smaller,
+    ACKED_AHEAD, BUSY, CAUSE_TIMEOUT, CONTROL, HAS_ACKED, HAS_HOLES, HAS_SACKED, HAS_VALUE, IN_FAST_RECOVERY,
+    IN_STALL, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, PEER_CLOSED, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN,
+    USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger, smaller,
 )
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
@@ -139,7 +139,7 @@ cdef inline void take_progress(
     if acked > f.next or not (usual or f.flags & KNOWN):
         # Not captured: a FIN or data, whoever knows; it does not matter here.
         f.next = f.data_end = acked
-        f.flags |= KNOWN
+        f.flags |= KNOWN | ACKED_AHEAD
     if f.flags & BUSY and acked >= f.data_end:
         f.flags &= ~BUSY
         f.non_idle_ns += now - f.busy_since_ns
@@ -231,6 +231,7 @@ cdef inline void take_next(
         note_sending(f, peer, g, f.full, slot.round_trip_ns, now)
     if end > f.data_end or not (usual or f.flags & KNOWN):
         f.data_end = end
+        f.flags &= ~ACKED_AHEAD
     if g.payload_bytes:
         if f.payload_max < g.payload_bytes:
             f.payload_max = g.payload_bytes
@@ -294,7 +295,7 @@ cdef inline int64_t end_of(const Segment *g) noexcept nogil:
 cdef inline bint can_end(const Flow *f, int64_t end) noexcept nogil:
     """Whether this direction can end here: not below data that it has sent, unless a hole is there."""
     cdef uint32_t i
-    if end >= f.data_end or not f.flags & KNOWN:
+    if end >= f.data_end - ((f.flags & ACKED_AHEAD) != 0) or not f.flags & KNOWN:
         return True
     if f.flags & HAS_HOLES:
         for i in range(f.rare.hole_count):

@@ -63,6 +63,7 @@ cdef enum:
     HAS_DELAYED = 131072    # the peer's last acknowledgment was delayed, at `delayed_ack_ns`
     AFTER_PAUSE = 262144    # the burst under way is the first after a pause
     HAS_SACKED = 524288     # a SACK block of the peer reached `sacked_end`, beyond what it acknowledged
+    ACKED_AHEAD = 2097152   # the peer acknowledged what was not captured: the last number before `data_end` may be a FIN's
     HAS_HOLES = 1048576     # `rare` is there and holds holes
 
 cdef struct Sent:

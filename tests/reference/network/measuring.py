@@ -137,6 +137,7 @@ class Side:
     acked: int | None = None
     sacked: int | None = None
     fin_end: int | None = None
+    is_acked_ahead: bool = False  # of what lies before `data_top` the last was acknowledged, but not captured
     progress_ns: int = 0
     repeats: int = 0
     recovery: str = ""
@@ -347,6 +348,7 @@ class Conversation:
         other.repeats = 0
         if other.top is None or acked > other.top:
             other.top = other.data_top = acked
+            other.is_acked_ahead = True
         assert other.data_top is not None
         if acked >= other.data_top:
             other.busy.set(self.now, is_so=False)
@@ -437,7 +439,7 @@ class Conversation:
         own.count("bytes", s["new_bytes"])
         if has_fin and own.fin_end is None and kind != "retransmission":
             in_a_hole = any(hole.start <= end - 1 < hole.end for hole in own.holes)
-            if own.data_top is None or end > own.data_top or in_a_hole:
+            if own.data_top is None or end > own.data_top - own.is_acked_ahead or in_a_hole:
                 own.fin_end = end
         if kind in ("new", "retransmission", "out_of_order"):
             own.count("retransmitted_bytes", s["payload_bytes"] - s["new_bytes"])
@@ -469,6 +471,7 @@ class Conversation:
                 own.is_approximate = True
         if s["payload_bytes"]:
             own.evidence.take_sending(self.now, s["payload_bytes"], peer.evidence, self.path(own, peer))
+        own.is_acked_ahead &= own.top is not None and own.data_top is not None and data_end <= own.data_top
         own.data_top = data_end if own.top is None or own.data_top is None else max(own.data_top, data_end)
         if s["payload_bytes"]:
             own.largest = max(own.largest, s["payload_bytes"])
