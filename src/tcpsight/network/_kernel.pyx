@@ -109,12 +109,13 @@ cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
     prefetch(slot)
     prefetch(own)
     prefetch(other)
-    prefetch(&own.segments)
-    prefetch(&other.segments)
     prefetch(&own.echoed_ns)
-    prefetch(&other.echoed_ns)
+    prefetch(&other.busy_since_ns)
     prefetch(&other.srtt_ns)
     prefetch(&other.rising)
+    if g.new_bytes > 0:
+        prefetch(&own.busy_since_ns)
+        prefetch(&other.echoed_ns)
 
 
 cdef const Segment *take_odd(Batch *batch, Slot *slot, const Segment *segment) noexcept nogil:

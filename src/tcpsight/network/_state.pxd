@@ -144,7 +144,7 @@ cdef struct Flow:
     int64_t next            # one past the highest number sent, SYN and FIN included
     int64_t data_end        # the same of data alone
     int64_t acked           # what the peer acknowledged
-    int64_t busy_since_ns
+    int64_t segments
     int64_t new_bytes
     uint32_t flags
     int32_t window          # offered by its last segment, -1 if unknown
@@ -182,8 +182,8 @@ cdef struct Flow:
     int32_t payload_max
     Stamp stamps[STAMPS]    # a ring; the first one is used as long as no more wait
     uint8_t padding[16]
-    # sending
-    int64_t segments
+    # sending, and having been sent
+    int64_t busy_since_ns
     int64_t sent_ns         # when it sent data last
     int64_t in_flight_max
     uint32_t burst_bytes    # data that follow each other within half a round trip; no further than 2³² − 1
