@@ -92,7 +92,10 @@ cdef inline void take_retransmission(
     cdef int cause, i
     f.retransmissions += 1
     # A FIN elsewhere than the first one is none.
-    if g.flags & FLAG_SYN or (g.flags & FLAG_FIN and f.flags & SAW_FIN and end == f.fin_end):
+    if g.flags & FLAG_SYN or (
+        # Without payload it repeats the FIN that was believed, whose number an ACK may have passed over before.
+        g.flags & FLAG_FIN and (g.payload_bytes == 0 or (f.flags & SAW_FIN and end == f.fin_end))
+    ):
         f.control_retransmissions += 1
     if rare == NULL:
         f.causes[CAUSE_TIMEOUT] += 1

@@ -518,7 +518,8 @@ class Conversation:
     def send_again(self, s: Row, own: Side, peer: Side, numbers: tuple[int, int]) -> None:
         start, end = numbers
         own.count("retransmissions")
-        if s["flags"] & FLAG_SYN or (s["flags"] & FLAG_FIN and end == own.fin_end):
+        repeats_fin = s["flags"] & FLAG_FIN and (end == own.fin_end or s["payload_bytes"] == 0)
+        if s["flags"] & FLAG_SYN or repeats_fin:
             own.count("control_retransmissions")
         cause = self.cause(s, own, start, end)
         own.causes.append(cause)
