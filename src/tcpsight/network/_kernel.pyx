@@ -116,6 +116,8 @@ cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
     if g.new_bytes > 0:
         prefetch(&own.busy_since_ns)
         prefetch(&other.echoed_ns)
+        prefetch(&other.stamps[1])
+        prefetch(&other.stamps[5])
 
 
 cdef const Segment *take_odd(Batch *batch, Slot *slot, const Segment *segment) noexcept nogil:
