@@ -34,7 +34,7 @@ then says is held against it.
 
 Memory: 2.2 KB per open connection; 32 B per segment in flight beyond four, at most 4,096 per direction and 256 MiB in
 all; 64 B per octave in which round trips lie, once there are more than four; 0.7 KB per direction that lost or
-overtook something. State lies in chunks of 4,096 connections that never move; the usual segment touches seven to eleven lines.
+overtook something. State lies in chunks of 4,096 connections that never move; a usual segment touches ten lines.
 Beyond the limits fewer round trips are measured.
 
 What it cannot see
