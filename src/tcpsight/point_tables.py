@@ -90,35 +90,50 @@ class _Places:
     keys: tuple[int, ...] = ()
 
 
-def is_table(head: bytes, *, is_likely: bool = False) -> bool:
+def is_table(head: bytes, *, is_likely: bool = False, is_whole: bool = True) -> bool | None:
     """Tell from the first bytes of a file whether it is a table of points and not a capture.
 
     Parameters
     ----------
     head : bytes
-        At least its first lines.
+        Its beginning.
     is_likely : bool
         Whether any text will do.
+    is_whole : bool
+        Whether no more of it can be had; its last line may be cut otherwise.
+
+    Returns
+    -------
+    bool or None
+        None where more of it must be seen.
     """
     if head.startswith(PARQUET):
         return True
     text = _text(head)
-    if text is None or is_likely:
-        return text is not None
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if len(head) >= HEAD_BYTES and len(lines) > 1:
-        lines.pop()  # it may be cut
+    if text is None:
+        return False
+    has_all = is_whole or len(head) >= HEAD_BYTES
+    lines = text.splitlines(keepends=True)
+    if lines and not (is_whole or lines[-1].endswith("\n")) and (len(lines) > 1 or not has_all):
+        lines.pop()
+    lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if is_likely:
+        return True if lines or has_all else None
+    return _begins_points(lines[:2], has_all=has_all)
+
+
+def _begins_points(lines: Sequence[str], *, has_all: bool) -> bool | None:
+    """Tell whether one of the first two lines is a point; only names of columns may stand before it."""
     places = _Places()
-    for line in lines[:2]:
+    for line in lines:
         words = _words(line)
         if max(places.n, places.x) < len(words) and _is_number(words[places.n]) and _is_number(words[places.x]):
             return True
-        # Only names of columns may stand before numbers.
         named = _named(words, None)
         if named is None:
-            break
+            return False
         places = named
-    return False
+    return False if has_all or len(lines) > 1 else None
 
 
 def read(file: BinaryIO, name: str, columns: Sequence[str] | None = None) -> PointTable:

@@ -6,7 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import time
+from array import array
+from fcntl import ioctl
 from pathlib import Path
+from termios import FIONREAD
 from typing import Any
 
 import numpy as np
@@ -148,6 +152,49 @@ def test_columns_are_found_by_name_wherever_they_are(here, tmp_path):
 def test_a_table_may_come_from_a_pipe(table):
     found = json.loads(process("usl", "--format", "json", "-", stdin=table.read_bytes()).text)
     assert found["sigma"]["value"] == pytest.approx(0.05, rel=1e-3)
+
+
+def in_pieces(*pieces: bytes) -> Any:
+    """Give `usl` a pipe whose writer waits for each piece to be read before it writes the next."""
+    with subprocess.Popen(
+        [*COMMAND, "usl", "--format", "json", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    ) as running:  # fmt: skip
+        assert running.stdin is not None
+        for piece in pieces:
+            running.stdin.write(piece)
+            running.stdin.flush()
+            while unread(running.stdin) and running.poll() is None:
+                time.sleep(0.01)
+        out, err = running.communicate()
+    assert running.returncode == 0, err.decode()
+    return json.loads(out)
+
+
+def unread(pipe: Any) -> int:
+    """Tell how many bytes a pipe holds."""
+    held = array("i", [0])
+    ioctl(pipe.fileno(), FIONREAD, held)
+    return held[0]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"1 ", b"100\n2 190\n4 300\n8 400\n16 380\n"),
+        (b"concurrency,throughput_per_s\n", b"1,100\n2,190\n4,300\n8,400\n16,380\n"),
+        (b"# a load ", b"test\n", b"N X\n1", b" 100\n2 190\n4 300\n8 400\n16 380\n"),
+        (b"1 1", b"00\n2 190\n4 300\n8 400\n16 380\n"),
+    ],
+)
+def test_a_table_that_comes_in_pieces_is_a_table(pieces):
+    assert in_pieces(*pieces)["data"]["throughput_per_s"] == [100, 190, 300, 400, 380]
+
+
+def test_a_capture_that_comes_in_pieces_is_a_capture(pcap):
+    data = pcap.read_bytes()
+    found = in_pieces(data[:3], data[3:30], data[30:])
+    assert found["services"][0]["server_port"] > 0
 
 
 @pytest.mark.parametrize(

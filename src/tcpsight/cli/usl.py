@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import select
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -72,15 +73,14 @@ def command(source: Input, interval_ns: int | None, plot: str | None, format: st
     with ExitStack() as files:
         opened = _opened(name, files) if len(source.sources) == 1 and is_table is not False else None
         if is_table is None:
-            is_table = opened is not None and _looks_like_table(
-                opened, is_likely=columns is not None or name.lower().endswith(TABLE_SUFFIXES)
-            )
+            is_likely = columns is not None or name.lower().endswith(TABLE_SUFFIXES)
+            is_table, opened = _looked_at(opened, is_likely=is_likely) if opened is not None else (False, None)
         if is_table:
             target.write(_of_table(name, opened, columns, asked))
             return 0
         if columns is not None:
             raise click.UsageError(f"--columns is for tables, and {name} is none; if it is, add --table")
-        if opened is not None and not opened.seekable() and name != "-":
+        if opened is not None and not opened.seekable():
             source = replace(source, sources=[opened])  # what was looked at cannot be opened again
         return _of_capture(source, interval_ns, asked | {"most_services": others["top"]}, target)
 
@@ -130,21 +130,65 @@ def _of_capture(source: Input, interval_ns: int | None, asked: dict[str, Any], t
         return conclude(run)
 
 
-def _opened(source: str, files: ExitStack) -> BinaryIO | None:
+def _opened(source: str, files: ExitStack) -> io.BufferedReader | None:
     """Open what may be a table; None where only the library can say what is wrong with it."""
     if source == "-":
-        return sys.stdin.buffer if sys.stdin is not None else None
+        opened = sys.stdin.buffer if sys.stdin is not None else None
+        assert opened is None or isinstance(opened, io.BufferedReader)
+        return opened
     try:
         return files.enter_context(open(source, "rb"))
     except (OSError, ValueError):
         return None
 
 
-def _looks_like_table(opened: BinaryIO, *, is_likely: bool) -> bool:
+def _looked_at(opened: io.BufferedReader, *, is_likely: bool) -> tuple[bool, io.BufferedReader]:
+    """Read on until the first lines decide whether this is a table; give that, and all of it from the start."""
     from tcpsight.point_tables import HEAD_BYTES, is_table
 
-    assert isinstance(opened, io.BufferedReader)
+    start = opened.tell() if opened.seekable() else None
+    head, found = b"", None
     try:
-        return is_table(opened.peek(HEAD_BYTES)[:HEAD_BYTES], is_likely=is_likely)
+        while found is None and len(head) < HEAD_BYTES and (data := _arrived(opened.raw, HEAD_BYTES - len(head))):
+            head += data
+            found = is_table(head, is_likely=is_likely, is_whole=False)
+        if found is None:
+            found = is_table(head, is_likely=is_likely)
     except OSError:
-        return False
+        found = False
+    if start is not None:
+        opened.seek(start)
+        return bool(found), opened
+    return bool(found), io.BufferedReader(_Rejoined(head, opened.raw))
+
+
+def _arrived(raw: Any, most: int) -> bytes:
+    """Wait for bytes; give none only at the end."""
+    while True:
+        data: bytes | None = raw.read(most)
+        if data is not None:
+            return data
+        select.select([raw], [], [])  # a descriptor that somebody made non-blocking
+
+
+class _Rejoined(io.RawIOBase):
+    """A pipe from its start: what was read of it already, then the rest."""
+
+    def __init__(self, head: bytes, rest: Any) -> None:
+        name = getattr(rest, "name", None)
+        self.name = name if isinstance(name, str) and name != "<stdin>" else "-"
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        number: int = self._rest.fileno()
+        return number
+
+    def readinto(self, view: Any) -> int:
+        data = self._head[: len(view)] or _arrived(self._rest, len(view))
+        self._head = self._head[len(data) :]
+        view[: len(data)] = data
+        return len(data)
