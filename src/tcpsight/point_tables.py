@@ -318,7 +318,7 @@ def _lines(file: BinaryIO, head: bytes) -> Iterator[bytes]:
         if len(held) > LONGEST_LINE:
             break
     if held:
-        yield held
+        yield from held.split(b"\n")  # of so short a file nothing was split yet
 
 
 def _parquet_rows(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:

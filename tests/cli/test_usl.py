@@ -573,6 +573,25 @@ def test_what_is_wrong_with_a_table_is_told_of_a_table(here: Here, tmp_path: Pat
     assert "tcpdump" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 x\n2 y\n", "line 1: 'x' is no number; throughput is expected there"),
+        ("N X\none two\n3 4\n", "line 2: 'one' is no number; concurrency is expected there"),
+        ("1\n2\n", "line 1: 1 column, but throughput is number 2"),
+    ],
+)
+def test_text_that_is_neither_table_nor_capture_is_told_as_both(here: Here, tmp_path: Path, text, said):
+    path = tmp_path / "points.txt"
+    path.write_text(text)
+    done = here("usl", path)
+    assert done.status == 2
+    assert_one_line(done.err, said, "not the text of tcpdump")
+    piped = process("usl", "-", stdin=text.encode())
+    assert piped.status == 2
+    assert_one_line(piped.err, said, "not the text of tcpdump")
+
+
 def test_a_capture_that_is_called_csv_is_a_capture(here: Here, tmp_path: Path, examples_dir: Path):
     path = tmp_path / "capture.csv"
     path.write_bytes((examples_dir / "redis-benchmark.pcap").read_bytes())

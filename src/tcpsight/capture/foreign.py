@@ -57,6 +57,8 @@ OTHERS: Mapping[bytes, str] = {
     b"__CURSOR=": "an export of the systemd journal, not a capture",
 }
 
+UNKNOWN_TEXT = "is text, but not the text of tcpdump (tcpdump -nn -tttt)"
+
 SHORTEST_BYTES = 4
 """No format is known by less."""
 
@@ -105,7 +107,7 @@ def _by_content(prefix: bytes) -> str:
     if start.startswith((b"<!doctype html", b"<html", b"<head")):
         return "is an HTML page, not a capture; was it downloaded through a page that asks for a login?"
     if _is_printable(prefix):
-        return "is text, but not the text of tcpdump (tcpdump -nn -tttt)"
+        return UNKNOWN_TEXT
     return ""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import select
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -72,9 +72,10 @@ def command(source: Input, interval_ns: int | None, plot: str | None, format: st
         raise click.UsageError("a table is one file")
     with ExitStack() as files:
         opened = _opened(name, files) if len(source.sources) == 1 and is_table is not False else None
-        if is_table is None:
+        head = b""
+        if is_table is None and opened is not None:
             is_likely = columns is not None or name.lower().endswith(TABLE_SUFFIXES)
-            is_table, opened = _looked_at(opened, is_likely=is_likely) if opened is not None else (False, None)
+            is_table, opened, head = _looked_at(opened, is_likely=is_likely)
         if is_table:
             target.write(_of_table(name, opened, columns, asked))
             return 0
@@ -82,7 +83,8 @@ def command(source: Input, interval_ns: int | None, plot: str | None, format: st
             raise click.UsageError(f"--columns is for tables, and {name} is none; if it is, add --table")
         if opened is not None and not opened.seekable():
             source = replace(source, sources=[opened])  # what was looked at cannot be opened again
-        return _of_capture(source, interval_ns, asked | {"most_services": others["top"]}, target)
+        with _either_told(name, head):
+            return _of_capture(source, interval_ns, asked | {"most_services": others["top"]}, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,8 @@ def _opened(source: str, files: ExitStack) -> io.BufferedReader | None:
         return None
 
 
-def _looked_at(opened: io.BufferedReader, *, is_likely: bool) -> tuple[bool, io.BufferedReader]:
-    """Read on until the first lines decide whether this is a table; give that, and all of it from the start."""
+def _looked_at(opened: io.BufferedReader, *, is_likely: bool) -> tuple[bool, io.BufferedReader, bytes]:
+    """Read on until the first lines decide whether this is a table; give that, it from the start, and what was read."""
     from tcpsight.point_tables import HEAD_BYTES, is_table
 
     start = opened.tell() if opened.seekable() else None
@@ -158,8 +160,27 @@ def _looked_at(opened: io.BufferedReader, *, is_likely: bool) -> tuple[bool, io.
         found = False
     if start is not None:
         opened.seek(start)
-        return bool(found), opened
-    return bool(found), io.BufferedReader(_Rejoined(head, opened.raw))
+        return bool(found), opened, head
+    return bool(found), io.BufferedReader(_Rejoined(head, opened.raw)), head
+
+
+@contextmanager
+def _either_told(name: str, head: bytes) -> Iterator[None]:
+    """Where text is neither points nor a capture, say why it is no table, too: it may be meant as one."""
+    from tcpsight.capture.foreign import UNKNOWN_TEXT
+    from tcpsight.errors import CaptureError, TcpsightError
+    from tcpsight.point_tables import read
+
+    try:
+        yield
+    except CaptureError as error:
+        if error.reason != UNKNOWN_TEXT or not head:
+            raise
+        try:
+            read(io.BytesIO(head), name)
+        except TcpsightError as why:
+            raise TcpsightError(f"{why}; nor is it a capture: it {UNKNOWN_TEXT}") from None
+        raise
 
 
 def _arrived(raw: Any, most: int) -> bytes:
