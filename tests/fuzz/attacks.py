@@ -28,10 +28,9 @@ REPORT = ["report", "--format", "json"]
 COMMANDS = {"syn-flood-report": REPORT}
 """What is run; `connections` if nothing else is said."""
 
-MOST_OPEN, OPEN_BYTES = 1_000_000, 4500
-"""Connections that are open at most, if nothing else is said, and what each may take where the network is measured.
-
-A SYN of 70 bytes opens one, so of floods the cap is the limit, not the size of the file."""
+MOST_EMBRYONIC, OPEN_BYTES = 125_000, 4500
+"""Connections whose handshake is not over, open at most if nothing else is said, and what each may take where the
+network is measured. A SYN of 70 bytes opens one, so of floods the cap is the limit, not the size of the file."""
 
 START_SECONDS = 1.0
 """What a process takes before it reads: not counted against a second per MB."""
@@ -87,7 +86,7 @@ def measure(name: str, parts: Iterable[bytes], folder: Path) -> dict[str, Any]:
     path.unlink()
     seconds = usage.ru_utime + usage.ru_stime
     peak = usage.ru_maxrss * 1024
-    most = FREE_BYTES + max(MEMORY_FACTOR * size, OPEN_BYTES * MOST_OPEN if name.startswith("syn-flood") else 0)
+    most = FREE_BYTES + max(MEMORY_FACTOR * size, OPEN_BYTES * MOST_EMBRYONIC if name.startswith("syn-flood") else 0)
     return {
         "file_mb": round(size / MEGABYTE, 1),
         "peak_mb": round(peak / MEGABYTE, 1),

@@ -525,7 +525,7 @@ class Twin:
             active_ns=self.now(),
         )
         young, others = self.shares[share_of(c)]
-        if len(young) + len(others) >= self.share_limit:
+        if len(young) + len(others) >= self.share_limit or len(young) >= max(1, self.share_limit // 8):
             self.note("connection_overflow", h["frame_number"])
             self.end(young[0] if young else least_active(others), self.now())
         young.append(c)

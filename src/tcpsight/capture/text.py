@@ -93,6 +93,7 @@ class TextReader:
         self._line_number = 0
         self._head_number = 0
         self._last_unreadable = 0
+        self._loose_end = (0, 0)  # number and offset of a last line without a line end
         self._is_finished = False
         self._failure: CaptureError | None = None
         # The frame that is being read: the match of its first line, its second line, its bytes.
@@ -105,9 +106,12 @@ class TextReader:
         """Give the next batch; None at the end."""
         while True:
             self._walk()
+            if self._is_finished and not len(self._rows):
+                self._end_frame()  # that no other line followed
             if len(self._rows):
                 return self._rows.take()
             if self._is_finished:
+                self._find_cut()
                 if self._failure is not None:
                     raise self._failure
                 return None
@@ -141,21 +145,25 @@ class TextReader:
         self._tail, self._is_skipping = b"", True
 
     def _finish(self) -> None:
-        """Deliver what is left: a last line without a line end, and the frame that no other line followed."""
+        """Look at what is left: a last line without a line end."""
         self._is_finished = True
         tail, self._tail = self._tail.rstrip(b"\r"), b""
         self._lines_before += len(self._lines)
         self._lines, self._next = [], 0
-        offset, number = self._offset, self._lines_before + 1
+        number = self._lines_before + 1
+        if tail:
+            self._loose_end = number, self._offset
         stamped = _DATED.fullmatch(tail) or _EPOCH.fullmatch(tail)
         if stamped is not None and stamped[3] is None and not _is_whole(stamped[5]):
             self._end_frame()
             self._unreadable(number)
         elif tail:
             self._lines = [tail]
-            self._walk()
-        self._end_frame()
-        if tail and self._last_unreadable == number and self._failure is None:
+
+    def _find_cut(self) -> None:
+        """Tell, once all else was given, whether the text ends inside a line."""
+        number, offset = self._loose_end
+        if number and self._last_unreadable == number and self._failure is None:
             reason = f"the text ends inside line {number}; it was cut short"
             self._failure = CaptureError(self._source.path, offset, reason)
 

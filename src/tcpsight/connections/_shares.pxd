@@ -3,6 +3,7 @@
 # Connections live in 256 shares, by a hash of their endpoints that everybody knows, and each share has its own limit:
 # so the answer is the same however connections are spread over workers. In a full share the oldest connection whose
 # handshake is not over has to go; if there is none, the first, in turn, that was silent since it was last looked at.
+# Those whose handshake is not over may have an eighth of a share: a flood of SYNs takes no more memory than that.
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from tcpsight.connections._slots cimport Slots
@@ -12,6 +13,8 @@ cdef enum:
     # The lists of a share.
     EMBRYONIC = 0
     OVER = 1
+    # The part of a share that those have whose handshake is not over.
+    EMBRYONIC_PART = 8
 
 
 @cython.overflowcheck(False)  # modular on purpose
@@ -65,12 +68,17 @@ cdef inline void take_out(Slots *s, uint32_t slot, int where) noexcept nogil:
 cdef inline void join_share(Slots *s, uint32_t slot, uint8_t share) noexcept nogil:
     s.states[slot].share = share
     s.shares[share].count += 1
+    s.shares[share].embryonic += 1
     append(s, slot, EMBRYONIC)
 
 
 cdef inline void leave_share(Slots *s, uint32_t slot) noexcept nogil:
     cdef State *c = &s.states[slot]
-    take_out(s, slot, OVER if c.flags & HANDSHAKE_OVER else EMBRYONIC)
+    if c.flags & HANDSHAKE_OVER:
+        take_out(s, slot, OVER)
+    else:
+        take_out(s, slot, EMBRYONIC)
+        s.shares[c.share].embryonic -= 1
     s.shares[c.share].count -= 1
 
 
@@ -80,13 +88,15 @@ cdef inline void note_handshake_over(Slots *s, uint32_t slot) noexcept nogil:
     if c.flags & (BEYOND_HANDSHAKE | HANDSHAKE_OVER) != BEYOND_HANDSHAKE:
         return
     take_out(s, slot, EMBRYONIC)
+    s.shares[c.share].embryonic -= 1
     c.flags |= HANDSHAKE_OVER
     c.looked_at = recent(c)
     append(s, slot, OVER)
 
 
 cdef inline bint is_full(const Slots *s, uint8_t share) noexcept nogil:
-    return s.shares[share].count >= s.share_limit
+    cdef uint32_t most = s.share_limit // EMBRYONIC_PART
+    return s.shares[share].count >= s.share_limit or s.shares[share].embryonic >= (most if most else 1)
 
 
 cdef inline uint32_t dispensable(Slots *s, uint8_t share) noexcept nogil:

@@ -32,6 +32,7 @@ cdef enum:
 
 cdef struct Share:
     uint32_t count
+    uint32_t embryonic      # of these, those whose handshake is not over
     uint32_t oldest[2]      # slot + 1: ends of its two lists
     uint32_t newest[2]
 

@@ -53,9 +53,10 @@ def crowd(flags: int, total: int, most: int) -> ConnectionTracking:
     return tracking
 
 
-@pytest.mark.parametrize("flags", [FLAG_SYN, FLAG_ACK])
-def test_a_flood_of_connections_is_bounded_and_counted(flags: int):
-    tracking = crowd(flags, 100_000, 10_000)
+@pytest.mark.parametrize(("flags", "most"), [(FLAG_SYN, 80_000), (FLAG_ACK, 10_000)])
+def test_a_flood_of_connections_is_bounded_and_counted(flags: int, most: int):
+    # Those whose handshake is not over have an eighth of the room.
+    tracking = crowd(flags, 100_000, most)
     still_open = tracking.open_connections
     assert 9_000 <= still_open <= 10_240
     given_up = counts_of(tracking.unseen)["connection_overflow"]
