@@ -151,7 +151,7 @@ class PcapngTwin:
         index = self.section[number]
         known = self.interfaces[index]
         exact = floor(Fraction((high << 32) + low, known.ticks_per_second) * 10**9)
-        offset = max(1 - LIMIT_NS, min(known.offset_seconds * 10**9, LIMIT_NS - 1))
+        offset = known.offset_seconds * 10**9
         # A time that is beyond the limit before the offset is added stays there.
         time_ns = LIMIT_NS if exact >= LIMIT_NS else clamp(exact + offset)
         if abs(time_ns) == LIMIT_NS:

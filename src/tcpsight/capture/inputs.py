@@ -89,10 +89,14 @@ class Input:
 
         What is not a regular file stays open and keeps its first batch.
         """
-        self.open()
         try:
+            self.open()
             frames = self.read()
         except CaptureError as failure:
+            # The newest of rotated files has often nothing in it yet: what the others hold is wanted all the same. What
+            # is no capture at all is a mistake, better told before anything is read.
+            if self._reader is None and self.file.bytes_total != 0:
+                raise
             frames, self.failure = None, failure
         if frames is not None:
             row = frames.rows[0]

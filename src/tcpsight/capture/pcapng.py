@@ -165,7 +165,8 @@ class PcapngReader:
         resolution, offset = self._option(OPTION_RESOLUTION), self._option(OPTION_OFFSET)
         clock, factor, found.ticks_per_second = clock_of(resolution[0] if len(resolution) == 1 else MICROSECONDS)
         seconds = struct.unpack(self._endian + "q", offset)[0] if len(offset) == 8 else 0
-        offset_ns = min(max(seconds * 10**9, 1 - TIME_LIMIT_NS), TIME_LIMIT_NS - 1)
+        # Whatever time it is added to, what lies beyond the limit stays beyond it, and within 64 bits.
+        offset_ns = min(max(seconds * 10**9, -2 * TIME_LIMIT_NS), TIME_LIMIT_NS)
         while index >= len(self._known):
             self._known = np.concatenate([self._known, np.zeros_like(self._known)])
         self._known[index] = (link_type, snaplen, clock, factor, offset_ns, 0)

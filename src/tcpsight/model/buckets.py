@@ -76,7 +76,8 @@ def linear_edges(width: int, count: int) -> Int64s:
 
 def logarithmic_edges(least: int, most: int) -> Int64s:
     """Give 0, 1, 2, 5, 10 … as far as they enclose the values from `least` to `most`."""
-    edges = np.array(steps_beyond(most), np.int64)
+    # No duration is as long as what the last step would have to reach.
+    edges = np.array([step for step in steps_beyond(most) if step < 2**63], np.int64)
     first: Int64s = edges[max(int(np.searchsorted(edges, least, side="right")) - 1, 0) :]
     return first
 

@@ -249,7 +249,11 @@ def _add_response_times(service: Service, requests: Requests) -> None:
     """Tell each client of a service about its requests."""
     clients, groups = _clients(service, requests)
     times_ns = requests.response_time_ns[groups.order]
-    columns = groups.counts, np.add.reduceat(times_ns, groups.starts), np.maximum.reduceat(times_ns, groups.starts)
+    sums_ns = np.add.reduceat(times_ns, groups.starts)
+    rough_ns = np.add.reduceat(times_ns.astype(np.float64), groups.starts)
+    # What would not fit in 64 bits loses its last digits only.
+    exact_ns = [e if r < 2**62 else int(r) for e, r in zip(sums_ns.tolist(), rough_ns.tolist(), strict=True)]
+    columns = groups.counts, np.array(exact_ns, object), np.maximum.reduceat(times_ns, groups.starts)
     for client, count, sum_ns, max_ns in zip(clients, *(column.tolist() for column in columns), strict=True):
         client.requests += count
         client.response_time_sum_ns += sum_ns

@@ -74,6 +74,7 @@ def test_only_unknown_values_leave_every_bucket_empty():
         (50, 50, [50, 100]),
         (0, 7, [0, 1, 2, 5, 10]),
         (999, 1000, [500, 1000, 2000]),
+        (2**63 - 1, 2**63 - 1, [5 * 10**18]),
     ],
 )
 def test_logarithmic_edges_are_1_2_5_10_around_the_values(least, most, edges):

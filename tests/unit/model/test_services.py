@@ -231,3 +231,13 @@ def test_times_beyond_64_bits_do_not_wrap():
     summary.feed_connections(rows)
     (service,) = summary.services.values()
     assert service.times_ns["think"] == 2**64
+
+
+def test_response_times_of_a_client_do_not_wrap():
+    rows = Requests.allocate(4)
+    rows.response_time_ns[:] = 2**62
+    summary = ServiceSummary()
+    summary.feed_requests(rows)
+    (service,) = summary.services.values()
+    (client,) = service.clients.values()
+    assert client.response_time_sum_ns == 2**64
