@@ -280,7 +280,7 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_behind(tmp_path, command)
     run.stdin.flush()
     wait_until_read(run.stdin)
     run.send_signal(signal.SIGINT)
-    while not select.select([run.stderr], [], [], 5)[0]:
+    while not select.select([run.stderr], [], [], 20)[0]:
         run.send_signal(signal.SIGINT)
     assert run.stderr.readline().decode() == f"{INTERRUPTED}\n"
     assert run.poll() is None
