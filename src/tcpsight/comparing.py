@@ -72,8 +72,9 @@ def compare(
 
 def collected(analysis: Analysis) -> CollectedCapture:
     """Read a capture, and keep what a comparison needs of it."""
-    collection = CollectedCapture()
-    with analysis.run(Findings) as run:
+    selection = analysis.options.selection
+    collection = CollectedCapture(selection)
+    with analysis.run(Findings, with_segments=selection.is_part) as run:
         for batch in run:
             collection.feed(batch)
         collection.finish(run)

@@ -31,6 +31,7 @@ from tcpsight.tables import Connections, Findings, Network, Requests, Unanswered
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
     from tcpsight.pipeline import Batch
+    from tcpsight.selection import Selection
 
 BLOCK_ROWS = 65_536
 MOST_SERVICES = 10
@@ -117,11 +118,18 @@ class Comparison:
 
 
 class CollectedCapture:
-    """Collect one capture, batch by batch, of a run that carries `Findings`."""
+    """Collect one capture, batch by batch, of a run that carries `Findings`; of a part of one, segments too.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    selection : Selection
+        What of the capture is wanted.
+    """
+
+    def __init__(self, selection: Selection) -> None:
         self.summary = ServiceSummary()
-        self.health = HealthSummary()
+        self.health = HealthSummary(selection.of_whole if selection.is_part else None)
+        self._is_part = selection.is_part
         self.findings = Findings()
         self.span = (0, 0)
         self._findings = CaptureFindings()
@@ -135,6 +143,8 @@ class CollectedCapture:
 
     def feed(self, batch: Batch) -> None:
         """Take what became final."""
+        if self._is_part:
+            self.health.feed_segments(batch.segments)
         tables = (batch.requests, batch.unanswered, batch.connections, batch.network)
         for writer, table in zip(self._writers, tables, strict=True):
             writer.write(table)

@@ -52,11 +52,12 @@ class Passes:
         keep: Keep | None = None,
         through: type[Pipeline] = Pipeline,
         ports: tuple[int, ...] = (),
+        with_segments: bool = False,
     ) -> Iterator[Run]:
         """Open the capture for one pass, whose batches carry that table, too, if it is one that costs extra.
 
         With `keep`, which takes care of payload, they index streams; `through` is the pipeline to go through; with
-        `ports` only segments from or to these are looked at.
+        `ports` only segments from or to these are looked at; `with_segments` carries these beside that table.
 
         Raises
         ------
@@ -75,7 +76,7 @@ class Passes:
             passing = LinkOffset(self._link_offset, frame_filter)
         options = replace(
             self.options,
-            with_segments=self.options.with_segments or carrying is SegmentDetails,
+            with_segments=self.options.with_segments or with_segments or carrying is SegmentDetails,
             with_network=self.options.with_network or carrying in (Network, Findings),
             with_policing=self.options.with_policing or carrying is Findings,
             ports=ports or self.options.ports,

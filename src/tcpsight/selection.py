@@ -68,6 +68,20 @@ class Selection:
         return (begin_ns, end_ns) if begin_ns <= end_ns else None
 
     @property
+    def is_part(self) -> bool:
+        """Whether some of the time is left out."""
+        return self.since_ns is not None or self.until_ns is not None
+
+    def of_whole(self, first_ns: np.ndarray[Any, Any], last_ns: np.ndarray[Any, Any]) -> Mask:
+        """Tell which spans [first_ns, last_ns] lie wholly in the wanted time, shape (n,)."""
+        wanted = np.ones(len(first_ns), np.bool_)
+        if self.since_ns is not None:
+            wanted &= first_ns >= self.since_ns
+        if self.until_ns is not None:
+            wanted &= last_ns < self.until_ns
+        return wanted
+
+    @property
     def is_everything(self) -> bool:
         """Whether no row is left out."""
         return not self.servers and self.since_ns is None and self.until_ns is None

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
-from tcpsight import comparison_facts
+import tcpsight
+from tcpsight import comparing, comparison_facts
 from tests.cli.running import Here, assert_one_line
 from tests.conftest import ROOT
+from tests.support import traffic
 from tests.support.closed_system import START_NS
+from tests.support.pcap import Frame, pcap_bytes
 from tests.support.steady_service import Workload, capture, live
+from tests.support.traffic import MS, Talk, answered
 
 GOLDEN = ROOT / "tests" / "golden" / "compare.txt"
 
@@ -66,6 +70,37 @@ def test_one_capture_is_cut_at_an_instant(here: Here, slower: tuple[Path, Path])
     service = found["services"][0]
     assert service["requests"]["before"] + service["requests"]["after"] == 4000
     assert found["after"]["start_ns"] >= START_NS + 3 * 10**9
+
+
+def test_a_cut_counts_what_each_side_sent_again_and_a_change_shows(here: Here, tmp_path: Path):
+    # Connections that live across the cut; what they send again, they send after it.
+    talks = [Talk(answered(*[5] * 100), client_port=40_000 + i) for i in range(20)]
+    frames = traffic.capture(talks)
+    middle_ns = (frames[0].time_ns + frames[-1].time_ns) // 2
+    late = [each for each in frames if each.time_ns > middle_ns and len(each.data) > 60][::2]
+    frames = sorted([*frames, *(Frame(each.time_ns + 250 * MS, each.data) for each in late)], key=lambda f: f.time_ns)
+    path = tmp_path / "long.pcap"
+    path.write_bytes(pcap_bytes(frames, nanoseconds=True))
+    found = json.loads(here("compare", path, "--at", str(middle_ns), "--format", "json").text)
+    row = next(each for each in found["services"][0]["shares"] if each["name"] == "retransmitted")
+    own: dict[str, list[bool]] = {"before": [], "after": []}
+    for each in tcpsight.open(str(path)).segments.to_polars().iter_rows(named=True):
+        own["before" if each["time_ns"] < middle_ns else "after"].append(each["kind"] == "retransmission")
+    assert [row[when]["of"] for when in own] == [len(each) for each in own.values()]
+    assert [row[when]["events"] for when in own] == [0, len(late)]
+    assert row["low"] > 0
+    # Their round trips are of their whole lives, so of neither side.
+    assert [each["before"]["count"] for each in found["services"][0]["durations"][1:]] == [0, 0]
+
+
+def test_a_part_counts_segments_as_their_connections_do(examples_dir: Path):
+    path = examples_dir / "redis-benchmark.pcap"
+    both = [comparing.collected(tcpsight.open(str(path), since_ns=since)) for since in (None, 0)]
+    endpoints = [list(each.summary.services) for each in both]
+    assert endpoints[0] == endpoints[1]
+    whole, part = ([side.health.of(each) for each in endpoints[0]] for side in both)
+    assert [each.retransmissions for each in whole] == [each.retransmissions for each in part]
+    assert [each.round_trips[0].count for each in whole] == [each.round_trips[0].count for each in part]
 
 
 def test_more_files_join_either_side(here: Here, slower: tuple[Path, Path]):

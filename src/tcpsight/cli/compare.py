@@ -91,8 +91,9 @@ def _collected(source: Input) -> CollectedCapture:
     from tcpsight.comparison import CollectedCapture
     from tcpsight.tables import Findings
 
-    collection = CollectedCapture()
-    with reading(source, Findings) as (run, batches):
+    is_part = source.since is not None or source.until is not None
+    with reading(source, Findings, with_segments=is_part) as (run, batches):
+        collection = CollectedCapture(run.pipeline.options.selection)
         for batch in batches:
             collection.feed(batch)
         return collection.finish(run)
