@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Numbers = dict[str, Any]
 
+SILENT_HOLDER = "a lock whose holder was silent (idle in a transaction)"
+
 BLOCK_ROWS = 4096
 """Connections that are looked at together."""
 
@@ -106,15 +108,24 @@ def _stall(n: Numbers, meanwhile: str) -> str:
 
 def _cause(n: Numbers) -> str:
     """Tell what requests waited for, no more than their order says."""
-    if n["cause"] == "server":
-        return "; the server as a whole stopped"
+    first, spoke = n["blocker"], n["spoke_again"]
+    request = f"request {first['request_index']} of connection {first['connection_id']}" if first else ""
+    if spoke:
+        text = (
+            f"; perhaps they waited for {SILENT_HOLDER}: connection {spoke['connection_id']} "
+            f"(port {spoke['client_port']}) spoke again just when they were released"
+        )
+        text += f"; or for {request}, which came first" if first else ""
+        return text + ("; or the server as a whole stopped" if n["cause"] in ("server", "either") else "")
     if n["cause"] == "unseen":
-        return "; what they waited for is not seen here"
-    first = n["blocker"]
-    request = f"request {first['request_index']} of connection {first['connection_id']}"
+        return f"; what they waited for is not seen here: perhaps {SILENT_HOLDER}"
+    if n["cause"] == "server":
+        return f"; the server as a whole stopped, or they waited for {SILENT_HOLDER}"
     if n["cause"] == "either":
-        return f"; the server as a whole stopped, or they waited for {request}, which came first"
-    return f"; probably they waited for {request}"
+        return (
+            f"; the server as a whole stopped, or they waited for {request}, which came first, or for {SILENT_HOLDER}"
+        )
+    return f"; probably they waited for {request}, or for {SILENT_HOLDER}"
 
 
 def _part(n: Numbers) -> str:

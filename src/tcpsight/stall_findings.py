@@ -160,7 +160,7 @@ def stall_findings(usual: Usual, stalls: StallList, left_out: int, filter_of: Fi
 
 def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
     service = usual.service
-    first = stall.blocker if stall.blocker is not None else stall.example
+    first = next(row for row in (stall.spoke_again, stall.blocker, stall.example) if row is not None)
     numbers: dict[str, Any] = {
         "duration_ns": stall.duration_ns,
         "silent_ns": stall.silent_ns,
@@ -176,7 +176,8 @@ def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
         "log10_chance": round(-min(stall.surprise, 1e6) / math.log(10), 1),
         "false_alarms_per_request": CHANCE,
         "cause": stall.cause,
-        "blocker": _blocker(service, stall.blocker, filter_of) if stall.blocker is not None else None,
+        "blocker": _request(service, stall.blocker, filter_of),
+        "spoke_again": _request(service, stall.spoke_again, filter_of),
     }
     return Finding(
         Key(stall.kind, -1, *service),
@@ -192,7 +193,9 @@ def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
     )
 
 
-def _blocker(service: Endpoint, row: Any, filter_of: FilterOf) -> dict[str, Any]:
+def _request(service: Endpoint, row: Any, filter_of: FilterOf) -> dict[str, Any] | None:
+    if row is None:
+        return None
     client = (row["client_address"].tobytes(), int(row["client_port"]), service[2])
     return {
         "connection_id": int(row["connection_id"]),

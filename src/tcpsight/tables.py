@@ -997,7 +997,7 @@ class Findings(Table):
     connections = column("int64", "", "connections that show it")
     connection_id = column("int64", "", "the one that shows it most; null where it is about all", null=-1)
     confidence = column("float64", "", "how sure, 0 to 1")
-    summary = column("S240", "", "what was seen, in a sentence")
+    summary = column("S480", "", "what was seen, in a sentence")
     evidence = column("S2048", "", "the rule and the numbers that met it, as JSON")
     server_address = column("uint8", "address", "server", width=16)
     server_port = column("uint16", "", "server's port")

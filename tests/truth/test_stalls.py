@@ -8,6 +8,7 @@ import json
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tcpsight
@@ -15,7 +16,7 @@ from tests.conftest import ROOT
 from tests.support.pcap import pcap_bytes
 from tests.truth.stalls import slow_runs
 from tests.truth.stalls.runs import RESULTS, RUNS, detect, instants, judge, live, rows_of, run_quiet, summary
-from tests.truth.stalls.server import Setup, Stall, frames, simulate
+from tests.truth.stalls.server import Lived, Setup, Stall, frames, simulate
 
 LEAST = 0.95
 LEAST_BLOCKERS = 0.9
@@ -116,6 +117,41 @@ def test_a_pause_of_the_whole_server_is_no_requests_fault():
     assert found["kind"] == "stall"
     assert found["evidence"]["cause"] in ("server", "either")
     assert "the server as a whole stopped" in found["summary"]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_silent_holder_is_named_when_it_speaks_again_and_no_victim_is_accused_alone(share, seed):
+    lived = simulate(SETUP, [Stall("sync", 1.0, 0.25, share)], seed)
+    (truth,) = lived.stalls
+    holder = int(lived.connection.max()) + 1
+    begin, commit = truth.start_s - 0.002, truth.end_s - 0.0003
+    arrival = np.append(lived.arrival_s, [begin, commit])
+    order = np.argsort(arrival)
+    ends = np.append(lived.completion_s, [begin + 0.001, commit + 0.0002])
+    who, index = np.append(lived.connection, [holder] * 2), np.append(lived.index, [0, 1])
+    held = Lived(arrival[order], ends[order], who[order], index[order])
+    (found,) = findings(io.BytesIO(pcap_bytes(frames(held), nanoseconds=True)))
+    spoke = found["evidence"]["spoke_again"]
+    assert spoke["request_index"] == 1
+    assert spoke["client_address"] == f"10.1.0.{holder + 1}"
+    assert found["connection_id"] == spoke["connection_id"]
+    assert "spoke again just when they were released" in found["summary"]
+    assert "probably" not in found["summary"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_silent_holder_that_is_not_captured_is_left_possible(seed):
+    lived = simulate(SETUP, [Stall("sync", 1.0, 0.25)], seed)
+    (found,) = findings(io.BytesIO(pcap_bytes(frames(lived), nanoseconds=True)))
+    assert "a lock whose holder was silent (idle in a transaction)" in found["summary"]
+    assert not found["summary"].endswith("the server as a whole stopped")
+
+
+def test_by_chance_few_connections_speak_again_at_the_end_of_a_stall():
+    stalls = [stall for seed in range(20) for stall in detect(rows_of(live(seed)[1]))]
+    assert len(stalls) >= 20
+    assert sum(stall.spoke_again is not None for stall in stalls) <= 0.1 * len(stalls)
 
 
 def test_the_page_of_the_method_shows_the_stored_result():

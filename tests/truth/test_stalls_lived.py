@@ -216,8 +216,18 @@ def test_the_blocker_is_named_if_its_request_went_on_meanwhile(case, number):
     if "idle" in stall["what"]:
         # No request of the one that holds it is there to be named: what is named waited itself.
         assert blocker["client_port"] != stall["blocker_port"]
+        spoke = evidence(found)["spoke_again"]
+        assert spoke["client_port"] == stall["blocker_port"]
+        assert f"port {stall['blocker_port']}" in spoke["filter"]
+        assert found["connection_id"] == spoke["connection_id"]
+        assert (
+            f"connection {spoke['connection_id']} (port {stall['blocker_port']}) spoke again just when they"
+            in (found["summary"])
+        )
     else:
         assert blocker["client_port"] == stall["blocker_port"]
+        assert evidence(found)["spoke_again"] is None
+        assert found["summary"].endswith("or for a lock whose holder was silent (idle in a transaction)")
 
 
 def test_a_stall_behind_a_proxy_is_found_at_both_hops():

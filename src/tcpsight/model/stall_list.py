@@ -44,6 +44,8 @@ class Stall:
         One of `CAUSES`: what the others waited for, as far as their order tells.
     blocker : ndarray of `ROW` or None
         The request that the others probably waited for, if it was one.
+    spoke_again : ndarray of `ROW` or None
+        The request with which a connection broke its silence just before the end: it may have held a lock.
     example : ndarray of `ROW`
         The request that waited longest at its end.
     examples : list of int
@@ -66,6 +68,7 @@ class Stall:
     surprise: float
     cause: str
     blocker: Any
+    spoke_again: Any
     example: Any
     examples: list[int]
     median_ns: int

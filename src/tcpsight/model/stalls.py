@@ -22,12 +22,17 @@ waits, it was not what they waited for: where nobody was answered, the server as
 answered and the blocker came first, both are possible; that some had waited longer before the silence began than
 they would have by chance (`CHANCE`) speaks for the blocker: a server that stops as a whole goes on as usual till then.
 
+A lock's holder may ask nothing meanwhile (idle in a transaction); its victims look as behind a request, or as if the
+server stopped. It speaks again to give the lock back: a connection that nobody waited on in the second half of the
+stall, and that asks nearer to its end than chance lets it (`NEAR`), is told beside the cause.
+
 A window's rows are kept until releases in them are complete, with whoever waits still and with slow requests before;
 so stalls longer than a window are found, too. Memory follows `WINDOW` and the number of residents.
 
 What it cannot see
 ------------------
-Locks: who waited for whom is inferred from order alone, and a pause of the whole server has a first request, too.
+Locks: who waited for whom is inferred from order alone, and a pause of the whole server has a first request, too. A
+holder that is silent, where another path leads to it, or where it ends without a request.
 A stall at which fewer than two requests waited, or so few that chance explains it. Whether server, path or
 capturing machine stopped: a path that loses everything for a moment looks like a server that stops. Stalls that are as
 frequent as other gaps: they are what is usual here.
@@ -65,6 +70,9 @@ LEAST_USUAL = 50
 """What is usual before a stall is told by so many completions."""
 
 MOST_EXAMPLES = 5
+
+NEAR = 0.05
+"""A silent connection speaks as near to the end of a stall as this by chance: how many do, times the share of time."""
 
 FIRST = 3
 """So many completions after a wait may be the first: a completion may be overtaken on its way by others."""
@@ -260,6 +268,7 @@ class _Window:
             surprise=candidate.surprise,
             cause=cause,
             blocker=blocker,
+            spoke_again=self._spoke_again(start, end) if candidate.is_over else None,
             # A copy: else every stall would keep the rows of all that it held.
             example=rows[np.argmin(rows["arrival_ns"])].copy(),
             examples=connections[:MOST_EXAMPLES].tolist(),
@@ -273,6 +282,22 @@ class _Window:
         if len(before) < LEAST_USUAL:
             return self.median_ns
         return int(np.median(self.ends[before] - self.arrivals[before]))
+
+    def _spoke_again(self, start_ns: int, end_ns: int) -> Any:
+        """Give the request with which a connection that was silent broke its silence right before the end, or None."""
+        middle_ns = start_ns + (end_ns - start_ns) // 2
+        first = int(np.searchsorted(self.arrivals, middle_ns, "left"))
+        stop = int(np.searchsorted(self.arrivals, end_ns, "right"))
+        waiting = self.rows["connection_id"][:first][self.ends[:first] > middle_ns]
+        late = self.rows[first:stop]
+        late = late[np.sort(np.unique(late["connection_id"], return_index=True)[1])]
+        # Who has asked nothing before holds no lock.
+        silent = late[~np.isin(late["connection_id"], waiting) & (late["request_index"] > 0)]
+        if not len(silent) or not silent["is_answered"][-1]:
+            return None
+        distance_ns = end_ns - int(silent["arrival_ns"][-1])
+        is_near = len(silent) * distance_ns <= NEAR * (end_ns - middle_ns)
+        return silent[-1].copy() if is_near else None
 
     def _cause(self, held: Rows, blocker: Any, silent_since_ns: int | None) -> str:
         """Tell what those that were held waited for; `silent_since_ns` is the last answer before there was none."""

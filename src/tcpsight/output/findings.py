@@ -64,7 +64,7 @@ def _each(found: list[dict[str, Any]], screen: Screen, start_ns: int | None, *, 
         )  # fmt: skip
         severity = screen.paint(f["severity"].ljust(width), COLORS.get(f["severity"], "dim"))
         lines += [indent + severity + INDENT + first.lstrip(), *more]
-        if blocker := f["evidence"].get("blocker"):
+        if blocker := f["evidence"].get("spoke_again") or f["evidence"].get("blocker"):
             lines.append(blank + INDENT + units.printable(blocker["filter"]))
     return lines
 
