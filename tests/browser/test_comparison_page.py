@@ -46,3 +46,17 @@ def test_names_from_outside_are_text(show):
     seen = show(page_of(PAIRS / "redis-1.pcap.zst", PAIRS / "redis-2.pcap.zst", name=name))
     assert name in seen.page.locator("#top").inner_text()
     assert seen.page.locator("#top img").count() == 0
+
+
+def test_findings_that_came_and_went_are_beside_the_verdict(show):
+    facts = tcpsight.compare(PAIRS / "redis-1.pcap.zst", PAIRS / "redis-2.pcap.zst")
+    row = {"severity": "warning", "direction": None, "connections": 1, "summary": "told"}
+    facts["services"][0]["verdict"] = "no_difference"
+    facts["services"][0]["findings"] = {
+        "came": [row | {"kind": "stall"}, row | {"kind": "zero_window"}],
+        "went": [row | {"kind": "policing"}],
+        "stayed": [],
+    }
+    card = show(comparison_html(facts)).page.locator("#service-1 .finding").first.inner_text()
+    assert "But 2 findings came: stall, zero window." in card
+    assert "But a finding went: policing." in card

@@ -47,6 +47,28 @@ def test_worse_is_status_1_and_said_first(here: Here, slower: tuple[Path, Path])
     assert "median" in verdict
 
 
+def stalled(path: Path, stall_ms: float | None) -> Path:
+    """Write a service that answers in 5 to 10 ms throughout, but for one stall of all its connections."""
+    times = [5 + i * 37 % 101 / 20 for i in range(300)]
+    if stall_ms is not None:
+        times[150] = stall_ms
+    talks = [Talk(answered(*times), client_port=40_000 + i) for i in range(8)]
+    path.write_bytes(pcap_bytes(traffic.capture(talks), nanoseconds=True))
+    return path
+
+
+@pytest.mark.parametrize(("stalls_ms", "said"), [((None, 900), "came"), ((900, None), "went")])
+def test_findings_that_came_or_went_are_in_the_headline_and_decide_nothing(here: Here, tmp_path: Path, stalls_ms, said):
+    both = [stalled(tmp_path / f"{i}.pcap", ms) for i, ms in enumerate(stalls_ms)]
+    done = here("compare", *both)
+    assert done.status == 0
+    headline = " ".join(done.text.partition("verdict")[2].partition("  load ")[0].split())
+    assert headline.startswith("no difference, ")
+    assert f"but a finding {said}: stall" in headline
+    same = here("compare", both[0], both[0])
+    assert "finding" not in same.text.partition("verdict")[2].partition("  load ")[0]
+
+
 def test_better_or_within_tolerance_is_status_0(here: Here, slower: tuple[Path, Path]):
     assert here("compare", *slower[::-1]).status == 0
     done = here("compare", *slower, "--tolerance", "50%")

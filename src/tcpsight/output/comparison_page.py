@@ -94,6 +94,7 @@ class _Page:
     def _verdict(self, service: Facts) -> list[str]:
         text, style = VERDICTS[service["verdict"]]
         pieces = [Piece(text, style), *(Piece(reason) for reason in _reasons(service, self._facts))]
+        pieces += [Piece(said, "yellow") for said in _moved(service)]
         found = service["detectable_fraction"]
         if service["refusal"] is not None:
             pieces.append(Piece(f"response times are not compared: {service['refusal']}", "yellow"))
@@ -230,6 +231,17 @@ def _reasons(service: Facts, facts: Facts) -> list[str]:
         if row["is_decisive"] and row["low"] is not None and (row["low"] > 0 or row["high"] < 0):
             told = _interval(row["low"], row["high"], _points)
             said.append(f"{SHARE_TEXTS[row['name']]} {_points(row['difference'])} ({told})")
+    return said
+
+
+def _moved(service: Facts) -> list[str]:
+    """Say which findings came and went: the numbers that decide know nothing of them."""
+    said = []
+    for when, alike in (("came", ("worse", "within_tolerance")), ("went", ("better",))):
+        kinds = list(dict.fromkeys(row["kind"] for row in service["findings"][when]))
+        if kinds:
+            what = "a finding" if len(kinds) == 1 else f"{len(kinds)} findings"
+            said.append(f"{'and' if service['verdict'] in alike else 'but'} {what} {when}: {', '.join(kinds)}")
     return said
 
 

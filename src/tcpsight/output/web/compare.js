@@ -54,10 +54,20 @@ function reasons(service) {
   return isUnknown(service.detectable_fraction) ? "" : `A median longer by ${percent(service.detectable_fraction)} would have been found.`;
 }
 
+/** Which findings came and went: the numbers that decide know nothing of them. */
+function movedFindings(service) {
+  return [["came", ["worse", "within_tolerance"]], ["went", ["better"]]].flatMap(([when, alike]) => {
+    const kinds = [...new Set(service.findings[when].map((row) => row.kind.replaceAll("_", " ")))];
+    if (kinds.length === 0) return [];
+    const joint = alike.includes(service.verdict) ? "And" : "But";
+    return [element("p", {}, `${joint} ${kinds.length === 1 ? "a finding" : `${kinds.length} findings`} ${when}: ${kinds.join(", ")}.`)];
+  });
+}
+
 function verdictCard(service, id) {
   const [text, style] = VERDICTS[service.verdict];
   return element("li", { className: `finding ${style}` }, element("span", { className: "severity" }, text),
-    element("a", { href: `#${id}` }, serviceName(service)), element("p", {}, reasons(service)));
+    element("a", { href: `#${id}` }, serviceName(service)), element("p", {}, reasons(service)), movedFindings(service));
 }
 
 function factCards(service) {
