@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import sys
 from importlib.util import find_spec
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from tcpsight.output.table_figures import MOST_POINTS, IntervalFigure, RequestFigure
+from tcpsight.output.units import duration
 from tcpsight.tables import Intervals
 from tests.cli.running import Here, assert_one_line
 from tests.conftest import ROOT
@@ -135,6 +138,19 @@ def test_a_million_intervals_become_few_points_and_the_highest_stays(tmp_path: P
     assert np.nanmax(figure._high[:, -1]) == 9_000_000_000
     assert "highest of them" in words_of(tmp_path / "picture.svg")
     assert (tmp_path / "picture.svg").stat().st_size < 1_000_000
+
+
+def test_percentiles_of_the_picture_are_those_of_the_report_and_apart(here: Here, tmp_path: Path):
+    path, picture = ROOT / "examples" / "redis-benchmark.pcap", tmp_path / "times.svg"
+    here("requests", path, "--plot", picture)
+    told = json.loads(here("report", path, "--format", "json").text)["services"][0]["response_time"]
+    labels = re.findall(r"<text([^>]*)>(p\d\d [^<]*)</text>", picture.read_text())
+    assert [text for _, text in labels] == [
+        f"{name} {duration(told[f'{name}_ns'])}".replace("\u202f", " ") for name in ("p50", "p95", "p99")
+    ]
+    places = [float(re.findall(r" x=\"([\d.]+)\"", how)[0]) for how, _ in labels]
+    assert all("rotate(-0 " in how for how, _ in labels)
+    assert all(right - left > 60 for left, right in itertools.pairwise(places))
 
 
 def test_very_many_requests_become_cells(tmp_path: Path):

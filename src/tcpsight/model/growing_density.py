@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.model.density import BUCKET_EDGES_NS
+from tcpsight.model.distribution import Distribution
 from tcpsight.model.response_slices import BUCKETS, PARTS, buckets_of
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -48,6 +49,7 @@ class GrowingDensity:
         self._slices: dict[int, Integers] = {}
         self._kept: list[Integers] = []
         self._span = (0, 0)
+        self._times = Distribution()
 
     def feed(self, instants_ns: Integers, response_times_ns: Integers) -> None:
         """Take requests, in any order: when each is counted, and how long it took; unknown ones (−1) are left out."""
@@ -56,6 +58,7 @@ class GrowingDensity:
         if len(times_ns) == 0:
             return
         self.total += len(times_ns)
+        self._times.add(times_ns)
         self.by_time += np.bincount(buckets_of(np.maximum(times_ns, 1).astype(np.float64)), minlength=BUCKETS)
         self._kept = [*self._kept, np.stack([instants_ns, times_ns])] if self.total <= FEW else []
         first_ns, last_ns = int(instants_ns.min()), int(instants_ns.max())
@@ -93,6 +96,10 @@ class GrowingDensity:
         octave, part = np.divmod(held, PARTS)
         upper = np.ldexp(1 + (part + 1) / PARTS, octave)
         return upper, np.cumsum(self.by_time[held]) / max(self.total, 1)
+
+    def quantile(self, p: float) -> int:
+        """Give the quantile of response time that every other command tells: exact while there are few; −1 of none."""
+        return self._times.quantile(p)
 
     def _double(self) -> None:
         joined: dict[int, Integers] = {}

@@ -56,6 +56,9 @@ class Density(Protocol):
     def distribution(self) -> tuple[Floats, Floats]:
         """Give response times and the share of requests that took no longer."""
 
+    def quantile(self, p: float) -> int:
+        """Give a quantile of response time, as the report does."""
+
 
 class RequestFigure:
     """Response time in order of completion, and how it is distributed.
@@ -121,11 +124,11 @@ class RequestFigure:
         times_ns, share = self._density.distribution()
         axes.step(times_ns / 1e9, share, where="post", color=LINE, linewidth=1.5)
         for p, name in zip(QUANTILES, COLORS, strict=False):
-            at = float(times_ns[int(np.searchsorted(share, p - 1e-12))])
-            axes.axvline(at / 1e9, color=COLORS[name], linewidth=0.8, linestyle=":")
-            axes.annotate(
-                f"{name} {duration(round(at))}", (at / 1e9, 0.02), rotation=90, fontsize=7, ha="right", va="bottom"
-            )
+            at = self._density.quantile(p)
+            label = f"{name} {duration(at)}"
+            axes.axvline(max(at, 1) / 1e9, color=COLORS[name], linewidth=0.8, linestyle=":", label=label)
+        # Beside each other: at their lines they would lie on each other where percentiles are close.
+        axes.legend(frameon=False, fontsize=8, ncols=len(QUANTILES), loc="lower right", bbox_to_anchor=(1, 1))
         axes.set_xscale("log")
         duration_axis(axes.xaxis)
         axes.set_ylim(0, 1.02)
