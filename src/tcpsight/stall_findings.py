@@ -119,7 +119,7 @@ def no_turns_finding(usual: Usual, turns: Turns) -> Finding:
         numbers=numbers,
         rule="5 % or more of the requests (the lower end of the 95 % interval) were sent while an answer was going on; "
         "or both sides speak again before the other has, no oftener than at random, and the server after a request as "
-        "if nobody had asked: times before and after requests are alike",
+        "if nobody had asked: times before and after requests are alike, as with pipelining or push",
         examples=sorted(turns.connections)[:EXAMPLES],
     )
 

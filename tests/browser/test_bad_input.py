@@ -200,3 +200,14 @@ def test_an_unknown_browser_without_scripts_is_told(chromium, tmp_path):
     shown.goto(page.as_uri())
     assert "JavaScript" in shown.locator("body").inner_text()
     context.close()
+
+
+def test_a_request_that_the_end_of_the_capture_cut_off_stretches_no_axis(show, tmp_path):
+    path = tmp_path / "capture.pcap"
+    last = Talk([Exchange(300 * MS, None)], client_port=40_001, is_closed=False)
+    path.write_bytes(talks(Talk(answered(3, 4, 5), is_closed=False), last))
+    seen = show(report_html(path))
+    seen.bring("completions")
+    low, high = seen.page.evaluate("document.querySelector('#completions .js-plotly-plot').layout.yaxis.range")
+    assert low > 5.5
+    assert high < 8

@@ -148,8 +148,7 @@ class Turns:
             share = f"{100 * self.overlapped / self.requests:.3g} %"
             return f"the two sides do not take turns: {share} of the requests were sent while an answer was going on"
         return (
-            "the two sides do not take turns: both speak again before the other has spoken, "
-            "and the server as it would if nobody had asked"
+            "the two sides do not take turns: both speak again before the other has spoken, as with pipelining or push"
         )
 
     @property
@@ -158,7 +157,7 @@ class Turns:
         if not self.hold:
             return None
         if any(wilson_low(each, self.requests) > LEAST_AGAIN for each in self._again) and self.reactions.are_accidents:
-            return "what the server says comes after a request as it would if nobody had asked: it may speak unasked"
+            return "the server speaks right after a request no oftener than at other times: pipelining or push"
         if self.reactions.distance is None and 2 * self.trickling >= self.requests:
             share = f"{self.trickling} of {self.requests}"
             return f"{share} answers go on for long, in small pieces: the server may speak unasked"

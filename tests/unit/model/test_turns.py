@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tcpsight.model.reactions import Reactions
 from tcpsight.model.turns import Turns, wilson_low
 from tcpsight.output.report import page
 from tcpsight.tables import Requests
@@ -97,3 +98,14 @@ def test_a_report_gives_no_response_times_where_turns_do_not_hold(monkeypatch):
     assert all(each["response_time_p99_ns"] is None for each in service["series"])
     assert all(each["response_time_sum_ns"] is None for each in service["clients"]["largest"])
     assert "none: the two sides do not take turns" in page(facts)
+
+
+def test_turns_that_are_accidents_are_told_as_pipelining_or_push(monkeypatch):
+    monkeypatch.setattr(Reactions, "are_accidents", True)
+    both = Turns(requests=100, client_again=50, server_again=50)
+    assert both.reason is not None
+    assert both.reason.endswith("as with pipelining or push")
+    one = Turns(requests=100, server_again=50)
+    assert one.hold
+    assert one.doubt is not None
+    assert one.doubt.endswith("pipelining or push")

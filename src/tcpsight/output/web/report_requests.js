@@ -75,13 +75,16 @@ function completionPlot(report) {
     text: within.map((i) => `${duration(points.time_ns[i])}, ${hover(points, i)}`), hovertemplate: "%{text}<br>completed at %{x:.6f} s<extra></extra>",
     marker: { size: isAll ? 7 : 4, color: isAll ? colours.series[0] : colours.text, opacity: isAll ? 0.8 : 0.75, line: { width: isAll ? 0.5 : 0, color: colours.surface } },
   });
+  const answered = within.map((i) => logNs(points.time_ns[i]));
+  if (!isAll && found.total > 0) answered.push(bucketEdge(found.lowest), bucketEdge(found.highest + 1));
+  // Who asked just before the capture ended waited for next to nothing: that stretches no axis, and stands at its foot.
+  const foot = answered.length > 0 ? least(answered) : 0, waits = never.map((i) => Math.max(logNs(service.never.time_ns[i]), foot));
   if (never.length > 0) traces.push({
-    type: "scatter", mode: "markers", cliponaxis: false, name: "never answered, at the end of its waiting", x: never.map((i) => service.never.at[i]), y: never.map((i) => logNs(service.never.time_ns[i])),
+    type: "scatter", mode: "markers", cliponaxis: false, name: "never answered, at the end of its waiting", x: never.map((i) => service.never.at[i]), y: waits,
     text: never.map((i) => `waited ${duration(service.never.time_ns[i])}, ${hover(service.never, i)}`), hovertemplate: "%{text}<extra></extra>",
     marker: { size: 9, symbol: "x-thin", color: colours.bad, line: { width: 2, color: colours.bad } },
   });
-  const logs = [...within.map((i) => logNs(points.time_ns[i])), ...never.map((i) => logNs(service.never.time_ns[i]))];
-  if (!isAll && found.total > 0) logs.push(bucketEdge(found.lowest), bucketEdge(found.highest + 1));
+  const logs = [...answered, ...waits];
   return { traces, layout: { xaxis: timeTitle(report), yaxis: timeAxis(least(logs), largest(logs), "response time"), showlegend: true, shapes: findingShapes(report), annotations: findingNames(report) } };
 }
 
