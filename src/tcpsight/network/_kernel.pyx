@@ -3,7 +3,7 @@
 `measuring.py` has the theory, `_state.pxd` what is remembered, `_flow_rules.pxd` what a segment does to it.
 """
 
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 

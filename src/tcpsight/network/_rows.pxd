@@ -1,5 +1,5 @@
 # The row of a direction, from what is remembered of it.
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 from tcpsight.network._evidence cimport correlation, end_stall, note_closed
 from tcpsight.network._round_trips cimport percentile, settle_round_trips, time_out_after
