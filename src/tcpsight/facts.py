@@ -303,17 +303,25 @@ def _clients(service: Service) -> Facts:
     }
 
 
+def named_request(row: Any, ip_version: int) -> tuple[Endpoint, Facts]:
+    """Give the client's endpoint of a row of Requests or Unanswered, and the facts that say which request it is."""
+    client = (row["client_address"].tobytes(), int(row["client_port"]), ip_version)
+    return client, {
+        "connection_id": int(row["connection_id"]),
+        "request_index": int(row["request_index"]),
+        "client_address": address_text(client[0], ip_version),
+        "client_port": client[1],
+        "arrival_ns": int(row["arrival_ns"]),
+    }
+
+
 def _place(row: Any, each: ServiceReport, report: Report) -> Facts:
     server = each.endpoint
     # Rows of requests do not tell; a display filter finds what is outside of tunnels too.
     is_tunnelled = each.service.tunnelled_connections > 0
-    client = (row["client_address"].tobytes(), int(row["client_port"]), server[2])
+    client, named = named_request(row, server[2])
     return {
-        "connection_id": int(row["connection_id"]),
-        "request_index": int(row["request_index"]),
-        "client_address": address_text(client[0], client[2]),
-        "client_port": client[1],
-        "arrival_ns": int(row["arrival_ns"]),
+        **named,
         "filter": isolating_filter(client, server, report.run.tags, is_tunnelled=is_tunnelled),
     }
 

@@ -74,12 +74,8 @@ class Selection:
 
     def of_whole(self, first_ns: np.ndarray[Any, Any], last_ns: np.ndarray[Any, Any]) -> Mask:
         """Tell which spans [first_ns, last_ns] lie wholly in the wanted time, shape (n,)."""
-        wanted = np.ones(len(first_ns), np.bool_)
-        if self.since_ns is not None:
-            wanted &= first_ns >= self.since_ns
-        if self.until_ns is not None:
-            wanted &= last_ns < self.until_ns
-        return wanted
+        # One overlaps that ends late and begins early enough; one lies within that begins late and ends early enough.
+        return self.of_time(last_ns, first_ns)
 
     @property
     def is_everything(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tcpsight.facts import address_text
+from tcpsight.facts import named_request
 from tcpsight.model.bands import Band
 from tcpsight.model.findings import Finding, Key
 from tcpsight.model.grouping import Endpoint
@@ -196,13 +196,9 @@ def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
 def _request(service: Endpoint, row: Any, filter_of: FilterOf) -> dict[str, Any] | None:
     if row is None:
         return None
-    client = (row["client_address"].tobytes(), int(row["client_port"]), service[2])
+    client, named = named_request(row, service[2])
     return {
-        "connection_id": int(row["connection_id"]),
-        "request_index": int(row["request_index"]),
-        "client_address": address_text(client[0], client[2]),
-        "client_port": client[1],
-        "arrival_ns": int(row["arrival_ns"]),
+        **named,
         "response_time_ns": int(row["end_ns"] - row["arrival_ns"]),
         "filter": filter_of(client, service),
     }

@@ -96,7 +96,7 @@ def test_slowdowns_are_found_in_nearly_all_of_a_few_runs():
 
 def test_the_stored_result_of_slowdowns_holds_what_is_promised():
     stored = json.loads(slow_runs.RESULTS.read_text())
-    assert stored["runs"] == stored["quiet_runs"] == slow_runs.RUNS
+    assert stored["runs"] == stored["quiet_runs"] == RUNS
     assert stored["slowdowns"] >= 100
     assert stored["recall"] >= LEAST
     assert stored["precision"] >= LEAST

@@ -10,7 +10,7 @@ import argparse
 import json
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,11 @@ from tcpsight.model.stall_list import Stall as Found
 from tcpsight.model.stalls import StallDetection
 from tcpsight.tables import Requests
 from tests.truth.stalls.server import START_NS, Happened, Lived, Setup, Stall, simulate
+
+Run = Callable[[int], Any]
+"""A simulated run, by its seed."""
+Summary = Callable[[list[Any], list[int]], dict[str, Any]]
+"""Adds up what runs found, and alarms of quiet ones."""
 
 RESULTS = Path(__file__).with_name("results.json")
 RUNS = 300
@@ -213,21 +218,21 @@ def summary(results: list[tuple[list[Case], int]], quiet: list[int]) -> dict[str
     }
 
 
-def main() -> None:
-    """Run everything and print, or store, what came out."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def measure(description: str | None, run_one: Run, run_quiet_one: Run, sum_up: Summary, results: Path) -> None:
+    """Run everything as the command line says, and print, or store, what came out."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--store", action="store_true", help=f"write {RESULTS.name}")
+    parser.add_argument("--store", action="store_true", help=f"write {results.name}")
     chosen = parser.parse_args()
     with multiprocessing.Pool(chosen.workers) as pool:
-        results = pool.map(run, range(chosen.runs), chunksize=4)
-        quiet = pool.map(run_quiet, range(FIRST_QUIET_SEED, FIRST_QUIET_SEED + chosen.runs), chunksize=4)
-    text = json.dumps(summary(results, quiet), indent=2, ensure_ascii=False) + "\n"
+        found = pool.map(run_one, range(chosen.runs), chunksize=4)
+        quiet = pool.map(run_quiet_one, range(FIRST_QUIET_SEED, FIRST_QUIET_SEED + chosen.runs), chunksize=4)
+    text = json.dumps(sum_up(found, quiet), indent=2, ensure_ascii=False) + "\n"
     print(text)
     if chosen.store:
-        RESULTS.write_text(text)
+        results.write_text(text)
 
 
 if __name__ == "__main__":
-    main()
+    measure(__doc__, run, run_quiet, summary, RESULTS)

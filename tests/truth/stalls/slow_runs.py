@@ -6,10 +6,7 @@ Thresholds were set on seeds from 1,000 on; the stored results are from seeds be
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +15,10 @@ import numpy as np
 
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.slowdowns import Slowdown, slowdowns_in
-from tests.truth.stalls.runs import FIRST_QUIET_SEED, detect, draw_setup, instants, rows_of
+from tests.truth.stalls.runs import detect, draw_setup, instants, measure, rows_of
 from tests.truth.stalls.server import Floats, Happened, Lived, Setup, Stall, simulate
 
 RESULTS = Path(__file__).with_name("slow_results.json")
-RUNS = 300
 REQUESTS = 20_000
 
 LEAST_MISSING = 10.0
@@ -128,21 +124,5 @@ def summary(results: list[tuple[list[Case], int]], quiet: list[int]) -> dict[str
     }
 
 
-def main() -> None:
-    """Run everything and print, or store, what came out."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--store", action="store_true", help=f"write {RESULTS.name}")
-    chosen = parser.parse_args()
-    with multiprocessing.Pool(chosen.workers) as pool:
-        results = pool.map(run, range(chosen.runs), chunksize=4)
-        quiet = pool.map(run_quiet, range(FIRST_QUIET_SEED, FIRST_QUIET_SEED + chosen.runs), chunksize=4)
-    text = json.dumps(summary(results, quiet), indent=2, ensure_ascii=False) + "\n"
-    print(text)
-    if chosen.store:
-        RESULTS.write_text(text)
-
-
 if __name__ == "__main__":
-    main()
+    measure(__doc__, run, run_quiet, summary, RESULTS)
