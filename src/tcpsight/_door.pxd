@@ -1,6 +1,7 @@
 # The door of every kernel: blocks of packed rows are checked here, once; memory for what is kept; fetching ahead.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
+from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
 cdef extern from * nogil:
@@ -32,9 +33,10 @@ cdef enum:
 
 cdef struct Chunks:
     # State of connections by slot, in chunks that never move: to grow costs no copy, and memory is taken where it is
-    # written to. What was never written to is not known to be zero.
+    # written to. What lies beyond `opened` was never written to, and is not known to be zero.
     uint8_t **parts
     int64_t slots               # for which there is room
+    int64_t opened              # one more than the highest slot that was ever open
 
 
 cdef inline void *allocate(uint64_t size) noexcept nogil:
@@ -51,6 +53,24 @@ cdef inline void *allocate(uint64_t size) noexcept nogil:
 
 cdef inline uint8_t *slot_in(const Chunks *c, int64_t slot, size_t slot_bytes) noexcept nogil:
     return c.parts[slot >> CHUNK_BITS] + (slot & (CHUNK - 1)) * slot_bytes
+
+
+cdef inline uint8_t *opened_in(const Chunks *c, int64_t slot, size_t slot_bytes) noexcept nogil:
+    """A slot that was open once, and may be; else NULL."""
+    return slot_in(c, slot, slot_bytes) if slot < c.opened else NULL
+
+
+cdef inline uint8_t *open_in(Chunks *c, int64_t slot, size_t slot_bytes) noexcept nogil:
+    """A slot that is about to be opened, zeroed, and all before it may be looked at; NULL if there is no room."""
+    if slot >= c.slots:
+        return NULL
+    while c.opened < slot:
+        memset(slot_in(c, c.opened, slot_bytes), 0, slot_bytes)
+        c.opened += 1
+    if c.opened == slot:
+        c.opened += 1
+    memset(slot_in(c, slot, slot_bytes), 0, slot_bytes)
+    return slot_in(c, slot, slot_bytes)
 
 
 cdef inline int reserve(Chunks *c, int64_t slots, size_t slot_bytes) except -1:
@@ -79,7 +99,7 @@ cdef inline void release(Chunks *c) noexcept:
         free(c.parts[i])
     free(c.parts)
     c.parts = NULL
-    c.slots = 0
+    c.slots = c.opened = 0
 
 
 cdef inline int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:

@@ -5,9 +5,9 @@
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from tcpsight._door cimport Chunks, prefetch, release, reserve, rows_of, slot_in, start_of
+from tcpsight._door cimport Chunks, open_in, opened_in, prefetch, release, reserve, rows_of, slot_in, start_of
 from tcpsight.network._clock cimport LEAPT, OPENED, is_odd, take_leap_back, take_odd_time
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._rows cimport give_row
@@ -42,7 +42,6 @@ cdef struct Batch:
     Segment moved               # one with another time
     int64_t segment_count
     int64_t boundary_count
-    int64_t opened              # one more than the highest slot that was ever open; beyond it nothing is written yet
     int64_t row_count
 
 SLOT_BYTES = sizeof(Slot)
@@ -57,11 +56,8 @@ cdef inline Slot *slot_at(const Batch *batch, int64_t slot) noexcept nogil:
 
 cdef inline Slot *open_slot_at(const Batch *batch, int64_t slot) noexcept nogil:
     """NULL if it is not open."""
-    cdef Slot *found
-    if slot >= batch.opened:
-        return NULL
-    found = slot_at(batch, slot)
-    return found if found.is_used else NULL
+    cdef Slot *found = <Slot *>opened_in(&batch.chunks, slot, sizeof(Slot))
+    return found if found != NULL and found.is_used else NULL
 
 
 cdef void free_flow(Flow *f, Memory *memory) noexcept nogil:
@@ -77,7 +73,6 @@ cdef void free_flow(Flow *f, Memory *memory) noexcept nogil:
 
 cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
     cdef int d
-    memset(slot, 0, sizeof(Slot))
     slot.is_used = True
     slot.connection_id = boundary.connection_id
     slot.first_ns = slot.last_ns = boundary.time_ns
@@ -161,13 +156,12 @@ cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
     """Open or end a slot."""
     cdef Slot *slot = open_slot_at(batch, boundary.slot)
     if boundary.boundary == BOUNDARY_OPENED:
-        if slot != NULL or boundary.slot >= batch.chunks.slots:
-            return BAD_SLOT
-        while batch.opened <= boundary.slot:
-            slot_at(batch, batch.opened).is_used = False
-            batch.opened += 1
-        open_slot(slot_at(batch, boundary.slot), boundary)
-        return FINE
+        if slot == NULL:
+            slot = <Slot *>open_in(&batch.chunks, boundary.slot, sizeof(Slot))
+            if slot != NULL:
+                open_slot(slot, boundary)
+                return FINE
+        return BAD_SLOT
     if slot == NULL:
         return BAD_SLOT
     if slot.leap and boundary.time_ns < slot.last_ns:
@@ -206,13 +200,13 @@ cdef int measure_batch(Batch *batch) noexcept nogil:
 cdef class Measures:
     """State of all open connections."""
 
-    cdef Batch batch    # what outlives a batch: chunks and opened
+    cdef Batch batch    # what outlives a batch: chunks
     cdef Memory memory
 
     def __dealloc__(self):
         cdef int64_t i
         cdef Slot *slot
-        for i in range(self.batch.opened):
+        for i in range(self.batch.chunks.opened):
             slot = open_slot_at(&self.batch, i)
             if slot != NULL:
                 free_flow(&slot.flows[0], &self.memory)
@@ -255,7 +249,7 @@ cdef class Measures:
         batch.memory = &self.memory
         with nogil:
             wrong = measure_batch(&batch)
-        self.batch.opened = batch.opened
+        self.batch.chunks = batch.chunks
         if wrong == BAD_POSITION:
             raise ValueError("boundaries are not in the order of their positions, or lie outside the batch")
         if wrong == BAD_SLOT:

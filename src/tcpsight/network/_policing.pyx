@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from tcpsight._door cimport Chunks, prefetch, release, reserve, rows_of, slot_in, start_of
+from tcpsight._door cimport Chunks, open_in, opened_in, prefetch, release, reserve, rows_of, slot_in, start_of
 from tcpsight.network._bucket cimport Fills, follow, order_of
 from tcpsight.network._exchanges cimport Exchange, begins_next, is_data, take_segment
 from tcpsight.network._log cimport (
@@ -67,7 +67,6 @@ cdef struct Batch:
     Ended *ended
     int64_t segment_count
     int64_t boundary_count
-    int64_t opened              # one more than the highest slot that was ever open; beyond it nothing is written yet
 
 ENTRY_BYTES = sizeof(Entry)
 FLAGS = {"lost": LOST, "spurious": SPURIOUS, "again": AGAIN, "hole": HOLE, "acked": ACKED}
@@ -82,11 +81,8 @@ cdef inline Exchange *exchange_at(const Batch *batch, int64_t slot) noexcept nog
 
 cdef inline Exchange *open_exchange_at(const Batch *batch, int64_t slot) noexcept nogil:
     """NULL if it is not open."""
-    cdef Exchange *x
-    if slot >= batch.opened:
-        return NULL
-    x = exchange_at(batch, slot)
-    return x if x.is_used else NULL
+    cdef Exchange *x = <Exchange *>opened_in(&batch.chunks, slot, sizeof(Exchange))
+    return x if x != NULL and x.is_used else NULL
 
 
 cdef inline bint is_worth_judging(Log *log) noexcept nogil:
@@ -139,7 +135,6 @@ cdef int end_exchange(Batch *batch, Exchange *x) noexcept nogil:
 
 
 cdef void open_slot(Exchange *x, const Boundary *boundary) noexcept nogil:
-    memset(x, 0, sizeof(Exchange))
     x.is_used = True
     x.connection_id = boundary.connection_id
     x.last_ns = boundary.time_ns
@@ -211,13 +206,12 @@ cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
     cdef Exchange *x = open_exchange_at(batch, boundary.slot)
     cdef int d, wrong
     if boundary.boundary == BOUNDARY_OPENED:
-        if x != NULL or boundary.slot >= batch.chunks.slots:
-            return BAD_SLOT
-        while batch.opened <= boundary.slot:
-            exchange_at(batch, batch.opened).is_used = False
-            batch.opened += 1
-        open_slot(exchange_at(batch, boundary.slot), boundary)
-        return FINE
+        if x == NULL:
+            x = <Exchange *>open_in(&batch.chunks, boundary.slot, sizeof(Exchange))
+            if x != NULL:
+                open_slot(x, boundary)
+                return FINE
+        return BAD_SLOT
     if x == NULL:
         return BAD_SLOT
     x.is_used = False
@@ -283,7 +277,7 @@ def explain(const uint8_t[::1] rows not None, const double[::1] bucket not None)
 cdef class Logs:
     """Logs of all open connections, and of the exchanges that ended in the last batch."""
 
-    cdef Batch batch    # what outlives a batch: chunks and opened
+    cdef Batch batch    # what outlives a batch: chunks
     cdef Budget budget
     cdef Ended ended
 
@@ -291,7 +285,7 @@ cdef class Logs:
         cdef int64_t i
         cdef Exchange *x
         self.forget_ended()
-        for i in range(self.batch.opened):
+        for i in range(self.batch.chunks.opened):
             x = open_exchange_at(&self.batch, i)
             if x != NULL:
                 give_back(&x.logs[0], &self.budget)
@@ -341,7 +335,7 @@ cdef class Logs:
         batch.ended = &self.ended
         with nogil:
             wrong = log_batch(&batch)
-        self.batch.opened = batch.opened
+        self.batch.chunks = batch.chunks
         if wrong == BAD_POSITION:
             raise ValueError("boundaries are not in the order of their positions, or lie outside the batch")
         if wrong == BAD_SLOT:
