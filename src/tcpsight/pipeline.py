@@ -35,7 +35,7 @@ from tcpsight.network import (
 )
 from tcpsight.requests import Paired, RequestPairing
 from tcpsight.segment_details import details
-from tcpsight.selection import Mask, Selection
+from tcpsight.selection import Selection, of_ports, without
 from tcpsight.tables import (
     BOUNDARIES,
     ConnectionAccounts,
@@ -230,6 +230,11 @@ class Pipeline:
         return self._pairing.opened
 
     @property
+    def open_count(self) -> int:
+        """How many connections are open now."""
+        return self._tracking.open_connections
+
+    @property
     def joined_fragments(self) -> int:
         """How many frames gave no segment of their own, but are part of one that came in fragments."""
         return self._decoding.joined_fragments
@@ -245,21 +250,44 @@ class Pipeline:
     def __iter__(self) -> Iterator[Batch]:
         try:
             for captured in self._capture:
-                self.frames += len(captured)
-                frames = captured if self._filter is None else self._filter.apply(captured)
-                headers = self._decoding.feed(frames)
-                if self.options.ports:
-                    headers = headers[_of_ports(headers, self.options.ports)]
-                self.segments += len(headers)
-                kept = NOWHERE
-                if self._keep is not None:
-                    kept = self._keep(frames, headers, self._decoding.payload_positions(frames, headers))
-                yield from self._batches(headers, self._tracking.feed(headers), kept)
+                yield from self.feed(captured)
         except CaptureError as error:
             # Without the frames that it passed through: they would keep their buffers.
             self.broken = error.with_traceback(None)
+        yield from self.finish()
+
+    def feed(self, captured: Frames) -> Iterator[Batch]:
+        """Push the next frames through the rooms; give what became final, which must be taken to its end."""
+        self.frames += len(captured)
+        frames = captured if self._filter is None else self._filter.apply(captured)
+        headers = self._decoding.feed(frames)
+        if self.options.ports:
+            headers = headers[of_ports(headers, self.options.ports)]
+        self.segments += len(headers)
+        kept = NOWHERE
+        if self._keep is not None:
+            kept = self._keep(frames, headers, self._decoding.payload_positions(frames, headers))
+        yield from self._batches(headers, self._tracking.feed(headers), kept)
+
+    def finish(self) -> Iterator[Batch]:
+        """End every room; give the rest."""
         self._decoding.finish()
         yield from self._batches(Headers(), self._tracking.finish(), NOWHERE)
+
+    def waiting(self, until_ns: int) -> Unanswered:
+        """Give the requests that wait for their answer now, as if the capture ended at `until_ns`, by slot."""
+        waiting = self._pairing.waiting(until_ns)[0]
+        return waiting[self.options.selection.of_services(waiting)]
+
+    def open_connections(self, until_ns: int) -> Connections:
+        """Give the connections that are open now as they would be if the capture ended at `until_ns`, by slot.
+
+        Columns of the time account are null, and so is the Community ID.
+        """
+        connections = self._tracking.snapshot()
+        waiting, counts = self._pairing.waiting(until_ns)
+        _complete(connections, Paired(Requests(), waiting, counts), ConnectionAccounts())
+        return connections[self.options.selection.of_services(connections)]
 
     def _batches(self, headers: Headers, tracked: Tracked, kept: Positions) -> Iterator[Batch]:
         """Give what headers became, in as many parts as tracking makes of it."""
@@ -278,7 +306,7 @@ class Pipeline:
         if self.options.account == "requests":
             paired = paired._replace(requests=self._matching.feed(paired.requests, accounted))
         if self.options.leave_out:
-            paired = _without(paired, self.options.leave_out)
+            paired = without(paired, self.options.leave_out)
         if len(connections):
             _complete(connections, paired, accounted.connections)
             first, last = int(connections.start_ns.min()), int(connections.end_ns.max())
@@ -354,23 +382,6 @@ class Pipeline:
             wanted &= np.isin(segments.connection_id, np.fromiter(self._open_services, np.int64))
             self._open_services.difference_update(tracked.connections.connection_id.tolist())
         return segments[wanted]
-
-
-def _of_ports(headers: Headers, ports: tuple[int, ...]) -> Mask:
-    """Tell which segments come from or go to one of the ports, shape (n,)."""
-    is_wanted = np.zeros(1 << 16, np.bool_)
-    is_wanted[list(ports)] = True
-    wanted: Mask = is_wanted[headers.source_port] | is_wanted[headers.destination_port]
-    return wanted
-
-
-def _without(paired: Paired, kinds: tuple[str, ...]) -> Paired:
-    """Leave out requests that are marked as one of these kinds."""
-    requests, unanswered = paired.requests, paired.unanswered
-    for kind in kinds:
-        requests = requests[requests.rows[f"is_{kind}"] == 0]
-        unanswered = unanswered[unanswered.rows[f"is_{kind}"] == 0]
-    return paired._replace(requests=requests, unanswered=unanswered)
 
 
 def _complete(connections: Connections, paired: Paired, accounts: ConnectionAccounts) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tcpsight.connections import Server
-from tcpsight.tables import Boundaries, Connections, Policed, Requests
+from tcpsight.requests import Paired
+from tcpsight.tables import Boundaries, Connections, Headers, Policed, Requests
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -81,3 +82,20 @@ class Selection:
     def is_everything(self) -> bool:
         """Whether no row is left out."""
         return not self.servers and self.since_ns is None and self.until_ns is None
+
+
+def of_ports(headers: Headers, ports: tuple[int, ...]) -> Mask:
+    """Tell which segments come from or go to one of the ports, shape (n,)."""
+    is_wanted = np.zeros(1 << 16, np.bool_)
+    is_wanted[list(ports)] = True
+    wanted: Mask = is_wanted[headers.source_port] | is_wanted[headers.destination_port]
+    return wanted
+
+
+def without(paired: Paired, kinds: tuple[str, ...]) -> Paired:
+    """Leave out requests that are marked as one of these kinds."""
+    requests, unanswered = paired.requests, paired.unanswered
+    for kind in kinds:
+        requests = requests[requests.rows[f"is_{kind}"] == 0]
+        unanswered = unanswered[unanswered.rows[f"is_{kind}"] == 0]
+    return paired._replace(requests=requests, unanswered=unanswered)

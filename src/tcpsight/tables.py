@@ -887,6 +887,36 @@ class KeyedIntervals(Intervals):
     is_other = column("uint8", "bool", "whether this row stands for all keys that have no rows of their own")
 
 
+class ServiceTotals(Table):
+    """Live: one row per service, with what was counted since the watch began, and what is the case now.
+
+    Counts never fall. Open connections are counted with what they are so far.
+    """
+
+    server_address = column("uint8", "address", "the server; null for the others", null=0, width=16)
+    server_port = column("int32", "", "the server's port; null for the others", null=-1)
+    ip_version = column("uint8", "", "4 or 6; null for the others", null=0)
+    is_other = column("uint8", "bool", "whether this row stands for all services that have no rows of their own")
+    requests = column("int64", "", "requests answered")
+    late = column("int64", "", "of these, those answered after the slice of their arrival had been printed")
+    response_time_sum_ns = column("int64", "ns", "sum of their response times")
+    unanswered = column("int64", "", "requests whose connection ended without an answer")
+    waiting = column("int64", "", "requests that wait for an answer now")
+    connections = column("int64", "", "connections seen")
+    open_connections = column("int64", "", "connections open now: neither refused, reset, closed nor unanswered")
+    unanswered_connections = column("int64", "", "connections whose SYN was never answered")
+    refused_connections = column("int64", "", "connections that the server refused by RST")
+    client_resets = column("int64", "", "connections that the client ended by RST")
+    server_resets = column("int64", "", "connections that the server ended by RST")
+    client_bytes = column("int64", "B", "stream bytes sent by clients, retransmissions counted once")
+    server_bytes = column("int64", "B", "stream bytes sent by the server, retransmissions counted once")
+    client_segments = column("int64", "", "segments sent by clients")
+    server_segments = column("int64", "", "segments sent by the server")
+    client_retransmissions = column("int64", "", "segments that clients sent again")
+    server_retransmissions = column("int64", "", "segments that the server sent again")
+    gap_bytes = column("int64", "B", "stream bytes of both sides that were acknowledged or passed over, but not captured")
+
+
 class Network(Table):
     """One row per connection and direction, when the connection ends: the client's direction, then the server's.
 

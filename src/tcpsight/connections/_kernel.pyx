@@ -8,14 +8,18 @@ from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
 from tcpsight._door cimport prefetch
 from tcpsight.connections._context cimport (
-    Context, Server, accept_candidate, advance_clock, deadline_of, note, reject_candidate, timer_class, touch,
+    Context, Rows, Server, accept_candidate, advance_clock, deadline_of, note, reject_candidate, timer_class, touch,
 )
 from tcpsight.connections._duplicates cimport FOUND_AMBIGUOUS, FOUND_DUPLICATE, look_for_duplicate
 from tcpsight.connections._edge cimport GAVE_UP_HOLE, HELD, NOT_BELIEVED
 from tcpsight.connections._handshake cimport acknowledges_syn, awaits_answer, is_reset_valid, take_reset
-from tcpsight.connections._lifecycle cimport BATCH_CONNECTIONS, end_connection, expire, file_deadline, open_connection, role_of
+from tcpsight.connections._lifecycle cimport (
+    BATCH_CONNECTIONS, end_connection, expire, file_deadline, fill_open_rows, open_connection, role_of,
+)
 from tcpsight.connections._reuse cimport HOLD, IGNORE, OPEN_ANOTHER, hold_syn, on_syn
-from tcpsight.connections._rules cimport take_acknowledgment, take_sequence, take_usual, take_window
+from tcpsight.connections._rules cimport (
+    take_acknowledgment, take_duplicate, take_sequence, take_unsequenced, take_usual, take_window,
+)
 from tcpsight.connections._sequence cimport to_offset
 from tcpsight.connections._slots cimport (
     SHARES, direction_of, find, header_hash, look_ahead, release, reserve_holes, reserve_slots,
@@ -27,8 +31,8 @@ from tcpsight.connections._shares cimport note_handshake_over
 from tcpsight.connections._timers cimport reserve_timers
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_NEW, OPTION_UNSEQUENCED, REASON_AMBIGUOUS_DUPLICATE,
-    REASON_CAPTURE_DUPLICATE, REASON_HOLE_OVERFLOW, REASON_RESET_OUTSIDE_WINDOW, REASON_SEGMENT_OUTSIDE_WINDOW,
-    REASON_UNSEQUENCED, REASONS, Boundary, Connection, Header, Segment,
+    REASON_HOLE_OVERFLOW, REASON_RESET_OUTSIDE_WINDOW, REASON_SEGMENT_OUTSIDE_WINDOW,
+    REASONS, Boundary, Connection, Header, Segment,
 )
 
 cdef enum:
@@ -49,27 +53,6 @@ cdef inline void begin_row(Segment *g, const Header *h) noexcept nogil:
     g.window_bytes = -1
     g.flags = h.flags
     g.kind = KIND_NEW
-
-
-cdef inline void take_unsequenced(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
-    """Text that shows lengths only: bytes are taken to come in order, once."""
-    cdef Stream *s = &c.streams[d]
-    c.flags |= UNSEQUENCED | BEYOND_HANDSHAKE
-    c.flags &= ~SETTLED     # nothing is usual from here on
-    s.segments += 1
-    g.offset = s.next_offset
-    g.new_bytes = h.payload_bytes
-    s.next_offset += h.payload_bytes
-    note(x, REASON_UNSEQUENCED, h.frame_number, 0)
-
-
-cdef inline void take_duplicate(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
-    cdef Stream *s = &c.streams[d]
-    g.kind = KIND_DUPLICATE
-    if s.flags & HAS_BASE:
-        g.offset = to_offset(s, h.sequence_number)
-    c.duplicates += 1
-    note(x, REASON_CAPTURE_DUPLICATE, h.frame_number, 0)
 
 
 cdef inline void take_rst(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
@@ -365,6 +348,23 @@ cdef class Tracker:
         free(self.order)
         self.order = NULL
         return True, *self._rows()
+
+    def snapshot(self):
+        """Give the rows of the open connections as if the capture ended now, by slot; as bytes. Changes nothing."""
+        cdef Context x = self.x
+        # What the end of a connection makes known goes where nobody looks: it has not ended.
+        cdef int64_t counts[3 * REASONS]
+        memset(counts, 0, sizeof(counts))
+        x.counts = counts
+        memset(&x.connections, 0, sizeof(Rows))
+        with nogil:
+            fill_open_rows(&x)
+        try:
+            if x.failed:
+                raise MemoryError("no memory for the rows of open connections")
+            return bytes_of(x.connections.data, x.connections.count * <int64_t>sizeof(Connection))
+        finally:
+            free(x.connections.data)
 
     cdef _list_open(self):
         cdef uint32_t slot

@@ -222,7 +222,6 @@ cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed)
     r.duplicates = c.duplicates
     r.ignored_resets = c.ignored_resets
     fill_streams(x, c, r)
-    name_connection(r)
 
 
 cdef inline bint conclude(Context *x, State *c) noexcept nogil:
@@ -261,8 +260,23 @@ cdef inline void end_connection(Context *x, uint32_t slot, int32_t position, int
     b.position = position
     b.boundary = BOUNDARY_ENDED
     fill_row(x, c, r, both_closed)
+    name_connection(r)
     leave_share(&x.slots, slot)
     give_slot(&x.slots, slot)
+
+
+cdef inline void fill_open_rows(Context *x) noexcept nogil:
+    """Write the rows of open connections as if they ended now; what is known of them stays."""
+    cdef uint32_t slot
+    cdef Connection *r
+    cdef State c
+    for slot in range(x.slots.used):
+        if x.slots.states[slot].connection_id:
+            r = <Connection *>next_row(x, &x.connections, sizeof(Connection))
+            if r == NULL:
+                return
+            c = x.slots.states[slot]
+            fill_row(x, &c, r, conclude(x, &c))
 
 
 cdef inline bint expire(Context *x, int32_t position) noexcept nogil:

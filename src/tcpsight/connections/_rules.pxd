@@ -2,7 +2,7 @@
 # acknowledges. Nothing here knows of other connections.
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from tcpsight.connections._context cimport Context
+from tcpsight.connections._context cimport Context, note
 from tcpsight.connections._duplicates cimport fingerprint, remember
 from tcpsight.connections._edge cimport (
     GAVE_UP_HOLE, HELD, NOT_BELIEVED, drop_jump, find_acked_place, find_place, is_in_place, pass_over, settle_probe,
@@ -11,12 +11,12 @@ from tcpsight.connections._handshake cimport complete_handshake, completes_hands
 from tcpsight.connections._sequence cimport PLAUSIBLE, fill_holes, forget_base, is_plausible, set_base, to_offset
 from tcpsight.connections._slots cimport Slots, holes_of
 from tcpsight.connections._state cimport (
-    BASE_BY_ACK, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, JUMP_PENDING, NO_OPENER, PROBE_PENDING, SAW_FIN, SAW_SYN_ACK,
-    SAW_WINDOW, SCALE_KNOWN, SETTLED, SYN_ACKED, SYN_HAD_ACK, Hole, State, Stream,
+    BASE_BY_ACK, BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, JUMP_PENDING, NO_OPENER, PROBE_PENDING, SAW_FIN, SAW_SYN_ACK,
+    SAW_WINDOW, SCALE_KNOWN, SETTLED, SYN_ACKED, SYN_HAD_ACK, UNSEQUENCED, Hole, State, Stream,
 )
 from tcpsight.tables cimport (
-    FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
-    KIND_ZERO_WINDOW_PROBE, Header, Segment,
+    FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
+    KIND_ZERO_WINDOW_PROBE, REASON_CAPTURE_DUPLICATE, REASON_UNSEQUENCED, Header, Segment,
 )
 
 cdef inline bint is_window_closed(const State *c, int d) noexcept nogil:
@@ -293,3 +293,24 @@ cdef inline bint take_usual(State *c, int d, const Header *h, Segment *g) noexce
     o.acked = acked
     take_window(c, d, h, g)
     return True
+
+
+cdef inline void take_unsequenced(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+    """Text that shows lengths only: bytes are taken to come in order, once."""
+    cdef Stream *s = &c.streams[d]
+    c.flags |= UNSEQUENCED | BEYOND_HANDSHAKE
+    c.flags &= ~SETTLED     # nothing is usual from here on
+    s.segments += 1
+    g.offset = s.next_offset
+    g.new_bytes = h.payload_bytes
+    s.next_offset += h.payload_bytes
+    note(x, REASON_UNSEQUENCED, h.frame_number, 0)
+
+
+cdef inline void take_duplicate(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+    cdef Stream *s = &c.streams[d]
+    g.kind = KIND_DUPLICATE
+    if s.flags & HAS_BASE:
+        g.offset = to_offset(s, h.sequence_number)
+    c.duplicates += 1
+    note(x, REASON_CAPTURE_DUPLICATE, h.frame_number, 0)

@@ -277,6 +277,38 @@ def pair(
     return batch.made.request_rows, batch.made.unanswered_rows, batch.made.count_rows, batch.made.opened
 
 
+def waiting(
+    const uint8_t[::1] slots not None,
+    int64_t until_ns,
+    int measure,
+    tuple outputs not None,
+):
+    """Write what the open connections would leave if they ended at `until_ns`; give the rows of each output.
+
+    It changes nothing. Parameters as for `pair`; an open slot needs a row of unanswered requests, and one of counts.
+    """
+    cdef int64_t slot_count = rows_of(slots, sizeof(Slot))
+    cdef const Slot *slot = <const Slot *>start_of(slots)
+    cdef Slot copy
+    cdef Boundary end
+    cdef Made made
+    cdef int64_t i, used = 0
+    memset(&made, 0, sizeof(Made))
+    memset(&end, 0, sizeof(Boundary))
+    end.time_ns = until_ns
+    # Rows of answered requests are not asked for.
+    made.measure = measure | GIVE_AT_ANSWER
+    for i in range(slot_count):
+        used += slot[i].is_used
+    point_outputs(&made, outputs, 0, used)
+    with nogil:
+        for i in range(slot_count):
+            if slot[i].is_used:
+                copy = slot[i]
+                end_slot(&made, &copy, &end)
+    return made.unanswered_rows, made.count_rows
+
+
 def still_open(const uint8_t[::1] slots not None, uint8_t[::1] boundaries not None):
     """Write an end for each open slot to `boundaries`, by slot; give how many there are.
 

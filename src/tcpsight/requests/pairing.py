@@ -189,6 +189,17 @@ class RequestPairing:
             table.until_ns = segments.until_ns
         return paired
 
+    def waiting(self, until_ns: int) -> tuple[Unanswered, RequestCounts]:
+        """Give the requests that wait for an answer now, and the counts of the open connections, by slot.
+
+        They are as if every connection ended at `until_ns`. It changes nothing.
+        """
+        slots = _kernel.still_open(self._slots, Boundaries().packed())
+        unanswered, counts = Unanswered.allocate(slots), RequestCounts.allocate(slots)
+        outputs = (Requests().packed(), unanswered.packed(), counts.packed())
+        made = _kernel.waiting(self._slots, until_ns, self._measure, outputs)
+        return unanswered[: made[0]], counts[: made[1]]
+
     def finish(self) -> Paired:
         """Give what is left, by `connection_id`: nothing, where every connection was ended by a boundary."""
         ends = Boundaries.allocate(_kernel.still_open(self._slots, Boundaries().packed()))

@@ -1,0 +1,224 @@
+"""Slices of a capture that goes on: what a file, a pipe or an interface gives, told as time passes.
+
+Theory of operation
+-------------------
+Frames are cut at instants of capture time that are fixed beforehand (`LiveSlices.due_ns`). When the first frame comes
+that is stamped with such an instant or later, or silence has lasted until then, the rooms are told that time has come
+so far, and slices that can be told are given, before that frame is looked at. So the rows depend on the frames alone,
+and a replay of what was recorded gives the rows that were given live.
+
+A frame that is stamped more than an hour ahead moves nothing by itself; if the next one is too, time has gone on. Where
+the clock was set back, and stays back, by more than a few slices, what is there is given and slices begin anew at
+the earlier time.
+
+What it cannot see: frames that are given after silence was taken to have lasted longer, which a source of frames that
+is slow does; they count where they are still new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcpsight.errors import CaptureError
+from tcpsight.model.live_slices import MOST_SERVICES, ClosedSlice, LiveSlices
+from tcpsight.model.live_totals import LiveTotals
+from tcpsight.tables import Frames, Intervals, KeyedIntervals, ServiceTotals, Unanswered
+
+if TYPE_CHECKING:
+    from tcpsight.pipeline import Batch, Pipeline
+
+JUMP_NS = 3_600_000_000_000
+"""A step of time that needs to be confirmed by the next frame."""
+
+STEP_BACK_NS = 10_000_000_000
+"""A clock that was set back by more than this, and more than the slices that are open, lets slices begin anew."""
+
+Times = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One slice of time, and what is known at its end.
+
+    Attributes
+    ----------
+    start_ns, end_ns : int
+        [start, end).
+    services : KeyedIntervals
+        A row for each service, in the order of their first requests, then one for the others.
+    total : Intervals
+        One row over all of them.
+    totals : ServiceTotals
+        What was counted since the watch began; empty unless asked for.
+    histogram : ndarray of int64, shape (services + 1, bounds + 1)
+        Response times since then, by service and bucket of `tcpsight.model.BOUNDS_NS`, row for row with `totals`.
+    """
+
+    start_ns: int
+    end_ns: int
+    services: KeyedIntervals
+    total: Intervals
+    totals: ServiceTotals
+    histogram: np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Watch:
+    """Give slice after slice of a capture; iterate it once.
+
+    Parameters
+    ----------
+    capture : iterable of Frames
+        A batch without rows whose `until_ns` is known tells that nothing earlier is still to come.
+    pipeline : Pipeline
+        What frames go through; it gives requests at their answer.
+    interval_ns, lateness_ns : int
+        Length of a slice, and how long after its end it waits for answers.
+    most_services : int
+        How many services have rows of their own.
+    with_totals : bool
+        Whether slices carry `totals` and `histogram`.
+    """
+
+    def __init__(
+        self,
+        capture: Iterable[Frames],
+        pipeline: Pipeline,
+        interval_ns: int,
+        lateness_ns: int,
+        *,
+        most_services: int = MOST_SERVICES,
+        with_totals: bool = False,
+    ) -> None:
+        self.pipeline = pipeline
+        self._capture = capture
+        self._interval_ns = interval_ns
+        self._back_ns = max(STEP_BACK_NS, 2 * interval_ns + lateness_ns)
+        self._slices = LiveSlices(interval_ns, lateness_ns, most_services=most_services)
+        self._totals = LiveTotals(self._slices.places) if with_totals else None
+        # Before the first segment: the end of the slice that the first frame lies in.
+        self._first_due_ns: int | None = None
+        self._was_ahead = self._was_behind = False
+
+    def __iter__(self) -> Iterator[Slice]:
+        try:
+            for frames in self._capture:
+                yield from self._take(frames)
+        except CaptureError as error:
+            self.pipeline.broken = error.with_traceback(None)
+        yield from self._finish()
+
+    # -------------------------------------------------------------------------------------------------- frames
+
+    def _take(self, frames: Frames) -> Iterator[Slice]:
+        times = frames.time_ns
+        at, n = 0, len(frames)
+        while at < n:
+            due_ns = self._due_ns(int(times[at]))
+            end = self._cut(times, at, due_ns)
+            if end > at:
+                self._feed(Frames(frames.rows[at:end], data=frames.data, origin=frames.origin))
+            if end < n:
+                yield from self._reach(int(times[end]))
+            at = end
+        if frames.until_ns is not None:
+            yield from self._reach(frames.until_ns)
+
+    def _due_ns(self, time_ns: int) -> int:
+        """Tell which instant comes next."""
+        if self._slices.start_ns is not None:
+            return self._slices.due_ns
+        if self._first_due_ns is None:
+            self._first_due_ns = time_ns - time_ns % self._interval_ns + self._interval_ns
+        return self._first_due_ns
+
+    def _cut(self, times: Times, at: int, due_ns: int) -> int:
+        """Find the first frame from `at` on that tells that the instant has come, or that time was set back."""
+        rest = times[at:]
+        low_ns = due_ns - self._interval_ns - self._back_ns
+        if int(rest.max()) < due_ns and int(rest.min()) >= low_ns:
+            self._was_ahead = self._was_behind = False
+            return len(times)
+        unusual = np.flatnonzero((rest >= due_ns) | (rest < low_ns))
+        previous = -1
+        for i in unusual.tolist():
+            if i != previous + 1:
+                self._was_ahead = self._was_behind = False
+            previous = i
+            is_ahead, is_behind = bool(rest[i] >= due_ns + JUMP_NS), bool(rest[i] < low_ns)
+            if not is_ahead and not is_behind:
+                return at + i
+            if (is_ahead and self._was_ahead) or (is_behind and self._was_behind):
+                return at + i
+            self._was_ahead, self._was_behind = is_ahead, is_behind
+        if previous != len(rest) - 1:
+            self._was_ahead = self._was_behind = False
+        return len(times)
+
+    def _feed(self, frames: Frames) -> None:
+        for batch in self.pipeline.feed(frames):
+            self._keep(batch)
+
+    def _keep(self, batch: Batch) -> None:
+        """Count what became known."""
+        if self._slices.start_ns is None and len(batch.headers):
+            self._slices.begin(int(batch.headers.time_ns[0]))
+        slices, totals = self._slices, self._totals
+        if len(batch.requests) or len(batch.unanswered):
+            slices.take(batch.requests, batch.unanswered)
+            if totals is not None:
+                totals.take(batch.requests, batch.unanswered, slices.start_ns or 0)
+        if totals is not None:
+            totals.end(batch.connections)
+
+    # -------------------------------------------------------------------------------------------------- time
+
+    def _reach(self, time_ns: int) -> Iterator[Slice]:
+        """Let time pass up to here."""
+        slices = self._slices
+        if slices.start_ns is None:
+            self._first_due_ns = None
+            return
+        if self._was_behind and time_ns < slices.due_ns:
+            yield from self._begin_anew(time_ns)
+            return
+        while (due_ns := slices.due_ns) <= time_ns:
+            self._feed(Frames(until_ns=due_ns))
+            if slices.is_quiet and self.pipeline.open_count == 0:
+                yield from self._told(slices.skip(time_ns), time_ns)
+            else:
+                waiting = self.pipeline.waiting(due_ns)
+                yield from self._told(slices.look(due_ns, waiting), due_ns)
+
+    def _begin_anew(self, time_ns: int) -> Iterator[Slice]:
+        """Give what there is, and go on at an earlier time."""
+        slices = self._slices
+        start_ns = slices.start_ns if slices.start_ns is not None else time_ns
+        yield from self._told(slices.finish(start_ns, self.pipeline.waiting(start_ns)), start_ns)
+        slices.begin(time_ns)
+        self._was_ahead = self._was_behind = False
+
+    def _finish(self) -> Iterator[Slice]:
+        """Give the slices that are left when the capture ends."""
+        for batch in self.pipeline.finish():
+            self._keep(batch)
+        last_ns = self.pipeline.last_ns
+        if last_ns is not None:
+            yield from self._told(self._slices.finish(last_ns, Unanswered()), last_ns)
+
+    def _told(self, closed: Iterable[ClosedSlice], now_ns: int) -> Iterator[Slice]:
+        """Give slices with what is known at their end, looked up once for all that end together."""
+        known: tuple[ServiceTotals, np.ndarray[Any, np.dtype[np.int64]]] | None = None
+        for each in closed:
+            if known is None:
+                known = self._known(now_ns)
+            yield Slice(each.start_ns, each.end_ns, each.services, each.total, *known)
+
+    def _known(self, now_ns: int) -> tuple[ServiceTotals, np.ndarray[Any, np.dtype[np.int64]]]:
+        if self._totals is None:
+            return ServiceTotals(), np.zeros((0, 0), np.int64)
+        table = self._totals.table(self.pipeline.open_connections(now_ns), self.pipeline.waiting(now_ns))
+        return table, self._totals.histogram.copy()
