@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tcpsight.arguments import Source, position_of
-from tcpsight.capture import open_capture
+from tcpsight.capture import Capture, open_capture
 from tcpsight.capture.tags import TagSurvey
 from tcpsight.ending import conclude
 from tcpsight.network import account_for
@@ -53,11 +53,13 @@ class Passes:
         through: type[Pipeline] = Pipeline,
         ports: tuple[int, ...] = (),
         with_segments: bool = False,
+        given_at: str | None = None,
     ) -> Iterator[Run]:
         """Open the capture for one pass, whose batches carry that table, too, if it is one that costs extra.
 
         With `keep`, which takes care of payload, they index streams; `through` is the pipeline to go through; with
-        `ports` only segments from or to these are looked at; `with_segments` carries these beside that table.
+        `ports` only segments from or to these are looked at; `with_segments` carries these beside that table;
+        `given_at` says when rows of requests come, if not as the options have it.
 
         Raises
         ------
@@ -80,14 +82,19 @@ class Passes:
             with_network=self.options.with_network or carrying in (Network, Findings),
             with_policing=self.options.with_policing or carrying is Findings,
             ports=ports or self.options.ports,
+            given_at=given_at or self.options.given_at,
             account=self.options.account if carrying is None else account_for(carrying),
         )
+        with self._opened() as capture:
+            tags = TagSurvey(passing)
+            yield Run(capture, through(capture, options, tags, keep), frame_filter, tags)
+
+    def _opened(self) -> Capture:
+        """Open the files for one pass, open ones from where they stood."""
         for source, position in zip(self.sources, self._positions, strict=True):
             if position is not None:
                 source.seek(position)  # type: ignore[union-attr]
-        with open_capture(self.sources, input_timezone=self._input_timezone, following=self.following) as capture:
-            tags = TagSurvey(passing)
-            yield Run(capture, through(capture, options, tags, keep), frame_filter, tags)
+        return open_capture(self.sources, input_timezone=self._input_timezone, following=self.following)
 
     def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:
         def read(on_break: OnBreak) -> Iterator[Table]:

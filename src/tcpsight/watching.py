@@ -26,9 +26,10 @@ import numpy as np
 from tcpsight.errors import CaptureError
 from tcpsight.model.live_slices import MOST_SERVICES, ClosedSlice, LiveSlices
 from tcpsight.model.live_totals import LiveTotals
-from tcpsight.tables import Frames, Intervals, KeyedIntervals, ServiceTotals, Unanswered
+from tcpsight.tables import Frames, Intervals, KeyedIntervals, Requests, ServiceTotals, Unanswered
 
 if TYPE_CHECKING:
+    from tcpsight.model.live_slices import Codes
     from tcpsight.pipeline import Batch, Pipeline
 
 JUMP_NS = 3_600_000_000_000
@@ -36,6 +37,8 @@ JUMP_NS = 3_600_000_000_000
 
 STEP_BACK_NS = 10_000_000_000
 """A clock that was set back by more than this, and more than the slices that are open, lets slices begin anew."""
+
+_MAPPED = bytes(10) + b"\xff\xff"
 
 Times = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -52,6 +55,10 @@ class Slice:
         A row for each service, in the order of their first requests, then one for the others.
     total : Intervals
         One row over all of them.
+    arrived : Requests
+        The answered requests that arrived in it, in order of arrival.
+    places : ndarray of int32
+        Which row of `services` each of them belongs to.
     totals : ServiceTotals
         What was counted since the watch began; empty unless asked for.
     histogram : ndarray of int64, shape (services + 1, bounds + 1)
@@ -62,8 +69,40 @@ class Slice:
     end_ns: int
     services: KeyedIntervals
     total: Intervals
+    arrived: Requests
+    places: Codes
     totals: ServiceTotals
     histogram: np.ndarray[Any, np.dtype[np.int64]]
+
+    def arrived_by_service(self) -> Iterator[Requests]:
+        """Give the answered requests that arrived at each service of `rows`."""
+        for place in range(len(self.rows)):
+            yield self.arrived[self.places == place]
+
+    def names(self) -> list[str]:
+        """Name the services of `rows`."""
+        from tcpsight.facts import endpoint_text
+
+        return [
+            "other"
+            if row["is_other"]
+            else endpoint_text(address := row["server_address"].tobytes(), int(row["server_port"]), version_of(address))
+            for row in self.rows
+        ]
+
+    @property
+    def rows(self) -> KeyedIntervals:
+        """Rows of all services, and of the others where they had requests; of nobody where there is no service yet."""
+        other = self.services.rows[-1]
+        is_there = any(
+            other[name] for name in ("arrivals", "completions", "backlog", "unanswered", "unanswered_backlog")
+        )
+        return self.services if is_there or len(self.services) == 1 else self.services[:-1]
+
+
+def version_of(address: bytes) -> int:
+    """Tell IPv4 addresses, which are written as ``::ffff:a.b.c.d``, from others."""
+    return 4 if address.startswith(_MAPPED) else 6
 
 
 class Watch:
@@ -215,7 +254,7 @@ class Watch:
         for each in closed:
             if known is None:
                 known = self._known(now_ns)
-            yield Slice(each.start_ns, each.end_ns, each.services, each.total, *known)
+            yield Slice(each.start_ns, each.end_ns, each.services, each.total, each.arrived, each.places, *known)
 
     def _known(self, now_ns: int) -> tuple[ServiceTotals, np.ndarray[Any, np.dtype[np.int64]]]:
         if self._totals is None:

@@ -29,6 +29,7 @@ COMMANDS = {
     "buckets": "Connections by duration, bytes or throughput, with drill-down.",
     "segments": "Every TCP segment with stream offsets and its kind.",
     "usl": "How throughput follows concurrency: contention, peak, headroom.",
+    "watch": "How services do while it happens: a line per second, or JSON.",
     "sql": "A question in SQL over the same tables.",
     "compat": "The older tools by their own command lines.",
 }

@@ -168,7 +168,7 @@ def input_options(function: Function) -> Function:
         values.refuse_output_over_input(others["output"], source.sources)
         return function(source=source, **others)
 
-    return _decorated(command, _INPUT)
+    return decorated(command, _INPUT)
 
 
 def two_inputs(function: Function) -> Function:
@@ -195,7 +195,7 @@ def two_inputs(function: Function) -> Function:
 
     shared = [option for option in _INPUT[1:] if _named(option) in _OF_TWO]
     sides = [click.argument(name, metavar=name.upper()) for name in ("client_side", "server_side")]
-    return _decorated(command, [*sides, *shared])
+    return decorated(command, [*sides, *shared])
 
 
 def before_and_after(function: Function) -> Function:
@@ -225,7 +225,7 @@ def before_and_after(function: Function) -> Function:
         return function(before=both[0], after=both[1], **others)
 
     shared = [option for option in _INPUT[1:] if _named(option) in (*_OF_TWO, "leave_out")]
-    return _decorated(command, [*_BEFORE_AND_AFTER, *shared])
+    return decorated(command, [*_BEFORE_AND_AFTER, *shared])
 
 
 _BEFORE_AND_AFTER: list[Decorator] = [
@@ -254,10 +254,11 @@ def output_options(where_example: str) -> Decorator:
     """Give a command the options of a table's output; the example is a condition on rows of that table."""
     text = f"Only rows for which this holds, such as '{where_example}'."
     where = click.option("--where", metavar="CONDITION", help=text)
-    return lambda function: _decorated(function, [where, *_OUTPUT])
+    return lambda function: decorated(function, [where, *_OUTPUT])
 
 
-def _decorated(function: Function, decorators: list[Decorator]) -> Function:
+def decorated(function: Function, decorators: list[Decorator]) -> Function:
+    """Give a command options, which its help lists in this order."""
     for decorate in reversed(decorators):
         function = decorate(function)
     return function

@@ -49,6 +49,8 @@ LOOKS = 4
 
 Codes = np.ndarray[Any, np.dtype[np.int32]]
 
+_NOWHERE: Codes = np.zeros(0, np.int32)
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedSlice:
@@ -62,12 +64,18 @@ class ClosedSlice:
         A row for each service, in the order of their first requests, then one for the others.
     total : Intervals
         One row over all of them.
+    arrived : Requests
+        The answered requests that arrived in it, in order of arrival.
+    places : ndarray of int32
+        Which row of `services` each of them belongs to.
     """
 
     start_ns: int
     end_ns: int
     services: KeyedIntervals
     total: Intervals
+    arrived: Requests
+    places: Codes
 
 
 class ServicePlaces:
@@ -271,8 +279,9 @@ class LiveSlices:
         """Make the rows of a slice from those who were in it."""
         # The instant after the end is one more slice, which is left out, so that what happens there is not in this one.
         last_ns = end_ns if is_last else end_ns + 1
-        answered = _by_arrival(self._answered, last_ns)
-        unanswered = _by_arrival(Unanswered.concatenate([self._unanswered, waiting]), last_ns)
+        latest_ns = end_ns if is_last else end_ns - 1
+        answered = _by_arrival(self._answered, latest_ns)
+        unanswered = _by_arrival(Unanswered.concatenate([self._unanswered, waiting]), latest_ns)
         keyed = KeyedIntervalSeries(
             "service", self.places.keys(), self._interval_ns, first_ns=start_ns, last_ns=last_ns
         )
@@ -280,7 +289,8 @@ class LiveSlices:
         rows = _first_slice(keyed, answered, unanswered, len(self.places) + 1)
         whole = _first_slice(total, answered, unanswered, 1)
         self._count_late(rows, whole, last_ns)
-        return ClosedSlice(start_ns, end_ns, rows, whole)
+        arrived = answered[answered.arrival_ns >= start_ns]
+        return ClosedSlice(start_ns, end_ns, rows, whole, arrived, self.places.codes(arrived))
 
     def _count_late(self, rows: KeyedIntervals, whole: Intervals, last_ns: int) -> None:
         """Count stragglers where they completed. All that completed before this slice was forgotten."""
@@ -308,14 +318,17 @@ class LiveSlices:
             for i in range(len(whole)):
                 begin_ns = int(whole.start_ns[i])
                 services = rows[i * n : (i + 1) * n].copy()
-                yield ClosedSlice(begin_ns, begin_ns + int(whole.length_ns[i]), services, whole[i : i + 1].copy())
+                length_ns = int(whole.length_ns[i])
+                yield ClosedSlice(
+                    begin_ns, begin_ns + length_ns, services, whole[i : i + 1].copy(), Requests(), _NOWHERE
+                )
 
 
-def _by_arrival(rows: Requests, end_ns: int) -> Any:
-    """Give the requests that arrived before an instant, in order of arrival."""
+def _by_arrival(rows: Requests, latest_ns: int) -> Any:
+    """Give the requests that arrived by an instant, in order of arrival."""
     order = np.argsort(rows.arrival_ns, kind="stable")
     arrivals = rows.arrival_ns[order]
-    return rows[order[: np.searchsorted(arrivals, end_ns, "right")]]
+    return rows[order[: np.searchsorted(arrivals, latest_ns, "right")]]
 
 
 def _first_slice(series: Any, answered: Requests, unanswered: Unanswered, n: int) -> Any:

@@ -1,0 +1,127 @@
+"""``tcpsight watch``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from tcpsight.cli import values
+from tcpsight.cli.options import Input
+from tcpsight.cli.watch_options import Lines, Slicing, watch_options
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Analysis
+    from tcpsight.watching import Slice
+
+
+@click.command("watch")
+@watch_options
+def command(*, asked: Input, interfaces: tuple[str, ...], slicing: Slicing, lines: Lines) -> int:
+    """How services do while it happens: a line per second, or JSON for programs.
+
+    \b
+    tcpsight watch -i eth0
+    tcpsight watch -i eth0 --server :3306 --json tcp port 3306
+    ssh db1 tcpdump -U -s 128 -w - tcp | tcpsight watch -
+    tcpsight watch capture.pcap --interval 10s --by service
+    """
+    from tcpsight.cli.notes import conclude
+
+    write = _printer(slicing.interval_ns, lines)
+    with (
+        _opened(asked, interfaces) as analysis,
+        analysis.watch(slicing.interval_ns, slicing.lateness_ns, most_services=slicing.most_services) as (run, slices),
+    ):
+        _say_that_it_watches(interfaces)
+        for each in slicing.until_enough(iter(slices)):
+            write(each)
+            sys.stdout.flush()
+        return conclude(run)
+
+
+def _printer(interval_ns: int, asked: Lines) -> Callable[[Slice], None]:
+    """Make what writes a slice to standard output."""
+    if asked.is_json:
+        if asked.columns is not None:
+            raise click.UsageError("--json writes all columns: leave out --columns")
+        return _json_printer()
+    from tcpsight.cli.notes import is_unicode
+    from tcpsight.compat.tcprstat_format import Samples
+    from tcpsight.output.live_lines import USUAL, LiveLines
+
+    columns = asked.columns if asked.columns is not None else ",".join(USUAL)
+    lines = LiveLines(
+        [name for part in columns.split(",") if (name := part.strip())],
+        values.zone(asked.timezone),
+        interval_ns,
+        has_unicode=is_unicode(sys.stdout),
+        with_service=asked.by == "service",
+    )
+
+    def write(each: Slice) -> None:
+        if asked.by == "total":
+            statistics = [Samples((each.arrived.response_time_ns // 1000).tolist())]
+            click.echo(lines.lines(each.total, statistics), nl=False)
+            return
+        statistics = [Samples((part.response_time_ns // 1000).tolist()) for part in each.arrived_by_service()]
+        click.echo(lines.lines(each.rows, statistics, each.names()), nl=False)
+
+    return write
+
+
+def _json_printer() -> Callable[[Slice], None]:
+    from tcpsight.output.writers import open_writer
+    from tcpsight.tables import KeyedIntervals
+
+    writer = open_writer("-", KeyedIntervals, "jsonl")
+
+    def write(each: Slice) -> None:
+        writer.write(each.rows)
+        writer.flush()
+
+    return write
+
+
+@contextmanager
+def _opened(asked: Input, interfaces: Sequence[str]) -> Iterator[Analysis]:
+    """Give what is watched; the first interrupt ends it, and what there is by then is told."""
+    from tcpsight.cli.running import patient
+
+    if not interfaces:
+        with patient(asked) as analysis:
+            yield analysis
+        return
+    from tcpsight.listening import Listening
+
+    analysis = asked.analysis()
+    listening = Listening(interfaces, analysis.options, expression=asked.frame_filter)
+    with _until_told(listening.stop):
+        yield listening
+
+
+@contextmanager
+def _until_told(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first interrupt, or request to end, end the listening."""
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(signal_number: int, frame: object) -> None:
+        stop()
+        signal.signal(signal_number, usual[signal.Signals(signal_number)])
+
+    with ExitStack() as restore:
+        for number, handler in usual.items():
+            signal.signal(number, end)
+            restore.callback(signal.signal, number, handler)
+        yield
+
+
+def _say_that_it_watches(interfaces: Sequence[str]) -> None:
+    from tcpsight.output.units import printable
+
+    if interfaces:
+        click.echo(f"tcpsight: watching {printable(', '.join(interfaces))}", err=True)

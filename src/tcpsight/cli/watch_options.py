@@ -1,0 +1,122 @@
+"""Options of ``tcpsight watch``, and what they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tcpsight.cli import values
+from tcpsight.cli.options import Input, decorated
+
+if TYPE_CHECKING:
+    from tcpsight.watching import Slice
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Slicing:
+    """How time is cut into slices, and when enough of them were seen."""
+
+    interval_ns: int
+    lateness_ns: int | None
+    most_services: int
+    count: int | None
+    duration_ns: int | None
+
+    def until_enough(self, slices: Iterator[Slice]) -> Iterator[Slice]:
+        """Give slices until enough were seen."""
+        first_ns: int | None = None
+        for number, each in enumerate(slices, 1):
+            yield each
+            first_ns = each.start_ns if first_ns is None else first_ns
+            is_last = self.duration_ns is not None and each.end_ns - first_ns >= self.duration_ns
+            if is_last or (self.count is not None and number >= self.count):
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What is written to standard output."""
+
+    is_json: bool
+    by: str
+    columns: str | None
+    timezone: str
+
+
+_OPTIONS: list[Callable[[Function], Function]] = [
+    click.argument("words", nargs=-1, metavar="[SOURCE] [FILTER]..."),
+    click.option("-i", "--interface", "interfaces", multiple=True, metavar="IF",
+                 help="Watch this interface; 'any' for all. Repeatable."),
+    click.option("-r", "--read", "source", metavar="SOURCE",
+                 help="A capture file, or '-' for a pipe: the same as naming it as the first argument."),
+    click.option("--follow", is_flag=True, help="Wait for more at the end of a file that is still being written."),
+    click.option("--follow-idle", "follow_idle_ns", type=values.duration_ns, metavar="DURATION",
+                 help="Follow it until nothing was added for so long."),
+    click.option("--server", "servers", multiple=True, metavar="[ADDRESS]:PORT",
+                 help="Only this service, and take this side for the server. Repeatable."),
+    click.option("--interval", "interval_ns", type=values.positive_duration_ns, default="1s", show_default=True,
+                 metavar="DURATION", help="Length of a slice."),
+    click.option("--lateness", "lateness_ns", type=values.duration_ns, metavar="DURATION",
+                 help="How long a slice waits for answers to its requests.  [default: as long as a slice]"),
+    click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="End after so many slices."),
+    click.option("--duration", "duration_ns", type=values.positive_duration_ns, metavar="DURATION",
+                 help="End after so much time."),
+    click.option("--json", "is_json", is_flag=True, help="One JSON object per slice and service, with all columns."),
+    click.option("--by", type=click.Choice(["total", "service"]), default="total", show_default=True,
+                 help="A line per slice, or one for each service in it."),
+    click.option("--columns", metavar="A,B,…",
+                 help="Columns of tcpsight intervals, or tcprstat's: count, avg, med, stddev, 95_max …"),
+    click.option("--start-end", default="request_last,response_first", metavar="START,END",
+                 help="Response time runs from request_first|request_last to response_first."),
+    click.option("--leave-out", multiple=True, type=click.Choice(["first", "handshake", "overlapped"]),
+                 help="Requests that do not count. Repeatable."),
+    click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Zone of times in lines."),
+    click.option("--input-timezone", default="UTC", metavar="ZONE", help="Zone of times in tcpdump text."),
+    click.option("--max-services", "most_services", type=click.IntRange(1, 10_000), default=100, show_default=True,
+                 metavar="N", help="At most so many services have rows of their own."),
+    click.option("--max-connections", "most_connections", type=click.IntRange(min=256), default=1_000_000,
+                 show_default=True, metavar="N", help="At most so many open at once; then the oldest are given up."),
+]  # fmt: skip
+
+
+def watch_options(function: Function) -> Function:
+    """Give a command the options; it receives what is watched, `interfaces` or an `Input`, `slicing` and `lines`."""
+    from functools import wraps
+
+    @wraps(function)
+    def command(*, words: tuple[str, ...], interfaces: tuple[str, ...], source: str | None, **others: Any) -> Any:
+        source, filter_words = _source(interfaces, source, words)
+        slicing = Slicing(*(others.pop(name) for name in Slicing.__slots__))
+        lines = Lines(*(others.pop(name) for name in Lines.__slots__))
+        names = ("follow", "follow_idle_ns", "servers", "start_end", "leave_out", "input_timezone", "most_connections")
+        asked = Input(
+            sources=[source] if source is not None else [],
+            frame_filter=" ".join(filter_words) or None,
+            since=None,
+            until=None,
+            timezone=lines.timezone,
+            timeouts_ns=(None, None, None),
+            progress=False,
+            **{name: others.pop(name) for name in names},
+        )
+        return function(asked=asked, interfaces=interfaces, slicing=slicing, lines=lines, **others)
+
+    return decorated(command, _OPTIONS)
+
+
+def _source(
+    interfaces: tuple[str, ...], source: str | None, words: tuple[str, ...]
+) -> tuple[str | None, tuple[str, ...]]:
+    """Tell what is read, None for interfaces, and the words of the filter."""
+    if interfaces and source is not None:
+        raise click.UsageError("-i watches an interface, -r reads a capture: choose one")
+    if interfaces or source is not None:
+        return source, words
+    if not words:
+        raise click.UsageError("name an interface with -i, or a capture to read, '-' for a pipe")
+    return words[0], words[1:]
