@@ -7,14 +7,16 @@ by arrival, on disk beyond a million. When both are known, services are paired: 
 are left by a port that only one on either side has. The requests of each pair are then cut into slices of equally many
 (`tcpsight.model.response_slices`), and swept into slices of time of one length (`tcpsight.model.occupancy`).
 
-Memory: 4 MB for each service and capture that is compared, and what the sums take.
+Memory: 10 MB for each service and capture that is compared, and what the sums take.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tcpsight.findings import CaptureFindings
 from tcpsight.model.equal_load import EqualLoad, Series, compare_at_equal_load
@@ -23,6 +25,7 @@ from tcpsight.model.health import Health, HealthSummary
 from tcpsight.model.occupancy import Occupancy, OccupancySweep, TooManySlicesError
 from tcpsight.model.response_slices import ResponseSlices
 from tcpsight.model.services import Service, ServiceSummary
+from tcpsight.model.verdicts import DECISIVE_QUANTILES
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
 from tcpsight.scalability import slice_length
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 65_536
 MOST_SERVICES = 10
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 MOST_EDGE = 0.1
 """Of the time of the capture, at each end: what began before it or ends after it is missing there."""
@@ -99,6 +103,8 @@ class Comparison:
         How many smaller ones both have.
     only : tuple of list of Endpoint
         The services that only one capture has, largest first.
+    quantiles : ndarray of float64, shape (quantiles,)
+        Which quantiles of response time are compared.
     """
 
     before: CollectedCapture
@@ -106,6 +112,7 @@ class Comparison:
     pairs: list[ServicePair] = field(default_factory=list)
     omitted: int = 0
     only: tuple[list[Endpoint], list[Endpoint]] = ([], [])
+    quantiles: Any = ()
 
     def at_equal_load(self, pair: ServicePair) -> EqualLoad:
         """Compare throughput at equal concurrency."""
@@ -195,7 +202,13 @@ class CollectedCapture:
         self.health.feed_connections(connections)
 
 
-def compared(before: CollectedCapture, after: CollectedCapture, *, most_services: int = MOST_SERVICES) -> Comparison:
+def compared(
+    before: CollectedCapture,
+    after: CollectedCapture,
+    *,
+    most_services: int = MOST_SERVICES,
+    quantiles: Sequence[float] = QUANTILES,
+) -> Comparison:
     """Pair the services of two captures, and cut their requests into slices.
 
     Parameters
@@ -204,12 +217,15 @@ def compared(before: CollectedCapture, after: CollectedCapture, *, most_services
         Both have ended.
     most_services : int
         How many services are compared.
+    quantiles : sequence of float
+        Which quantiles of response time to tell, beside those that decide.
     """
     both = (before, after)
+    asked = np.array(sorted({*quantiles, *DECISIVE_QUANTILES}))
     endpoints = list(paired_endpoints(*(list(each.summary.services) for each in both)))
     sizes = {pair: _size(before, pair[0]) + _size(after, pair[1]) for pair in endpoints}
     endpoints.sort(key=lambda pair: (-sizes[pair], pair))
-    pairs = [_pair(both, pair) for pair in endpoints[:most_services]]
+    pairs = [_pair(both, pair, asked) for pair in endpoints[:most_services]]
     for capture, sides in zip(both, zip(*(pair.sides for pair in pairs), strict=True), strict=False):
         capture.sweep(list(sides), [pair.interval_ns for pair in pairs])
     only = []
@@ -217,7 +233,7 @@ def compared(before: CollectedCapture, after: CollectedCapture, *, most_services
         known = {pair[number] for pair in endpoints}
         ranked = capture.summary.largest(len(capture.summary.services))
         only.append([endpoint for endpoint, _ in ranked if endpoint not in known])
-    return Comparison(before, after, pairs, len(endpoints) - len(pairs), (only[0], only[1]))
+    return Comparison(before, after, pairs, len(endpoints) - len(pairs), (only[0], only[1]), asked)
 
 
 def paired_endpoints(before: list[Endpoint], after: list[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
@@ -237,11 +253,15 @@ def _size(capture: CollectedCapture, endpoint: Endpoint) -> int:
     return service.requests + service.unanswered + service.connections
 
 
-def _pair(both: tuple[CollectedCapture, CollectedCapture], endpoints: tuple[Endpoint, Endpoint]) -> ServicePair:
+def _pair(
+    both: tuple[CollectedCapture, CollectedCapture], endpoints: tuple[Endpoint, Endpoint], quantiles: Any
+) -> ServicePair:
     sides, lengths = [], [1000]
     for capture, endpoint in zip(both, endpoints, strict=True):
         service = capture.summary.services[endpoint]
-        sides.append(ServiceSide(endpoint, service, capture.health.of(endpoint), ResponseSlices(service.requests)))
+        about_ns = [service.response_times.quantile(p) for p in quantiles.tolist()]
+        slices = ResponseSlices(service.requests, about_ns)
+        sides.append(ServiceSide(endpoint, service, capture.health.of(endpoint), slices))
         if service.requests:
             first_ns, last_ns = capture.span
             median_ns = service.response_times.quantile(0.5)

@@ -7,7 +7,6 @@ share is between 0 and 1; unknown is None.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from tcpsight.model.equal_load import EqualLoad, Level
 from tcpsight.model.grouping import Endpoint
 from tcpsight.model.health import CONNECTION_KINDS, REQUEST_KINDS
 from tcpsight.model.shares import Share, difference
-from tcpsight.model.shifting import RESAMPLES, SEED, Quantiles, Shift, quantiles_of, shifts_between
+from tcpsight.model.shifting import RESAMPLES, QuantileShift, quantiles_of, shifts_between
 from tcpsight.model.turns import MOST_OVERLAPPED
 from tcpsight.model.verdicts import (
     DECISIVE_QUANTILES,
@@ -34,7 +33,6 @@ from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES
 
 Facts = dict[str, Any]
 
-QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 DIGITS = 9
 DECISIVE_SHARES = ("unanswered", "failed")
 
@@ -55,9 +53,7 @@ class Tolerance:
     failures: float = 0.01
 
 
-def comparison_facts(
-    comparison: Comparison, tolerance: Tolerance | None = None, quantiles: Sequence[float] = QUANTILES
-) -> Facts:
+def comparison_facts(comparison: Comparison, tolerance: Tolerance | None = None) -> Facts:
     """Give everything that two captures tell together.
 
     Parameters
@@ -66,13 +62,11 @@ def comparison_facts(
         What was collected of both.
     tolerance : Tolerance, optional
         By how much a service may be worse; 5 % and 1 % by default.
-    quantiles : sequence of float
-        Which quantiles of response time to tell, beside those that decide.
     """
     tolerance = tolerance or Tolerance()
     level = level_of_each(len(comparison.pairs))
-    asked = np.array(sorted({*quantiles, *DECISIVE_QUANTILES}))
-    services = [_service(comparison, pair, _Asked(tolerance, level, asked)) for pair in comparison.pairs]
+    asked = _Asked(tolerance, level, comparison.quantiles)
+    services = [_service(comparison, pair, asked) for pair in comparison.pairs]
     verdicts = {service["verdict"] for service in services}
     return {
         "verdict": next((each for each in WORST_FIRST if each in verdicts), "too_little_data"),
@@ -82,7 +76,7 @@ def comparison_facts(
         "confidence": {
             "family_level": FAMILY_LEVEL,
             "level": _round(level),
-            "method": "circular bootstrap of blocks of requests in order of arrival",
+            "method": "shares of requests below each quantile, by circular blocks of requests in order of arrival",
             "resamples": RESAMPLES,
             "sought_fraction": SOUGHT,
         },
@@ -128,9 +122,9 @@ def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
     answers: list[Answer] = []
     detectable, equal_load = math.nan, EqualLoad(refusal=refusal)
     if refusal is None:
-        both = [quantiles_of(side.slices, asked.quantiles, seed=SEED + i) for i, side in enumerate(pair.sides)]
+        both = [quantiles_of(side.slices, asked.quantiles) for side in pair.sides]
         shifts = shifts_between(both[0], both[1])
-        response_time, answers = _response_time(both, shifts, asked)
+        response_time, answers = _response_time(pair, shifts, asked)
         detectable = shifts[int(np.flatnonzero(asked.quantiles == 0.5)[0])].detectable(asked.level)
         equal_load = comparison.at_equal_load(pair)
     verdict = verdict_of(answers + share_answers, detectable)
@@ -152,23 +146,24 @@ def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
     }
 
 
-def _response_time(both: list[Quantiles], shifts: list[Shift], asked: _Asked) -> tuple[list[Facts], list[Answer]]:
+def _response_time(pair: ServicePair, shifts: list[QuantileShift], asked: _Asked) -> tuple[list[Facts], list[Answer]]:
     rows, answers = [], []
     for i, (p, shift) in enumerate(zip(asked.quantiles.tolist(), shifts, strict=True)):
         low, high = shift.interval(asked.level)
         is_decisive = p in DECISIVE_QUANTILES
         if is_decisive:
             answers.append(Answer(low, high, math.log1p(asked.tolerance.response_time)))
-        before, after = (float(each.log_ns[i]) for each in both)
+        # What is shown is what `report` shows: a response time that a request had, by nearest rank.
+        before, after = (side.service.response_times for side in pair.sides)
         rows.append({
             "quantile": p,
-            "before_ns": _ns(before),
-            "after_ns": _ns(after),
+            "before_ns": before.quantile(p) if before.count else None,
+            "after_ns": after.quantile(p) if after.count else None,
             "ratio": _ratio(shift.value),
             "low": _ratio(low),
             "high": _ratio(high),
             "detectable_fraction": _grown(shift.detectable(asked.level)),
-            "blocks": [_round(float(each.blocks[i])) for each in both],
+            "blocks": [_round(float(each.blocks[i])) for each in (shift.before, shift.after)],
             "is_decisive": is_decisive,
         })  # fmt: skip
     return rows, answers
@@ -297,12 +292,9 @@ def _finding(row: Any) -> Facts:
     }
 
 
-def _ns(log_ns: float) -> int | None:
-    return round(math.exp(log_ns)) if math.isfinite(log_ns) else None
-
-
 def _ratio(log_ratio: float) -> float | None:
-    return _round(math.exp(min(log_ratio, 600.0))) if not math.isnan(log_ratio) else None
+    """Give a ratio; None where it is unknown, or has no end."""
+    return _round(math.exp(min(log_ratio, 600.0))) if math.isfinite(log_ratio) else None
 
 
 def _grown(log_ratio: float) -> float | None:

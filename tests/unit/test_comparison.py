@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tcpsight
@@ -14,6 +15,7 @@ from tcpsight.comparison import paired_endpoints
 from tcpsight.errors import CaptureWarning, UsageError
 from tcpsight.model.occupancy import MOST_SLICES
 from tcpsight.scalability import LONGEST_NS, slice_length
+from tests.support.closed_system import Lived
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.steady_service import Workload, capture, live
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered
@@ -72,6 +74,26 @@ def test_a_slow_down_is_found_at_its_size():
     assert found["verdict"] == "worse"
     assert quantile(found, 0.5)["low"] < 1.3 < quantile(found, 0.5)["high"]
     assert found["services"][0]["throughput_at_equal_concurrency"]["high"] < 1
+
+
+def of_two_heaps(seed: int, slow_share: float, count: int = 2000) -> bytes:
+    random = np.random.default_rng(seed)
+    arrival = START_NS + np.arange(count) * 1_000_000_000
+    took = np.where(random.random(count) < slow_share, 205_000_000, 5_200_000)
+    return capture(Lived(arrival, arrival + took, np.zeros(count, np.int64)))
+
+
+@pytest.mark.parametrize(("after", "p95_ns"), [(0.035, 5_200_000), (0.09, 205_000_000)])
+def test_percentiles_are_those_of_the_report_and_of_requests_however_few_values_there_are(after, p95_ns):
+    both = [of_two_heaps(1, 0.03), of_two_heaps(2, after)]
+    found = compare(*both)
+    for when, each in zip(("before", "after"), both, strict=True):
+        times = tcpsight.open(io.BytesIO(each)).requests.to_numpy()["response_time_ns"]
+        for row in found["services"][0]["response_time"]:
+            assert row[f"{when}_ns"] == np.sort(times)[math.ceil(row["quantile"] * len(times) - 1e-9) - 1]
+    assert quantile(found, 0.95)["before_ns"] == 5_200_000
+    assert quantile(found, 0.95)["after_ns"] == p95_ns
+    assert found["verdict"] == ("no_difference" if p95_ns == 5_200_000 else "worse")
 
 
 def test_a_speed_up_is_found_too():

@@ -60,8 +60,8 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     """
     from tcpsight.cli.notes import conclude
     from tcpsight.comparing import nothing_in_common
-    from tcpsight.comparison import compared
-    from tcpsight.comparison_facts import QUANTILES, Tolerance, comparison_facts
+    from tcpsight.comparison import QUANTILES, compared
+    from tcpsight.comparison_facts import Tolerance, comparison_facts
     from tcpsight.errors import UsageError
 
     if (html := others["html"]) is not None:
@@ -70,12 +70,12 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     for side in sides:
         if not side.run.pipeline.segments and (status := conclude(side.run)):
             return status
-    comparison = compared(*sides, most_services=others["top"])
+    comparison = compared(*sides, most_services=others["top"], quantiles=others["quantiles"] or QUANTILES)
     if not comparison.pairs:
         for side in sides:
             conclude(side.run)
         raise UsageError(nothing_in_common(*sides))
-    facts = comparison_facts(comparison, Tolerance(tolerance, failure_tolerance), others["quantiles"] or QUANTILES)
+    facts = comparison_facts(comparison, Tolerance(tolerance, failure_tolerance))
     if html is not None:
         _write_html(facts, html, before.timezone)
     else:

@@ -1,16 +1,20 @@
-"""Response times in order of arrival, cut into slices of equally many requests: what a distribution is resampled from.
+"""Response times in order of arrival, cut into slices of equally many requests: what tells how sure a quantile is.
 
 Theory of operation
 -------------------
-A slice counts its response times in logarithmic buckets, every power of two divided into 64. Of each bucket the mean
-of the logarithms of its values is kept, over all slices. The quantile at p is that of the mid-distribution function
-(Parzen, Statistical Science 19, 2004; Ma, Genton and Parzen, Annals of the Institute of Statistical Mathematics 63,
-2011): the share of values below a bucket and half of those in it belong to its mean, and between such points
-logarithms are interpolated. So it is smooth even where a clock that ticks in microseconds makes ties, and the median
-of equal values is that value. It lies within 1 % of the nearest-rank quantile where the distribution is continuous
-there.
+All response times are counted in logarithmic cells, every power of two divided into 4096, and of each cell the mean
+and the variance of what is in it are kept. A cell stands for a run of values about its mean, as wide as values of that
+variance are that are spread evenly, and at least a tick of the clock: a whole microsecond where every response time is
+a multiple of one, else a nanosecond. So the distribution function rises evenly within a run, is level between runs,
+and its inverse (`ResponseSlices.quantiles_ns`) is the nearest-rank quantile to within half a run: ties by a clock that
+ticks slowly do not make it jump, and between two heaps of response times that are far apart it takes no value that
+nobody measured.
 
-What it cannot see: the order of requests within a slice; differences within a bucket.
+How many lie below a quantile is counted by slice (`ResponseSlices.influence`). That takes knowing about where it is
+before, which the sums over the capture tell within a percent: of each quantile there are counts below a window around
+it, and of the cells in the window.
+
+What it cannot see: the order of requests within a slice.
 """
 
 from __future__ import annotations
@@ -23,8 +27,18 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 PARTS = 64
-"""Buckets of each power of two."""
+"""Buckets of each power of two, for who wants few."""
 BUCKETS = 64 * PARTS
+
+FINE_PARTS = 4096
+"""Cells of each power of two: a heap of response times in one is as good as exact."""
+CELLS = 64 * FINE_PARTS
+
+WINDOW = 0.02
+"""By which share a quantile may lie beside where it was said to be: more than twice what is true."""
+
+TICKS_NS = (1000, 1)
+"""Of clocks: the longest of which every response time is a multiple."""
 
 MOST_SLICES = 256
 LEAST_SLICES = 10
@@ -41,85 +55,129 @@ class ResponseSlices:
     ----------
     requests : int
         How many will be fed.
-
-    Attributes
-    ----------
-    counts : ndarray of int32, shape (slices, BUCKETS)
-        How many there are in each slice and bucket.
-    log_values : ndarray of float64, shape (BUCKETS,)
-        The mean logarithm of a bucket's values, in ns; 0 where there are none.
+    around_ns : sequence of int
+        About where the quantiles are whose `influence` is wanted.
     """
 
-    def __init__(self, requests: int) -> None:
+    def __init__(self, requests: int, around_ns: Any = ()) -> None:
         self.requests = requests
-        slices = min(max(requests // LEAST_IN_SLICE, 1), MOST_SLICES)
-        self.counts = np.zeros((slices, BUCKETS), np.int32)
-        self._log_sums = np.zeros(BUCKETS)
+        self.slices = min(max(requests // LEAST_IN_SLICE, 1), MOST_SLICES)
+        around = np.maximum(np.asarray(around_ns, np.float64), 1)
+        self._begins = _cells_of(np.maximum(around * (1 - WINDOW), 1), FINE_PARTS)
+        widths = _cells_of(around * (1 + WINDOW), FINE_PARTS) + 1 - self._begins
+        self._below = np.zeros((len(around), self.slices), np.int64)
+        self._within = [np.zeros((self.slices, int(width)), np.int32) for width in widths]
+        self._counts = np.zeros(CELLS, np.int64)
+        # Of the distances from where their cells begin: sums, and sums of squares.
+        self._sums, self._squares = np.zeros(CELLS), np.zeros(CELLS)
+        self._ticks_ns: tuple[int, ...] = TICKS_NS
         self._fed = 0
 
     def feed(self, response_time_ns: Integers) -> None:
         """Take the next response times, in order of arrival through all calls."""
         if len(response_time_ns) == 0:
             return
-        slices = len(self.counts)
         rank = self._fed + np.arange(len(response_time_ns))
         self._fed += len(rank)
-        in_slice = np.minimum(rank * slices // max(self.requests, 1), slices - 1)
-        # Less than a tick of the clock counts as one nanosecond: a logarithm is taken.
-        values = np.maximum(response_time_ns, 1).astype(np.float64)
-        buckets = buckets_of(values)
-        cells, counts = np.unique(in_slice * BUCKETS + buckets, return_counts=True)
-        self.counts.reshape(-1)[cells] += counts.astype(np.int32)
-        self._log_sums += np.bincount(buckets, np.log(values), BUCKETS)
+        in_slice = np.minimum(rank * self.slices // max(self.requests, 1), self.slices - 1)
+        self._ticks_ns = tuple(tick for tick in self._ticks_ns if not (response_time_ns % tick).any())
+        values = response_time_ns.astype(np.float64)
+        cells = _cells_of(np.maximum(values, 1), FINE_PARTS)
+        self._add(cells, values - _begins_ns(cells))
+        for number, begin in enumerate(self._begins.tolist()):
+            self._below[number] += np.bincount(in_slice[cells < begin], minlength=self.slices)
+            shape = self._within[number].shape
+            held = (cells >= begin) & (cells < begin + shape[1])
+            places = in_slice[held] * shape[1] + cells[held] - begin
+            self._within[number] += np.bincount(places, minlength=shape[0] * shape[1]).reshape(shape).astype(np.int32)
+
+    def _add(self, cells: Integers, distances_ns: Floats) -> None:
+        held, which = np.unique(cells, return_inverse=True)
+        self._counts[held] += np.bincount(which)
+        self._sums[held] += np.bincount(which, distances_ns)
+        self._squares[held] += np.bincount(which, distances_ns**2)
 
     @property
-    def log_values(self) -> Floats:
-        """What each bucket stands for."""
-        totals = self.counts.sum(axis=0)
-        means: Floats = self._log_sums / np.maximum(totals, 1)
-        return means
+    def tick_ns(self) -> int:
+        """What the clock seems to count in."""
+        return self._ticks_ns[0]
 
-    def filled(self) -> tuple[Floats, Floats]:
-        """Give counts of the buckets that hold something, shape (slices, n), and their mean logarithms, shape (n,)."""
-        held = np.flatnonzero(self.counts.any(axis=0))
-        return self.counts[:, held].astype(np.float64), self.log_values[held]
+    def quantiles_ns(self, p: Floats) -> Floats:
+        """Give quantiles; NaN where there is no request.
+
+        Parameters
+        ----------
+        p : ndarray of float64, shape (quantiles,)
+            Which, 0 to 1.
+
+        Returns
+        -------
+        ndarray of float64, shape (quantiles,)
+            At least half a tick of the clock: a logarithm is taken.
+        """
+        if not self._fed:
+            return np.full(len(p), np.nan)
+        held, at, share = self._ranked(p)
+        count = self._counts[held]
+        mean = self._sums[held] / count
+        variance = np.maximum(self._squares[held] / count - mean**2, 0)
+        # What is spread evenly over a width w has the variance w² / 12.
+        width = np.maximum(np.sqrt(12 * variance), self.tick_ns)
+        found: Floats = (_begins_ns(held) + mean)[at] + (share - 0.5) * width[at]
+        return np.maximum(found, self.tick_ns / 2)
+
+    def influence(self, number: int, p: float) -> Floats:
+        """Give how many requests of each slice lie below a quantile, too many or too few.
+
+        Parameters
+        ----------
+        number : int
+            Which of those that were announced.
+        p : float
+            Which it is, 0 to 1.
+
+        Returns
+        -------
+        ndarray of float64, shape (slices,)
+            Their sum is 0.
+        """
+        held, at, share = self._ranked(np.array([p]))
+        within = self._within[number]
+        place = int(np.clip(held[at[0]] - self._begins[number], 0, within.shape[1] - 1))
+        below = self._below[number] + within[:, :place].sum(axis=1) + share[0] * within[:, place]
+        found: Floats = below - below.sum() * self._sizes() / self.requests
+        return found
+
+    def _ranked(self, p: Floats) -> tuple[Integers, Integers, Floats]:
+        """Give the cells that hold something; in which of them each quantile is, and how far through it."""
+        held = np.flatnonzero(self._counts)
+        ends = np.cumsum(self._counts[held])
+        wanted = np.clip(p, 0, 1) * ends[-1]
+        # A hair less, so that a whole rank is the last of a cell and not the first of the next.
+        at = np.minimum(np.searchsorted(ends, wanted * (1 - 1e-12)), len(held) - 1)
+        count = self._counts[held][at]
+        share: Floats = np.clip((wanted - (ends[at] - count)) / count, 0, 1)
+        return held, at, share
+
+    def _sizes(self) -> Integers:
+        """Give how many requests there are in each slice."""
+        edges = -(-np.arange(self.slices + 1) * self.requests // self.slices)
+        return np.diff(edges)
+
+
+def _cells_of(values: Floats, parts: int) -> Integers:
+    """Tell the cell of each value, all 1 or more, shape (n,)."""
+    mantissa, exponent = np.frexp(values)
+    found: Integers = (exponent - 1).astype(np.int64) * parts + ((mantissa - 0.5) * 2 * parts).astype(np.int64)
+    return np.minimum(found, 64 * parts - 1)
+
+
+def _begins_ns(cells: Integers) -> Floats:
+    """Tell where cells begin."""
+    found: Floats = np.ldexp(1 + cells % FINE_PARTS / FINE_PARTS, (cells // FINE_PARTS).astype(np.int32))
+    return found
 
 
 def buckets_of(values: Floats) -> Integers:
     """Tell the bucket of each value, all 1 or more, shape (n,)."""
-    mantissa, exponent = np.frexp(values)
-    found: Integers = (exponent - 1).astype(np.int64) * PARTS + ((mantissa - 0.5) * 2 * PARTS).astype(np.int64)
-    return np.minimum(found, BUCKETS - 1)
-
-
-def mid_quantiles(counts: Floats, log_values: Floats, p: Floats) -> Floats:
-    """Give logarithms of quantiles of several distributions over the same buckets.
-
-    Parameters
-    ----------
-    counts : ndarray of float64, shape (distributions, buckets)
-        How many values each bucket holds; a distribution without any has quantiles that mean nothing.
-    log_values : ndarray of float64, shape (buckets,)
-        What each bucket stands for, ascending.
-    p : ndarray of float64, shape (quantiles,)
-        Which quantiles, 0 to 1.
-
-    Returns
-    -------
-    ndarray of float64, shape (distributions, quantiles)
-    """
-    below = np.cumsum(counts, axis=1)
-    middle = below - counts / 2
-    total = below[:, -1:]
-    rows = np.arange(len(counts))
-    found = np.empty((len(counts), len(p)))
-    last = len(log_values) - 1
-    for column, each in enumerate(p):
-        wanted = each * total[:, 0]
-        right = np.minimum((middle < wanted[:, None]).sum(axis=1), last)
-        left = np.maximum(right - 1, 0)
-        width = middle[rows, right] - middle[rows, left]
-        share = np.where(width > 0, (wanted - middle[rows, left]) / np.where(width > 0, width, 1), 1)
-        share = np.clip(share, 0, 1)
-        found[:, column] = log_values[left] + share * (log_values[right] - log_values[left])
-    return found
+    return _cells_of(values, PARTS)

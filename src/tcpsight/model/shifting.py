@@ -2,16 +2,21 @@
 
 Theory of operation
 -------------------
-Response times are related to those before them (a slow second is slow for everybody) and heavy-tailed, so their
-errors are found by resampling: of each capture blocks of slices that follow each other are drawn at random, the end
-joined to the beginning (the circular block bootstrap of Politis and Romano, *Exploring the Limits of Bootstrap*,
-Wiley 1992), until there are as many slices as were, and the quantiles taken of what they hold together. A block is
-twice as long as the first lag at which the autocorrelation of a quantile's influence is below 2/√k, at least ∛k
-slices, at most k/10 (`tcpsight.model.resampling.block_length`): at least ten blocks.
+A quantile is as sure as the share of requests below it: that share has a standard error, and where the distribution
+function is that many errors more or less than the quantile's own share, its interval ends (Woodruff, J. American
+Statistical Association 47, 1952). Nothing is assumed of the distribution: where it is steep the interval is short, and
+where the share is near to a gap between two heaps of response times it reaches over the gap.
 
-The shift is the difference of the logarithms of a quantile; its standard error joins those of both captures, each made
-larger by √(B / (B − 1)) for B blocks, and its interval is that many of Student's t, with the degrees of freedom of
-Welch and Satterthwaite. Draws come from a generator with a fixed seed: the same captures give the same answer.
+Response times are related to those before them (a slow second is slow for everybody), so the error of the share is
+that of the circular block bootstrap (Politis and Romano, *Exploring the Limits of Bootstrap*, Wiley 1992) over slices
+that follow each other, which for a share needs no draws: it is the variance of the sums of all runs of as many slices
+as a block has, the end joined to the beginning. A block is twice as long as the first lag at which the autocorrelation
+of the share is below 2/√k, at least ∛k slices, at most k/10 (`tcpsight.model.resampling.block_length`): at least ten
+blocks. The variance is made larger by B / (B − 1) for B blocks.
+
+The shift is the difference of the logarithms of a quantile. Its interval joins those of both captures, each to the
+side on which it matters (Zou and Donner, Statistics in Medicine 27, 2008): they are that many errors long of Student's
+t, with the degrees of freedom of Welch and Satterthwaite.
 
 What it cannot see: what changes more slowly than a tenth of a capture, and what both captures do not share although it
 is no property of the server: another load, other requests, a machine that is warm.
@@ -19,22 +24,20 @@ is no property of the server: another load, other requests, a machine that is wa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tcpsight.model.resampling import block_length
-from tcpsight.model.response_slices import LEAST_REQUESTS, ResponseSlices, mid_quantiles
+from tcpsight.model.response_slices import LEAST_REQUESTS, ResponseSlices
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 RESAMPLES = 1000
 SEED = 1992
-CHUNK = 250
-"""Resamples at once, so that memory stays below a few MB."""
-
 LEAST_BEYOND = 20
 """So many requests must lie on either side of a quantile that tells anything."""
 
@@ -48,17 +51,32 @@ class Quantiles:
 
     Attributes
     ----------
+    p : ndarray of float64, shape (quantiles,)
+        Which.
     log_ns : ndarray of float64, shape (quantiles,)
         Logarithms of them; NaN where there is no request.
-    error : ndarray of float64, shape (quantiles,)
-        Their standard errors; NaN where too little tells them.
+    share_error : ndarray of float64, shape (quantiles,)
+        Standard errors of the share of requests below each; NaN where too little tells them.
     blocks : ndarray of float64, shape (quantiles,)
-        Of how many blocks they were drawn; 0 where the error is unknown.
+        Of how many blocks they follow; 0 where the error is unknown.
+    slices : ResponseSlices
+        The response times.
     """
 
+    p: Floats
     log_ns: Floats
-    error: Floats
+    share_error: Floats
     blocks: Floats
+    slices: ResponseSlices
+
+    def reach(self, number: int, errors: float) -> tuple[float, float]:
+        """Tell how far below and above a quantile its interval of so many errors ends, as logarithms; inf: unknown."""
+        away = errors * float(self.share_error[number])
+        ends = np.array([self.p[number] - away, self.p[number] + away])
+        logs = np.log(self.slices.quantiles_ns(ends)) - self.log_ns[number]
+        low = float(-logs[0]) if ends[0] > 0 else math.inf
+        high = float(logs[1]) if ends[1] < 1 else math.inf
+        return max(low, 0.0), max(high, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +109,61 @@ class Shift:
         return (student(0.5 + level / 2, self.freedom) + student(POWER, self.freedom)) * self.error
 
 
+@dataclass(frozen=True, slots=True)
+class QuantileShift:
+    """How a quantile changed: logarithms of after / before.
+
+    Attributes
+    ----------
+    number : int
+        Which of the quantiles.
+    before, after : Quantiles
+        What it was.
+    """
+
+    number: int
+    before: Quantiles
+    after: Quantiles
+
+    @property
+    def value(self) -> float:
+        """The shift."""
+        return float(self.after.log_ns[self.number] - self.before.log_ns[self.number])
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything tells how sure it is."""
+        return bool(np.isfinite([each.share_error[self.number] for each in (self.before, self.after)]).all())
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom, of Welch and Satterthwaite; of the smaller capture where errors tell nothing."""
+        blocks = [max(float(each.blocks[self.number]) - 1, 1.0) for each in (self.before, self.after)]
+        variances = [sum(each.reach(self.number, 1.0)) ** 2 for each in (self.before, self.after)]
+        if not 0 < sum(variances) < math.inf:
+            return min(blocks)
+        return sum(variances) ** 2 / sum(v**2 / b for v, b in zip(variances, blocks, strict=True))
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Give the interval that holds the shift with this confidence: infinite where it has no end, NaN if unknown."""
+        if not self.is_known:
+            return math.nan, math.nan
+        errors = student(0.5 + level / 2, self.freedom)
+        (low_before, high_before), (low_after, high_after) = (
+            each.reach(self.number, errors) for each in (self.before, self.after)
+        )
+        return self.value - math.hypot(low_after, high_before), self.value + math.hypot(high_after, low_before)
+
+    def detectable(self, level: float) -> float:
+        """Give the shift that would have been found, its interval beyond 0, in 95 of 100 cases; NaN if unknown."""
+        low, high = self.interval(level)
+        if not math.isfinite(high - low):
+            return math.nan
+        # The interval is as long as the test asks for; chance takes as many errors again as the power asks for.
+        more = student(POWER, self.freedom) / student(0.5 + level / 2, self.freedom)
+        return (1 + more) * (high - low) / 2
+
+
 def student(p: float, freedom: float) -> float:
     """Give the quantile of Student's t."""
     from scipy.special import stdtrit
@@ -98,69 +171,40 @@ def student(p: float, freedom: float) -> float:
     return float(stdtrit(max(freedom, 1), p))
 
 
-def quantiles_of(slices: ResponseSlices, p: Floats, *, seed: int = SEED) -> Quantiles:
+def quantiles_of(slices: ResponseSlices, p: Floats) -> Quantiles:
     """Give the quantiles of a capture's response times, and how sure they are.
 
     Parameters
     ----------
     slices : ResponseSlices
-        The response times.
+        The response times, told about where the quantiles are.
     p : ndarray of float64, shape (quantiles,)
-        Which quantiles.
-    seed : int
-        Of the generator.
+        Which quantiles, 0 to 1.
     """
-    counts, log_values = slices.filled()
-    unknown = Quantiles(np.full(len(p), np.nan), np.full(len(p), np.nan), np.zeros(len(p)))
-    if not len(log_values):
-        return unknown
-    found = mid_quantiles(counts.sum(axis=0, keepdims=True), log_values, p)[0]
+    found = np.log(slices.quantiles_ns(p))
+    error, blocks = np.full(len(p), np.nan), np.zeros(len(p))
     told = np.minimum(p, 1 - p) * slices.requests >= LEAST_BEYOND
-    if slices.requests < LEAST_REQUESTS or not told.any():
-        return Quantiles(found, unknown.error, unknown.blocks)
-    block = np.array([block_length(_influence(counts, log_values, each)) for each in zip(found, p, strict=True)])
-    error = np.full(len(p), np.nan)
-    blocks = np.where(told, len(counts) / block, 0)
-    for length in np.unique(block[told]).tolist():
-        own = told & (block == length)
-        error[own] = _drawn(counts, log_values, p[own], length, seed).std(axis=0, ddof=1)
-    # As many slices are drawn as make whole blocks, which may be a few more than there are.
-    whole = np.ceil(blocks[told]) / blocks[told]
-    error[told] *= np.sqrt(whole * blocks[told] / (blocks[told] - 1))
-    return Quantiles(found, error, blocks)
+    if slices.requests >= LEAST_REQUESTS:
+        for number in np.flatnonzero(told).tolist():
+            influence = slices.influence(number, float(p[number]))
+            block = block_length(influence)
+            blocks[number] = len(influence) / block
+            error[number] = _error_of_sum(influence, block) / slices.requests
+    return Quantiles(p, found, error, blocks, slices)
 
 
-def shifts_between(before: Quantiles, after: Quantiles) -> list[Shift]:
+def shifts_between(before: Quantiles, after: Quantiles) -> list[QuantileShift]:
     """Give the shift of every quantile."""
-    values = after.log_ns - before.log_ns
-    both = (before.error**2, after.error**2)
-    found = []
-    for i, value in enumerate(values):
-        one, two = float(both[0][i]), float(both[1][i])
-        parts = one**2 / max(before.blocks[i] - 1, 1) + two**2 / max(after.blocks[i] - 1, 1)
-        freedom = (one + two) ** 2 / parts if parts > 0 else 1.0
-        found.append(Shift(float(value), float(np.sqrt(one + two)), freedom))
-    return found
+    return [QuantileShift(number, before, after) for number in range(len(before.p))]
 
 
-def _influence(counts: Floats, log_values: Floats, quantile: tuple[float, float]) -> Floats:
-    """Give how many requests of each slice lie below a quantile, too many or too few, shape (slices,)."""
-    value, share = quantile
-    at = int(np.searchsorted(log_values, value))
-    influence: Floats = counts[:, :at].sum(axis=1) - share * counts.sum(axis=1)
-    return influence
-
-
-def _drawn(counts: Floats, log_values: Floats, p: Floats, block: int, seed: int) -> Floats:
-    """Draw blocks of slices again and again, and give the quantiles of each draw, shape (resamples, quantiles)."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    slices = len(counts)
-    blocks = -(-slices // block)
-    drawn = []
-    for _ in range(RESAMPLES // CHUNK):
-        times = times_drawn(generator, CHUNK, slices, (blocks, block))
-        drawn.append(mid_quantiles(times @ counts, log_values, p))
-    return np.concatenate(drawn)
+def _error_of_sum(values: Floats, block: int) -> float:
+    """Give the standard error of the sum of values that are related within a block, by all circular blocks."""
+    centered = values - values.mean()
+    ends = np.cumsum(np.concatenate([[0.0], centered, centered[: block - 1]]))
+    sums = ends[block:] - ends[:-block]
+    blocks = len(values) / block
+    return float(np.sqrt((sums @ sums) / len(sums) * blocks * blocks / (blocks - 1)))
 
 
 def times_drawn(generator: np.random.Generator, resamples: int, slices: int, shape: tuple[int, int]) -> Floats:

@@ -224,11 +224,11 @@ def _reasons(service: Facts, facts: Facts) -> list[str]:
     """Say which of the numbers that decide show a difference."""
     said = []
     for row in service["response_time"]:
-        if row["is_decisive"] and row["low"] is not None and (row["low"] > 1 or row["high"] < 1):
+        if row["is_decisive"] and _is_beyond(row, 1):
             name = "median" if row["quantile"] == 0.5 else f"p{100 * row['quantile']:g}"
             said.append(f"{name} {_percent(row['ratio'])} ({_interval(row['low'], row['high'], _percent)})")
     for row in service["shares"]:
-        if row["is_decisive"] and row["low"] is not None and (row["low"] > 0 or row["high"] < 0):
+        if row["is_decisive"] and _is_beyond(row, 0):
             told = _interval(row["low"], row["high"], _points)
             said.append(f"{SHARE_TEXTS[row['name']]} {_points(row['difference'])} ({told})")
     return said
@@ -276,8 +276,17 @@ def _points(difference: float | None) -> str:
     return units.UNKNOWN if difference is None else f"{_signed(100 * difference, 2)} %"
 
 
+def _is_beyond(row: Facts, none: float) -> bool:
+    """Tell whether an interval lies wholly on one side of no change."""
+    return (row["low"] is not None and row["low"] > none) or (row["high"] is not None and row["high"] < none)
+
+
 def _interval(low: float | None, high: float | None, write: Any) -> str:
-    return units.UNKNOWN if low is None or high is None else f"{write(low)} to {write(high)}"
+    """Write an interval; one without an end by the other."""
+    if low is None or high is None:
+        ends = [f"{text} {write(end)}" for text, end in (("at least", low), ("at most", high)) if end is not None]
+        return ends[0] if ends else units.UNKNOWN
+    return f"{write(low)} to {write(high)}"
 
 
 def _share(share: Facts) -> str:

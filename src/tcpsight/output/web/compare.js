@@ -26,8 +26,15 @@ function signed(value, digits) {
   return Number(text) === 0 ? text : (value > 0 ? "+" : "−") + text;
 }
 
+/** An interval; one without an end by the other. */
 function intervalText(row, write) {
-  return isUnknown(row.low) || isUnknown(row.high) ? UNKNOWN : `${write(row.low)} to ${write(row.high)}`;
+  if (isUnknown(row.low)) return isUnknown(row.high) ? UNKNOWN : `at most ${write(row.high)}`;
+  return isUnknown(row.high) ? `at least ${write(row.low)}` : `${write(row.low)} to ${write(row.high)}`;
+}
+
+/** Whether an interval lies wholly on one side of no change. */
+function isBeyond(row, none) {
+  return (!isUnknown(row.low) && row.low > none) || (!isUnknown(row.high) && row.high < none);
 }
 
 function quantileText(row) {
@@ -45,9 +52,9 @@ function serviceName(service) {
 
 /** What of the numbers that decide shows a difference; else what would have been found. */
 function reasons(service) {
-  const times = service.response_time.filter((row) => row.is_decisive && !isUnknown(row.low) && (row.low > 1 || row.high < 1))
+  const times = service.response_time.filter((row) => row.is_decisive && isBeyond(row, 1))
     .map((row) => `${row.quantile === 0.5 ? "median" : quantileText(row)} ${changeText(row.ratio)} (${intervalText(row, changeText)})`);
-  const shares = service.shares.filter((row) => row.is_decisive && !isUnknown(row.low) && (row.low > 0 || row.high < 0))
+  const shares = service.shares.filter((row) => row.is_decisive && isBeyond(row, 0))
     .map((row) => `${SHARES[row.name].toLowerCase()} ${pointsText(row.difference)} (${intervalText(row, pointsText)})`);
   if (times.length + shares.length > 0) return [...times, ...shares].join(", ");
   if (service.refusal !== null) return `Response times are not compared: ${service.refusal}.`;
