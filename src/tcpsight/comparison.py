@@ -163,6 +163,8 @@ class CollectedCapture:
         self.run = run
         for writer in self._writers:
             writer.flush()
+        self.summary.finish()
+        self.health.finish(self._longest_ns)
         self.findings = self._findings.table(run)
         self.span = run.pipeline.span or (0, 0)
         return self
@@ -188,6 +190,10 @@ class CollectedCapture:
         for endpoint, (side, sweep) in wanted.items():
             if endpoint not in refused:
                 side.occupancy = _finished(sweep)
+
+    def _longest_ns(self, endpoint: Endpoint) -> int:
+        service = self.summary.services.get(endpoint)
+        return service.response_times.max if service is not None else -1
 
     def _feed_requests(self, requests: Requests) -> None:
         self.summary.feed_requests(requests)
@@ -250,7 +256,7 @@ def paired_endpoints(before: list[Endpoint], after: list[Endpoint]) -> Iterator[
 
 def _size(capture: CollectedCapture, endpoint: Endpoint) -> int:
     service = capture.summary.services[endpoint]
-    return service.requests + service.unanswered + service.connections
+    return service.requests + service.unanswered + service.in_flight_at_end + service.connections
 
 
 def _pair(

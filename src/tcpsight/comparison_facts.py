@@ -134,6 +134,10 @@ def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
         "verdict": verdict,
         "detectable_fraction": _grown(detectable),
         "requests": {"before": pair.before.service.requests, "after": pair.after.service.requests},
+        "in_flight_at_end": {
+            "before": pair.before.service.in_flight_at_end,
+            "after": pair.after.service.in_flight_at_end,
+        },
         "overlapped": {"before": pair.before.service.overlapped, "after": pair.after.service.overlapped},
         "is_overlapped": _is_overlapped(pair),
         "refusal": refusal,

@@ -28,6 +28,7 @@ from tcpsight.model.density import (
     buckets_of,
 )
 from tcpsight.model.grouping import Endpoint
+from tcpsight.model.in_flight import in_flight
 from tcpsight.model.keys import IntervalKey, KeyedIntervalSeries
 from tcpsight.model.services import Service
 from tcpsight.output.scalability_words import model_words
@@ -107,7 +108,9 @@ class ServicePlots:
         self._arrived = ResponseTimeDensity(grid, len(services))
         requests = sum(service.requests for _, service in services)
         self._slowest = SlowestRequests(grid, POINTS if requests <= POINTS else KEPT_PER_SLICE)
-        self._waiting = SlowestRequests(Grid(max(duration_ns, 1), *span), UNANSWERED_POINTS)
+        self._waiting, self._in_flight = (
+            SlowestRequests(Grid(max(duration_ns, 1), *span), UNANSWERED_POINTS) for _ in range(2)
+        )
         self._grid = grid
         self._sweeps = ScalabilitySweeps(services[:FITTED_SERVICES], span)
 
@@ -122,7 +125,11 @@ class ServicePlots:
         for level in self._levels:
             level.feed(Requests(), unanswered)
         series = self._series_of(unanswered)
-        self._waiting.feed(series, unanswered.end_ns, unanswered.end_ns - unanswered.arrival_ns, _with_end(unanswered))
+        longest_ns = np.array([*(service.response_times.max for _, service in self._services), -1], np.int64)
+        is_in_flight = in_flight(unanswered, longest_ns[series])
+        for points, own in ((self._waiting, ~is_in_flight), (self._in_flight, is_in_flight)):
+            rows = unanswered[own]
+            points.feed(series[own], rows.end_ns, rows.end_ns - rows.arrival_ns, _with_end(rows))
 
     def _feed_answered(self, requests: Requests) -> None:
         for level in self._levels:
@@ -145,10 +152,11 @@ class ServicePlots:
         models = self._sweeps.facts()
         points_of, points = self._slowest.best(POINTS)
         waiting_of, waiting = self._waiting.best(UNANSWERED_POINTS)
+        flying_of, flying = self._in_flight.best(UNANSWERED_POINTS)
         told = []
         for i, (endpoint, service) in enumerate(self._services):
             is_tunnelled = service.tunnelled_connections > 0
-            own, never = points[points_of == i], waiting[waiting_of == i]
+            own, never, flights = points[points_of == i], waiting[waiting_of == i], flying[flying_of == i]
             model = [each for each in models if _is_of(each, endpoint)]
             told.append(
                 {
@@ -162,6 +170,7 @@ class ServicePlots:
                     },
                     "points": _points(own, endpoint, ends, self._span[0], is_tunnelled=is_tunnelled),
                     "never": _points(never, endpoint, ends, self._span[0], is_tunnelled=is_tunnelled),
+                    "in_flight": _points(flights, endpoint, ends, self._span[0], is_tunnelled=is_tunnelled),
                     "scalability": _model(model[0], self._span[0]) if model else None,
                 }
             )

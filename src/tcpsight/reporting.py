@@ -59,13 +59,14 @@ class Omitted:
     ----------
     services : int
         How many, those beyond the ones that are told apart counted as one.
-    requests, unanswered, connections, failed_connections : int
+    requests, unanswered, in_flight_at_end, connections, failed_connections : int
         Their sums; a connection failed when it was refused or never established.
     """
 
     services: int = 0
     requests: int = 0
     unanswered: int = 0
+    in_flight_at_end: int = 0
     connections: int = 0
     failed_connections: int = 0
 
@@ -74,6 +75,7 @@ class Omitted:
         self.services += 1
         self.requests += service.requests
         self.unanswered += service.unanswered
+        self.in_flight_at_end += service.in_flight_at_end
         self.connections += service.connections
         self.failed_connections += service.failed_connections
 
@@ -166,6 +168,7 @@ class ReportCollection:
         """Give the facts, when the run has ended."""
         for blocks in (self._requests, self._unanswered, self._connections):
             blocks.flush()
+        self.summary.finish()
         ranked = self.summary.largest(len(self.summary.services))
         services = [ServiceReport(endpoint, each) for endpoint, each in ranked[: self._most_services]]
         omitted = Omitted()

@@ -151,6 +151,7 @@ class ScalabilityCollection:
         """Give the answer, when the run has ended: that of the largest service, and under `services` of each."""
         self._requests.flush()
         self._unanswered.flush()
+        self._summary.finish()
         span = run.pipeline.span
         services = []
         if span is not None:
@@ -230,6 +231,7 @@ class ScalabilitySweeps:
             "server_port": target.endpoint[1],
             "requests": service.requests,
             "unanswered": service.unanswered,
+            "in_flight_at_end": service.in_flight_at_end,
             "overlapped": service.overlapped,
             "interval_ns": target.interval_ns,
             "interval_reason": target.reason,

@@ -192,6 +192,7 @@ cdef struct Boundary:
     int32_t position
     uint8_t boundary
     uint8_t ip_version
+    uint8_t is_open
 
 cdef struct Piece:
     int64_t connection_id
@@ -311,6 +312,7 @@ cdef struct UnansweredRequest:
     uint8_t is_first
     uint8_t is_handshake
     int64_t end_ns
+    uint8_t is_open
 
 cdef struct RequestCount:
     int64_t connection_id

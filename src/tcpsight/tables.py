@@ -553,6 +553,7 @@ class Boundaries(Table):
     position = column("int32", "", "it happens before the segment at this row of the batch", internal=True)
     boundary = column("uint8", "", "opened or ended", names=BOUNDARIES)
     ip_version = column("uint8", "", "4 or 6")
+    is_open = column("uint8", "bool", "ended: whether it was open yet, and only the capture ended")
 
 
 class Pieces(Table):
@@ -749,6 +750,9 @@ class Unanswered(Requests):
 
     end_ns = column(
         "int64", "epoch ns", "last segment of its connection, or end of the capture where it was still open"
+    )
+    is_open = column(
+        "uint8", "bool", "whether its connection was still open when the capture ended: the answer may have come later"
     )
 
 

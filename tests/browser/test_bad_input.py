@@ -211,3 +211,9 @@ def test_a_request_that_the_end_of_the_capture_cut_off_stretches_no_axis(show, t
     low, high = seen.page.evaluate("document.querySelector('#completions .js-plotly-plot').layout.yaxis.range")
     assert low > 5.5
     assert high < 8
+    # It waited for less than others took: nobody can say that it was never answered.
+    names = seen.page.evaluate("document.querySelector('#completions .js-plotly-plot').data.map((each) => each.name)")
+    assert "in flight at the end of the capture" in names
+    body = seen.page.locator("body").inner_text().lower()
+    assert "in flight at the end" in body
+    assert "never answered" not in body

@@ -349,6 +349,7 @@ class Twin:
         for c in sorted(self.open.values(), key=lambda c: c.id):
             assert self.clock is not None
             self.end(c, self.clock)
+            self.boundaries[-1]["is_open"] = int(not c.has_ended())
 
     def take(self, h: Row) -> None:
         is_jump = self.advance(h)
@@ -534,7 +535,8 @@ class Twin:
         return c
 
     def boundary(self, which: str, c: Connection, time_ns: int) -> Row:
-        return {"boundary": which, "connection_id": c.id, "time_ns": time_ns, "position": len(self.segments)}
+        row = {"boundary": which, "connection_id": c.id, "time_ns": time_ns, "position": len(self.segments)}
+        return row | {"is_open": 0}
 
     def hold(self, c: Connection, d: int, h: Row, row: Row) -> None:
         side = c.sides[d]

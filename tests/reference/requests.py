@@ -62,7 +62,7 @@ class Twin:
             elif BOUNDARIES[event["boundary"]] == "opened":
                 self.open[event["connection_id"]] = Conversation(event)
             else:
-                self.end_connection(self.open.pop(event["connection_id"]), event["time_ns"])
+                self.end_connection(self.open.pop(event["connection_id"]), event["time_ns"], event["is_open"])
 
     # ------------------------------------------------------------------ one segment
 
@@ -210,7 +210,7 @@ class Twin:
         row["arrival_ns"] = row[f"{self.start}_ns"]
         return row
 
-    def end_connection(self, talk: Conversation, end_ns: int) -> None:
+    def end_connection(self, talk: Conversation, end_ns: int, is_open: int) -> None:
         answered = [t for t in talk.turns if t.response]
         waiting = [t for t in talk.turns if not t.response]
         for turn in answered:
@@ -218,7 +218,7 @@ class Twin:
         is_farewell = bool(waiting) and waiting[-1].ending == "farewell"
         if waiting and not is_farewell:
             row = self.row(talk, waiting[0])
-            self.unanswered.append(row | {"end_ns": max(end_ns, row["arrival_ns"])})
+            self.unanswered.append(row | {"end_ns": max(end_ns, row["arrival_ns"]), "is_open": is_open})
         self.counts.append(
             {
                 "connection_id": talk.opened["connection_id"],

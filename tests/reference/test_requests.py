@@ -70,7 +70,7 @@ def connect(moves: list[Event]) -> list[Event]:
             if which in open_now:
                 connection_id, slot = open_now.pop(which)
                 free.append(slot)
-                events.append(boundary("ended", connection_id, slot, time_ns))
+                events.append(boundary("ended", connection_id, slot, time_ns, is_open=connection_id % 2))
             continue
         time_ns += move["step_ns"]
         if which not in open_now:

@@ -29,8 +29,8 @@ CLIENT_ADDRESS = bytes(10) + b"\xff\xff\x0a\x00\x00\x01"
 SERVER_ADDRESS = bytes(10) + b"\xff\xff\x0a\x00\x00\x09"
 
 
-def boundary(which: str, connection_id: int, slot: int, time_ns: int) -> Event:
-    """Describe the opening or the end of a connection."""
+def boundary(which: str, connection_id: int, slot: int, time_ns: int, *, is_open: int = 0) -> Event:
+    """Describe the opening or the end of a connection; `is_open`: the capture ended, it did not."""
     return {
         "boundary": BOUNDARIES.index(which),
         "connection_id": connection_id,
@@ -41,6 +41,7 @@ def boundary(which: str, connection_id: int, slot: int, time_ns: int) -> Event:
         "client_port": 1024 + connection_id % 60000,
         "server_port": 3306,
         "ip_version": 4,
+        "is_open": is_open,
     }
 
 

@@ -18,7 +18,7 @@ from tcpsight.scalability import LONGEST_NS, slice_length
 from tests.support.closed_system import Lived
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.steady_service import Workload, capture, live
-from tests.support.traffic import MS, START_NS, Exchange, Talk, answered
+from tests.support.traffic import HANDSHAKE_NS, MS, START_NS, Exchange, Talk, answered
 from tests.support.traffic import capture as written
 
 
@@ -74,6 +74,20 @@ def test_a_slow_down_is_found_at_its_size():
     assert found["verdict"] == "worse"
     assert quantile(found, 0.5)["low"] < 1.3 < quantile(found, 0.5)["high"]
     assert found["services"][0]["throughput_at_equal_concurrency"]["high"] < 1
+
+
+def test_who_was_in_flight_when_a_capture_ended_is_no_failure():
+    def ended(waited_ms: int) -> bytes:
+        busy = Talk(answered(*[10] * 40), client_port=20_000)
+        end_ns = max(frame.time_ns for frame in busy.frames())
+        asks = [Exchange(end_ns - waited_ms * MS - START_NS - HANDSHAKE_NS, None)]
+        return pcap_bytes(written([busy, Talk(asks, client_port=20_001, is_closed=False)]), nanoseconds=True)
+
+    found = compare(ended(5), ended(500))
+    assert found["services"][0]["in_flight_at_end"] == {"before": 1, "after": 0}
+    told = share(found, "unanswered")
+    assert (told["before"]["events"], told["before"]["of"]) == (0, 40)
+    assert (told["after"]["events"], told["after"]["of"]) == (1, 41)
 
 
 def of_two_heaps(seed: int, slow_share: float, count: int = 2000) -> bytes:

@@ -16,6 +16,7 @@ from tcpsight.facts import (
     quantile_name,
 )
 from tcpsight.model import Distribution
+from tcpsight.output.report import page
 from tcpsight.pipeline import Options
 from tcpsight.selection import Selection
 from tcpsight.tables import BucketConnections
@@ -23,7 +24,7 @@ from tests.support.layers import ethernet as on_ethernet
 from tests.support.layers import typed, vxlan
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.reports import facts_of, report_facts
-from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture, udp_frame
+from tests.support.traffic import HANDSHAKE_NS, MS, START_NS, Exchange, Talk, answered, capture, udp_frame
 
 FOUR = bytes(10) + b"\xff\xff\x0a\x00\x00\x01"
 SIX = bytes(15) + b"\x01"
@@ -39,12 +40,13 @@ KEYS = {
         "response_time", "broken", "unknown_link_types", "tunnels",
     },
     "services": {
-        "server_address", "server_port", "requests", "unanswered", "overlapped", "request_bytes", "response_bytes",
+        "server_address", "server_port", "requests", "unanswered", "in_flight_at_end", "overlapped", "request_bytes",
+        "response_bytes",
         "throughput_per_s", "turns", "concurrency", "unanswered_concurrency", "utilization_fraction", "response_time",
         "count_dispersion", "histogram", "interval_ns", "series", "connections", "clients", "slowest_requests",
         "unanswered_requests",
     },
-    "omitted": {"services", "requests", "unanswered", "connections", "failed_connections"},
+    "omitted": {"services", "requests", "unanswered", "in_flight_at_end", "connections", "failed_connections"},
     "unseen": {"reason", "count", "bytes", "first_frame", "first_line", "furthest_back_ns", "meaning"},
     "slowest_requests": {
         "connection_id", "request_index", "client_address", "client_port", "arrival_ns", "filter", "response_time_ns",
@@ -82,6 +84,44 @@ def test_keys_are_stable():
     }
     for name, keys in KEYS.items():
         assert set(places[name]) == keys, name
+
+
+def waiting(waited_ms: int, *response_times_ms: float, is_closed: bool = False) -> list[Talk]:
+    """Give a service that answers one client until 1 s has passed, and a client that began to wait before that."""
+    busy = Talk(answered(*response_times_ms, 1, after_ms=(900 - sum(response_times_ms)) / len(response_times_ms)))
+    end_ns = max(frame.time_ns for frame in busy.frames())
+    asked_ns = end_ns - waited_ms * MS
+    begin_ns = START_NS + 4 * MS
+    asks = [Exchange(asked_ns - begin_ns - HANDSHAKE_NS, None)]
+    return [busy, Talk(asks, client="10.0.0.2", start_ns=begin_ns, is_closed=is_closed)]
+
+
+@pytest.mark.parametrize(("waited_ms", "in_flight"), [(0, 1), (30, 1), (50, 1), (51, 0), (500, 0)])
+def test_who_waits_at_the_end_of_the_capture_no_longer_than_the_service_ever_took_is_in_flight(waited_ms, in_flight):
+    found = report_facts(waiting(waited_ms, 10, 50, 10))
+    (service,) = found["services"]
+    assert (service["requests"], service["in_flight_at_end"], service["unanswered"]) == (4, in_flight, 1 - in_flight)
+    assert [row["waited_ns"] for row in service["unanswered_requests"]] == [waited_ms * MS] * (1 - in_flight)
+    clients = {each["client_address"]: each["unanswered"] for each in service["clients"]["largest"]}
+    assert clients == {"10.0.0.1": 0, "10.0.0.2": 1 - in_flight}
+    # Intervals are written before that is known.
+    assert sum(each["unanswered"] for each in service["series"]) == 1
+    text = " ".join(page(found).split())
+    assert ("1 in flight at the end of the capture" in text) == bool(in_flight)
+    assert ("1 never answered" in text) != bool(in_flight)
+
+
+def test_where_nothing_was_answered_nobody_is_in_flight():
+    (service,) = report_facts([Talk([Exchange(MS, None)], is_closed=False)])["services"]
+    assert (service["in_flight_at_end"], service["unanswered"]) == (0, 1)
+
+
+def test_a_request_whose_connection_was_reset_as_the_capture_ended_is_not_in_flight():
+    talks = waiting(5, 10, 50, 10)
+    end_ns = max(frame.time_ns for talk in talks for frame in talk.frames())
+    reset = Frame(end_ns + MS, tcp_frame("10.0.0.9", "10.0.0.2", 3306, 40_000, 9001, 1021, "RA"))
+    (service,) = report_facts(talks, more=[reset])["services"]
+    assert (service["in_flight_at_end"], service["unanswered"]) == (0, 1)
 
 
 def test_facts_are_plain_values():
@@ -150,7 +190,7 @@ def test_small_services_are_added_up():
     found = report_facts(talks, top=2)
     assert [s["server_port"] for s in found["services"]] == [80, 81]
     assert found["omitted"] == {
-        "services": 3, "requests": 6, "unanswered": 0, "connections": 3, "failed_connections": 0,
+        "services": 3, "requests": 6, "unanswered": 0, "in_flight_at_end": 0, "connections": 3, "failed_connections": 0,
     }  # fmt: skip
     assert found["capture"]["connections"] == 5
 

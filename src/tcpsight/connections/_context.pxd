@@ -51,6 +51,7 @@ cdef struct Context:
     bint is_expiring        # a header's time ends more connections than a batch takes; it was not placed yet
     bint expiring_is_jump
     bint failed
+    bint is_over  # the capture has ended
     Server *servers
     int server_count
     int64_t *counts

@@ -337,6 +337,7 @@ cdef class Tracker:
             if self.x.has_candidate:
                 reject_candidate(&self.x)
             self._list_open()
+        self.x.is_over = True
         i = self.order_at
         with nogil:
             while i < self.order_count and self.x.connections.count < BATCH_CONNECTIONS:

@@ -259,6 +259,7 @@ cdef inline void end_connection(Context *x, uint32_t slot, int32_t position, int
     b.slot = slot
     b.position = position
     b.boundary = BOUNDARY_ENDED
+    b.is_open = x.is_over and timer_class(c) != ENDED
     fill_row(x, c, r, both_closed)
     name_connection(r)
     leave_share(&x.slots, slot)

@@ -25,6 +25,7 @@ import numpy as np
 
 from tcpsight.model.distribution import Distribution
 from tcpsight.model.grouping import Endpoint, by_endpoint
+from tcpsight.model.in_flight import OpenRequests
 from tcpsight.model.services import FAILED_STATES, MOST_SERVICES
 from tcpsight.model.shares import Clusters, SlicedCounts
 from tcpsight.tables import KINDS, STATES, Connections, Network, Requests, Segments, Unanswered
@@ -55,12 +56,19 @@ class Health:
         Segments sent again of all segments; a cluster is a direction of a connection.
     round_trips : tuple of Distribution
         The median round trip of each connection's data from the client, and from the server.
+    open_requests : OpenRequests
+        Those whose connection was open when the capture ended, until `HealthSummary.finish`.
     """
 
     requests: SlicedCounts = field(default_factory=lambda: SlicedCounts(len(REQUEST_KINDS)))
     connections: SlicedCounts = field(default_factory=lambda: SlicedCounts(len(CONNECTION_KINDS)))
     retransmissions: Clusters = field(default_factory=Clusters)
     round_trips: tuple[Distribution, Distribution] = field(default_factory=lambda: (Distribution(), Distribution()))
+    open_requests: OpenRequests = field(default_factory=OpenRequests)
+
+    def add_unanswered(self, unanswered: Unanswered) -> None:
+        """Count requests that were never answered."""
+        self.requests.add(unanswered.arrival_ns, np.ones((len(unanswered), len(REQUEST_KINDS)), np.int64))
 
 
 class SentWithin:
@@ -118,9 +126,17 @@ class HealthSummary:
             self._service(endpoint).requests.add(rows.arrival_ns, counts)
 
     def feed_unanswered(self, unanswered: Unanswered) -> None:
-        """Take requests that were never answered."""
+        """Take requests without an answer."""
         for endpoint, rows in by_endpoint(unanswered, "server_address", unanswered.server_port):
-            self._service(endpoint).requests.add(rows.arrival_ns, np.ones((len(rows), len(REQUEST_KINDS)), np.int64))
+            health, is_open = self._service(endpoint), rows.is_open != 0
+            health.add_unanswered(rows[~is_open])
+            health.open_requests.add(rows[is_open])
+
+    def finish(self, longest_ns: Callable[[Endpoint], int]) -> None:
+        """Leave out who was in flight when the capture ended; told the longest response time of each service, or −1."""
+        for endpoint, health in self.services.items():
+            _, unanswered = health.open_requests.split(longest_ns(endpoint))
+            health.add_unanswered(unanswered)
 
     def feed_connections(self, connections: Connections) -> None:
         """Take connections that ended."""

@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 Rows are grouped by server address and port, block by block, and added to one `Service` each. Everything kept is a
 sum, a distribution that merges, or a list of fixed length, so memory follows the number of services and clients, of
-which a fixed number are told apart: the first to occur. The others are added up in `ServiceSummary.others`.
+which a fixed number are told apart: the first to occur. The others are added up in `ServiceSummary.others`. Who waited
+when the capture ended is known to be unanswered, or not, at the end only (`ServiceSummary.finish`).
 
 What it cannot see: which of several services behind one address and port (virtual hosts, a proxy) a request was for.
 """
@@ -19,6 +20,7 @@ import numpy as np
 
 from tcpsight.model.distribution import Distribution
 from tcpsight.model.grouping import Endpoint, EndpointGroups, by_endpoint, endpoint_groups
+from tcpsight.model.in_flight import OpenRequests, in_flight
 from tcpsight.model.turns import Turns
 from tcpsight.tables import STATES, TIME_PARTS, Connections, Requests, Unanswered
 
@@ -79,8 +81,10 @@ class Service:
     ----------
     response_times, connect_times, server_handshake_rtts, client_handshake_rtts : Distribution
         Of answered requests, of completed handshakes.
-    request_bytes, response_bytes, unanswered : int
+    request_bytes, response_bytes : int
         Sums over requests.
+    unanswered, in_flight_at_end : int
+        How many were never answered; how many were merely in flight when the capture ended.
     turns : Turns
         Whether its sides take turns.
     states : ndarray of int64, shape (states,)
@@ -101,8 +105,9 @@ class Service:
         By address and IP version; under the key None those beyond `MOST_CLIENTS`.
     slowest : Requests
         Longest response time first.
-    waiting : Unanswered
-        Never answered, longest wait first.
+    waiting, waiting_at_end : Unanswered
+        Never answered, longest wait first; the same of those whose connection was open when the capture ended, which
+        `ServiceSummary.finish` puts among the others.
     """
 
     response_times: Distribution = field(default_factory=Distribution)
@@ -113,6 +118,7 @@ class Service:
     response_bytes: int = 0
     turns: Turns = field(default_factory=Turns)
     unanswered: int = 0
+    in_flight_at_end: int = 0
     states: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(len(STATES), np.int64))
     stateless_connections: int = 0
     retried_connections: int = 0
@@ -124,6 +130,8 @@ class Service:
     clients: dict[tuple[bytes, int] | None, Client] = field(default_factory=dict)
     slowest: Requests = field(default_factory=Requests)
     waiting: Unanswered = field(default_factory=Unanswered)
+    waiting_at_end: Unanswered = field(default_factory=Unanswered)
+    open_requests: OpenRequests = field(default_factory=OpenRequests)
 
     @property
     def overlapped(self) -> int:
@@ -149,7 +157,7 @@ class Service:
 class ServiceSummary:
     """Summarise tables by service.
 
-    Feed blocks of any size in any order; how rows are cut never changes the result.
+    Feed blocks of any size in any order, then `finish`; how rows are cut never changes the result.
 
     Attributes
     ----------
@@ -178,11 +186,18 @@ class ServiceSummary:
             _add_response_times(service, rows)
 
     def feed_unanswered(self, unanswered: Unanswered) -> None:
-        """Take requests that were never answered."""
+        """Take requests without an answer."""
         for service, rows in self._grouped(unanswered):
-            service.unanswered += len(rows)
-            service.waiting = Unanswered(_longest(service.waiting.rows, rows.rows, _duration(rows.rows)))
-            _add_counts(service, rows, "unanswered")
+            is_open = rows.is_open != 0
+            given_up, waiting = rows[~is_open], rows[is_open]
+            if len(given_up):
+                service.unanswered += len(given_up)
+                service.waiting = _longest_waits(service.waiting, given_up)
+                _add_counts(service, given_up, "unanswered")
+            if len(waiting):
+                _clients(service, waiting)
+                service.waiting_at_end = _longest_waits(service.waiting_at_end, waiting)
+                service.open_requests.add(waiting)
 
     def feed_connections(self, connections: Connections) -> None:
         """Take connections that ended."""
@@ -205,11 +220,28 @@ class ServiceSummary:
                 service.times_ns[part] += _sum(np.maximum(accounted[f"{part}_ns"], 0))
             _add_counts(service, rows, "connections")
 
+    def finish(self) -> None:
+        """Tell who was in flight when the capture ended from who was never answered: everything has been fed."""
+        for service in (*self.services.values(), self.others):
+            longest_ns = service.response_times.max
+            count, unanswered = service.open_requests.split(longest_ns)
+            service.in_flight_at_end += count
+            service.unanswered += len(unanswered)
+            if len(unanswered):
+                _add_counts(service, unanswered, "unanswered")
+            rows = service.waiting_at_end
+            service.waiting = _longest_waits(service.waiting, rows[~in_flight(rows, longest_ns)])
+            service.waiting_at_end = Unanswered()
+
     def largest(self, n: int) -> list[tuple[Endpoint, Service]]:
         """Give the `n` services with the most requests, then the most connections; equal ones by endpoint."""
         return sorted(
             self.services.items(),
-            key=lambda item: (-(item[1].requests + item[1].unanswered), -item[1].connections, item[0]),
+            key=lambda item: (
+                -(item[1].requests + item[1].unanswered + item[1].in_flight_at_end),
+                -item[1].connections,
+                item[0],
+            ),
         )[:n]
 
     def _grouped(self, table: Any) -> Iterator[tuple[Service, Any]]:
@@ -280,6 +312,11 @@ def _longest(kept: Any, rows: Any, durations_ns: Any) -> Any:
     merged = np.concatenate([kept, rows]) if len(kept) else rows
     order = np.lexsort((merged["request_index"], merged["connection_id"], merged["arrival_ns"], -_duration(merged)))
     return merged[order[:SLOWEST]].copy()
+
+
+def _longest_waits(kept: Unanswered, rows: Unanswered) -> Unanswered:
+    """Merge requests into those kept that waited longest."""
+    return Unanswered(_longest(kept.rows, rows.rows, _duration(rows.rows))) if len(rows) else kept
 
 
 def _duration(rows: Any) -> Any:

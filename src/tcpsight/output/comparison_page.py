@@ -116,6 +116,9 @@ class _Page:
             )
         ]
         counts = [units.count(service["requests"][when]) for when in ("before", "after")]
+        in_flight = [units.count(service["in_flight_at_end"][when]) for when in ("before", "after")]
+        if any(service["in_flight_at_end"].values()):
+            pieces.append(Piece(_change(" in flight at the end of the capture", *in_flight)))
         lines = self._row("load", [Piece(_change(" requests", *counts)), *pieces])
         if service["is_overlapped"]:
             sent = units.counted(sum(service["overlapped"].values()), "request was sent", "requests were sent")

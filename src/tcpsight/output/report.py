@@ -166,6 +166,7 @@ class _Page:
         counts = [
             units.counted(omitted["requests"], "request"),
             f"{units.count(omitted['unanswered'])} never answered",
+            *self._in_flight(omitted),
             units.counted(omitted["connections"], "connection"),
             f"{units.count(omitted['failed_connections'])} of them failed",
         ]
@@ -175,6 +176,11 @@ class _Page:
             *(Piece(c) for c in counts[1:]),
         ]
         return ["", *wrapped(pieces, self._screen.width, self._screen)]
+
+    @staticmethod
+    def _in_flight(told: Facts) -> list[str]:
+        count = told["in_flight_at_end"]
+        return [f"{units.count(count)} in flight at the end of the capture"] if count else []
 
     def _unseen(self) -> list[str]:
         rows = self._facts["unseen"]
@@ -233,6 +239,7 @@ class _Page:
         pieces = [Piece(f"{units.count(s['requests'])} answered{rate}")]
         if s["unanswered"]:
             pieces.append(Piece(f"{units.count(s['unanswered'])} never answered", "red"))
+        pieces += [Piece(text) for text in self._in_flight(s)]
         if s["requests"]:
             pieces.append(Piece(f"{units.size(s['request_bytes'])} of requests"))
             pieces.append(Piece(f"{units.size(s['response_bytes'])} of responses"))
@@ -250,7 +257,8 @@ class _Page:
             pieces.append(Piece(f"utilization {busy} (the time with at least one)"))
         if s["unanswered"]:
             waiting = units.number(s["unanswered_concurrency"])
-            pieces.append(Piece(f"{waiting} waiting for an answer that never came", "red"))
+            later = ", or only after the capture" if s["in_flight_at_end"] else ""
+            pieces.append(Piece(f"{waiting} waiting for an answer that never came{later}", "red"))
         return pieces
 
     def _connections(self, c: Facts) -> list[Piece]:

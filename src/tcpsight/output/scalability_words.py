@@ -87,6 +87,7 @@ class ModelWords:
             (points["idle"], "without concurrency"),
             (points["warm_up"], "of a warm-up, at first"),
             (points["outliers"], "far from all others (× in the plot)"),
+            (self._model.get("in_flight_at_end", 0), "in flight at the end of the capture"),
         ]
         pieces = [Piece(f"{units.count(n)} {why}") for n, why in left if n]
         if pieces:

@@ -124,7 +124,7 @@ cdef void end_slot(Made *made, Slot *slot, const Boundary *boundary) noexcept no
     count.is_farewell = is_waiting and slot.saw_farewell
     count.unanswered = is_waiting and not count.is_farewell
     if count.unanswered:
-        give_unanswered(made, slot, boundary.time_ns)
+        give_unanswered(made, slot, boundary)
     slot.is_used = False
 
 
@@ -328,5 +328,6 @@ def still_open(const uint8_t[::1] slots not None, uint8_t[::1] boundaries not No
                 boundary[found].slot = <uint32_t>i
                 boundary[found].position = 0
                 boundary[found].boundary = BOUNDARY_ENDED
+                boundary[found].is_open = True
             found += 1
     return found

@@ -8,6 +8,7 @@ from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from tcpsight.tables cimport (
+    Boundary,
     DIRECTION_CLIENT,
     DIRECTION_SERVER,
     OPTION_HANDSHAKE,
@@ -157,7 +158,7 @@ cdef inline void gather_current(const Slot *slot, Turn *turn) noexcept nogil:
         turn.new_bytes[side] = slot.new_bytes[side]
 
 
-cdef inline void give_unanswered(Made *made, const Slot *slot, int64_t end_ns) noexcept nogil:
+cdef inline void give_unanswered(Made *made, const Slot *slot, const Boundary *boundary) noexcept nogil:
     """Give the row of the request that its connection left waiting."""
     cdef UnansweredRequest *row = made.unanswered + made.unanswered_rows
     cdef Turn turn
@@ -166,7 +167,8 @@ cdef inline void give_unanswered(Made *made, const Slot *slot, int64_t end_ns) n
     # Unanswered repeats the columns of Requests first, so its rows begin like theirs.
     write_row(<Request *>row, slot, &turn, slot.turns - 1, made.measure)
     row.is_overlapped = slot.is_overlapped
-    row.end_ns = larger(end_ns, row.arrival_ns)
+    row.end_ns = larger(boundary.time_ns, row.arrival_ns)
+    row.is_open = boundary.is_open
 
 
 cdef inline void give_previous(Made *made, Slot *slot) noexcept nogil:

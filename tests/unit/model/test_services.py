@@ -31,6 +31,7 @@ REQUEST = st.fixed_dictionaries(
         "request_bytes": SMALL,
         "response_bytes": SMALL,
         "is_overlapped": st.booleans(),
+        "is_open": st.booleans(),
     }
 )
 CONNECTION = st.fixed_dictionaries(
@@ -54,12 +55,13 @@ def table(table_type: Any, rows: list[dict[str, Any]]) -> Any:
     made = table_type.allocate(len(rows))
     for i, row in enumerate(rows):
         address, port, version = row["service"]
-        values = {name: value for name, value in row.items() if name not in ("service", "duration")}
+        values = {name: value for name, value in row.items() if name not in ("service", "duration", "is_open")}
         values |= {"server_address": address, "server_port": port, "ip_version": version, "connection_id": i + 1}
         if table_type is Requests:
             values |= {"response_time_ns": row["duration"], "completion_ns": row["arrival_ns"] + row["duration"]}
         if table_type is Unanswered:
             values |= {"end_ns": row["arrival_ns"] + row["duration"], "response_time_ns": -1, "completion_ns": -1}
+            values["is_open"] = row["is_open"]
         for name, value in values.items():
             made.rows[name][i] = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
     return made
@@ -75,10 +77,11 @@ def summary(requests: Any, unanswered: Any, connections: Any, cuts: list[int], *
         edges = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
         for begin, end in pairwise(edges):
             feed(rows[begin:end])
+    found.finish()
     return found
 
 
-def expected_longest(rows: list[dict[str, Any]]) -> list[int]:
+def expected_longest(rows: list[Any]) -> list[int]:
     """Give connection_ids: longest first, then by arrival, then by connection."""
     return [n + 1 for _, _, n in sorted((-r["duration"], r["arrival_ns"], n) for n, r in rows_of(rows))][:SLOWEST]
 
@@ -108,7 +111,10 @@ def test_services_equal_their_slow_twin_however_rows_are_cut(answered, waiting, 
 
 def check(service: Any, mine: dict[str, list[Any]]) -> None:
     answered = [row for _, row in mine["a"]]
-    waiting = [row for _, row in mine["w"]]
+    longest = max((row["duration"] for row in answered), default=-1)
+    flights = [row for _, row in mine["w"] if row["is_open"] and row["duration"] <= longest]
+    unanswered = [(n, row) for n, row in mine["w"] if not row["is_open"] or row["duration"] > longest]
+    waiting = [row for _, row in unanswered]
     connections = [row for _, row in mine["c"]]
     times = sorted(row["duration"] for row in answered)
     assert service.requests == len(times)
@@ -118,9 +124,9 @@ def check(service: Any, mine: dict[str, list[Any]]) -> None:
     assert service.request_bytes == sum(row["request_bytes"] for row in answered)
     assert service.response_bytes == sum(row["response_bytes"] for row in answered)
     assert service.overlapped == sum(row["is_overlapped"] for row in answered)
-    assert service.unanswered == len(waiting)
+    assert (service.unanswered, service.in_flight_at_end) == (len(waiting), len(flights))
     assert service.slowest.connection_id.tolist() == expected_longest(mine["a"])
-    assert service.waiting.connection_id.tolist() == expected_longest(mine["w"])
+    assert service.waiting.connection_id.tolist() == expected_longest(unanswered)
 
     assert service.connections == len(connections)
     assert service.states.tolist() == [sum(row["state"] == i for row in connections) for i in range(len(STATES))]
@@ -143,8 +149,8 @@ def check(service: Any, mine: dict[str, list[Any]]) -> None:
     assert service.totals["server_segments"] == sum(row["server_segments"] for row in connections)
     assert service.totals["is_farewell"] == sum(row["is_farewell"] for row in connections)
 
-    everyone = {row["client_address"] for row in answered + waiting + connections}
-    version = (answered + waiting + connections)[0]["service"][2]
+    everyone = {row["client_address"] for row in answered + waiting + flights + connections}
+    version = (answered + waiting + flights + connections)[0]["service"][2]
     assert set(service.clients) == {(address, version) for address in everyone}
     for (address, _), client in service.clients.items():
         own = [row["duration"] for row in answered if row["client_address"] == address]

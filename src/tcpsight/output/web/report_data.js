@@ -147,12 +147,13 @@ class Service {
 
   unpack() {
     if (this.levels !== undefined || this.packed === undefined) return this;
-    const { levels, grid, completed, arrived, points, never, scalability } = this.packed;
+    const { levels, grid, completed, arrived, points, never, in_flight: inFlight, scalability } = this.packed;
     this.levels = levels.map((each) => new Level(each));
     this.completed = new CellTable(completed, grid, this.shared.edges_ns);
     this.arrived = new CellTable(arrived, grid, this.shared.edges_ns);
     this.points = new Points(points);
     this.never = new Points(never);
+    this.inFlight = new Points(inFlight);
     this.scalability = scalability;
     return this;
   }

@@ -63,8 +63,9 @@ function completionPlot(report) {
   if (!service.hasTurns) return { empty: NO_TURNS };
   const colours = palette(), edges = service.shared.edges_ns;
   const found = service.completed.columns(view.range, MOST_COLUMNS);
-  const never = service.never.within(view.range);
-  if (found.total === 0 && never.length === 0) return { empty: view.isWhole ? "No request of this service was answered, and none waited: there is nothing to plot." : "No request completed in this stretch of time. Those that were waited for are listed below." };
+  const unanswered = [[service.never, "never answered, at the end of its waiting", "x-thin", colours.bad], [service.inFlight, "in flight at the end of the capture", "line-ns", colours.text]]
+    .map(([points, ...look]) => [points, points.within(view.range), ...look]).filter(([, own]) => own.length > 0);
+  if (found.total === 0 && unanswered.length === 0) return { empty: view.isWhole ? "No request of this service was answered, and none waited: there is nothing to plot." : "No request completed in this stretch of time. Those that were waited for are listed below." };
   const { within, isAll } = shownPoints(service, view.range, found.total);
   const traces = [];
   if (!isAll && found.total > 0) traces.push(heatTrace(found, edges, colours));
@@ -78,13 +79,16 @@ function completionPlot(report) {
   const answered = within.map((i) => logNs(points.time_ns[i]));
   if (!isAll && found.total > 0) answered.push(bucketEdge(found.lowest), bucketEdge(found.highest + 1));
   // Who asked just before the capture ended waited for next to nothing: that stretches no axis, and stands at its foot.
-  const foot = answered.length > 0 ? least(answered) : 0, waits = never.map((i) => Math.max(logNs(service.never.time_ns[i]), foot));
-  if (never.length > 0) traces.push({
-    type: "scatter", mode: "markers", cliponaxis: false, name: "never answered, at the end of its waiting", x: never.map((i) => service.never.at[i]), y: waits,
-    text: never.map((i) => `waited ${duration(service.never.time_ns[i])}, ${hover(service.never, i)}`), hovertemplate: "%{text}<extra></extra>",
-    marker: { size: 9, symbol: "x-thin", color: colours.bad, line: { width: 2, color: colours.bad } },
-  });
-  const logs = [...answered, ...waits];
+  const foot = answered.length > 0 ? least(answered) : 0, logs = [...answered];
+  for (const [own, indices, name, symbol, color] of unanswered) {
+    const waits = indices.map((i) => Math.max(logNs(own.time_ns[i]), foot));
+    traces.push({
+      type: "scatter", mode: "markers", cliponaxis: false, name, x: indices.map((i) => own.at[i]), y: waits,
+      text: indices.map((i) => `waited ${duration(own.time_ns[i])}, ${hover(own, i)}`), hovertemplate: "%{text}<extra></extra>",
+      marker: { size: 9, symbol, color, line: { width: 2, color } },
+    });
+    logs.push(...waits);
+  }
   return { traces, layout: { xaxis: timeTitle(report), yaxis: timeAxis(least(logs), largest(logs), "response time"), showlegend: true, shapes: findingShapes(report), annotations: findingNames(report) } };
 }
 
@@ -163,9 +167,9 @@ class RequestList {
       fill(this.host, head, element("p", {}, service.hasTurns ? "There are none." : NO_TURNS));
       return;
     }
-    const answered = service.points.waiting(view.range).map((i) => [service.points, i, false]);
-    const never = service.never.waiting(view.range).map((i) => [service.never, i, true]);
-    const slowest = [...answered, ...never].sort(([a, i], [b, j]) => b.time_ns[j] - a.time_ns[i]).slice(0, 12);
+    const waited = [[service.points, null], [service.never, "never answered"], [service.inFlight, "in flight at the end"]]
+      .flatMap(([points, why]) => points.waiting(view.range).map((i) => [points, i, why]));
+    const slowest = waited.sort(([a, i], [b, j]) => b.time_ns[j] - a.time_ns[i]).slice(0, 12);
     const total = service.completed.columns(view.range, 1).total;
     const about = `${counted(total, "request")} completed in the shown time; of those that were waited for in it these took longest. Choose one to see the filter that isolates its connection.`;
     fill(this.host, head, element("p", { className: "faint" }, about), slowest.length === 0 ? null : element("div", { className: "scroll" }, element("table", {},
@@ -174,12 +178,12 @@ class RequestList {
       element("tbody", {}, slowest.map((each) => this.row(...each))))));
   }
 
-  row(points, i, isNever) {
+  row(points, i, unanswered) {
     const [client] = this.report.service.shared.ends[points.end[i]];
     const detail = element("tr", { hidden: true });
     const button = element("button", { type: "button", "aria-expanded": "false", onclick: () => this.toggle(button, detail, points, i) }, "Isolate");
-    const row = element("tr", {}, [isNever ? `${duration(points.time_ns[i])}, never answered` : duration(points.time_ns[i]), `${points.at[i].toFixed(6)} s`, client,
-      size(points.request_bytes[i]), isNever ? UNKNOWN : size(points.response_bytes[i]), `${points.connection_id[i]}, request ${count(points.request_index[i])}`].map((text) => element("td", {}, text)), element("td", {}, button));
+    const row = element("tr", {}, [unanswered === null ? duration(points.time_ns[i]) : `${duration(points.time_ns[i])}, ${unanswered}`, `${points.at[i].toFixed(6)} s`, client,
+      size(points.request_bytes[i]), unanswered === null ? size(points.response_bytes[i]) : UNKNOWN, `${points.connection_id[i]}, request ${count(points.request_index[i])}`].map((text) => element("td", {}, text)), element("td", {}, button));
     const both = document.createDocumentFragment();
     both.append(row, detail);
     return both;

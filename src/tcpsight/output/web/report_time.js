@@ -84,12 +84,12 @@ function timeFigures(report) {
         { name: "completions less arrivals", value: (level, i) => (level.cutShort.has(i) ? null : (level.completions[i] - level.arrivals[i]) / level.length[i]), colour: 3, isFilled: true },
       ], { title: { text: "per second" } }),
       [["arrivals", text("arrivals", count)], ["completions", text("completions", count)], ["completions less arrivals", (level, i) => count(level.completions[i] - level.arrivals[i])]]),
-    figure("concurrency", "Concurrency", "How many requests were waited for at the same time, averaged over each slice; those that never got an answer count as well.", 210,
+    figure("concurrency", "Concurrency", "How many requests were waited for at the same time, averaged over each slice; those that had no answer in the capture count as well.", 210,
       () => (report.service.hasTurns ? undefined : { empty: NO_TURNS }) ?? sliceLines(report, [
         { name: "answered requests resident", value: (level, i) => level.concurrency[i], isFilled: true },
-        ...(report.service.facts.unanswered > 0 ? [{ name: "never-answered requests resident", value: (level, i) => level.unanswered_concurrency[i], colour: 4, dash: "dash" }] : []),
+        ...(report.service.facts.unanswered + report.service.facts.in_flight_at_end > 0 ? [{ name: "unanswered requests resident", value: (level, i) => level.unanswered_concurrency[i], colour: 4, dash: "dash" }] : []),
       ], { title: { text: "requests" } }),
-      [["concurrency", text("concurrency", number)], ["never answered", text("unanswered_concurrency", number)]]),
+      [["concurrency", text("concurrency", number)], ["unanswered", text("unanswered_concurrency", number)]]),
     figure("throughput", "Throughput and utilization", "Completions per second, and the share of time with at least one request resident. Slices that the ends of the capture cut to less than half are left out.", 210,
       () => sliceLines(report, [
         { name: "throughput", value: perSecond("completions"), isFilled: true },

@@ -66,6 +66,7 @@ function serviceFacts(report) {
     element("dl", { className: "facts" },
       card("requests", count(facts.requests), rate(facts.throughput_per_s)),
       facts.unanswered > 0 ? card("never answered", count(facts.unanswered), "requests") : null,
+      facts.in_flight_at_end > 0 ? card("in flight", count(facts.in_flight_at_end), "at the end of the capture") : null,
       ...quantiles.map(([name, ns]) => card(`${name.slice(1, -3)}th percentile`.replace("50th percentile", "median"), duration(ns))),
       card("slowest", duration(times.max_ns)), card("concurrency", number(facts.concurrency), `utilization ${percent(facts.utilization_fraction)}`),
       card("connections", count(facts.connections.count), states)),
