@@ -296,6 +296,7 @@ def waiting(
     memset(&made, 0, sizeof(Made))
     memset(&end, 0, sizeof(Boundary))
     end.time_ns = until_ns
+    end.is_open = True
     # Rows of answered requests are not asked for.
     made.measure = measure | GIVE_AT_ANSWER
     for i in range(slot_count):
