@@ -82,6 +82,7 @@ function factCards(service) {
     ["requests", (when) => count(service.requests[when])], ["throughput", (when) => rate(service.load[when].throughput_per_s)],
     ["requests at a time", (when) => number(service.load[when].concurrency)], ["mean response time", (when) => duration(service.load[when].mean_response_time_ns)],
   ];
+  if (WHEN.some((when) => service.in_flight_at_end[when] > 0)) pairs.push(["in flight at the end of the capture", (when) => count(service.in_flight_at_end[when])]);
   return element("dl", { className: "facts" }, pairs.map(([name, write]) => element("div", {}, element("dt", {}, name), element("dd", {}, write("after"), element("small", {}, `before: ${write("before")}`)))));
 }
 
