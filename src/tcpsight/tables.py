@@ -200,6 +200,12 @@ REASON_TEXTS = {
 }
 """What each reason means, for people."""
 
+RESPONSE_TIME_BOUNDS_NS = (
+    *(int(step * 10**power) for power in range(4, 11) for step in (1, 2.5, 5)),
+    100_000_000_000,
+)
+"""Upper bounds, inclusive, of the buckets in which a watch counts response times; one more is for what lies beyond."""
+
 LINK_TYPE_TEXT_LENGTHS = 65_280
 """Pseudo link type of frames made from tcpdump text that shows lengths only: IP with sequence numbers unknown."""
 

@@ -62,7 +62,7 @@ class Slice:
     totals : ServiceTotals
         What was counted since the watch began; empty unless asked for.
     histogram : ndarray of int64, shape (services + 1, bounds + 1)
-        Response times since then, by service and bucket of `tcpsight.model.BOUNDS_NS`, row for row with `totals`.
+        Response times since then, by service and bucket of `RESPONSE_TIME_BOUNDS_NS`, row for row with `totals`.
     """
 
     start_ns: int

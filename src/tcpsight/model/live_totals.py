@@ -19,16 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tcpsight.tables import STATES, Connections, Requests, ServiceTotals, Unanswered
+from tcpsight.tables import RESPONSE_TIME_BOUNDS_NS, STATES, Connections, Requests, ServiceTotals, Unanswered
 
 if TYPE_CHECKING:
     from tcpsight.model.grouping import Endpoint
     from tcpsight.model.live_slices import Codes, ServicePlaces
 
-BOUNDS_NS = (*(int(step * 10**power) for power in range(4, 11) for step in (1, 2.5, 5)), 100_000_000_000)
-"""Upper bounds of the histogram's buckets, inclusive; one more bucket is for what lies beyond."""
-
-_BOUNDS = np.array(BOUNDS_NS, np.int64)
+_BOUNDS = np.array(RESPONSE_TIME_BOUNDS_NS, np.int64)
 
 _FROM_CONNECTIONS = (
     "client_bytes",
@@ -73,14 +70,14 @@ class LiveTotals:
     Attributes
     ----------
     histogram : ndarray of int64, shape (places + 1, bounds + 1)
-        Response times by service and bucket of `BOUNDS_NS`; the last row is that of the others.
+        Response times by service and bucket of `RESPONSE_TIME_BOUNDS_NS`; the last row is that of the others.
     """
 
     def __init__(self, places: ServicePlaces) -> None:
         self._places = places
         self._owners: list[Endpoint] = []
         self._sums: Counts = {name: np.zeros(1, np.int64) for name in _SUMS}
-        self.histogram = np.zeros((1, len(BOUNDS_NS) + 1), np.int64)
+        self.histogram = np.zeros((1, len(RESPONSE_TIME_BOUNDS_NS) + 1), np.int64)
         self._shown: Counts = {}
 
     def take(self, answered: Requests, unanswered: Unanswered, open_since_ns: int) -> None:
