@@ -48,8 +48,15 @@ def test_no_command_imports_libraries_that_it_does_not_need(pcap):
 
 
 READERS = [name for name in COMMANDS if name != "compat"]
-SOURCES = {"split": "CLIENT_SIDE SERVER_SIDE", "compare": "BEFORE AFTER", "sql": "QUERY SOURCE..."}
+SOURCES = {
+    "capture": "[FILTER]...",
+    "split": "CLIENT_SIDE SERVER_SIDE",
+    "compare": "BEFORE AFTER",
+    "sql": "QUERY SOURCE...",
+}
 """What commands read that do not read a capture in any number of files."""
+NEEDED = {"capture": "--write"}
+"""What those do not work without that need no source."""
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -96,4 +103,5 @@ def test_without_a_command_it_is_the_help(here):
 def test_a_command_without_a_source_is_one_line(here, name):
     done = here(name)
     assert (done.status, done.text) == (2, "")
-    assert_one_line(done.err, SOURCES.get(name, "SOURCE").split()[0], f"tcpsight {name} --help")
+    lacking = NEEDED.get(name) or SOURCES.get(name, "SOURCE").split()[0]
+    assert_one_line(done.err, lacking, f"tcpsight {name} --help")

@@ -87,6 +87,11 @@ class LiveCapture:
     @property
     def received(self) -> int:
         """Frames that the filter let through so far, the dropped ones included."""
+        return sum(self.received_by_interface)
+
+    @property
+    def received_by_interface(self) -> list[int]:
+        """The same for each interface."""
         raise NotImplementedError
 
     @property

@@ -181,7 +181,8 @@ class LibpcapCapture(LiveCapture):
     def __init__(self, names: Sequence[str], expression: str | None, sizes: tuple[int, int, int], wait_ns: int) -> None:
         super().__init__(names, wait_ns)
         self._tick_ms = sizes[2]
-        self._given = 0
+        # Not by libpcap, which counts both copies of a frame on loopback.
+        self._given: list[int] = []
         self._frames = 0
         self._opened: list[_Interface] = []
         try:
@@ -190,15 +191,17 @@ class LibpcapCapture(LiveCapture):
                 opened = _Interface(pcap, name, sizes, expression)
                 self._opened.append(opened)
                 ticks = 10**9 // opened.fraction_ns
+                self._given.append(0)
                 self.interfaces.append(CaptureInterface(0, name, opened.link_type, ticks, sizes[0], kernel_drops=0))
         except BaseException:
             self.close()
             raise
 
     @property
-    def received(self) -> int:
-        """Frames that the filter let through so far, the dropped ones included."""
-        return self._given + self.dropped
+    def received_by_interface(self) -> list[int]:
+        """Frames of each interface that the filter let through so far, the dropped ones included."""
+        pairs = zip(self._given, self.interfaces, strict=True)
+        return [given + (interface.kernel_drops or 0) for given, interface in pairs]
 
     @property
     def dropped(self) -> int:
@@ -226,11 +229,10 @@ class LibpcapCapture(LiveCapture):
                 place = (index, each.link_type, 0)
                 rows.append((0, time_ns, len(arena), 0, header.captured, header.wire, *place))
                 arena.extend(ctypes.string_at(data, header.captured))
+                self._given[index] += 1
 
             each.dispatch(take)
             self._count(index, each.count())
-        # Not by libpcap, which counts both copies of a frame on loopback.
-        self._given += len(rows)
         if not rows:
             return Frames(until_ns=looked_ns - self._tick_ms * MS - MARGIN_NS)
         rows.sort(key=lambda row: row[1])

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import select
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,9 +67,9 @@ class RingCapture(LiveCapture):
             raise
 
     @property
-    def received(self) -> int:
-        """Frames that the filter let through so far, the dropped ones included."""
-        return sum(ring.received for ring in self._rings)
+    def received_by_interface(self) -> list[int]:
+        """Frames of each interface that the filter let through so far, the dropped ones included."""
+        return [ring.received for ring in self._rings]
 
     @property
     def dropped(self) -> int:
@@ -86,10 +85,7 @@ class RingCapture(LiveCapture):
         """Give up the interfaces; rows that were given point to nothing any more."""
         super().close()
         for ring in self._rings:
-            with suppress(OSError):
-                self._count(ring)
             ring.close()
-        self._rings = []
 
     @property
     def _late_ns(self) -> int:

@@ -31,6 +31,7 @@ COMMANDS = {
     "usl": "How throughput follows concurrency: contention, peak, headroom.",
     "watch": "How services do while it happens: a line per second, or JSON.",
     "sql": "A question in SQL over the same tables.",
+    "capture": "Record the headers of live frames, and nothing else.",
     "compat": "The older tools by their own command lines.",
 }
 

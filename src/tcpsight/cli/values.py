@@ -48,6 +48,7 @@ EPOCH_DIGITS = {12: 10**6, 13: 10**6, 15: 10**3, 16: 10**3, 18: 1, 19: 1}
 
 _DATE = re.compile(r"((?:19|2[01])\d\d)(?:(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))?")
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zµ]*)")
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})\s*(?:([kmgt])(i)?)?b?")
 _EPOCH = re.compile(r"(\d+)(?:\.(\d{1,9}))?")
 _FRACTION = re.compile(r"(?<=\d)[.,](\d{1,9})\d*")
 
@@ -77,6 +78,19 @@ def positive_duration_ns(text: str) -> int:
     if duration <= 0:
         raise click.BadParameter(f"{text!r} is no length: it must be longer than 0")
     return duration
+
+
+def size_bytes(text: str) -> int:
+    """Read a size such as ``100MB``, ``64MiB`` or ``1.5G``; a bare number is bytes."""
+    found = _SIZE.fullmatch(text.strip().lower())
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no size; write 500kB, 100MB, 64MiB or 2GB")
+    whole, _, fraction = found[1].partition(".")
+    unit: int = (1024 if found[3] else 1000) ** (" kmgt".index(found[2]) if found[2] else 0)
+    size = int(whole or 0) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
+    if not 0 < size < 2**62:
+        raise click.BadParameter(f"{text!r} is no size: it must be larger than 0, and a disk must have it")
+    return size
 
 
 def interval_ns(text: str) -> int | None:

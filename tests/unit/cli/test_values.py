@@ -43,6 +43,32 @@ def test_what_is_no_duration_is_refused_by_name(text):
     assert repr(text) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        ("500kB", 500_000),
+        ("64MiB", 64 * 2**20),
+        (" 2 gb ", 2 * 10**9),
+        ("1.5G", 1_500_000_000),
+        ("1TiB", 2**40),
+        (".5KiB", 512),
+        ("12b", 12),
+    ],
+)
+def test_sizes(text, size):
+    assert values.size_bytes(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "MB", "-1MB", "1 2MB", "1MBit", "1e6", "0.0001", "9" * 30, "1000000TiB" + "0"]
+)
+def test_what_is_no_size_is_refused_by_name(text):
+    with pytest.raises(click.BadParameter) as error:
+        values.size_bytes(text)
+    assert repr(text) in str(error.value)
+
+
 def test_an_interval_is_auto_or_longer_than_nothing():
     assert values.interval_ns("auto") is None
     assert values.interval_ns("AUTO") is None

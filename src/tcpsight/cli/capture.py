@@ -1,0 +1,219 @@
+"""``tcpsight capture``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from tcpsight.cli import values
+
+if TYPE_CHECKING:
+    from tcpsight.capture.live import LiveCapture
+    from tcpsight.capturing import Recording
+
+
+def _one_in(ctx: click.Context, param: click.Parameter, text: str) -> int:
+    share, _, number = text.partition("/")
+    if share.strip() != "1" or not number.strip().isdecimal() or not 1 <= int(number) <= 2**32:
+        raise click.BadParameter(f"{text!r} is no share of connections; write 1/10")
+    return int(number)
+
+
+@click.command("capture")
+@click.argument("words", nargs=-1, metavar="[FILTER]...")
+@click.option(
+    "-i",
+    "--interface",
+    "interfaces",
+    multiple=True,
+    metavar="IF",
+    help="Where to capture; 'any' for all interfaces. Repeatable.",
+)
+@click.option("-w", "--write", "path", required=True, metavar="FILE", help="Where to; '-' is standard output.")
+@click.option(
+    "--payload",
+    "payload_bytes",
+    type=click.IntRange(0, 262_144),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Keep so many bytes behind the headers of each frame.",
+)
+@click.option("--control", is_flag=True, help="Only segments with SYN, FIN or RST.")
+@click.option(
+    "--sample",
+    callback=_one_in,
+    default="1/1",
+    show_default=True,
+    metavar="1/N",
+    help="One in so many connections, both directions of each, the same ones on every machine.",
+)
+@click.option("-c", "--count", type=click.IntRange(min=1), metavar="N", help="End after so many frames.")
+@click.option(
+    "--duration", "duration_ns", type=values.positive_duration_ns, metavar="DURATION", help="End after so long."
+)
+@click.option("--rotate-size", type=values.size_bytes, metavar="SIZE", help="Begin another file before one is larger.")
+@click.option(
+    "--rotate-every",
+    type=values.positive_duration_ns,
+    metavar="DURATION",
+    help="Begin another file at every multiple of this.",
+)
+@click.option(
+    "--keep-total",
+    type=values.size_bytes,
+    metavar="SIZE",
+    help="Remove the oldest of these files before all together are larger.",
+)
+@click.option(
+    "--file-format",
+    type=click.Choice(["pcap", "pcapng"]),
+    help="How frames are written.  [default: pcapng if FILE ends so, else pcap]",
+)
+@click.option(
+    "--compress",
+    "compression",
+    type=click.Choice(["zst", "gz", "lz4", "none"]),
+    help="Compress while writing.  [default: by the ending of FILE]",
+)
+@click.option(
+    "--ring",
+    "ring_bytes",
+    type=values.size_bytes,
+    default="64MiB",
+    show_default=True,
+    metavar="SIZE",
+    help="Memory of each interface for frames that wait.",
+)
+@click.option("-p", "--no-promiscuous", is_flag=True, help="Only frames that are for this machine.")
+def command(
+    words: tuple[str, ...],
+    interfaces: tuple[str, ...],
+    path: str,
+    payload_bytes: int,
+    control: bool,
+    sample: int,
+    count: int | None,
+    duration_ns: int | None,
+    rotate_size: int | None,
+    rotate_every: int | None,
+    keep_total: int | None,
+    file_format: str | None,
+    compression: str | None,
+    ring_bytes: int,
+    no_promiscuous: bool,
+) -> int:  # fmt: skip
+    """Record the headers of live frames, and nothing else, for the other commands.
+
+    \b
+    tcpsight capture -i eth0 -w trace.pcap tcp port 3306
+    tcpsight capture -i eth0 -i lo -w trace.pcapng.zst --duration 10min
+    tcpsight capture -i any -w ring.pcap --rotate-size 100MB --keep-total 2GB
+    tcpsight capture -i eth0 -w - tcp port 5432 | tcpsight report -
+
+    FILTER is written as for tcpdump. Of each frame the headers are kept, to the end of that of TCP; what is behind them
+    with --payload only. Of a set of files each has a name that begins like FILE, then says when it began; all are read
+    together as 'trace-*'. Ctrl-C ends it; SIGHUP begins another file.
+    """
+    from tcpsight.capture.live import open_live
+    from tcpsight.capturing import PacketFiles, Recording, Rotation, Wanted, encoder_for
+    from tcpsight.output.packet_files import compression_of, format_of
+
+    _check(interfaces, path, (rotate_size, rotate_every, keep_total))
+    wanted = Wanted(payload_bytes, sample, control, count, duration_ns)
+    expression = " ".join(words)
+    capture = open_live(
+        interfaces,
+        expression=expression,
+        snaplen=wanted.snaplen,
+        ring_bytes=ring_bytes,
+        promiscuous=not no_promiscuous,
+    )
+    with capture:
+        encoder = encoder_for(capture, file_format or format_of(path), expression)
+        rotation = Rotation(rotate_size, rotate_every, keep_total)
+        files = PacketFiles(path, encoder, compression or compression_of(path), rotation)
+        recording = Recording(capture, files, wanted)
+        with _signals(capture, recording):
+            _say(_beginning(capture))
+            try:
+                recording.run()
+            finally:
+                _say(_ending(capture, recording, files))
+    return 0
+
+
+def _check(interfaces: tuple[str, ...], path: str, sizes: tuple[int | None, ...]) -> None:
+    """Refuse what makes no sense, before anything is opened."""
+    if not interfaces:
+        import socket
+
+        names = ", ".join([name for _, name in socket.if_nameindex()] + ["any"])
+        raise click.UsageError(f"no interface: name one with -i; there are {names}")
+    size, every, total = sizes
+    if path == "-" and sys.stdout.isatty():
+        raise click.UsageError("frames are nothing to read on a terminal: name a file with -w, or pipe them on")
+    if not path:
+        raise click.UsageError("-w '' names no file")
+    if path == "-" and (size or every):
+        raise click.UsageError("standard output is one file: --rotate-size and --rotate-every need a name")
+    if total is not None and not (size or every):
+        raise click.UsageError("--keep-total removes files of a set: it needs --rotate-size or --rotate-every")
+    if total is not None and size is not None and total < 2 * size:
+        raise click.UsageError("--keep-total must leave room for two files of --rotate-size")
+
+
+@contextmanager
+def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
+    """End in good order by SIGINT and SIGTERM, the second time at once; begin another file by SIGHUP."""
+    ending = (signal.SIGINT, signal.SIGTERM)
+    usual = {number: signal.getsignal(number) for number in (*ending, signal.SIGHUP)}
+
+    def stop(number: int, frame: object) -> None:
+        capture.stop()
+        for each in ending:
+            signal.signal(each, usual[each])
+
+    for number in ending:
+        signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, lambda number, frame: recording.reopen())
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def _beginning(capture: LiveCapture) -> str:
+    from tcpsight.output.link_types import NAMES
+
+    down = capture.down
+    named = []
+    for each in capture.interfaces:
+        link = NAMES.get(each.link_type, f"link type {each.link_type}")
+        named.append(f"{each.name} ({link}{', which is down' if each.name in down else ''})")
+    return f"capturing on {', '.join(named)}"
+
+
+def _ending(capture: LiveCapture, recording: Recording, files: object) -> str:
+    from tcpsight.output.packet_files import PacketFiles
+
+    assert isinstance(files, PacketFiles)
+    where = files.name if files.files == 1 else f"{files.files} files, the last of them {files.name}"
+    told = f"{capture.received} frames received, {recording.written} written to {where}"
+    if recording.left_out:
+        told += f", {recording.left_out} left out as asked"
+    lost = sum(each.interface_drops or 0 for each in capture.interfaces)
+    told += f", {capture.dropped} dropped by the kernel"
+    return f"{told}, {lost} by the interface" if lost else told
+
+
+def _say(message: str) -> None:
+    from tcpsight.output.units import printable
+
+    print(f"tcpsight: {printable(message)}", file=sys.stderr, flush=True)
