@@ -40,6 +40,9 @@ REQUEST_S = 10.0
 SILENCE_S = 5.0
 """How long one may say, or take, nothing."""
 
+POLL_S = 0.5
+"""How often it is looked whose time is over."""
+
 PATH = "/metrics"
 
 
@@ -98,7 +101,7 @@ class MetricsEndpoint:
     def _run(self) -> None:
         # Signals are for the thread that captures. Threads that answer inherit this.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        self._server.serve_forever(poll_interval=0.5)
+        self._server.serve_forever(poll_interval=POLL_S)
 
 
 class _Server(ThreadingMixIn, TCPServer):

@@ -128,12 +128,12 @@ class StatsD:
             tags = ",".join(f"{key}:{_tag(value)}" for key, value in labels.items())
             return f"tcpsight.{name.removeprefix(PREFIX)}", f"|#{tags}" if tags else ""
         parts = ["tcpsight", *map(_part, labels.values()), name.removeprefix(PREFIX)]
-        return ".".join(parts), ""
+        return ".".join(filter(None, parts)), ""
 
 
 def _part(value: str) -> str:
     """Write a label as part of a name: dots, colons and the like would end it."""
-    return re.sub(r"[^A-Za-z0-9-]+", "_", value).strip("_")
+    return re.sub(r"[^A-Za-z0-9-]", "_", value).strip("_")
 
 
 def _tag(value: str) -> str:
