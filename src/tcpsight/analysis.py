@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.arguments import Source, slice_ns
-from tcpsight.capture import Capture
 from tcpsight.ending import conclude, conclude_if_broken
 from tcpsight.errors import UsageError
 from tcpsight.interval_rows import IntervalRows
@@ -32,11 +30,8 @@ if TYPE_CHECKING:
     from tcpsight.flows import Record
     from tcpsight.model.keys import By
     from tcpsight.streams import CapturedStreams, Policy
-    from tcpsight.watching import Watch
 
 __all__ = ["Analysis", "Run", "Source"]
-
-SECOND_NS = 1_000_000_000
 
 
 class Analysis(Passes):
@@ -152,42 +147,6 @@ class Analysis(Passes):
         (18, 0)
         """
         return self._rows(Network, lambda batch: batch.network)
-
-    @contextmanager
-    def watch(
-        self, interval_ns: int = SECOND_NS, lateness_ns: int | None = None, **how: Any
-    ) -> Iterator[tuple[Run, Watch]]:
-        """Watch the capture slice by slice, as time goes on in it; give the run, and the slices to iterate.
-
-        Parameters
-        ----------
-        interval_ns, lateness_ns : int
-            Length of a slice, and how long after its end it waits for answers, as long again by default.
-        **how
-            `most_services` and `with_totals` of `tcpsight.watching.Watch`.
-
-        Raises
-        ------
-        UsageError
-            Response time shall end with the response: while time goes on a request counts as soon as it is answered.
-
-        Examples
-        --------
-        >>> with tcpsight.open("examples/mariadb-lock.pcap").watch() as (run, slices):
-        ...     [int(each.total.arrivals[0]) for each in slices][:4]
-        [152, 378, 302, 314]
-        """
-        from tcpsight.capture.silence import Silence
-        from tcpsight.watching import Watch
-
-        if self.options.end != "response_first":
-            raise UsageError("a watch counts requests when they are answered: response time ends at response_first")
-        lateness_ns = interval_ns if lateness_ns is None else lateness_ns
-        with self.run(given_at="answer") as run, ExitStack() as stack:
-            capture: Any = run.capture
-            if self.following is not None or (capture.bytes_total is None and isinstance(capture, Capture)):
-                capture = stack.enter_context(Silence(capture))
-            yield run, Watch(capture, run.pipeline, interval_ns, lateness_ns, **how)
 
     def flow_records(
         self,

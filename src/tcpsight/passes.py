@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcpsight.arguments import Source, position_of
 from tcpsight.capture import Capture, open_capture
 from tcpsight.capture.tags import TagSurvey
 from tcpsight.ending import conclude
+from tcpsight.errors import UsageError
 from tcpsight.network import account_for
 from tcpsight.pipeline import Batch, Keep, Options, Pipeline
 from tcpsight.rows import OnBreak, Rows
@@ -20,6 +21,9 @@ from tcpsight.tables import Findings, Network, SegmentDetails, Table
 if TYPE_CHECKING:
     from tcpsight.capture.following import Following
     from tcpsight.capture.link_offset import Passing
+    from tcpsight.watching import Watch
+
+SECOND_NS = 1_000_000_000
 
 
 class Passes:
@@ -88,6 +92,42 @@ class Passes:
         with self._opened() as capture:
             tags = TagSurvey(passing)
             yield Run(capture, through(capture, options, tags, keep), frame_filter, tags)
+
+    @contextmanager
+    def watch(
+        self, interval_ns: int = SECOND_NS, lateness_ns: int | None = None, **how: Any
+    ) -> Iterator[tuple[Run, Watch]]:
+        """Watch the capture slice by slice, as time goes on in it; give the run, and the slices to iterate.
+
+        Parameters
+        ----------
+        interval_ns, lateness_ns : int
+            Length of a slice, and how long after its end it waits for answers, as long again by default.
+        **how
+            `most_services` and `with_totals` of `tcpsight.watching.Watch`.
+
+        Raises
+        ------
+        UsageError
+            Response time shall end with the response: while time goes on a request counts as soon as it is answered.
+
+        Examples
+        --------
+        >>> with tcpsight.open("examples/mariadb-lock.pcap").watch() as (run, slices):
+        ...     [int(each.total.arrivals[0]) for each in slices][:4]
+        [152, 378, 302, 314]
+        """
+        from tcpsight.capture.silence import Silence
+        from tcpsight.watching import Watch
+
+        if self.options.end != "response_first":
+            raise UsageError("a watch counts requests when they are answered: response time ends at response_first")
+        lateness_ns = interval_ns if lateness_ns is None else lateness_ns
+        with self.run(given_at="answer") as run, ExitStack() as stack:
+            capture: Any = run.capture
+            if self.following is not None or (capture.bytes_total is None and isinstance(capture, Capture)):
+                capture = stack.enter_context(Silence(capture))
+            yield run, Watch(capture, run.pipeline, interval_ns, lateness_ns, **how)
 
     def _opened(self) -> Capture:
         """Open the files for one pass, open ones from where they stood."""

@@ -14,6 +14,7 @@ What makes them differ from the rows of a whole capture is what cannot be known 
 * One that is answered after the slice of its arrival was given is a straggler: the slice of its completion counts it
   in `late` and in `completions`, and it is resident in the slices given from then on. No slice has it among its
   arrivals, or its response time among its percentiles; totals and histograms have both.
+* Where the capture ends on a boundary, what happens at that instant is one more slice, of 1 ns.
 
 Services get rows of their own in the order in which they first have a request, and keep their place; beyond
 `most_services` the one whose last request is longest ago makes room if that is more than `IDLE_NS` ago, else the
@@ -248,7 +249,7 @@ class LiveSlices:
             self.places.admit(waiting)
         start_ns = self.start_ns
         last_ns = max(last_ns, start_ns)
-        while (end_ns := self._end_ns(start_ns)) <= last_ns:
+        while (end_ns := self._end_ns(start_ns)) < last_ns:
             yield self._closed(start_ns, end_ns, waiting)
             self._forget(end_ns)
             self.start_ns = start_ns = end_ns

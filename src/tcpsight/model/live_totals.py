@@ -10,7 +10,8 @@ service had is added to the others, whose counts never fall either.
 Response times are counted in histogram buckets whose bounds are fixed, 1-2.5-5 steps from 10 µs to 100 s: bounds that
 moved could not be added up over time or over machines.
 
-What it cannot see: what a clock step or the limit on open connections took from a connection that was given up.
+What it cannot see: open connections of services that have no rows of their own, which count when they end; what a clock
+step or the limit on open connections took from a connection that was given up.
 """
 
 from __future__ import annotations
@@ -115,7 +116,10 @@ class LiveTotals:
             table.rows["ip_version"][place] = version
         table.rows["server_port"][n - 1] = -1
         table.rows["is_other"][n - 1] = True
+        # An open connection of a service that has no row may find one yet, and counts when it ends otherwise.
         more = self._of_connections(open_connections)
+        for counts in more.values():
+            counts[-1] = 0
         for name in _SUMS:
             counts = self._sums[name] + more.get(name, 0)
             table.rows[name] = self._never_falling(name, counts)
