@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.facts import endpoint_text
@@ -13,7 +13,16 @@ from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.units import bit_rate, duration, fraction, size
 from tcpsight.pipeline import Batch
 from tcpsight.stalling import StallCollection
-from tcpsight.tables import DIRECTIONS, FINDINGS, MOMENTARY_FINDINGS, SEVERITIES, Connections, Findings, Network
+from tcpsight.tables import (
+    DIRECTIONS,
+    FINDINGS,
+    MOMENTARY_FINDINGS,
+    SEVERITIES,
+    Connections,
+    Findings,
+    Network,
+    Policed,
+)
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
@@ -147,21 +156,29 @@ class FindingTable:
 
     def add(self, batch: Batch) -> None:
         """Take a batch of a run that carries `Findings`; of another there is nothing to find."""
-        if len(batch.network):
-            self._network.write(batch.network)
-            self._connections.write(batch.connections)
-        if len(batch.policed):
-            self._collection.feed_policed(batch.policed)
+        self.add_ended(batch.connections, batch.network)
+        self.add_policed(batch.policed)
+
+    def add_ended(self, connections: Connections, network: Network) -> None:
+        """Take connections, with their two rows of Network each; without these there is nothing to find."""
+        if len(network):
+            self._network.write(network)
+            self._connections.write(connections)
+
+    def add_policed(self, policed: Policed) -> None:
+        """Take exchanges that were judged."""
+        if len(policed):
+            self._collection.feed_policed(policed)
+
+    def found(self, more: Iterable[Finding] = ()) -> list[Finding]:
+        """Give what was found, the worst first; `more` are what others found."""
+        self._network.flush()
+        self._connections.flush()
+        return sorted([*self._collection.finish(), *more], key=rank)
 
     def table(self, more: Iterable[Finding] = ()) -> Findings:
         """Give one row per finding, the worst first; `more` are what others found."""
-        self._network.flush()
-        self._connections.flush()
-        found = sorted([*self._collection.finish(), *more], key=rank)
-        table = Findings.allocate(len(found))
-        for row, finding in enumerate(found):
-            _write(table, row, finding)
-        return table
+        return written(self.found(more))
 
 
 class CaptureFindings:
@@ -179,6 +196,14 @@ class CaptureFindings:
     def table(self, run: Run) -> Findings:
         """Give one row per finding, the worst first, when the run has ended; once."""
         return self._conditions.table(self._stalls.findings(run))
+
+
+def written(found: Sequence[Finding]) -> Findings:
+    """Write findings as rows, in sentences."""
+    table = Findings.allocate(len(found))
+    for row, finding in enumerate(found):
+        _write(table, row, finding)
+    return table
 
 
 def _write(table: Findings, row: int, finding: Finding) -> None:

@@ -95,7 +95,12 @@ class Passes:
 
     @contextmanager
     def watch(
-        self, interval_ns: int = SECOND_NS, lateness_ns: int | None = None, **how: Any
+        self,
+        interval_ns: int = SECOND_NS,
+        lateness_ns: int | None = None,
+        *,
+        with_findings: bool = False,
+        **how: Any,
     ) -> Iterator[tuple[Run, Watch]]:
         """Watch the capture slice by slice, as time goes on in it; give the run, and the slices to iterate.
 
@@ -103,8 +108,10 @@ class Passes:
         ----------
         interval_ns, lateness_ns : int
             Length of a slice, and how long after its end it waits for answers, as long again by default.
+        with_findings : bool
+            Whether slices carry what was found meanwhile.
         **how
-            `most_services` and `with_totals` of `tcpsight.watching.Watch`.
+            `most_services` and `with_totals` of `tcpsight.watching.Watched`.
 
         Raises
         ------
@@ -118,16 +125,18 @@ class Passes:
         [152, 378, 302, 314]
         """
         from tcpsight.capture.silence import Silence
-        from tcpsight.watching import Watch
+        from tcpsight.watching import Watch, Watched
 
         if self.options.end != "response_first":
             raise UsageError("a watch counts requests when they are answered: response time ends at response_first")
         lateness_ns = interval_ns if lateness_ns is None else lateness_ns
-        with self.run(given_at="answer") as run, ExitStack() as stack:
+        carried = Findings if with_findings else None
+        with self.run(carried, given_at="answer") as run, ExitStack() as stack:
             capture: Any = run.capture
             if self.following is not None or (capture.bytes_total is None and isinstance(capture, Capture)):
                 capture = stack.enter_context(Silence(capture))
-            yield run, Watch(capture, run.pipeline, interval_ns, lateness_ns, **how)
+            tags = run.tags if with_findings else None
+            yield run, Watch(capture, run.pipeline, Watched(interval_ns, lateness_ns, **how), tags=tags)
 
     def _opened(self) -> Capture:
         """Open the files for one pass, open ones from where they stood."""

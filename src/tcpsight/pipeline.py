@@ -229,6 +229,22 @@ class Pipeline:
         """How many requests, answered or not, have begun so far."""
         return self._pairing.opened
 
+    def open_network(self, connections: Connections) -> Network:
+        """Give what the network did so far to each direction of open connections, two rows for each.
+
+        Parameters
+        ----------
+        connections : Connections
+            Some of `open_connections`, in their order; empty tables where the network is not measured.
+        """
+        if self._measuring is None:
+            return Network()
+        network = self._measuring.snapshot()
+        network = network[np.isin(network.connection_id, connections.connection_id)]
+        agree_on_times(network, connections)
+        forget_unseen(network, connections)
+        return network
+
     @property
     def open_count(self) -> int:
         """How many connections are open now."""

@@ -26,9 +26,11 @@ import numpy as np
 from tcpsight.errors import CaptureError
 from tcpsight.model.live_slices import MOST_SERVICES, ClosedSlice, LiveSlices
 from tcpsight.model.live_totals import LiveTotals
-from tcpsight.tables import Frames, Intervals, KeyedIntervals, Requests, ServiceTotals, Unanswered
+from tcpsight.tables import Findings, Frames, Intervals, KeyedIntervals, Requests, ServiceTotals, Unanswered
 
 if TYPE_CHECKING:
+    from tcpsight.capture.tags import TagSurvey
+    from tcpsight.live_findings import LiveFindings
     from tcpsight.model.live_slices import Codes
     from tcpsight.pipeline import Batch, Pipeline
 
@@ -63,6 +65,8 @@ class Slice:
         What was counted since the watch began; empty unless asked for.
     histogram : ndarray of int64, shape (services + 1, bounds + 1)
         Response times since then, by service and bucket of `RESPONSE_TIME_BOUNDS_NS`, row for row with `totals`.
+    findings : Findings
+        What was found since the slice before, the worst first; empty unless asked for.
     """
 
     start_ns: int
@@ -73,6 +77,7 @@ class Slice:
     places: Codes
     totals: ServiceTotals
     histogram: np.ndarray[Any, np.dtype[np.int64]]
+    findings: Findings
 
     def arrived_by_service(self) -> Iterator[Requests]:
         """Give the answered requests that arrived at each service of `rows`."""
@@ -105,6 +110,26 @@ def version_of(address: bytes) -> int:
     return 4 if address.startswith(_MAPPED) else 6
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """How a capture is watched.
+
+    Attributes
+    ----------
+    interval_ns, lateness_ns : int
+        Length of a slice, and how long after its end it waits for answers.
+    most_services : int
+        How many services have rows of their own.
+    with_totals : bool
+        Whether slices carry `totals` and `histogram`.
+    """
+
+    interval_ns: int
+    lateness_ns: int
+    most_services: int = MOST_SERVICES
+    with_totals: bool = False
+
+
 class Watch:
     """Give slice after slice of a capture; iterate it once.
 
@@ -114,30 +139,26 @@ class Watch:
         A batch without rows whose `until_ns` is known tells that nothing earlier is still to come.
     pipeline : Pipeline
         What frames go through; it gives requests at their answer.
-    interval_ns, lateness_ns : int
-        Length of a slice, and how long after its end it waits for answers.
-    most_services : int
-        How many services have rows of their own.
-    with_totals : bool
-        Whether slices carry `totals` and `histogram`.
+    how : Watched
+        How time is cut, and what slices carry.
+    tags : TagSurvey, optional
+        What was seen between link headers and IP; with it slices carry `findings`.
     """
 
     def __init__(
-        self,
-        capture: Iterable[Frames],
-        pipeline: Pipeline,
-        interval_ns: int,
-        lateness_ns: int,
-        *,
-        most_services: int = MOST_SERVICES,
-        with_totals: bool = False,
+        self, capture: Iterable[Frames], pipeline: Pipeline, how: Watched, *, tags: TagSurvey | None = None
     ) -> None:
         self.pipeline = pipeline
         self._capture = capture
-        self._interval_ns = interval_ns
-        self._back_ns = max(STEP_BACK_NS, 2 * interval_ns + lateness_ns)
-        self._slices = LiveSlices(interval_ns, lateness_ns, most_services=most_services)
-        self._totals = LiveTotals(self._slices.places) if with_totals else None
+        self._interval_ns = how.interval_ns
+        self._back_ns = max(STEP_BACK_NS, 2 * how.interval_ns + how.lateness_ns)
+        self._slices = LiveSlices(how.interval_ns, how.lateness_ns, most_services=how.most_services)
+        self._totals = LiveTotals(self._slices.places) if how.with_totals else None
+        self._findings: LiveFindings | None = None
+        if tags is not None:
+            from tcpsight.live_findings import LiveFindings
+
+            self._findings = LiveFindings(pipeline, self._slices.places, tags)
         # Before the first segment: the end of the slice that the first frame lies in.
         self._first_due_ns: int | None = None
         self._was_ahead = self._was_behind = False
@@ -212,6 +233,8 @@ class Watch:
                 totals.take(batch.requests, batch.unanswered, slices.start_ns or 0)
         if totals is not None:
             totals.end(batch.connections)
+        if self._findings is not None:
+            self._findings.add(batch)
 
     # -------------------------------------------------------------------------------------------------- time
 
@@ -246,15 +269,18 @@ class Watch:
             self._keep(batch)
         last_ns = self.pipeline.last_ns
         if last_ns is not None:
-            yield from self._told(self._slices.finish(last_ns, Unanswered()), last_ns)
+            yield from self._told(self._slices.finish(last_ns, Unanswered()), last_ns, is_last=True)
 
-    def _told(self, closed: Iterable[ClosedSlice], now_ns: int) -> Iterator[Slice]:
+    def _told(self, closed: Iterable[ClosedSlice], now_ns: int, *, is_last: bool = False) -> Iterator[Slice]:
         """Give slices with what is known at their end, looked up once for all that end together."""
         known: tuple[ServiceTotals, np.ndarray[Any, np.dtype[np.int64]]] | None = None
         for each in closed:
             if known is None:
                 known = self._known(now_ns)
-            yield Slice(each.start_ns, each.end_ns, each.services, each.total, each.arrived, each.places, *known)
+            findings = Findings() if self._findings is None else self._findings.look(each.end_ns, is_last=is_last)
+            yield Slice(
+                each.start_ns, each.end_ns, each.services, each.total, each.arrived, each.places, *known, findings
+            )
 
     def _known(self, now_ns: int) -> tuple[ServiceTotals, np.ndarray[Any, np.dtype[np.int64]]]:
         if self._totals is None:

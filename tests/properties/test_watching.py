@@ -14,7 +14,7 @@ from tcpsight.capture import open_capture
 from tcpsight.pipeline import Options, Pipeline
 from tcpsight.slices import IntervalCollection
 from tcpsight.tables import Frames, Intervals, Table
-from tcpsight.watching import Slice, Watch
+from tcpsight.watching import Slice, Watch, Watched
 from tests.properties.test_pipeline import captures, content
 from tests.support.pcap import Frame
 from tests.support.traffic import MS
@@ -27,7 +27,7 @@ LATENESS_NS = st.sampled_from([0, MS, INTERVAL_NS, 3 * INTERVAL_NS, 17 * MS])
 
 def watched(batches: Any, lateness_ns: int, **how: Any) -> list[Slice]:
     pipeline = Pipeline([], Options(given_at="answer"))
-    return list(Watch(batches, pipeline, INTERVAL_NS, lateness_ns, **how))
+    return list(Watch(batches, pipeline, Watched(INTERVAL_NS, lateness_ns, **how)))
 
 
 def of(frames: list[Frame], **how: Any) -> Iterator[Frames]:

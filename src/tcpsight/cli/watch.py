@@ -35,12 +35,18 @@ def command(*, asked: Input, interfaces: tuple[str, ...], slicing: Slicing, line
     write = _printer(slicing.interval_ns, lines)
     with (
         _opened(asked, interfaces) as analysis,
-        analysis.watch(slicing.interval_ns, slicing.lateness_ns, most_services=slicing.most_services) as (run, slices),
+        analysis.watch(
+            slicing.interval_ns,
+            slicing.lateness_ns,
+            most_services=slicing.most_services,
+            with_findings=lines.with_findings,
+        ) as (run, slices),
     ):
         _say_that_it_watches(interfaces)
         for each in slicing.until_enough(iter(slices)):
             write(each)
             sys.stdout.flush()
+            _tell(each)
         return conclude(run)
 
 
@@ -118,6 +124,21 @@ def _until_told(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, end)
             restore.callback(signal.signal, number, handler)
         yield
+
+
+def _tell(each: Slice) -> None:
+    """Write what was found to standard error, a line each: it is no row of the answer."""
+    if not len(each.findings):
+        return
+    from tcpsight.cli.notes import is_unicode
+    from tcpsight.facts import finding_facts
+    from tcpsight.output.drawing import plain
+    from tcpsight.output.units import printable
+
+    for row in each.findings:
+        facts = finding_facts(row)
+        line = f"tcpsight: {facts['severity']}: {facts['subject']}: {facts['kind']}: {facts['summary']}"
+        click.echo(printable(line) if is_unicode(sys.stderr) else plain(printable(line)), err=True)
 
 
 def _say_that_it_watches(interfaces: Sequence[str]) -> None:

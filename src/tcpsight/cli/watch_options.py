@@ -46,6 +46,7 @@ class Lines:
     by: str
     columns: str | None
     timezone: str
+    with_findings: bool
 
 
 _OPTIONS: list[Callable[[Function], Function]] = [
@@ -71,6 +72,8 @@ _OPTIONS: list[Callable[[Function], Function]] = [
                  help="A line per slice, or one for each service in it."),
     click.option("--columns", metavar="A,B,…",
                  help="Columns of tcpsight intervals, or tcprstat's: count, avg, med, stddev, 95_max …"),
+    click.option("--findings/--no-findings", "with_findings", default=True, show_default=True,
+                 help="Say on standard error what is found meanwhile: stalls, blackholes, full queues."),
     click.option("--start-end", default="request_last,response_first", metavar="START,END",
                  help="Response time runs from request_first|request_last to response_first."),
     click.option("--leave-out", multiple=True, type=click.Choice(["first", "handshake", "overlapped"]),

@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 from tcpsight._door cimport Chunks, open_in, opened_in, prefetch, release, reserve, rows_of, slot_in, start_of
 from tcpsight.network._clock cimport LEAPT, OPENED, is_odd, take_leap_back, take_odd_time
 from tcpsight.network._flow_rules cimport take_segment
+from tcpsight.network._round_trips cimport own_round_trips
 from tcpsight.network._rows cimport give_row
 from tcpsight.network._state cimport FIRST_BITS, Flow, Memory, Sent, Slot, smaller
 from tcpsight.tables cimport (
@@ -255,3 +256,33 @@ cdef class Measures:
         if wrong == BAD_SLOT:
             raise ValueError("a segment or an end has a slot that is not open, or a slot was opened twice")
         return batch.row_count
+
+    def snapshot(self, uint8_t[::1] rows not None):
+        """Write the rows of the open connections as if they ended now, by slot, as far as there is room.
+
+        It changes nothing; gives how many rows there are.
+        """
+        cdef int64_t room = rows_of(rows, sizeof(NetworkRow))
+        cdef NetworkRow *row = <NetworkRow *>start_of(rows)
+        cdef const Slot *slot
+        cdef Slot copy
+        cdef int64_t i, found = 0
+        cdef int d
+        cdef bint is_full = False
+        with nogil:
+            for i in range(self.batch.chunks.opened):
+                slot = open_slot_at(&self.batch, i)
+                if slot == NULL:
+                    continue
+                if found + 2 <= room:
+                    copy = slot[0]
+                    for d in range(2):
+                        if own_round_trips(&copy.flows[d]):
+                            give_row(row + found + d, &copy, d)
+                            free(copy.flows[d].round_trips)
+                        else:
+                            is_full = True
+                found += 2
+        if is_full:
+            raise MemoryError("no memory for a copy of round trips")
+        return found

@@ -1,8 +1,8 @@
 # Round trips: smoothed as RFC 6298 says, the shortest and longest exact, percentiles from a logarithmic histogram.
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport realloc
-from libc.string cimport memset
+from libc.stdlib cimport malloc, realloc
+from libc.string cimport memcpy, memset
 from tcpsight.network._state cimport (
     FEW_ROUND_TRIPS, HAS_CLEAN, OCTAVES, PENDING_ROUND_TRIPS, Flow, Octaves, Slot, larger, smaller,
 )
@@ -113,6 +113,20 @@ cdef inline void settle_round_trips(Flow *f) noexcept nogil:
     """Before percentiles are asked for: few are looked at one by one, of more all are counted."""
     if f.rtt_kept > FEW_ROUND_TRIPS:
         count_pending(f, f.rtt_kept & (PENDING_ROUND_TRIPS - 1))
+
+
+cdef inline bint own_round_trips(Flow *f) noexcept nogil:
+    """Give a copy of a flow counts of its own; False if there is no memory for them. They are to be freed."""
+    cdef size_t size
+    cdef void *counts
+    if f.round_trips == NULL:
+        return True
+    size = sizeof(Octaves) + f.round_trips.room * BLOCK * sizeof(uint32_t)
+    counts = malloc(size)
+    if counts != NULL:
+        memcpy(counts, f.round_trips, size)
+    f.round_trips = <Octaves *>counts
+    return counts != NULL
 
 
 @cython.overflowcheck(False)

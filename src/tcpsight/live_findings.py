@@ -1,0 +1,200 @@
+"""Findings while time goes on: the conditions that a whole capture is searched for, looked for again and again.
+
+Theory of operation
+-------------------
+Again and again (`LOOK_NS`), when a slice is told, what is known is searched by the rules of `findings`: the
+requests of the last `WINDOW_NS`, with those that wait now, for stalls and their like; connections that ended since the
+look before, and all that are open, by what the network did to them so far. Each look begins anew, so memory is bounded
+by the window and by `MOST_REQUESTS`, and a finding is what a capture that ended now would give.
+
+What was told is not told again: a stall when it is seen first and once more when it is over, other conditions once in
+`SILENCE_NS` for a service and direction, or when they get worse.
+
+What it cannot see: what takes longer than the window to show, and connections that opened and ended between two looks
+while more than `MOST_CONNECTIONS` others did.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tcpsight.findings import FindingTable, written
+from tcpsight.model.findings import Finding, Key
+from tcpsight.stalling import Filters, StallSearch
+from tcpsight.tables import (
+    MOMENTARY_FINDINGS,
+    SEVERITIES,
+    Connections,
+    Findings,
+    Network,
+    Policed,
+    Requests,
+    Unanswered,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tcpsight.capture.tags import TagSurvey
+    from tcpsight.model.live_slices import ServicePlaces
+    from tcpsight.pipeline import Batch, Pipeline
+
+LOOK_NS = 1_000_000_000
+REST_NS = 100_000
+"""How often is looked: not sooner than this after the last look, and this much later for each request that was looked
+at. A look takes 1 to 2 µs for each, so looking takes no more than 2 % of a core."""
+
+SAME_NS = 5_000_000_000
+"""Stalls of a service that begin no further apart than this may be one, of which more is known by now."""
+
+WINDOW_NS = 120_000_000_000
+"""How far back requests are looked at: their habits are the baseline."""
+
+MOST_REQUESTS = 100_000
+"""Requests that are looked at; with more, the window is shorter."""
+
+MOST_CONNECTIONS = 20_000
+"""Ended connections that are looked at at a time, and open ones."""
+
+SILENCE_NS = 600_000_000_000
+"""What goes on is told again after so long."""
+
+MOST_SEARCHED = 20
+"""Services in which stalls are looked for, those with the most requests."""
+
+MOST_TOLD = 10_000
+"""Findings that are remembered as told."""
+
+
+class LiveFindings:
+    """Look for findings in what happened lately.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What batches come from; where it measures the network, that is looked at, too.
+    places : ServicePlaces
+        The services that have rows of their own.
+    tags : TagSurvey
+        What was seen between link headers and IP, for filters.
+    """
+
+    def __init__(self, pipeline: Pipeline, places: ServicePlaces, tags: TagSurvey) -> None:
+        self._pipeline = pipeline
+        self._places = places
+        self._tags = tags
+        self._filters = Filters()
+        self._answered: deque[Requests] = deque()
+        self._unanswered: deque[Unanswered] = deque()
+        self._ended: list[tuple[Connections, Network]] = []
+        self._ended_count = 0
+        self._policed: list[Policed] = []
+        self._due_ns: int | None = None
+        self._told: dict[tuple[Key, int], tuple[Finding, int]] = {}
+
+    def add(self, batch: Batch) -> None:
+        """Keep what became final."""
+        if len(batch.requests):
+            self._answered.append(batch.requests.copy())
+        if len(batch.unanswered):
+            self._unanswered.append(batch.unanswered.copy())
+        if len(batch.connections):
+            self._filters.add(batch.connections)
+            room = MOST_CONNECTIONS - self._ended_count
+            rows = batch.connections[:room].copy()
+            self._ended.append((rows, batch.network[: 2 * len(rows)].copy()))
+            self._ended_count += len(rows)
+        if len(batch.policed) and sum(map(len, self._policed)) < MOST_CONNECTIONS:
+            self._policed.append(batch.policed.copy())
+
+    def look(self, now_ns: int, *, is_last: bool = False) -> Findings:
+        """Give what is new, the worst first; nothing between looks."""
+        if self._due_ns is None:
+            self._due_ns = now_ns + LOOK_NS
+        if now_ns < self._due_ns and not is_last:
+            return Findings()
+        self._forget(now_ns - WINDOW_NS)
+        self._due_ns = now_ns + LOOK_NS + REST_NS * sum(map(len, self._answered))
+        conditions = FindingTable()
+        for connections, network in self._looked_at(now_ns):
+            conditions.add_ended(connections, network)
+        for policed in self._policed:
+            conditions.add_policed(policed)
+        self._ended, self._ended_count, self._policed = [], 0, []
+        found = conditions.found(self._stalls(now_ns))
+        return written([finding for finding in found if self._is_news(finding, now_ns)])
+
+    # -------------------------------------------------------------------------------------------------- parts
+
+    def _looked_at(self, now_ns: int) -> Iterable[tuple[Connections, Network]]:
+        """Give connections that ended since the last look, and those that are open."""
+        yield from self._ended
+        open_now = self._pipeline.open_connections(now_ns)
+        open_now = open_now[np.argsort(-open_now.end_ns, kind="stable")[:MOST_CONNECTIONS]]
+        network = self._pipeline.open_network(open_now)
+        if len(network):
+            yield open_now, network
+
+    def _stalls(self, now_ns: int) -> list[Finding]:
+        waiting = self._pipeline.waiting(now_ns)
+        answered = Requests.concatenate(list(self._answered))
+        unanswered = Unanswered.concatenate([*self._unanswered, waiting])
+        search = StallSearch(self._searched(answered, unanswered))
+        if len(unanswered):
+            search.feed(unanswered[np.argsort(unanswered.arrival_ns, kind="stable")])
+        if len(answered):
+            search.feed(answered[np.argsort(answered.arrival_ns, kind="stable")])
+        return search.findings(now_ns, self._filters.of(self._tags))
+
+    def _searched(self, *tables: Requests) -> Sequence[tuple[bytes, int]]:
+        """Choose the services with the most requests in the window."""
+        counts = sum(np.bincount(self._places.codes(rows), minlength=len(self._places) + 1)[:-1] for rows in tables)
+        largest = np.argsort(-np.asarray(counts), kind="stable")[:MOST_SEARCHED]
+        return [self._places.endpoints[i][:2] for i in largest.tolist()]
+
+    def _forget(self, since_ns: int) -> None:
+        """Let go of requests that ended before the window, and of the oldest where there are too many."""
+        answered, unanswered = self._answered, self._unanswered
+        count = sum(map(len, answered))
+        while answered and (count > MOST_REQUESTS or int(answered[0].completion_ns.max()) < since_ns):
+            count -= len(answered.popleft())
+        while unanswered and int(unanswered[0].end_ns.max()) < since_ns:
+            unanswered.popleft()
+        while sum(map(len, unanswered)) > MOST_REQUESTS:
+            unanswered.popleft()
+
+    def _is_news(self, finding: Finding, now_ns: int) -> bool:
+        """Tell whether a finding was not told yet, or is no longer what was told."""
+        for mark in self._marks(finding):
+            told = self._told.get(mark)
+            if told is not None:
+                before, at_ns = told
+                is_worse = _rank(finding) > _rank(before)
+                if not is_worse and not _is_over_now(before, finding) and now_ns - at_ns < SILENCE_NS:
+                    return False
+                break
+        for mark in self._marks(finding):
+            self._told[mark] = (finding, now_ns)
+        while len(self._told) > MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        return True
+
+    def _marks(self, finding: Finding) -> list[tuple[Key, int]]:
+        """Name what it is about: a stall by when it was, to a few seconds, because its edges move as more is known."""
+        if finding.key.kind not in MOMENTARY_FINDINGS:
+            return [(finding.key, 0)]
+        key = finding.key._replace(kind=MOMENTARY_FINDINGS[0])
+        second = finding.start_ns // SAME_NS
+        return [(key, at) for at in (second, second - 1, second + 1)]
+
+
+def _rank(finding: Finding) -> int:
+    return SEVERITIES.index(finding.severity)
+
+
+def _is_over_now(before: Finding, now: Finding) -> bool:
+    """Tell whether a stall that was going on when it was told has ended."""
+    return before.numbers.get("is_over") is False and now.numbers.get("is_over") is not False
