@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
+from tcpsight.batches import LEFT_OUT
 from tcpsight.endpoints import parse_server
 from tcpsight.errors import UsageError
-from tcpsight.pipeline import LEFT_OUT
 from tcpsight.requests import ENDS, STARTS
 from tcpsight.where.literals import DURATIONS
 

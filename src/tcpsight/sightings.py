@@ -32,8 +32,8 @@ from tcpsight.tables import (
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
+    from tcpsight.batches import Positions
     from tcpsight.connections import Tracked
-    from tcpsight.pipeline import Positions
     from tcpsight.run import Run
 
 MEMORY_ROWS = 4_000_000
