@@ -53,9 +53,10 @@ SOURCES = {
     "split": "CLIENT_SIDE SERVER_SIDE",
     "compare": "BEFORE AFTER",
     "sql": "QUERY SOURCE...",
+    "watch": "[SOURCE] [FILTER]...",
 }
 """What commands read that do not read a capture in any number of files."""
-NEEDED = {"capture": "--write"}
+NEEDED = {"capture": "--write", "watch": "-i"}
 """What those do not work without that need no source."""
 
 

@@ -12,42 +12,86 @@ import click
 
 from tcpsight.cli import values
 from tcpsight.cli.options import Input
-from tcpsight.cli.watch_options import Lines, Slicing, watch_options
+from tcpsight.cli.watch_options import Feeding, Lines, Slicing, watch_options
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
+    from tcpsight.output.feeds import Feeds, Update
+    from tcpsight.run import Run
     from tcpsight.watching import Slice
 
 
 @click.command("watch")
 @watch_options
-def command(*, asked: Input, interfaces: tuple[str, ...], slicing: Slicing, lines: Lines) -> int:
+def command(*, asked: Input, interfaces: tuple[str, ...], slicing: Slicing, lines: Lines, feeding: Feeding) -> int:
     """How services do while it happens: a line per second, or JSON for programs.
 
     \b
     tcpsight watch -i eth0
     tcpsight watch -i eth0 --server :3306 --json tcp port 3306
     ssh db1 tcpdump -U -s 128 -w - tcp | tcpsight watch -
+    tcpsight watch -i eth0 --listen 127.0.0.1:9470 --feed statsd://127.0.0.1:8125
     tcpsight watch capture.pcap --interval 10s --by service
     """
     from tcpsight.cli.notes import conclude
 
     write = _printer(slicing.interval_ns, lines)
     with (
+        _feeding(feeding, with_findings=lines.with_findings) as feeds,
         _opened(asked, interfaces) as analysis,
         analysis.watch(
             slicing.interval_ns,
             slicing.lateness_ns,
             most_services=slicing.most_services,
             with_findings=lines.with_findings,
+            with_totals=feeds.needs_totals,
         ) as (run, slices),
     ):
-        _say_that_it_watches(interfaces)
+        _say_that_it_watches(interfaces, feeds)
         for each in slicing.until_enough(iter(slices)):
             write(each)
             sys.stdout.flush()
             _tell(each)
+            if feeds:
+                feeds.send(_update(each, run))
         return conclude(run)
+
+
+@contextmanager
+def _feeding(asked: Feeding, *, with_findings: bool) -> Iterator[Feeds]:
+    """Open the feeds; say what they lost when all is over."""
+    import tcpsight
+    from tcpsight.cli.notes import warn
+    from tcpsight.output.feeds import open_feeds
+
+    feeds = open_feeds(asked.targets, listen=asked.listen, version=tcpsight.__version__, with_findings=with_findings)
+    try:
+        yield feeds
+    finally:
+        feeds.close()
+        for words in feeds.last_words():
+            warn(words)
+
+
+def _update(each: Slice, run: Run) -> Update:
+    """Tell feeds what a slice tells."""
+    from tcpsight.output.feeds import Update
+    from tcpsight.output.feeds.update import UNKNOWN
+
+    pipeline, capture = run.pipeline, run.capture
+    return Update(
+        each.services,
+        each.total,
+        each.totals,
+        each.histogram,
+        pipeline.unseen,
+        each.findings,
+        frames=pipeline.frames,
+        segments=pipeline.segments,
+        bytes=capture.bytes_read,
+        drops=getattr(capture, "dropped", UNKNOWN),
+        open_connections=pipeline.open_count,
+    )
 
 
 def _printer(interval_ns: int, asked: Lines) -> Callable[[Slice], None]:
@@ -141,8 +185,10 @@ def _tell(each: Slice) -> None:
         click.echo(printable(line) if is_unicode(sys.stderr) else plain(printable(line)), err=True)
 
 
-def _say_that_it_watches(interfaces: Sequence[str]) -> None:
+def _say_that_it_watches(interfaces: Sequence[str], feeds: Feeds) -> None:
     from tcpsight.output.units import printable
 
     if interfaces:
         click.echo(f"tcpsight: watching {printable(', '.join(interfaces))}", err=True)
+    if feeds.endpoint is not None:
+        click.echo(f"tcpsight: metrics at http://{feeds.endpoint.address}/metrics", err=True)

@@ -49,6 +49,14 @@ class Lines:
     with_findings: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Feeding:
+    """Whom else slices are told."""
+
+    targets: tuple[str, ...]
+    listen: str | None
+
+
 _OPTIONS: list[Callable[[Function], Function]] = [
     click.argument("words", nargs=-1, metavar="[SOURCE] [FILTER]..."),
     click.option("-i", "--interface", "interfaces", multiple=True, metavar="IF",
@@ -72,6 +80,10 @@ _OPTIONS: list[Callable[[Function], Function]] = [
                  help="A line per slice, or one for each service in it."),
     click.option("--columns", metavar="A,B,…",
                  help="Columns of tcpsight intervals, or tcprstat's: count, avg, med, stddev, 95_max …"),
+    click.option("--listen", metavar="HOST:PORT", help="Answer Prometheus there, at /metrics."),
+    click.option("--feed", "targets", multiple=True, metavar="TARGET",
+                 help="Send slices there: a file of JSON lines, tcp://HOST:PORT, unix:///PATH, statsd://HOST:PORT, "
+                 "otlp+http://HOST:PORT, kafka://BROKER/TOPIC. Repeatable."),
     click.option("--findings/--no-findings", "with_findings", default=True, show_default=True,
                  help="Say on standard error what is found meanwhile: stalls, blackholes, full queues."),
     click.option("--start-end", default="request_last,response_first", metavar="START,END",
@@ -88,7 +100,7 @@ _OPTIONS: list[Callable[[Function], Function]] = [
 
 
 def watch_options(function: Function) -> Function:
-    """Give a command the options; it receives what is watched, `interfaces` or an `Input`, `slicing` and `lines`."""
+    """Give a command the options; it receives what is watched, `interfaces` or an `Input`, and how."""
     from functools import wraps
 
     @wraps(function)
@@ -96,6 +108,7 @@ def watch_options(function: Function) -> Function:
         source, filter_words = _source(interfaces, source, words)
         slicing = Slicing(*(others.pop(name) for name in Slicing.__slots__))
         lines = Lines(*(others.pop(name) for name in Lines.__slots__))
+        feeding = Feeding(*(others.pop(name) for name in Feeding.__slots__))
         names = ("follow", "follow_idle_ns", "servers", "start_end", "leave_out", "input_timezone", "most_connections")
         asked = Input(
             sources=[source] if source is not None else [],
@@ -107,7 +120,7 @@ def watch_options(function: Function) -> Function:
             progress=False,
             **{name: others.pop(name) for name in names},
         )
-        return function(asked=asked, interfaces=interfaces, slicing=slicing, lines=lines, **others)
+        return function(asked=asked, interfaces=interfaces, slicing=slicing, lines=lines, feeding=feeding, **others)
 
     return decorated(command, _OPTIONS)
 
