@@ -1,8 +1,9 @@
 """Tables of concurrency and throughput, as people and other programs write them; and how to know one from a capture.
 
 A line is a point: numbers apart by blanks, tabs, commas or semicolons. Comments begin with #, the first line may name
-the columns. Concurrency is the column of such a name, else the first, throughput the second. Intervals that this
-program wrote, as CSV or Parquet, are such tables too, and know when and how long each slice was.
+the columns. Concurrency is the column of such a name, else the first, throughput the second; one that is called a time
+is taken last. Where columns have no names and the first is a time, it is refused with what to say instead. Intervals
+that this program wrote, as CSV or Parquet, are such tables too, and know when and how long each slice was.
 
 Every number is checked: the line of one that makes no sense is named. Lines and files are bounded.
 """
@@ -46,6 +47,35 @@ CONCURRENCY_NAMES = (
 )
 THROUGHPUT_NAMES = ("throughput_per_s", "throughput", "tput", "x", "c", "tps", "qps", "rps", "rate")
 
+TIME_NAMES = (
+    "time",
+    "timestamp",
+    "ts",
+    "datetime",
+    "date",
+    "instant",
+    "epoch",
+    "when",
+    "start",
+    "begin",
+    "end",
+    "start_time",
+    "end_time",
+    "start_ns",
+    "end_ns",
+    "length_ns",
+    "elapsed",
+    "second",
+    "seconds",
+    "minute",
+    "hour",
+    "day",
+)
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?|\d{1,2}:\d\d(:\d\d.*)?")
+_LEAST_EPOCH = 1e8
+"""Seconds since 1970, in 1973: no concurrency is so high."""
+
 _SEPARATORS = re.compile(r"[\s,;]+")
 _SHOWN = 40
 
@@ -88,6 +118,7 @@ class _Places:
     partial: int = -1
     gap: int = -1
     keys: tuple[int, ...] = ()
+    is_named: bool = False
 
 
 def is_table(head: bytes, *, is_likely: bool = False, is_whole: bool = True) -> bool | None:
@@ -191,6 +222,8 @@ def _take(table: PointTable, places: _Places, line: int, words: list[str]) -> No
     if _flag(words, places.partial) or _flag(words, places.gap):
         table.partial += 1
         return
+    if not places.is_named and len(words) > 2:
+        _refuse_time(table.name, line, words)
     n = _number(table.name, line, words, places.n, "concurrency")
     x = _number(table.name, line, words, places.x, "throughput")
     if n == 0:
@@ -205,6 +238,17 @@ def _take(table: PointTable, places: _Places, line: int, words: list[str]) -> No
             raise TcpsightError(f"{table.name}: line {line}: a slice of no length")
         table.start_ns.append(int(start))
         table.lengths_s.append(length)
+
+
+def _refuse_time(name: str, line: int, words: list[str]) -> None:
+    """Say what to do where columns have no names and the first one is a time."""
+    first = words[0].strip("\"'")
+    if _INSTANT.fullmatch(first) or (_is_number(first) and _LEAST_EPOCH <= float(first) < math.inf):
+        count = len(words)
+        raise TcpsightError(
+            f"{name}: line {line}: {first[:_SHOWN]!a} is a time, no concurrency; say which of the {count} columns hold "
+            f"concurrency and throughput, as --columns {count - 1},{count}, or name them in the first line"
+        )
 
 
 def _number(name: str, line: int, words: list[str], place: int, what: str, most: float = LARGEST) -> float:
@@ -227,7 +271,7 @@ def _places(first: list[str], columns: Sequence[str] | None, name: str) -> _Plac
     """Find the columns by the first line, which may name them."""
     if columns is not None:
         n, x = (_place(first, column, name) for column in columns)
-        return _Places(n, x)
+        return _Places(n, x, is_named=True)
     return _named(first, None) or _Places()
 
 
@@ -247,18 +291,15 @@ def _named(words: Sequence[str], default: _Places | None) -> _Places | None:
     lowered = [word.strip("\"'").lower() for word in words]
     n = next((lowered.index(each) for each in CONCURRENCY_NAMES if each in lowered), None)
     x = next((lowered.index(each) for each in THROUGHPUT_NAMES if each in lowered), None)
-    if n is None and x is None:
-        n, x = 0, 1
-    elif n is None:
-        n = next(i for i in range(len(words)) if i != x)
-    elif x is None:
-        x = next(i for i in range(len(words)) if i != n)
+    free = [i for i in range(len(words)) if i not in (n, x)]
+    # What is called a time comes last: it is taken where nothing else is left.
+    free.sort(key=lambda i: lowered[i] in TIME_NAMES)
+    n = free.pop(0) if n is None else n
+    x = free.pop(0) if x is None else x
     is_ours = {"start_ns", "length_ns", "concurrency", "throughput_per_s"} <= set(lowered)
     start, length, partial, gap = (lowered.index(each) if is_ours and each in lowered else -1 for each in _OURS)
-    assert n is not None
-    assert x is not None
     keys = tuple(i for i, word in enumerate(lowered) if is_ours and word in _KEYS)
-    return _Places(n, x, start, length, partial, gap, keys)
+    return _Places(n, x, start, length, partial, gap, keys, is_named=True)
 
 
 _OURS = ("start_ns", "length_ns", "is_partial", "is_gap")

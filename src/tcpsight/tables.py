@@ -1038,7 +1038,7 @@ class Findings(Table):
     connection_id = column("int64", "", "the one that shows it most; null where it is about all", null=-1)
     confidence = column("float64", "", "how sure, 0 to 1")
     summary = column("S480", "", "what was seen, in a sentence")
-    evidence = column("S2048", "", "the rule and the numbers that met it, as JSON")
+    evidence = column("S2048", "JSON", "the rule and the numbers that met it: an object in JSON lines, its text elsewhere")
     server_address = column("uint8", "address", "server", width=16)
     server_port = column("uint16", "", "server's port")
     ip_version = column("uint8", "", "4 or 6", internal=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+
+import pytest
 
 from tcpsight.tables import FINDINGS
 from tests.support.pcap import pcap_bytes
@@ -29,7 +33,23 @@ def test_the_sentence_of_a_finding_is_whole_down_to_the_request_that_others_wait
     )
     assert row["summary"] in told
     assert "µs" in row["summary"]
-    assert json.loads(row["evidence"])["blocker"]["filter"] in told
+    assert row["evidence"]["blocker"]["filter"] in told
+
+
+def test_evidence_is_an_object_in_json_lines_and_its_text_in_csv(here, examples_dir):
+    path = examples_dir / "mariadb-lock.pcap"
+    (row,) = [json.loads(line) for line in here("findings", path, "--format", "jsonl").out.splitlines()]
+    (cells,) = csv.DictReader(io.StringIO(here("findings", path, "--format", "csv").text))
+    assert json.loads(cells["evidence"]) == row["evidence"]
+    assert row["evidence"]["rule"]
+
+
+@pytest.mark.parametrize("command", ["findings", "requests", "sql"])
+def test_who_asks_for_json_is_told_of_json_lines(here, examples_dir, command):
+    query = ["select 1"] if command == "sql" else []
+    done = here(command, *query, examples_dir / "mariadb-lock.pcap", "--format", "json")
+    assert done.status == 2
+    assert "--format jsonl" in done.err
 
 
 def test_where_nothing_was_found_it_says_so_and_what_was_looked_for(here, tmp_path):

@@ -28,6 +28,19 @@ SUFFIXES = {
 TEXT_SUFFIXES = ("", ".txt", ".text", ".log")
 
 
+class RowFormat(click.Choice[str]):
+    """One of the formats of rows; who asks for JSON is told which of them that is."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMATS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check a word."""
+        if value == "json":
+            self.fail("rows are written as JSON by --format jsonl, one object a line", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """What to read, and how: the options of `input_options`."""
@@ -134,7 +147,7 @@ _INPUT: list[Decorator] = [
 ]  # fmt: skip
 
 _OUTPUT: list[Decorator] = [
-    click.option("--format", "format", type=click.Choice(FORMATS),
+    click.option("--format", "format", type=RowFormat(),
                  help="How rows are written.  [default: by the suffix of -o, else table]"),
     click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output."),
     click.option("--sort", metavar="COLUMN", help="Order rows by a column; -COLUMN for descending."),

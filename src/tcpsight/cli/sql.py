@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tcpsight.cli import values
-from tcpsight.cli.options import FORMATS, Input, chosen_format, input_options
+from tcpsight.cli.options import Input, RowFormat, chosen_format, input_options
 from tcpsight.cli.pages import output_option
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "format",
-    type=click.Choice(FORMATS),
+    type=RowFormat(),
     help="How rows are written.  [default: by the suffix of -o, else table]",
 )
 @output_option

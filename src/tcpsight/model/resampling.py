@@ -21,7 +21,10 @@ block that alone holds the highest concurrency can hardly be left out, and inter
 The law is fitted again without the constraint to points about the fit without it, and of the intervals only what is not
 negative is told: where a coefficient is held at 0 the bootstrap of a constrained fit does not hold what it promises
 (Andrews, Econometrica 68, 2000), but where an interval covers the truth, so does its part that is possible. They are
-stretched to the same percentiles of fits within the constraint, should those lie outside. Bands of predictions come
+stretched to the same percentiles of fits within the constraint, should those lie outside. Where an estimate without the
+constraint is negative by chance, next to nothing of its interval may be possible, and would tell more than the points
+do; so the upper end is no lower than for an estimate of 0, by the same spread (the power constraint of Cowan, Cranmer,
+Gross and Vitells, arXiv:1105.3166, 2011). Bands of predictions come
 from fits within the constraint. Draws come from a generator with a fixed seed.
 
 What it cannot see: errors that the whole capture shares.
@@ -114,7 +117,9 @@ def intervals(values: tuple[float, float, float], resampled: Resampled) -> list[
     found = []
     for i, ends in enumerate(zip(_simultaneous(resampled.free_draws), _simultaneous(resampled.draws), strict=True)):
         (free_low, free_high), (low, high) = ends
-        found.append((max(min(free_low, low, values[i]), 0.0), max(free_high, high, values[i])))
+        spread = free_high - float(np.median(resampled.free_draws[:, i]))
+        least = spread if values[i] == 0 else 0.0
+        found.append((max(min(free_low, low, values[i]), 0.0), max(free_high, high, values[i], least)))
     return found
 
 

@@ -2,7 +2,8 @@
 
 Integers stay integers. Unknown is empty in CSV and ``null`` in JSON; an empty text is ``""`` in both. Truth values are
 ``true`` and ``false``. CSV has a header line and ends lines with a line feed; texts are quoted where RFC 4180 §2 asks
-for it. Floats are the shortest decimal that reads back as the same number; JSON has no infinity, it becomes ``null``.
+for it. What holds JSON is an object in JSON lines, and a text in CSV. Floats are the shortest decimal that reads back
+as the same number; JSON has no infinity, it becomes ``null``.
 
 A compiled kernel writes the lines straight from the packed rows. Only floats, free text and lists are made text in
 Python first, value by value; text without special characters is copied.
@@ -104,7 +105,7 @@ class RecordEncoder:
         self._addresses = {c.name: AddressColumn(table_type, c.name) for c in self._columns if c.is_address}
         self._codes = {c.name: _code_texts(c) for c in self._columns if c.names is not None}
         needs = [name for address in self._addresses.values() for name in address.needs]
-        needs += [c.name for c in self._columns if not c.is_address and _kind(c) in (_INDEX, _TEXT)]
+        needs += [c.name for c in self._columns if not c.is_address and self._kind(c) in (_INDEX, _TEXT)]
         self._block = ColumnBlock(table_type, dict.fromkeys(needs))
         cells = [self._cell(table_type, position, c) for position, c in enumerate(self._columns)]
         self._writer = RecordWriter(cells, notation.null, notation.end)
@@ -127,7 +128,7 @@ class RecordEncoder:
         """Do nothing."""
 
     def _cell(self, table_type: type[Table], position: int, c: Column) -> tuple[int, int, int, int | None, bytes, bool]:
-        kind = _kind(c)
+        kind = self._kind(c)
         is_quoted = self._notation.quotes and (c.is_address or kind in (_CODE, _TEXT))
         before = self._notation.before(position, c.name)
         return kind, place(table_type, c.name), np.dtype(c.dtype).itemsize, c.null, before, is_quoted
@@ -136,7 +137,7 @@ class RecordEncoder:
         if c.is_address:
             found = self._addresses[c.name].find(values)
             return found.texts, found.ends, found.indices
-        kind = _kind(c)
+        kind = self._kind(c)
         if kind == _CODE:
             return self._codes[c.name]
         if kind == _TEXT and is_plain(values[c.name].view(np.uint8), values[c.name].itemsize, self._notation.special):
@@ -147,6 +148,8 @@ class RecordEncoder:
         indices = np.arange(n, dtype=np.int32)
         if c.width > 1:
             texts = [self._notation.numbers(row) for row in values.reshape(n, c.width).tolist()]
+        elif self._is_json(c):
+            texts = [value.decode() or "null" for value in values.tolist()]
         elif values.dtype.kind == "S":
             texts = [self._notation.text(value.decode("utf-8", "replace")) for value in values.tolist()]
         else:
@@ -157,6 +160,13 @@ class RecordEncoder:
             if self._notation is JSON:
                 indices[[i for i, value in enumerate(values.tolist()) if math.isinf(value)]] = -1
         return *_join(texts), indices
+
+    def _is_json(self, c: Column) -> bool:
+        """Whether the column's text goes into a line of JSON as what it means."""
+        return c.unit == "JSON" and self._notation is JSON
+
+    def _kind(self, c: Column) -> int:
+        return _INDEX if self._is_json(c) else _kind(c)
 
 
 def _kind(c: Column) -> int:
