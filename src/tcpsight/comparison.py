@@ -136,7 +136,7 @@ class CollectedCapture:
     def __init__(self, selection: Selection) -> None:
         self.summary = ServiceSummary()
         self.health = HealthSummary(selection.of_whole if selection.is_part else None)
-        self._is_part = selection.is_part
+        self._selection, self._is_part = selection, selection.is_part
         self.findings = Findings()
         self.span = (0, 0)
         self._findings = CaptureFindings()
@@ -204,6 +204,10 @@ class CollectedCapture:
         self.health.feed_unanswered(unanswered)
 
     def _feed_connections(self, connections: Connections) -> None:
+        if self._is_part:
+            # How a connection was set up, and what became of it, is of the part in which it began, and counts once.
+            self.summary.know(connections)
+            connections = connections[self._selection.of_time(connections.start_ns, connections.start_ns)]
         self.summary.feed_connections(connections)
         self.health.feed_connections(connections)
 

@@ -95,6 +95,8 @@ class Usual:
 
 def no_turns_finding(usual: Usual, turns: Turns) -> Finding:
     """Say that there are no response times, or that they may mean nothing."""
+    # Overlaps are of some connections; that both sides speak as they like is seen in all that were looked at.
+    connections = turns.connections if turns.is_overlapping else turns.connections | turns.reactions.connections
     numbers = {
         "requests": turns.requests,
         "overlapped": turns.overlapped,
@@ -114,13 +116,13 @@ def no_turns_finding(usual: Usual, turns: Turns) -> Finding:
         confidence=0.95 if turns.reason else 0.5,
         start_ns=usual.first_ns,
         end_ns=usual.last_ns,
-        connections=len(turns.connections),
-        connection_id=min(turns.connections, default=-1),
+        connections=len(connections),
+        connection_id=min(connections, default=-1),
         numbers=numbers,
         rule="5 % or more of the requests (the lower end of the 95 % interval) were sent while an answer was going on; "
         "or both sides speak again before the other has, no oftener than at random, and the server after a request as "
         "if nobody had asked: times before and after requests are alike, as with pipelining or push",
-        examples=sorted(turns.connections)[:EXAMPLES],
+        examples=sorted(connections)[:EXAMPLES],
     )
 
 

@@ -91,6 +91,7 @@ CASES = {
     "one instant": (lambda: pcap_bytes(ONE_INSTANT, nanoseconds=True), "median"),
     "overlapping turns": (overlapping, "No response times are told: the two sides do not take turns"),
     "no TCP": (lambda: pcap_bytes([udp_frame()], nanoseconds=True), "nothing to plot"),
+    "no frame": (lambda: pcap_bytes([], nanoseconds=True), "The capture holds no frames"),
     "cut short": (lambda: talks(Talk(answered(1, 2, 3)))[:-9], "The capture breaks off"),
     "text": (
         lambda: b"2024-05-01 12:00:00.000000 IP 10.0.0.1.40000 > 10.0.0.9.3306: tcp 20\n"

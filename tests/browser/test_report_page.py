@@ -138,6 +138,43 @@ def test_connections_are_sorted_and_filtered(stall):
     assert "None of 9" in table.get_by_role("status").inner_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("limited_by = nothing", "None of 9 passes"),
+        ("recuests > 600", "No column is called recuests; there are connection_id, client"),
+        ("requests > many", "many is no number; units are ns"),
+        ("requests > 5 requests <", "Something must stand on both sides of <"),
+        ("> 5", "A column must stand before the sign"),
+        ("client > 5", "client is no number"),
+        ("requests > 3furlongs", "3furlongs is no number"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_says_what_is_wrong_with_it(stall, words, said):
+    table = stall.page.locator("#connection-table")
+    table.get_by_label("Filter").first.fill(words)
+    status = table.get_by_role("status").inner_text()
+    assert said in status
+    assert table.locator("tbody tr").count() == 0
+
+
+def test_a_filter_knows_headings_units_and_words(stall):
+    table = stall.page.locator("#connection-table")
+
+    def shown(words: str) -> list[int]:
+        table.get_by_label("Filter").first.fill(words)
+        texts = table.locator("tbody tr td:nth-child(7)").all_inner_texts()
+        return sorted(int(text.replace("\u202f", "")) for text in texts)
+
+    everything = shown("")
+    assert len(everything) == 9
+    assert shown("Sent again >= 0 and requests > 600") == [each for each in everything if each > 600]
+    assert shown("requests != 614 lasted > 1 ms") == [each for each in everything if each != 614]
+    assert shown("lasted > 1h") == []
+    assert shown("state != nothing") == everything
+    assert shown('client = "10.1.1.11"') == shown("10.1.1.11") != everything
+
+
 def test_keys_move_and_zoom_the_plots(stall):
     stall.bring("concurrency")
     stall.page.locator("#concurrency .canvas").focus()

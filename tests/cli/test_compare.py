@@ -115,6 +115,28 @@ def test_a_cut_counts_what_each_side_sent_again_and_a_change_shows(here: Here, t
     assert [each["before"]["count"] for each in found["services"][0]["durations"][1:]] == [0, 0]
 
 
+def test_a_connection_that_lives_across_a_cut_is_counted_on_the_side_in_which_it_began(here: Here, tmp_path: Path):
+    early = [Talk(answered(*[5] * 100), client_port=40_000 + i) for i in range(20)]
+    late = [Talk(answered(5), client_port=41_000 + i, start_ns=START_NS + 1000 * MS) for i in range(3)]
+    path = tmp_path / "long.pcap"
+    path.write_bytes(pcap_bytes(traffic.capture([*early, *late]), nanoseconds=True))
+    done = here("compare", path, "--at", str(START_NS + 700 * MS), "--format", "json")
+    (service,) = json.loads(done.text)["services"]
+    assert service["requests"]["after"] > 20 * 40
+    failed = next(each for each in service["shares"] if each["name"] == "failed")
+    set_up = service["durations"][0]
+    assert [(failed[when]["of"], set_up[when]["count"]) for when in ("before", "after")] == [(20, 20), (3, 3)]
+
+
+def test_a_service_whose_connections_all_began_before_a_cut_is_compared(here: Here, tmp_path: Path):
+    path = tmp_path / "long.pcap"
+    talks = [Talk(answered(*[5] * 100), client_port=40_000 + i) for i in range(20)]
+    path.write_bytes(pcap_bytes(traffic.capture(talks), nanoseconds=True))
+    done = here("compare", path, "--at", str(START_NS + 700 * MS))
+    assert done.status == 0
+    assert "no difference" in done.text
+
+
 def test_a_part_counts_segments_as_their_connections_do(examples_dir: Path):
     path = examples_dir / "redis-benchmark.pcap"
     both = [comparing.collected(tcpsight.open(str(path), since_ns=since)) for since in (None, 0)]

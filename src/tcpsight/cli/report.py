@@ -82,10 +82,10 @@ def _for_a_browser(source: Input, quantiles: tuple[float, ...], top: int, path: 
         collection = PageCollection(top)
         for batch in batches:
             collection.feed(batch)
-        if run.pipeline.frames:
-            report = collection.report(run)
-            warn_of_outside(run, report.outside)
-            again = source.analysis() if source.is_readable_again else None
-            page = collection.page(report, again, quantiles, values.zone(source.timezone))
-            write_text(path, lambda screen: page, is_ascii=True)
+        report = collection.report(run)
+        warn_of_outside(run, report.outside)
+        again = source.analysis() if source.is_readable_again else None
+        page = collection.page(report, again, quantiles, values.zone(source.timezone))
+        # Without a frame, too: who opens the page shall see that, and not one of yesterday.
+        write_text(path, lambda screen: page, is_ascii=True)
         return conclude(run, shows_unseen=run.pipeline.frames > 0)

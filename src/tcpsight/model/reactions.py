@@ -103,6 +103,11 @@ class Reactions:
         return index, ended
 
     @property
+    def connections(self) -> set[int]:
+        """Give the connections that were looked at."""
+        return set(self._last)
+
+    @property
     def distance(self) -> float | None:
         """Give the distance of the two distributions, from 0 to 1; None where too few are known."""
         if self.pairs < LEAST_PAIRS:

@@ -220,6 +220,11 @@ class ServiceSummary:
                 service.times_ns[part] += _sum(np.maximum(accounted[f"{part}_ns"], 0))
             _add_counts(service, rows, "connections")
 
+    def know(self, connections: Connections) -> None:
+        """Tell services apart that connections are of, and count nothing."""
+        for _ in self._grouped(connections):
+            pass
+
     def finish(self) -> None:
         """Tell who was in flight when the capture ended from who was never answered: everything has been fed."""
         for service in (*self.services.values(), self.others):

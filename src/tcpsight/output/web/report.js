@@ -22,6 +22,10 @@ class Report {
     const main = document.getElementById("main");
     const section = (id, title, ...content) => element("section", { id, "aria-labelledby": `${id}-title` }, element("h2", { id: `${id}-title` }, title), ...content);
     if (this.service === undefined) {
+      if (this.facts.capture.frames === 0) {
+        fill(main, section("findings", "Findings", element("p", { className: "empty" }, this.facts.capture.broken === null ? "The capture holds no frames: there is nothing to tell." : "Nothing of the capture can be read: there is nothing to tell.")));
+        return;
+      }
       fill(main, section("findings", "Findings", findingList(this)), element("p", { className: "empty" }, "There is no TCP connection in what was chosen of the capture: nothing to plot."), section("unseen", "Not understood", unseenList(this)));
       return;
     }

@@ -40,7 +40,7 @@ function findingItem(report, { finding, start, end }) {
   return element("li", { className: `finding ${finding.severity}` },
     element("div", {}, element("span", { className: "severity" }, SEVERITY_MARKS[finding.severity]), element("strong", {}, `${kind[0].toUpperCase()}${kind.slice(1)}`), ` at ${finding.subject}`),
     element("p", {}, finding.summary),
-    element("p", { className: "faint" }, [when, counted(finding.connections, "connection"), `confidence ${percent(finding.confidence)}`].join(" · ")),
+    element("p", { className: "faint" }, [when, ...(finding.connections > 0 ? [counted(finding.connections, "connection")] : []), `confidence ${percent(finding.confidence)}`].join(" · ")),
     element("div", { className: "acts" }, link, finding.connection_id > 0 ? element("a", { href: "#connections", onclick: (event) => { event.preventDefault(); report.showConnection(finding.connection_id); } }, `Connection ${finding.connection_id}`) : null), evidence);
 }
 

@@ -10,6 +10,11 @@ function plainTable(caption, head, rows, acts) {
 
 const PAGE_ROWS = 25;
 
+/** A sign and what stands after it, in a filter; a unit may stand apart. */
+const CONDITION = /(>=|<=|!=|>|<|=)\s*("[^"]*"|[^\s<>=!]+)(?:\s+(ns|us|µs|ms|s|min|h|b|kb|mb|gb)(?![\p{L}\d_]))?/giu;
+const UNITS = { "": 1, ns: 1, us: 1e3, "µs": 1e3, ms: 1e6, s: 1e9, min: 6e10, h: 3.6e12, b: 1, kb: 1e3, mb: 1e6, gb: 1e9 };
+const COMPARISONS = { ">": (a, b) => a > b, "<": (a, b) => a < b, ">=": (a, b) => a >= b, "<=": (a, b) => a <= b, "=": (a, b) => a === b, "!=": (a, b) => a !== b };
+
 /** A table that can be sorted by its heads, filtered by words or a condition, and paged. */
 class BigTable {
   /**
@@ -79,25 +84,56 @@ class BigTable {
     }).map(([, row]) => row);
   }
 
-  /** Read the filter: `column > number`, else words. */
+  /** Read the filter: conditions such as `column > number`, else words; `problem` says what cannot be read. */
   conditions() {
-    const made = [];
-    const rest = this.words.replace(/([a-z_]+)\s*(>=|<=|>|<|=)\s*(-?[\d.]+)\s*([a-zµ]*)/gi, (whole, name, operator, digits, unit) => {
-      const column = this.columns.find((each) => each.name === name.toLowerCase() || each.title.toLowerCase() === name.toLowerCase());
-      if (column === undefined) return whole;
-      const limit = Number(digits) * ({ ns: 1, us: 1e3, "µs": 1e3, ms: 1e6, s: 1e9, min: 6e10, h: 3.6e12, kb: 1e3, mb: 1e6 }[unit.toLowerCase()] ?? 1);
-      const holds = { ">": (v) => v > limit, "<": (v) => v < limit, ">=": (v) => v >= limit, "<=": (v) => v <= limit, "=": (v) => v === limit }[operator];
-      made.push((row) => !isUnknown(column.value(row)) && holds(Number(column.value(row))));
-      return " ";
-    });
-    for (const word of rest.toLowerCase().split(/\s+/).filter((each) => each !== "" && each !== "and")) {
-      made.push((row) => this.columns.some((column) => column.text(column.value(row), row).toLowerCase().includes(word)));
+    const made = [], words = [];
+    this.problem = null;
+    let end = 0;
+    for (const found of this.words.matchAll(CONDITION)) {
+      const [whole, operator, value, unit] = found;
+      const [column, before] = this.named(this.words.slice(end, found.index));
+      words.push(before);
+      end = found.index + whole.length;
+      if (column !== undefined) made.push(this.condition(column, operator, value, unit ?? ""));
     }
+    words.push(this.words.slice(end));
+    const rest = words.join(" ").toLowerCase().split(/\s+/).filter((each) => each !== "" && each !== "and");
+    const alone = rest.find((word) => /[<>=]/.test(word));
+    if (alone !== undefined) this.problem ??= `Something must stand on both sides of ${alone}, such as requests > 10`;
+    for (const word of rest) made.push((row) => this.columns.some((column) => column.text(column.value(row), row).toLowerCase().includes(word)));
     return made;
   }
 
+  /** Find the column that a text ends in, by its name or its heading; give it, and what is before it. */
+  named(text) {
+    const trimmed = text.trimEnd(), lowered = trimmed.toLowerCase();
+    const ends = (name) => lowered.endsWith(name) && !/[\p{L}\d_]/u.test(lowered[lowered.length - name.length - 1] ?? " ");
+    const names = this.columns.flatMap((column) => [[column.name.toLowerCase(), column], [column.title.toLowerCase(), column]]).filter(([name]) => ends(name));
+    if (names.length > 0) {
+      const [name, column] = names.reduce((a, b) => (b[0].length > a[0].length ? b : a));
+      return [column, trimmed.slice(0, trimmed.length - name.length)];
+    }
+    const said = trimmed.split(/\s+/).pop();
+    this.problem ??= `${said === "" ? "A column must stand before the sign" : `No column is called ${said}`}; there are ${this.columns.map((column) => column.name).join(", ")}`;
+    return [undefined, ""];
+  }
+
+  /** Make the condition on a column: of numbers, or of a text that is, or is not, so. */
+  condition(column, operator, value, unit) {
+    const said = value.replace(/^"|"$/g, "").toLowerCase();
+    if (!column.isNumber) {
+      if (operator !== "=" && operator !== "!=") this.problem ??= `${column.name} is no number: it can only be = or != a word`;
+      return (row) => column.text(column.value(row), row).toLowerCase().includes(said) === (operator === "=");
+    }
+    const [, digits, joined] = /^(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)([a-zµ]*)$/.exec(said) ?? [];
+    const factor = UNITS[(joined || unit).toLowerCase()];
+    if (digits === undefined || factor === undefined) this.problem ??= `${value} is no number; units are ${Object.keys(UNITS).filter(Boolean).join(", ")}`;
+    const holds = COMPARISONS[operator], limit = Number(digits) * factor;
+    return (row) => !isUnknown(column.value(row)) && holds(Number(column.value(row)), limit);
+  }
+
   show() {
-    const rows = this.chosen();
+    const passed = this.chosen(), rows = this.problem === null ? passed : [];
     const pages = Math.max(Math.ceil(rows.length / PAGE_ROWS), 1);
     this.page = Math.min(Math.max(this.page, 0), pages - 1);
     const first = this.page * PAGE_ROWS, shown = rows.slice(first, first + PAGE_ROWS);
@@ -113,6 +149,6 @@ class BigTable {
     previous.disabled = this.page === 0;
     next.disabled = this.page === pages - 1;
     const of = rows.length === this.rows.length ? "" : ` that pass, of ${count(this.rows.length)}`;
-    this.status.textContent = rows.length === 0 ? `None of ${count(this.rows.length)} passes the filter` : `${count(first + 1)}–${count(first + shown.length)} of ${count(rows.length)}${of}`;
+    this.status.textContent = this.problem !== null ? `${this.problem}.` : rows.length === 0 ? `None of ${count(this.rows.length)} passes the filter` : `${count(first + 1)}–${count(first + shown.length)} of ${count(rows.length)}${of}`;
   }
 }
