@@ -164,6 +164,7 @@ def test_the_page_of_the_method_shows_the_stored_result():
         assert re.search(rf"^\| {re.escape(name)} \| {re.escape(cells)} \|$", page, re.MULTILINE), name
     for text in (
         f"{stored['false_alarms']} alarms that nothing explains",
+        f"of the others, {stored['short']} were shorter and {stored['unseen']} kept fewer waiting",
         f"precision {stored['precision']:.3f}",
         f"{stored['blockers_right']} of {stored['blockers']}",
         f"{stored['sure_right']} of {stored['sure']}",
