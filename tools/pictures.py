@@ -1,8 +1,9 @@
-"""Write docs/pictures/ from the report of the recorded stall, and a comparison: ``python tools/pictures.py``.
+"""Write docs/pictures/: reports and a watch of the recorded stall, and a comparison: ``python tools/pictures.py``.
 
 Look at them before committing: nothing else does.
 """
 
+import asyncio
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,8 @@ CAPTURE = "examples/mariadb-lock.pcap"
 PAIR = [f"tests/truth/compare_pairs/postgresql-{i}.pcap.zst" for i in (1, 3)]
 """A server as it is, and the same told to wait half as long again."""
 SIZE = {"width": 1280, "height": 1120}
+SLICES, SLICE_NS = 48, 200_000_000
+"""So much is watched that the stall has just been found."""
 
 
 def main() -> None:
@@ -25,6 +28,7 @@ def main() -> None:
 
     from tcpsight.cli.main import main as tcpsight
 
+    drawing = asyncio.run(watched())
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         path = Path(folder, "report.html")
         if tcpsight(["report", str(CAPTURE), "--html", str(path)]):
@@ -46,8 +50,30 @@ def main() -> None:
             page.goto(compared.as_uri())
             page.wait_for_timeout(3000)
             page.screenshot(path=FOLDER / f"compare-{scheme}.png")
+        page = browser.new_page(viewport={"width": 1310, "height": 820})
+        page.set_content(f"<body style='margin:0'>{drawing}</body>")
+        page.locator("svg").first.screenshot(path=FOLDER / "watch-screen.png")
         browser.close()
-    click.echo(f"wrote {FOLDER}/report-*.png and compare-*.png")
+    click.echo(f"wrote {FOLDER}/report-*.png, compare-*.png and watch-screen.png")
+
+
+async def watched() -> str:
+    """Draw the full-screen view as it stands just after the stall."""
+    import tcpsight
+    from tcpsight.ui.board import Board
+    from tcpsight.ui.screen import WatchScreen
+
+    board = Board(CAPTURE)
+    with tcpsight.open(CAPTURE).watch(SLICE_NS, with_totals=True, with_findings=True) as (run, watch):
+        watch.on_batch = board.note
+        for number, each in enumerate(watch, 1):
+            board.take(each, run)
+            if number == SLICES:
+                break
+    app = WatchScreen(board)
+    async with app.run_test(size=(106, 29)) as pilot:
+        await pilot.pause()
+        return app.export_screenshot()
 
 
 def shown(browser: Any, path: Path, scheme: str) -> Any:

@@ -17,7 +17,7 @@ is slow does; they count where they are still new.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -143,12 +143,19 @@ class Watch:
         How time is cut, and what slices carry.
     tags : TagSurvey, optional
         What was seen between link headers and IP; with it slices carry `findings`.
+
+    Attributes
+    ----------
+    on_batch : callable or None
+        Is told every batch of rows that became final, before the slices that they are part of.
     """
 
     def __init__(
         self, capture: Iterable[Frames], pipeline: Pipeline, how: Watched, *, tags: TagSurvey | None = None
     ) -> None:
         self.pipeline = pipeline
+        self.on_batch: Callable[[Batch], None] | None = None
+        self._is_stopped = False
         self._capture = capture
         self._interval_ns = how.interval_ns
         self._back_ns = max(STEP_BACK_NS, 2 * how.interval_ns + how.lateness_ns)
@@ -167,9 +174,15 @@ class Watch:
         try:
             for frames in self._capture:
                 yield from self._take(frames)
+                if self._is_stopped:
+                    break
         except CaptureError as error:
             self.pipeline.broken = error.with_traceback(None)
         yield from self._finish()
+
+    def stop(self) -> None:
+        """Let the next batch of frames be the last, and give what there is by then; safe from another thread."""
+        self._is_stopped = True
 
     # -------------------------------------------------------------------------------------------------- frames
 
@@ -235,6 +248,8 @@ class Watch:
             totals.end(batch.connections)
         if self._findings is not None:
             self._findings.add(batch)
+        if self.on_batch is not None:
+            self.on_batch(batch)
 
     # -------------------------------------------------------------------------------------------------- time
 

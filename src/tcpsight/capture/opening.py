@@ -81,7 +81,10 @@ class Capture:
 
     def close(self) -> None:
         """Close every file; standard input and streams that were passed in stay open."""
-        self._batches.close()
+        try:
+            self._batches.close()
+        except ValueError:
+            return  # a thread waits in it for a pipe that may never go on: it ends with the process
         for each in self._inputs:
             each.close()
 

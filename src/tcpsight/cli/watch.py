@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -28,6 +28,7 @@ def command(*, asked: Input, interfaces: tuple[str, ...], slicing: Slicing, line
 
     \b
     tcpsight watch -i eth0
+    tcpsight watch -i eth0 --screen
     tcpsight watch -i eth0 --server :3306 --json tcp port 3306
     ssh db1 tcpdump -U -s 128 -w - tcp | tcpsight watch -
     tcpsight watch -i eth0 --listen 127.0.0.1:9470 --feed statsd://127.0.0.1:8125
@@ -38,23 +39,41 @@ def command(*, asked: Input, interfaces: tuple[str, ...], slicing: Slicing, line
     write = _printer(slicing.interval_ns, lines)
     with (
         _feeding(feeding, with_findings=lines.with_findings) as feeds,
-        _opened(asked, interfaces) as analysis,
+        _terminal(lines),
+        opened(asked, interfaces) as analysis,
         analysis.watch(
             slicing.interval_ns,
             slicing.lateness_ns,
             most_services=slicing.most_services,
-            with_findings=lines.with_findings,
-            with_totals=feeds.needs_totals,
+            with_findings=lines.with_findings or lines.is_screen,
+            with_totals=feeds.needs_totals or lines.is_screen,
         ) as (run, slices),
     ):
+
+        def feed(each: Slice) -> None:
+            if feeds:
+                feeds.send(_update(each, run))
+
+        if lines.is_screen:
+            from tcpsight.cli.watch_screen import on_screen
+
+            return on_screen((run, slices), slicing, lines, feed, write)
         _say_that_it_watches(interfaces, feeds)
         for each in slicing.until_enough(iter(slices)):
             write(each)
             sys.stdout.flush()
             _tell(each)
-            if feeds:
-                feeds.send(_update(each, run))
+            feed(each)
         return conclude(run)
+
+
+def _terminal(lines: Lines) -> AbstractContextManager[None]:
+    """Take the terminal's keys for a full-screen view; nothing otherwise."""
+    if not lines.is_screen:
+        return nullcontext()
+    from tcpsight.cli.watch_screen import keys
+
+    return keys(lines)
 
 
 @contextmanager
@@ -138,7 +157,7 @@ def _json_printer() -> Callable[[Slice], None]:
 
 
 @contextmanager
-def _opened(asked: Input, interfaces: Sequence[str]) -> Iterator[Analysis]:
+def opened(asked: Input, interfaces: Sequence[str]) -> Iterator[Analysis]:
     """Give what is watched; the first interrupt ends it, and what there is by then is told."""
     from tcpsight.cli.running import patient
 

@@ -43,6 +43,7 @@ class Lines:
     """What is written to standard output."""
 
     is_json: bool
+    is_screen: bool
     by: str
     columns: str | None
     timezone: str
@@ -76,6 +77,8 @@ _OPTIONS: list[Callable[[Function], Function]] = [
     click.option("--duration", "duration_ns", type=values.positive_duration_ns, metavar="DURATION",
                  help="End after so much time."),
     click.option("--json", "is_json", is_flag=True, help="One JSON object per slice and service, with all columns."),
+    click.option("--screen", "is_screen", is_flag=True,
+                 help="A full-screen view; 'q' ends it, '?' tells its keys."),
     click.option("--by", type=click.Choice(["total", "service"]), default="total", show_default=True,
                  help="A line per slice, or one for each service in it."),
     click.option("--columns", metavar="A,B,…",
