@@ -1,4 +1,4 @@
-"""Write docs/reference/: tables.md from tables.py, commands.md from the commands, library.md from the docstrings.
+"""Write docs/reference/: tables.md and metrics.md from their tables, commands.md and library.md from the code.
 
 ``python tools/reference.py`` writes the pages; with ``--check`` it fails if one is stale.
 """
@@ -16,6 +16,8 @@ import tcpsight
 from tcpsight import streams, tables
 from tcpsight.cli.compat import TOOLS
 from tcpsight.cli.main import COMMANDS, tcpsight_command
+from tcpsight.output.feeds.metrics import METRICS, Metric
+from tcpsight.output.feeds.readings import BOUNDS_S
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -75,6 +77,18 @@ still gives every row before the cut); 130 interrupted, 143 ended by SIGTERM, bo
 SIGTERM ends the following of a file, and where Ctrl-C ends the writer of a pipe, the answer is given, and the status is
 that of the answer. Notes on standard error begin `tcpsight: note:`; nothing but the answer is on standard output, and a
 closed pipe ends the command quietly.
+"""
+
+METRICS_HEAD = """# Metrics
+
+What `tcpsight watch` tells Prometheus (`--listen`), an OpenTelemetry collector and StatsD, under the same names:
+[how it is fed](../methods/feeding.md).
+
+* A **service** is an address and port, `10.0.0.9:3306` or `[fd00::9]:80`; those that have no rows of their own are
+  `other`. No label holds a client's address.
+* **Gauges** tell of the last slice, or of its end; **counters** and the histogram count since the watch began.
+* What is unknown (percentiles of a slice in which nothing arrived) is not told.
+* Units are those of OpenTelemetry (UCUM); at the ends of names they are written out, as Prometheus asks.
 """
 
 
@@ -220,6 +234,31 @@ def commands_page() -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
+def metric_source(metric: Metric) -> str:
+    """Say which columns a metric is made of."""
+    if metric.source is None:
+        return ""
+    parts = (f"`{column}`" + (f" ({value})" if value else "") for column, value in metric.columns)
+    return f"{metric.source.__name__}: {', '.join(parts)}"
+
+
+def metrics_page() -> str:
+    """Give the page of all metrics."""
+    lines = [GENERATED, METRICS_HEAD.rstrip(), "", "| metric | kind | unit | labels | meaning | source |"]
+    lines.append("|---|---|---|---|---|---|")
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        cells = (f"`{metric.name}`", metric.kind, metric.unit, labels, metric.help, metric_source(metric))
+        lines.append("| " + " | ".join(map(escaped, cells)) + " |")
+    bounds = ", ".join(f"{bound:g}" for bound in BOUNDS_S)
+    lines += ["", f"Buckets of the histogram end at {bounds} s, and one is for what lies beyond."]
+    words = {label: metric.values for metric in METRICS for label in metric.labels[-1:] if metric.values}
+    for label in ("direction", "outcome"):
+        lines += ["", f"`{label}` is one of {', '.join(f'`{word}`' for word in words[label])}."]
+    lines.append("\nReasons, kinds and severities are those of [Unseen and Findings](tables.md).")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
 def docstring_lines(documented: object, *, has_parameters: bool = True) -> Iterator[str]:
     """Write a NumPy-style docstring as Markdown."""
     text = inspect.getdoc(documented) or ""
@@ -295,6 +334,7 @@ def main() -> int:
         FOLDER / "tables.md": tables_page(),
         FOLDER / "commands.md": commands_page(),
         FOLDER / "library.md": library_page(),
+        FOLDER / "metrics.md": metrics_page(),
     }
     if sys.argv[1:] == ["--check"]:
         stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]

@@ -26,6 +26,9 @@ from tcpsight.output.feeds.update import FeedCounts, Update
 MOST_WAITING = 60
 """Updates that wait for a receiver: a minute of slices of a second, 4 MB with a hundred services."""
 
+MOST_BYTES = 16_000_000
+"""What they may hold together, which counts where there are thousands of services; the newest waits in any case."""
+
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 30.0
 
@@ -86,6 +89,7 @@ class Feed:
         self._most_waiting = most_waiting
         self._changed = threading.Condition(threading.Lock())
         self._queue: deque[Update] = deque()
+        self._bytes = 0
         self._counts = FeedCounts()
         self._has_one_in_hand = False
         self._is_closing = False
@@ -109,10 +113,12 @@ class Feed:
             if self._is_closing:
                 self._count(dropped=1)
                 return
-            if len(self._queue) >= self._most_waiting:
-                self._queue.popleft()
+            size = _size(update)
+            while self._queue and not self._has_room(size):
+                self._bytes -= _size(self._queue.popleft())
                 self._count(dropped=1)
             self._queue.append(update)
+            self._bytes += size
             self._changed.notify()
 
     def stop(self) -> None:
@@ -160,7 +166,9 @@ class Feed:
             if not self._queue:
                 self._is_over = True
                 return None
-            return self._queue.popleft()
+            update = self._queue.popleft()
+            self._bytes -= _size(update)
+            return update
 
     def _sent(self) -> None:
         with self._changed:
@@ -180,14 +188,24 @@ class Feed:
             if was_closing:
                 self._count(dropped=len(self._queue) + 1)
                 self._queue.clear()
-            elif len(self._queue) >= self._most_waiting:
-                self._count(dropped=1)
-            else:
+            elif self._has_room(size := _size(update)):
                 self._queue.appendleft(update)
+                self._bytes += size
+            else:
+                self._count(dropped=1)
             until = monotonic() + pause_s
             while not self._is_closing and (rest := until - monotonic()) > 0:
                 self._changed.wait(rest)
 
+    def _has_room(self, size: int) -> bool:
+        return len(self._queue) < self._most_waiting and (not self._queue or self._bytes + size <= MOST_BYTES)
+
     def _count(self, *, sent: int = 0, dropped: int = 0, failures: int = 0) -> None:
         before = self._counts
         self._counts = FeedCounts(before.sent + sent, before.dropped + dropped, before.failures + failures)
+
+
+def _size(update: Update) -> int:
+    """Tell how much memory the tables of an update take, in bytes."""
+    tables = (update.services, update.totals, update.findings)
+    return sum(table.rows.nbytes for table in tables) + update.histogram.nbytes

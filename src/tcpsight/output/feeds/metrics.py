@@ -41,7 +41,7 @@ class Metric:
         Columns of that table, each with the value that its last label has there; one, with no value, where the service
         is the only label.
     values : tuple of str
-        The words that its label can hold, where those are few.
+        The words that labels other than the service can hold, where those are few.
     """
 
     name: str

@@ -8,6 +8,7 @@ comes twice.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,16 @@ from tcpsight.output.columns import AddressColumn, ColumnBlock, null_mask
 from tcpsight.output.feeds.metrics import METRICS, OTHER, Metric
 from tcpsight.output.feeds.update import UNKNOWN, Update
 from tcpsight.output.units import endpoint
-from tcpsight.tables import REASONS, RESPONSE_TIME_BOUNDS_NS, Column, KeyedIntervals, ServiceTotals, Table
+from tcpsight.tables import (
+    FINDINGS,
+    REASONS,
+    RESPONSE_TIME_BOUNDS_NS,
+    SEVERITIES,
+    Column,
+    KeyedIntervals,
+    ServiceTotals,
+    Table,
+)
 
 BOUNDS_S = tuple(bound / 1e9 for bound in RESPONSE_TIME_BOUNDS_NS)
 """Upper bounds of the histogram's buckets in seconds; one more bucket is for what lies beyond."""
@@ -103,10 +113,14 @@ class Reader:
         for name, count in counts.items():
             if count != UNKNOWN:
                 yield name, [Point((), int(count))]
-        # All reasons from the start: a rate needs the 0 before the first.
+        # All reasons and findings from the start: a rate needs the 0 before the first.
         unseen = zip(REASONS, update.unseen.counts[:, 0].tolist(), strict=True)
         yield "tcpsight_unseen_total", [Point((reason,), count) for reason, count in unseen]
-        yield "tcpsight_findings_total", [Point(labels, n) for labels, n in update.findings_so_far.items()]
+        found = update.findings_so_far
+        yield (
+            "tcpsight_findings_total",
+            [Point(labels, found.get(labels, 0)) for labels in product(FINDINGS, SEVERITIES)],
+        )
         for field in ("sent", "dropped", "failures"):
             points = [Point((name,), getattr(counts, field)) for name, counts in update.feeds.items()]
             yield f"tcpsight_feed_{field}_total", points

@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 from time import monotonic
 
+import numpy as np
 import pytest
 
 from tcpsight.errors import UsageError
@@ -90,6 +91,24 @@ def test_the_oldest_go_where_the_receiver_is_too_slow():
     feed.close(10)
     assert frames(receiver) == [0, 7, 8, 9]
     assert feed.counts == FeedCounts(4, 6, 0)
+
+
+def test_updates_of_very_many_services_wait_in_smaller_number(monkeypatch):
+    monkeypatch.setattr(feeds_feed, "MOST_BYTES", 10_000)
+    feed = Feed(receiver := Receiver(is_open=False))
+    sent = numbered(10)
+    feed.send(sent[0])
+    receiver.begun.wait()
+    for update in sent[1:]:
+        feed.send(update)
+    assert 2 <= feed.waiting < 9
+    large = updates()[0]._replace(services=updates()[0].services[np.zeros(1_000, int)], frames=10)
+    feed.send(large)
+    assert feed.waiting == 1, "the newest waits in any case"
+    receiver.gate.set()
+    feed.close(10)
+    assert frames(receiver) == [0, 10]
+    assert feed.counts == FeedCounts(2, 9, 0)
 
 
 def test_an_update_is_tried_again_until_it_is_taken():

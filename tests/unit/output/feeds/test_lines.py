@@ -63,7 +63,7 @@ def test_findings_are_told_only_where_they_are_wanted():
     assert list(last) == ["finding"]
     assert last["finding"]["kind"] == "stall"
     assert last["finding"]["summary"] == 'a "quoted" summary\n'
-    assert json.loads(last["finding"]["evidence"]) == {"rule": "waits", "number": 3}
+    assert last["finding"]["evidence"] == {"rule": "waits", "number": 3}
 
 
 def test_lines_can_be_made_again_and_again():

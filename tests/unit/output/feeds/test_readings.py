@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -88,7 +89,12 @@ def test_counters_of_the_watch():
     assert points(update, "tcpsight_captured_frames_total") == {(): 38}
     assert points(update, "tcpsight_captured_bytes_total") == {(): 1234}
     assert points(update, "tcpsight_capture_dropped_frames_total") == {(): 3}
-    assert points(update, "tcpsight_findings_total") == {("stall", "critical"): 2}
+    findings = points(update, "tcpsight_findings_total")
+    assert set(findings) == set(product(FINDINGS, SEVERITIES)), (
+        "all from the start: a rate needs the 0 before the first"
+    )
+    assert {labels for labels, count in findings.items() if count} == {("stall", "critical")}
+    assert findings["stall", "critical"] == 2
     assert points(update, "tcpsight_feed_sent_total") == {("tcp://h:1",): 5}
     assert points(update, "tcpsight_feed_dropped_total") == {("tcp://h:1",): 6}
     assert points(update, "tcpsight_feed_failures_total") == {("tcp://h:1",): 7}
