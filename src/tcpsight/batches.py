@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcpsight.connections import MOST_CONNECTIONS, Timeouts
+from tcpsight.decode import Pair
 from tcpsight.network import Account
 from tcpsight.selection import Selection
 from tcpsight.tables import (
@@ -58,6 +59,8 @@ class Options:
     ports : tuple of int
         Segments from or to these ports only reach the rooms behind `decode`; empty: all. Other than a selection it
         leaves no trace of what it leaves out.
+    pairs : tuple of Pair
+        The same for segments between two endpoints.
     by, given_at : str
         What tells which request bytes belong to, and when its row is given: see `RequestPairing`.
     account : str
@@ -75,6 +78,7 @@ class Options:
     with_network: bool = False
     with_policing: bool = False
     ports: tuple[int, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     by: str = "stream"
     given_at: str = "final"
     account: Account = "none"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tcpsight.arguments import Source, position_of
 from tcpsight.capture import Capture, open_capture
 from tcpsight.capture.tags import TagSurvey
+from tcpsight.decode import Pair
 from tcpsight.ending import conclude
 from tcpsight.errors import UsageError
 from tcpsight.network import account_for
@@ -55,14 +56,14 @@ class Passes:
         *,
         keep: Keep | None = None,
         through: type[Pipeline] = Pipeline,
-        ports: tuple[int, ...] = (),
+        pairs: tuple[Pair, ...] = (),
         with_segments: bool = False,
         given_at: str | None = None,
     ) -> Iterator[Run]:
         """Open the capture for one pass, whose batches carry that table, too, if it is one that costs extra.
 
         With `keep`, which takes care of payload, they index streams; `through` is the pipeline to go through; with
-        `ports` only segments from or to these are looked at; `with_segments` carries these beside that table;
+        `pairs` only segments between these endpoints are looked at; `with_segments` carries these beside that table;
         `given_at` says when rows of requests come, if not as the options have it.
 
         Raises
@@ -85,7 +86,7 @@ class Passes:
             with_segments=self.options.with_segments or with_segments or carrying is SegmentDetails,
             with_network=self.options.with_network or carrying in (Network, Findings),
             with_policing=self.options.with_policing or carrying is Findings,
-            ports=ports or self.options.ports,
+            pairs=pairs or self.options.pairs,
             given_at=given_at or self.options.given_at,
             account=self.options.account if carrying is None else account_for(carrying),
         )

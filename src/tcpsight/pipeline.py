@@ -109,7 +109,7 @@ class Pipeline:
         self._filter = frame_filter
         self._keep = keep
         self._indexing = StreamIndexing()
-        self._decoding = Decoding()
+        self._decoding = Decoding(self.options.pairs)
         self._tracking = ConnectionTracking(
             self.options.selection.servers,
             self.options.timeouts,

@@ -3,10 +3,10 @@
 Theory of operation
 -------------------
 Which connections are worth a graph is known only at the end, and nobody could keep the segments of all. So the capture
-is read once more, past the ports of the chosen ones only: that is little more than reading headers. A pipe cannot be
-read twice, nor can a file that is still being written be trusted to be the same.
+is read once more, past the endpoints of the chosen ones only: that is little more than reading headers. A pipe cannot
+be read twice, nor can a file that is still being written be trusted to be the same.
 
-What it cannot see: with other ports left out, connections end by time at other instants; one that is not found again
+What it cannot see: with the others left out, connections end by time at other instants; one that is not found again
 under its number is left out.
 """
 
@@ -25,6 +25,7 @@ from tcpsight.output.web_data import packed, steps
 from tcpsight.tables import DIRECTIONS, FINDINGS, INT64_MIN, KINDS, SEVERITIES, Connections, Findings, SegmentDetails
 
 if TYPE_CHECKING:
+    from tcpsight.decode import Pair
     from tcpsight.passes import Passes
     from tcpsight.reporting import Report
 
@@ -40,8 +41,10 @@ class Chosen:
 
     Attributes
     ----------
-    connection_id, client_port : int
+    connection_id : int
         Which.
+    ends : Pair
+        Address and port of the client and of the server.
     client, server : str
         Its endpoints.
     why : str
@@ -49,7 +52,7 @@ class Chosen:
     """
 
     connection_id: int
-    client_port: int
+    ends: Pair
     client: str
     server: str
     why: str
@@ -90,11 +93,11 @@ def _add_findings(found: dict[int, Chosen], findings: Findings, rows: dict[int, 
 def _add(found: dict[int, Chosen], row: Any, why: str, most: int) -> None:
     if row is None or len(found) >= most or int(row["connection_id"]) in found:
         return
-    version = int(row["ip_version"])
-    client, server = (
-        endpoint_text(row[f"{side}_address"].tobytes(), int(row[f"{side}_port"]), version) for side in DIRECTIONS
+    number, version = int(row["connection_id"]), int(row["ip_version"])
+    client, server = ((row[f"{side}_address"].tobytes(), int(row[f"{side}_port"])) for side in DIRECTIONS)
+    found[number] = Chosen(
+        number, (client, server), endpoint_text(*client, version), endpoint_text(*server, version), why
     )
-    found[int(row["connection_id"])] = Chosen(int(row["connection_id"]), int(row["client_port"]), client, server, why)
 
 
 def read_sequences(passes: Passes, wanted: Iterable[Chosen], first_ns: int) -> list[Facts]:
@@ -113,8 +116,8 @@ def read_sequences(passes: Passes, wanted: Iterable[Chosen], first_ns: int) -> l
     if not choice:
         return []
     excerpts = {number: SegmentExcerpt() for number in choice}
-    ports = tuple({each.client_port for each in choice.values()})
-    with passes.run(SegmentDetails, ports=ports) as run:
+    pairs = tuple({each.ends for each in choice.values()})
+    with passes.run(SegmentDetails, pairs=pairs) as run:
         for batch in run:
             _feed(excerpts, batch.segments)
     return [_graph(choice[number], excerpt, first_ns) for number, excerpt in excerpts.items() if excerpt.seen]
@@ -123,7 +126,7 @@ def read_sequences(passes: Passes, wanted: Iterable[Chosen], first_ns: int) -> l
 def _feed(excerpts: dict[int, SegmentExcerpt], segments: SegmentDetails) -> None:
     if not len(segments):
         return
-    # Most are of other connections with the same ports.
+    # Some are of other connections with the same endpoints.
     numbers = np.ascontiguousarray(segments.connection_id)
     wanted = np.sort(np.fromiter(excerpts, np.int64, len(excerpts)))
     is_wanted = wanted[np.minimum(np.searchsorted(wanted, numbers), len(wanted) - 1)] == numbers

@@ -175,3 +175,12 @@ def test_segments_of_other_ports_never_reach_the_rooms():
     assert connections.server_port.tolist() == [80]
     assert requests.request_number.tolist() == [0]
     assert (pipeline.opened, pipeline.segments) == (2, len(TALKS[1].frames()))
+
+
+def test_segments_between_other_endpoints_never_reach_the_rooms():
+    _, _, _, both, _ = run(capture(TALKS))
+    row = both.rows[both.server_port == 80][0]
+    client, server = ((row[f"{side}_address"].tobytes(), int(row[f"{side}_port"])) for side in ("client", "server"))
+    pipeline, requests, _, connections, _ = run(capture(TALKS), Options(pairs=((client, server),)))
+    assert (len(requests), connections.connection_id.tolist()) == (1, [int(row["connection_id"])])
+    assert pipeline.segments == len(TALKS[1].frames())

@@ -2,26 +2,14 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
+from tcpsight.decode._choice cimport Choice, Ways, keep_wanted
 from tcpsight.decode._fragments cimport Assemblies, Fragments, take_fragment
 from tcpsight.decode._link cimport LINK_ETHERNET, LINK_LINUX_SLL, LINK_LINUX_SLL2, read_ip_version, read_link
 from tcpsight.decode._network cimport read_behind_ip, read_ipv4, read_ipv6
 from tcpsight.decode._records cimport read_cooked
-from tcpsight.decode._serial cimport (
-    read_frame_relay,
-    read_hdlc,
-    read_llc,
-    read_ppp,
-)
+from tcpsight.decode._serial cimport read_frame_relay, read_hdlc, read_llc, read_ppp
 from tcpsight.decode._tags cimport (
-    is_length,
-    read_ethernet,
-    read_labels,
-    read_macsec,
-    read_nsh,
-    read_pppoe,
-    read_pseudowire,
-    read_tag,
-    read_trill,
+    is_length, read_ethernet, read_labels, read_macsec, read_nsh, read_pppoe, read_pseudowire, read_tag, read_trill,
 )
 from tcpsight.decode._transport cimport read_tcp
 from tcpsight.decode._wire cimport (
@@ -302,12 +290,27 @@ cdef int64_t decode_frames(
     return rows
 
 
+cdef int64_t decode_wanted(
+    const Frame *frames, int64_t n, const unsigned char[::1] data, Header *headers, Assemblies *fragments,
+    const Choice *choice) noexcept nogil:
+    """Decode as `decode_frames` does, and keep the wanted rows: a few frames at a time, while the cache has theirs."""
+    cdef int64_t rows = 0
+    cdef int64_t begin, fresh
+    for begin in range(0, n, 64):
+        fresh = decode_frames(frames + begin, min(n - begin, 64), data, headers + rows, fragments)
+        if fresh < 0:
+            return fresh - begin
+        rows += keep_wanted(choice, headers + rows, fresh)
+    return rows
+
+
 def decode(
     const unsigned char[::1] frames,  # IN: Frames rows
     const unsigned char[::1] data,  # IN: what their positions count in
     unsigned char[::1] headers,  # OUT: Headers rows, room for as many as there are frames
     int64_t[:, ::1] counts,  # IN, OUT: count, bytes, first frame of each reason
     Fragments fragments not None,  # IN, OUT: what came in pieces
+    Ways ways not None,  # IN: which segments become rows
 ):
     """Decode frames into rows of Headers; give how many rows were written."""
     cdef int64_t n = frames.shape[0] // <int64_t>sizeof(Frame)
@@ -322,7 +325,10 @@ def decode(
         return 0
     fragments.all.counts = &counts[0, 0]
     with nogil:
-        rows = decode_frames(<const Frame *>&frames[0], n, data, <Header *>&headers[0], &fragments.all)
+        if ways.choice.count == 0:
+            rows = decode_frames(<const Frame *>&frames[0], n, data, <Header *>&headers[0], &fragments.all)
+        else:
+            rows = decode_wanted(<const Frame *>&frames[0], n, data, <Header *>&headers[0], &fragments.all, &ways.choice)
     if rows < 0:
         raise ValueError(f"row {-1 - rows} of the frames lies outside their data")
     return rows

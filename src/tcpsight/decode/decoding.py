@@ -18,18 +18,30 @@ leave frames like that; so a damaged length field passes for payload that was no
 Checksums are not verified: offload leaves them unfinished on the sending machine.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tcpsight.decode._choice import Ways
 from tcpsight.decode._fragments import Fragments
 from tcpsight.decode._kernel import decode
 from tcpsight.decode._kernel import payload_positions as locate
 from tcpsight.tables import Frames, Headers, UnseenCounter
 
+Pair = tuple[tuple[bytes, int], tuple[bytes, int]]
+"""Two endpoints, each an address of 16 bytes and a port; which comes first does not matter."""
+
+_WAY = np.dtype([("addresses", "V32"), ("ports", np.uint16, (2,))])
+
 
 class Decoding:
     """Find the TCP segment in each frame, batch by batch.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Between which endpoints segments become rows, a few; empty: all do.
 
     Attributes
     ----------
@@ -38,9 +50,12 @@ class Decoding:
         become whole are not among them before `finish`.
     """
 
-    __slots__ = ("_block", "_fragments", "unseen")
+    __slots__ = ("_block", "_fragments", "_ways", "unseen")
 
-    def __init__(self) -> None:
+    def __init__(self, pairs: Sequence[Pair] = ()) -> None:
+        ways = [*pairs, *((there, here) for here, there in pairs)]
+        rows = np.array([(here[0] + there[0], (here[1], there[1])) for here, there in ways], _WAY)
+        self._ways = Ways(rows.view(np.uint8))
         self.unseen = UnseenCounter()
         self._block = Headers()
         self._fragments = Fragments()
@@ -72,7 +87,7 @@ class Decoding:
             self._block = Headers.allocate(len(frames))
         rows = np.ascontiguousarray(frames.rows)
         block = self._block.rows.view(np.uint8)
-        n = decode(rows.view(np.uint8), frames.data, block, self.unseen.counts, self._fragments)
+        n = decode(rows.view(np.uint8), frames.data, block, self.unseen.counts, self._fragments, self._ways)
         return Headers(self._block.rows[:n], frames.until_ns)
 
     def payload_positions(self, frames: Frames, headers: Headers) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -39,24 +39,31 @@ class SegmentExcerpt:
     def __init__(self, most: int = MOST_SEGMENTS) -> None:
         self.seen = 0
         self._most = most
-        self._window: np.ndarray[Any, Any] = np.zeros(0, SegmentDetails.dtype)
-        self._best = self._window
+        self._parts: list[np.ndarray[Any, Any]] = []
+        self._held = 0
+        self._best = np.zeros(0, SegmentDetails.dtype)
         self._best_score = -1
 
     def feed(self, segments: SegmentDetails) -> None:
         """Take its next segments; they are copied."""
         self.seen += len(segments)
-        self._window = np.concatenate([self._window, segments.rows])
+        self._parts.append(segments.rows.copy())
+        self._held += len(segments)
         # By half a run, so that trouble at the edge of one is whole in the next.
         step = max(self._most // 2, 1)
-        while len(self._window) >= self._most + step:
-            self._consider(self._window[: self._most])
-            self._window = self._window[step:]
+        if self._held < self._most + step:
+            return
+        window = np.concatenate(self._parts)
+        while len(window) >= self._most + step:
+            self._consider(window[: self._most])
+            window = window[step:]
+        self._parts, self._held = [window], len(window)
 
     def segments(self) -> SegmentDetails:
         """Give the run that is kept."""
-        self._consider(self._window[: self._most])
-        self._consider(self._window[-self._most :])
+        window = np.concatenate([self._best[:0], *self._parts])
+        self._consider(window[: self._most])
+        self._consider(window[-self._most :])
         return SegmentDetails(self._best)
 
     def _consider(self, rows: np.ndarray[Any, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import socket
 
 import numpy as np
 import pytest
@@ -61,6 +62,27 @@ def test_unseen_adds_up_over_batches_with_bytes_of_the_wire_and_the_first_frame(
     assert unseen.count.tolist() == [3, 3]
     assert unseen.bytes.tolist() == [3000, 3000]
     assert unseen.first_frame.tolist() == [5, 3]
+
+
+def ipv4(text):
+    return bytes(10) + b"\xff\xff" + socket.inet_aton(text)
+
+
+def test_of_pairs_segments_become_rows_either_way_and_no_others():
+    here, there = "10.0.0.1", "10.0.0.2"
+    wanted = [(here, there, 1, 80), (there, here, 80, 1), (here, there, 2, 81)]
+    # Other addresses, other ports, and ports whose hash is the same as that of 1 and 80.
+    others = [
+        (here, "10.0.0.3", 1, 80),
+        (there, here, 1, 80),
+        (here, there, 1, 81),
+        (here, there, 2, (80 - 40503) & 0xFFFF),
+    ]
+    frames = frames_of(*[tcp_frame(*ends) for ends in (*others[:2], *wanted, *others[2:])])
+    pairs = [((ipv4(here), 1), (ipv4(there), 80)), ((ipv4(there), 81), (ipv4(here), 2))]
+    decoding = Decoding(pairs)
+    assert decoding.feed(frames).frame_number.tolist() == [3, 4, 5]
+    assert len(decoding.unseen.table()) == 0
 
 
 def test_block_is_reused_and_grows_with_the_batch():
