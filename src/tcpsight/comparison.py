@@ -176,7 +176,7 @@ class CollectedCapture:
         selection = self.run.pipeline.options.selection
         refused: set[Endpoint] = set()
         for requests in self._by_arrival.sorted():
-            for endpoint, rows in by_endpoint(requests, "server_address", requests.server_port):
+            for endpoint, rows in by_endpoint(requests, "server_address", "server_port"):
                 if endpoint not in wanted:
                     continue
                 side, sweep = wanted[endpoint]

@@ -120,14 +120,14 @@ class HealthSummary:
 
     def feed_requests(self, requests: Requests) -> None:
         """Take answered requests."""
-        for endpoint, rows in by_endpoint(requests, "server_address", requests.server_port):
+        for endpoint, rows in by_endpoint(requests, "server_address", "server_port"):
             counts = np.zeros((len(rows), len(REQUEST_KINDS)), np.int64)
             counts[:, 0] = 1
             self._service(endpoint).requests.add(rows.arrival_ns, counts)
 
     def feed_unanswered(self, unanswered: Unanswered) -> None:
         """Take requests without an answer."""
-        for endpoint, rows in by_endpoint(unanswered, "server_address", unanswered.server_port):
+        for endpoint, rows in by_endpoint(unanswered, "server_address", "server_port"):
             health, is_open = self._service(endpoint), rows.is_open != 0
             health.add_unanswered(rows[~is_open])
             health.open_requests.add(rows[is_open])
@@ -140,7 +140,7 @@ class HealthSummary:
 
     def feed_connections(self, connections: Connections) -> None:
         """Take connections that ended."""
-        for endpoint, rows in by_endpoint(connections, "server_address", connections.server_port):
+        for endpoint, rows in by_endpoint(connections, "server_address", "server_port"):
             counts = np.zeros((len(rows), len(CONNECTION_KINDS)), np.int64)
             counts[:, 0] = 1
             counts[:, 1] = np.isin(rows.state, _FAILED)
@@ -155,7 +155,7 @@ class HealthSummary:
 
     def feed_network(self, network: Network) -> None:
         """Take what the network did to directions of connections."""
-        for endpoint, rows in by_endpoint(network, "server_address", network.server_port):
+        for endpoint, rows in by_endpoint(network, "server_address", "server_port"):
             health = self._service(endpoint)
             is_known = rows.retransmissions >= 0
             again, segments, is_told = rows.retransmissions, rows.segments, np.ones(len(rows), np.bool_)

@@ -71,7 +71,7 @@ class KeyCounter:
     def feed(self, requests: Requests) -> None:
         """Count the next requests, in any order of time."""
         name = "client_address" if self.by == "client" else "server_address"
-        groups = endpoint_groups(requests, name, requests.server_port if self.by == "service" else 0)
+        groups = endpoint_groups(requests, name, "server_port" if self.by == "service" else None)
         # In order of appearance, so that cutting changes nothing.
         for (address, port, _), count in zip(groups.endpoints, groups.counts.tolist(), strict=True):
             key = (address, port if self.by == "service" else _ANY_PORT)

@@ -251,7 +251,7 @@ class ServiceSummary:
 
     def _grouped(self, table: Any) -> Iterator[tuple[Service, Any]]:
         """Give each service its rows, in order of appearance."""
-        for (address, port, version), rows in by_endpoint(table, "server_address", table.server_port):
+        for (address, port, version), rows in by_endpoint(table, "server_address", "server_port"):
             yield self._service((address, port, version)), rows
 
     def _service(self, endpoint: Endpoint) -> Service:
@@ -272,7 +272,7 @@ def _sum(values: Any) -> int:
 
 def _clients(service: Service, table: Any) -> tuple[list[Client], EndpointGroups]:
     """Give the clients of a service that have rows, and which."""
-    groups = endpoint_groups(table, "client_address", 0)
+    groups = endpoint_groups(table, "client_address", None)
     clients = []
     for address, _, version in groups.endpoints:
         key: tuple[bytes, int] | None = (address, version)
