@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tcpsight.pipeline import Batch
 
 BLOCK_ROWS = 65_536
+MEMORY_ROWS = 1 << 20
+"""So many requests are sorted in memory, 150 MB; more on disk, which costs more than all that is told of them."""
+
 SERIES_COLUMNS = 52
 """Slices of the series at most, not counting those that are cut short: a line of a terminal less its labels."""
 
@@ -143,7 +146,7 @@ class ReportCollection:
         self._searched = SearchedServices()
         self._most_services = most_services
         self._begin = begin
-        self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
+        self._by_arrival = SortedSpill(Requests, ("arrival_ns",), memory_rows=MEMORY_ROWS)
         self._waiting_by_arrival = SortedSpill(Unanswered, ("arrival_ns",))
         self._requests = BlockWriter(Requests, BLOCK_ROWS, self.summary.feed_requests)
         self._unanswered = BlockWriter(Unanswered, BLOCK_ROWS, self.summary.feed_unanswered)
