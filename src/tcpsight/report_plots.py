@@ -29,6 +29,7 @@ from tcpsight.model.density import (
 )
 from tcpsight.model.grouping import Endpoint
 from tcpsight.model.in_flight import in_flight
+from tcpsight.model.intervals import Codes
 from tcpsight.model.keys import IntervalKey, KeyedIntervalSeries
 from tcpsight.model.services import Service
 from tcpsight.output.scalability_words import model_words
@@ -124,7 +125,7 @@ class ServicePlots:
     def _feed_unanswered(self, unanswered: Unanswered) -> None:
         for level in self._levels:
             level.feed(Requests(), unanswered)
-        series = self._series_of(unanswered)
+        series = self._services_of(self._levels[0].series.series_of(unanswered))
         longest_ns = np.array([*(service.response_times.max for _, service in self._services), -1], np.int64)
         is_in_flight = in_flight(unanswered, longest_ns[series])
         for points, own in ((self._waiting, ~is_in_flight), (self._in_flight, is_in_flight)):
@@ -132,9 +133,10 @@ class ServicePlots:
             points.feed(series[own], rows.end_ns, rows.end_ns - rows.arrival_ns, _with_end(rows))
 
     def _feed_answered(self, requests: Requests) -> None:
+        codes = self._levels[0].series.series_of(requests)
         for level in self._levels:
-            level.feed(requests)
-        series = self._series_of(requests)
+            level.feed(requests, codes=codes)
+        series = self._services_of(codes)
         times_ns = requests.response_time_ns
         buckets = buckets_of(times_ns)
         self._completed.feed(series, requests.completion_ns, buckets)
@@ -142,10 +144,9 @@ class ServicePlots:
         self._slowest.feed(series, requests.completion_ns, times_ns, requests)
         self._sweeps.feed(requests)
 
-    def _series_of(self, requests: Requests) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _services_of(self, codes: Codes) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Tell the service of each request; −1: none of these."""
-        series = self._levels[0].series.series_of(requests)
-        return np.where(series < len(self._services), series, -1).astype(np.int64)
+        return np.where(codes < len(self._services), codes, -1).astype(np.int64)
 
     def facts(self, ends: Ends) -> list[Facts]:
         """Give the plots of each service."""
@@ -185,8 +186,8 @@ class _Level:
         self._blocks: list[KeyedIntervals] = []
         self._rows: KeyedIntervals | None = None
 
-    def feed(self, requests: Requests, unanswered: Unanswered | None = None) -> None:
-        self._blocks += [block.copy() for block in self.series.blocks(requests, unanswered)]
+    def feed(self, requests: Requests, unanswered: Unanswered | None = None, codes: Codes | None = None) -> None:
+        self._blocks += [block.copy() for block in self.series.blocks(requests, unanswered, codes)]
 
     def facts(self, service: int, services: int, first_ns: int) -> Facts:
         if self._rows is None:

@@ -322,9 +322,12 @@ def _littles_law(occupancy: Occupancy, inside: Any) -> Facts | None:
 
 
 def _is_of(requests: Requests, endpoint: Endpoint) -> Any:
+    """Give the numbers of the requests of a service."""
     address, port, version = endpoint
-    same = (requests.server_port == port) & (requests.ip_version == version)
-    return same & (requests.server_address == np.frombuffer(address, np.uint8)).all(axis=1)
+    like = np.flatnonzero((requests.server_port == port) & (requests.ip_version == version))
+    halves = np.ascontiguousarray(requests.server_address[like]).view(np.uint64)
+    upper, lower = np.frombuffer(address, np.uint64)
+    return like[(halves[:, 0] == upper) & (halves[:, 1] == lower)]
 
 
 def _address(endpoint: Endpoint) -> str:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tcpsight.model.ordering import distinct
 from tcpsight.tables import Requests
 
 BINS_PER_DOUBLING = 32
@@ -108,7 +109,7 @@ class BandSearch:
     def _count_stretches(self, bins: Counts) -> None:
         """Count, for each bin, in how many stretches it was; one may have begun with the rows before."""
         stretches = (self._taken + np.arange(len(bins))) // STRETCH
-        pairs = np.unique(stretches * BIN_COUNT + bins)
+        pairs = distinct(stretches * BIN_COUNT + bins)
         stretch, which = pairs // BIN_COUNT, pairs % BIN_COUNT
         is_counted = (stretch == self._last_stretch) & self._is_seen[which]
         self._stretches += np.bincount(which[~is_counted], minlength=BIN_COUNT)

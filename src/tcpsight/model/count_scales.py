@@ -71,6 +71,10 @@ class Dispersion(NamedTuple):
     completions: float | None
 
 
+_EXACT = 2**53
+"""Below it sums of whole numbers are exact as floats, too, of which NumPy adds up many by places many times as fast."""
+
+
 class CountScales:
     """Count the requests of one service by slices.
 
@@ -107,7 +111,11 @@ class CountScales:
         for row, after in enumerate(offsets):
             slices = (after // np.uint64(self.length_ns)).astype(np.int64)
             self._sums[row] += np.bincount(slices, minlength=SLICES)
-            np.add.at(self._sums[row + 2], slices, (after % np.uint64(self.length_ns)).astype(np.int64))
+            rests = after - slices.astype(np.uint64) * np.uint64(self.length_ns)
+            if len(rests) * self.length_ns < _EXACT:
+                self._sums[row + 2] += np.bincount(slices, rests, SLICES).astype(np.int64)
+            else:
+                np.add.at(self._sums[row + 2], slices, rests.astype(np.int64))
 
     def _join(self) -> None:
         sums = self._sums

@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.tables import Requests
+from tcpsight.model import _density
+from tcpsight.model.ordering import stable_order
+from tcpsight.tables import Requests, rows_at
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -33,6 +35,9 @@ BUCKET_EDGES_NS: Integers = np.array(
 """Where buckets begin, shape (505,): bucket i holds [edge i, edge i + 1); among the first some are empty."""
 
 _POOL_ROWS = 200_000
+
+_TIME_BITS = 45
+"""Response times of up to nine hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +68,10 @@ class Grid:
 
     def places(self, instants_ns: Integers) -> Integers:
         """Give the slice of each instant, −1 outside of the span, shape (n,)."""
-        places = np.minimum((instants_ns - self.origin_ns) // self.interval_ns, self.slices - 1)
-        is_inside = (instants_ns >= self.first_ns) & (instants_ns <= self.last_ns)
-        return np.where(is_inside, places, -1)
+        grid = [self.origin_ns, self.interval_ns, self.slices, self.first_ns, self.last_ns]
+        places = np.empty(len(instants_ns), np.int64)
+        _density.places_of(instants_ns, np.array(grid, np.int64), places)
+        return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,9 @@ class Cells:
 
 def buckets_of(response_times_ns: Integers) -> Integers:
     """Give the bucket of each response time, an index into `BUCKET_EDGES_NS`; −1 of unknown ones, shape (n,)."""
-    return np.searchsorted(BUCKET_EDGES_NS, response_times_ns, side="right") - 1
+    buckets = np.empty(len(response_times_ns), np.int64)
+    _density.buckets_of(response_times_ns, BUCKET_EDGES_NS, buckets)
+    return buckets
 
 
 class ResponseTimeDensity:
@@ -121,12 +129,7 @@ class ResponseTimeDensity:
         buckets : ndarray of int, shape (n,)
             Which bucket its response time lies in, as `buckets_of` gives them; −1: unknown, left out.
         """
-        places = self._grid.places(instants_ns)
-        is_known = (series >= 0) & (buckets >= 0)
-        self.outside += int((is_known & (places < 0)).sum())
-        wanted = is_known & (places >= 0)
-        flat = np.ravel_multi_index((series[wanted], places[wanted], buckets[wanted]), self._counts.shape)
-        np.add.at(self._counts.reshape(-1), flat, 1)
+        self.outside += _density.count(series, self._grid.places(instants_ns), buckets, self._counts)
 
     def cells(self, series: int) -> Cells:
         """Give the cells of one service that hold something."""
@@ -167,7 +170,7 @@ class SlowestRequests:
         wanted = np.flatnonzero((places >= 0) & (series >= 0))
         keys = series[wanted].astype(np.int64) * self._grid.slices + places[wanted]
         chosen, _ = _ranked(keys, times_ns[wanted], self._most)
-        self._rows.append(requests.rows[wanted[chosen]])
+        self._rows.append(rows_at(requests.rows, wanted[chosen]))
         self._keys.append(keys[chosen])
         self._times.append(np.ascontiguousarray(times_ns[wanted[chosen]]))
         self._pooled += len(chosen)
@@ -205,7 +208,7 @@ class SlowestRequests:
 
 def _ranked(keys: Integers, times: Integers, most: int) -> tuple[Integers, Integers]:
     """Choose the largest of each key; give them in order of key and falling time, and their ranks."""
-    order = np.lexsort((-times, keys))
+    order = _by_key_and_falling_time(keys, times)
     keys = keys[order]
     is_first = np.ones(len(keys), np.bool_)
     is_first[1:] = keys[1:] != keys[:-1]
@@ -213,3 +216,12 @@ def _ranked(keys: Integers, times: Integers, most: int) -> tuple[Integers, Integ
     ranks = np.arange(len(keys)) - np.repeat(firsts, np.diff(np.append(firsts, len(keys))))
     kept = ranks < most
     return order[kept], ranks[kept]
+
+
+def _by_key_and_falling_time(keys: Integers, times: Integers) -> Integers:
+    """Give the order of rows; of equal ones as they are."""
+    most = int(times.max(initial=0))
+    if most >> _TIME_BITS or times.min(initial=0) < 0 or int(keys.max(initial=0)) >> (62 - _TIME_BITS):
+        return np.lexsort((-times, keys))
+    # Both as one number.
+    return stable_order((keys << _TIME_BITS) + (most - times))

@@ -50,7 +50,9 @@ LONGEST_RUN = 100_000
 BLOCK_SLICES = 1024
 """Slices per block of output rows."""
 
-_ALL_IN_ONE = np.zeros(0, np.int32)
+Codes = np.ndarray[Any, np.dtype[np.int32]]
+
+_ALL_IN_ONE: Codes = np.zeros(0, np.int32)
 
 
 Rows = TypeVar("Rows", bound=Intervals)
@@ -122,12 +124,17 @@ class Slicing(ABC, Generic[Rows]):
         """End the capture; give the slices that are left, as `feed` does."""
         return self._gathered(self.last_blocks())
 
-    def blocks(self, requests: Requests, unanswered: Unanswered | None = None) -> Iterator[Rows]:
-        """Do what `feed` does, block by block; each is valid until the next is asked for."""
+    def blocks(
+        self, requests: Requests, unanswered: Unanswered | None = None, codes: Codes | None = None
+    ) -> Iterator[Rows]:
+        """Do what `feed` does, block by block; each is valid until the next is asked for.
+
+        `codes` are the series of the requests, where somebody has looked already.
+        """
         if unanswered is not None and len(unanswered):
-            self._take(unanswered)
+            self._take(unanswered, self._codes(unanswered))
         if len(requests):
-            self._take(requests)
+            self._take(requests, self._codes(requests) if codes is None else codes)
         yield from self._drain(is_over=False)
 
     def last_blocks(self) -> Iterator[Rows]:
@@ -150,12 +157,10 @@ class Slicing(ABC, Generic[Rows]):
             return first  # the only one
         return type(first).concatenate([first.copy(), *(block.copy() for block in blocks)])
 
-    def _take(self, rows: Requests) -> None:
-        self._sweep.take(
-            rows.packed(), rows.dtype.itemsize, self._codes(rows), is_unanswered=isinstance(rows, Unanswered)
-        )
+    def _take(self, rows: Requests, codes: Codes) -> None:
+        self._sweep.take(rows.packed(), rows.dtype.itemsize, codes, is_unanswered=isinstance(rows, Unanswered))
 
-    def _codes(self, rows: Requests) -> np.ndarray[Any, np.dtype[np.int32]]:
+    def _codes(self, rows: Requests) -> Codes:
         """Say to which series each row belongs; an empty array puts all into the first."""
         return _ALL_IN_ONE
 

@@ -101,7 +101,7 @@ class ServicePlaces:
 
     def admit(self, requests: Requests) -> None:
         """Give places to the services of these requests, in their order, while there are some."""
-        groups = endpoint_groups(requests, "server_address", requests.server_port)
+        groups = endpoint_groups(requests, "server_address", "server_port")
         latest = np.maximum.reduceat(requests.arrival_ns[groups.order], groups.starts)
         for endpoint, arrival_ns in zip(groups.endpoints, latest.tolist(), strict=True):
             place = self._places.get(endpoint)
@@ -122,7 +122,7 @@ class ServicePlaces:
             return codes
         codes[:] = n
         if len(rows):
-            groups = endpoint_groups(rows, "server_address", rows.server_port)
+            groups = endpoint_groups(rows, "server_address", "server_port")
             for endpoint, start, count in zip(groups.endpoints, groups.starts, groups.counts, strict=True):
                 codes[groups.order[start : start + count]] = self._places.get(endpoint, n)
         return codes

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.errors import TcpsightError
+from tcpsight.model.ordering import stable_order
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -160,7 +161,7 @@ def _summed(parts: list[Integers], keys: int, rows: int) -> Integers:
     joined: Integers = np.concatenate([np.zeros((rows, 0), np.int64), *parts], axis=1)
     if joined.shape[1] == 0:
         return joined
-    joined = joined[:, np.lexsort(joined[:keys][::-1])]
+    joined = joined[:, stable_order(joined[0]) if keys == 1 else np.lexsort(joined[:keys][::-1])]
     is_first = np.concatenate([[True], (joined[:keys, 1:] != joined[:keys, :-1]).any(axis=0)])
     firsts = np.flatnonzero(is_first)
     return np.concatenate([joined[:keys, firsts], np.add.reduceat(joined[keys:], firsts, axis=1)])

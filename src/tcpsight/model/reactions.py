@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.tables import Requests
+from tcpsight.tables import Requests, rows_at
 
 MOST_CONNECTIONS = 256
 MOST_PAIRS = 1 << 14
@@ -59,8 +59,10 @@ class Reactions:
         self._looked = 0
         self._before = np.zeros(BIN_COUNT, np.int64)
         self._after = np.zeros(BIN_COUNT, np.int64)
-        # Index and end of the last answer of each connection.
-        self._last: dict[int, tuple[int, int]] = {}
+        # The connections that are looked at, in order of their numbers; index and end of the last answer of each.
+        self._ids: Counts = np.zeros(0, np.int64)
+        self._last_index: Counts = self._ids
+        self._last_end: Counts = self._ids
 
     def add(self, requests: Requests) -> None:
         """Take answered requests."""
@@ -70,7 +72,7 @@ class Reactions:
         self._looked += len(requests)
         own = self._own(requests)
         order = np.lexsort((own["request_index"], own["connection_id"]))
-        own = own[order]
+        own = rows_at(own, order)
         index, ended = self._previous(own)
         follows = np.flatnonzero(own["request_index"] == index + 1)
         # In the order in which they came, so that the limit cuts the same, however rows are.
@@ -81,14 +83,23 @@ class Reactions:
 
     def _own(self, requests: Requests) -> Any:
         """Give the rows of connections that are looked at."""
-        ids = requests.connection_id
-        if len(self._last) < MOST_CONNECTIONS:
+        ids = np.ascontiguousarray(requests.connection_id)
+        if len(self._ids) < MOST_CONNECTIONS:
             distinct, first = np.unique(ids, return_index=True)
-            for at in np.argsort(first):
-                if len(self._last) >= MOST_CONNECTIONS:
-                    break
-                self._last.setdefault(int(distinct[at]), (-2, 0))
-        return requests.rows[np.isin(ids, np.fromiter(self._last, np.int64, len(self._last)))]
+            is_new = ~np.isin(distinct, self._ids)
+            self._look_at(distinct[is_new][np.argsort(first[is_new])][: MOST_CONNECTIONS - len(self._ids)])
+        # Most are not, as the lowest bits of their numbers tell.
+        is_like = np.zeros(1 << 16, np.bool_)
+        is_like[self._ids & 0xFFFF] = True
+        like = np.flatnonzero(is_like[ids & 0xFFFF])
+        return rows_at(requests.rows, like[np.isin(ids[like], self._ids)])
+
+    def _look_at(self, ids: Counts) -> None:
+        """Look at more connections."""
+        order = np.argsort(np.concatenate([self._ids, ids]))
+        self._ids = np.concatenate([self._ids, ids])[order]
+        self._last_index = np.concatenate([self._last_index, np.full(len(ids), -2)])[order]
+        self._last_end = np.concatenate([self._last_end, np.zeros(len(ids), np.int64)])[order]
 
     def _previous(self, own: Any) -> tuple[Counts, Counts]:
         """Give the index of the request before each, and the end of its answer; remember the last ones."""
@@ -96,10 +107,10 @@ class Reactions:
         index[1:], ended[1:] = own["request_index"][:-1], own["response_last_ns"][:-1]
         ids = own["connection_id"]
         begins = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])[: len(own)])
-        stops = np.append(begins[1:], len(own)) - 1
-        for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True) if len(own) else ():
-            index[begin], ended[begin] = self._last[int(ids[begin])]
-            self._last[int(ids[begin])] = (int(own["request_index"][stop]), int(own["response_last_ns"][stop]))
+        stops = np.append(begins[1:], len(own))[: len(begins)] - 1
+        places = np.searchsorted(self._ids, ids[begins])
+        index[begins], ended[begins] = self._last_index[places], self._last_end[places]
+        self._last_index[places], self._last_end[places] = own["request_index"][stops], own["response_last_ns"][stops]
         return index, ended
 
     @property

@@ -40,15 +40,17 @@ frequent as other gaps: they are what is usual here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tcpsight.model.joining import COVERED, Candidate, joined
+from tcpsight.model.ordering import stable_order
 from tcpsight.model.releases import releases_in
 from tcpsight.model.stall_list import Stall, StallList
 from tcpsight.model.waiting import Hazard, gaps_of, tail_of
-from tcpsight.tables import Requests, Unanswered
+from tcpsight.tables import Requests, Unanswered, rows_at
 
 WINDOW = 32_768
 """Requests that are looked at together: their habits are the baseline."""
@@ -90,7 +92,8 @@ ROW = np.dtype(
         ("client_address", np.uint8, (16,)),
         ("client_port", np.uint16),
         ("is_answered", np.bool_),
-    ]
+    ],
+    align=True,
 )
 """What is remembered of a request; `end_ns` is its completion, or when it was given up."""
 
@@ -121,7 +124,7 @@ class StallDetection:
         """Take the next requests, answered or not, in order of `arrival_ns`."""
         rows = remembered(requests)
         if isinstance(requests, Unanswered):
-            waiting = np.concatenate([self._waiting, rows])
+            waiting = joined_rows([self._waiting, rows])
             self.left_out += max(len(waiting) - MOST_KEPT, 0)
             self._waiting = waiting[:MOST_KEPT]
             return
@@ -140,7 +143,7 @@ class StallDetection:
 
     def _settle(self, end_ns: int | None) -> None:
         """Look at a window; at the last if the capture has ended."""
-        rows = np.concatenate([self._kept, *self._new])
+        rows = joined_rows([self._kept, *self._new])
         new, self._new, self._new_count = self._new_count, [], 0
         if end_ns is None:
             until_ns = int(rows["arrival_ns"][-1])
@@ -148,9 +151,11 @@ class StallDetection:
         else:
             until_ns = cut_ns = max(end_ns, int(rows["end_ns"].max(initial=end_ns)))
         ahead = np.searchsorted(self._waiting["arrival_ns"], until_ns, "right")
-        rows = np.concatenate([rows, self._waiting[:ahead]])
+        if ahead:
+            rows = joined_rows([rows, self._waiting[:ahead]])
+            rows = rows_at(rows, stable_order(rows["arrival_ns"]))
         self._waiting = self._waiting[ahead:]
-        window = _Window(rows[np.argsort(rows["arrival_ns"], kind="stable")], until_ns, is_last=end_ns is not None)
+        window = _Window(rows, until_ns, is_last=end_ns is not None)
         for candidate in joined(window.candidates()):
             is_new = self._settled_ns < candidate.end_ns <= cut_ns
             if is_new and candidate.start_ns >= self._found.last_ns:
@@ -174,6 +179,11 @@ def remembered(requests: Requests) -> Rows:
     return rows
 
 
+def joined_rows(parts: Sequence[Rows]) -> Rows:
+    """Put rows behind each other: as bytes, because NumPy copies structured rows field by field."""
+    return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in parts]).view(ROW)
+
+
 class _Window:
     """Requests that are looked at together, in order of arrival."""
 
@@ -184,7 +194,7 @@ class _Window:
         self.arrivals = np.ascontiguousarray(rows["arrival_ns"])
         self.ends = np.ascontiguousarray(rows["end_ns"])
         is_answered = rows["is_answered"]
-        order = np.argsort(self.ends, kind="stable")
+        order = stable_order(self.ends)
         self.left = self.ends[order]
         # What completes later has neighbours that are not known yet.
         self.by_completion = order[is_answered[order] & (self.left <= until_ns)]
@@ -335,8 +345,7 @@ class _Window:
         oldest_ns = int(self.arrivals[is_kept].min(initial=since_ns))
         is_slow = (self.ends >= oldest_ns) & (self.ends - self.arrivals >= self.median_ns)
         is_recent = np.cumsum(is_slow[::-1])[::-1] <= WINDOW
-        kept: Rows = self.rows[is_kept | (is_slow & is_recent)]
-        return kept
+        return rows_at(self.rows, is_kept | (is_slow & is_recent))
 
 
 def blocker_of(released: Rows) -> Any:

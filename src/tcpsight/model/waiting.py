@@ -62,8 +62,8 @@ def gaps_of(joined_ns: Integers, completions_ns: Integers, left_ns: Integers) ->
         One before each completion.
     """
     came = np.searchsorted(joined_ns, completions_ns, "right")
-    gone = np.searchsorted(left_ns, completions_ns, "right")
-    residents = came - np.searchsorted(left_ns, completions_ns, "left")
+    left_before, gone = _ranks(left_ns, completions_ns)
+    residents = came - left_before
     previous = np.empty_like(completions_ns)
     previous[1:] = completions_ns[:-1]
     # Of the time until then: sums of differences wrap around together, and their differences are right.
@@ -74,6 +74,16 @@ def gaps_of(joined_ns: Integers, completions_ns: Integers, left_ns: Integers) ->
     start = np.where(came_before > gone_before, previous, np.maximum(joins, previous))
     start[:1] = joined_ns[:1]
     return Gaps(np.minimum(start, completions_ns), completions_ns, together, residents, came - gone_before)
+
+
+def _ranks(values: Integers, of: Integers) -> tuple[Integers, Integers]:
+    """Tell how many sorted values are less than each of others, sorted too, and how many are not greater."""
+    if len(values) != len(of) or not len(of) or not (values == of).all():
+        return np.searchsorted(values, of, "left"), np.searchsorted(values, of, "right")
+    # Nearly always nobody gave up: the ranks of values among themselves.
+    firsts = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
+    counts = np.diff(firsts, append=len(of))
+    return np.repeat(firsts, counts), np.repeat(firsts + counts, counts)
 
 
 def _waited(since_ns: Integers, at_ns: Integers, counts: Integers) -> Integers:

@@ -6,9 +6,11 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tcpsight.model import _density
 from tcpsight.model.density import BUCKET_EDGES_NS, PER_OCTAVE, Grid, ResponseTimeDensity, SlowestRequests, buckets_of
 from tcpsight.tables import Requests
 
@@ -53,6 +55,36 @@ ROWS = st.lists(st.tuples(st.integers(900, 1_600), st.integers(-1, 2**40), st.in
 
 
 @settings(max_examples=60, deadline=None)
+@given(
+    times=st.lists(
+        st.one_of(st.integers(-2, 300), st.integers(-(2**63), 2**63 - 1), st.sampled_from(EDGES)), max_size=60
+    )
+)
+def test_a_bucket_is_the_last_whose_edge_is_not_above_a_time(times):
+    values = np.array(times, np.int64)
+    assert buckets_of(values).tolist() == [bisect_right(EDGES, time) - 1 for time in times]
+    # Columns of tables have gaps between their values.
+    assert buckets_of(values[::2]).tolist() == [bisect_right(EDGES, time) - 1 for time in times[::2]]
+
+
+def test_cells_that_do_not_exist_are_refused():
+    one = np.zeros(1, np.int64)
+    for series, places, buckets in [(one + 2, one, one), (one, one + 3, one), (one, one, one + 4), (one, one[:0], one)]:
+        with pytest.raises(ValueError, match="a cell does not exist"):
+            _density.count(series, places, buckets, np.zeros((2, 3, 4), np.int32))
+    with pytest.raises(ValueError, match="no grid"):
+        _density.places_of(one, np.array([0, 0, 1, 0, 10]), one.copy())
+    with pytest.raises(ValueError, match="edges"):
+        _density.buckets_of(one, one, one.copy())
+
+
+def test_times_of_days_are_ranked_like_short_ones():
+    slowest = SlowestRequests(GRID, 2)
+    requests = requests_of([(1_050, 5), (1_060, 2**62), (1_070, 5), (1_080, 2**62), (1_150, 7)])
+    slowest.feed(np.zeros(5, np.int64), requests.completion_ns, requests.response_time_ns, requests)
+    assert slowest.best(9)[1].completion_ns.tolist() == [1_060, 1_080, 1_150]
+
+
 @given(ROWS, st.integers(1, 7))
 def test_cells_are_what_counting_one_by_one_gives_however_rows_are_cut(rows, cut):
     density = ResponseTimeDensity(GRID, 3)

@@ -1,0 +1,9 @@
+from typing import Any, TypeAlias
+
+import numpy as np
+
+_Int64s: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+
+def buckets_of(times_ns: _Int64s, edges: _Int64s, buckets: _Int64s) -> None: ...
+def places_of(instants_ns: _Int64s, grid: _Int64s, places: _Int64s) -> None: ...
+def count(series: _Int64s, places: _Int64s, buckets: _Int64s, counts: np.ndarray[Any, np.dtype[np.int32]]) -> int: ...
