@@ -116,7 +116,7 @@ class Reactions:
     @property
     def connections(self) -> set[int]:
         """Give the connections that were looked at."""
-        return set(self._last)
+        return set(self._ids.tolist())
 
     @property
     def distance(self) -> float | None:
