@@ -112,7 +112,7 @@ class Passes:
         with_findings : bool
             Whether slices carry what was found meanwhile.
         **how
-            `most_services` and `with_totals` of `tcpsight.watching.Watched`.
+            More of `tcpsight.watching.Watched`.
 
         Raises
         ------

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tcpsight.live_findings import LiveFindings
     from tcpsight.model.live_slices import Codes
     from tcpsight.pipeline import Batch, Pipeline
+    from tcpsight.recalling import Recall
 
 JUMP_NS = 3_600_000_000_000
 """A step of time that needs to be confirmed by the next frame."""
@@ -122,12 +123,16 @@ class Watched:
         How many services have rows of their own.
     with_totals : bool
         Whether slices carry `totals` and `histogram`.
+    recall_ns, recall_bytes : int
+        For how long the headers of frames are kept, and in how much memory; not at all by default.
     """
 
     interval_ns: int
     lateness_ns: int
     most_services: int = MOST_SERVICES
     with_totals: bool = False
+    recall_ns: int = 0
+    recall_bytes: int = 0
 
 
 class Watch:
@@ -136,7 +141,8 @@ class Watch:
     Parameters
     ----------
     capture : iterable of Frames
-        A batch without rows whose `until_ns` is known tells that nothing earlier is still to come.
+        Where frames come from, with a list of its `interfaces` if they are to be recalled. A batch without rows whose
+        `until_ns` is known tells that nothing earlier is still to come.
     pipeline : Pipeline
         What frames go through; it gives requests at their answer.
     how : Watched
@@ -148,15 +154,20 @@ class Watch:
     ----------
     on_batch : callable or None
         Is told every batch of rows that became final, before the slices that they are part of.
+    recall : Recall or None
+        The last minutes, to save what was found.
     """
 
-    def __init__(
-        self, capture: Iterable[Frames], pipeline: Pipeline, how: Watched, *, tags: TagSurvey | None = None
-    ) -> None:
+    def __init__(self, capture: Any, pipeline: Pipeline, how: Watched, *, tags: TagSurvey | None = None) -> None:
         self.pipeline = pipeline
         self.on_batch: Callable[[Batch], None] | None = None
+        self.recall: Recall | None = None
         self._is_stopped = False
         self._capture = capture
+        if how.recall_ns:
+            from tcpsight.recalling import Recall
+
+            self._capture = self.recall = Recall(capture, keep_ns=how.recall_ns, most_bytes=how.recall_bytes)
         self._interval_ns = how.interval_ns
         self._back_ns = max(STEP_BACK_NS, 2 * how.interval_ns + how.lateness_ns)
         self._slices = LiveSlices(how.interval_ns, how.lateness_ns, most_services=how.most_services)

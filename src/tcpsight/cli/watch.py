@@ -12,18 +12,18 @@ import click
 
 from tcpsight.cli import values
 from tcpsight.cli.options import Input
-from tcpsight.cli.watch_options import Feeding, Lines, Slicing, watch_options
+from tcpsight.cli.watch_options import Feeding, Lines, Recording, Wanted, watch_options
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
     from tcpsight.output.feeds import Feeds, Update
     from tcpsight.run import Run
-    from tcpsight.watching import Slice
+    from tcpsight.watching import Slice, Watch
 
 
 @click.command("watch")
 @watch_options
-def command(*, asked: Input, interfaces: tuple[str, ...], slicing: Slicing, lines: Lines, feeding: Feeding) -> int:
+def command(*, wanted: Wanted) -> int:
     """How services do while it happens: a line per second, or JSON for programs.
 
     \b
@@ -32,38 +32,43 @@ def command(*, asked: Input, interfaces: tuple[str, ...], slicing: Slicing, line
     tcpsight watch -i eth0 --server :3306 --json tcp port 3306
     ssh db1 tcpdump -U -s 128 -w - tcp | tcpsight watch -
     tcpsight watch -i eth0 --listen 127.0.0.1:9470 --feed statsd://127.0.0.1:8125
+    tcpsight watch -i eth0 --record /var/tmp/findings
     tcpsight watch capture.pcap --interval 10s --by service
     """
     from tcpsight.cli.notes import conclude
 
+    slicing, lines = wanted.slicing, wanted.lines
     write = _printer(slicing.interval_ns, lines)
     with (
-        _feeding(feeding, with_findings=lines.with_findings) as feeds,
+        _feeding(wanted.feeding, with_findings=lines.with_findings) as feeds,
         _terminal(lines),
-        opened(asked, interfaces) as analysis,
+        opened(wanted.asked, wanted.interfaces) as analysis,
         analysis.watch(
             slicing.interval_ns,
             slicing.lateness_ns,
             most_services=slicing.most_services,
             with_findings=lines.with_findings or lines.is_screen,
             with_totals=feeds.needs_totals or lines.is_screen,
+            **wanted.recording.arguments(),
         ) as (run, slices),
+        _saving(slices, wanted.recording) as save,
     ):
 
-        def feed(each: Slice) -> None:
+        def tell_others(each: Slice) -> None:
+            save(each)
             if feeds:
                 feeds.send(_update(each, run))
 
         if lines.is_screen:
             from tcpsight.cli.watch_screen import on_screen
 
-            return on_screen((run, slices), slicing, lines, feed, write)
-        _say_that_it_watches(interfaces, feeds)
+            return on_screen((run, slices), slicing, lines, tell_others, write)
+        _say_that_it_watches(wanted.interfaces, feeds)
         for each in slicing.until_enough(iter(slices)):
             write(each)
             sys.stdout.flush()
             _tell(each)
-            feed(each)
+            tell_others(each)
         return conclude(run)
 
 
@@ -74,6 +79,37 @@ def _terminal(lines: Lines) -> AbstractContextManager[None]:
     from tcpsight.cli.watch_screen import keys
 
     return keys(lines)
+
+
+@contextmanager
+def _saving(slices: Watch, asked: Recording) -> Iterator[Callable[[Slice], None]]:
+    """Give what saves the findings of a slice, and all there is when a signal asks for it."""
+    if asked.record is None or slices.recall is None:
+        yield lambda each: None
+        return
+    from tcpsight.cli.notes import warn
+    from tcpsight.recalling import FindingFiles
+
+    files = FindingFiles(slices.recall, asked.record)
+    is_asked = False
+
+    def ask(signal_number: int, frame: object) -> None:
+        nonlocal is_asked
+        is_asked = True
+
+    def save(each: Slice) -> None:
+        nonlocal is_asked
+        for line in files.save(each.findings, each.end_ns + asked.record_ns):
+            warn(line)
+        if is_asked:
+            is_asked = False
+            warn(files.save_as("asked", each.end_ns - asked.record_ns, each.end_ns + asked.record_ns))
+
+    usual = signal.signal(signal.SIGUSR1, ask)
+    try:
+        yield save
+    finally:
+        signal.signal(signal.SIGUSR1, usual)
 
 
 @contextmanager

@@ -58,6 +58,31 @@ class Feeding:
     listen: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What is kept, so that findings can be saved with their packets."""
+
+    record: str | None
+    record_ns: int
+    record_bytes: int
+
+    def arguments(self) -> dict[str, int]:
+        """Give what the watch is asked for."""
+        return {} if self.record is None else {"recall_ns": self.record_ns, "recall_bytes": self.record_bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All that a watch is asked for; what is watched is `asked`, but for interfaces, which have names only."""
+
+    asked: Input
+    interfaces: tuple[str, ...]
+    slicing: Slicing
+    lines: Lines
+    feeding: Feeding
+    recording: Recording
+
+
 _OPTIONS: list[Callable[[Function], Function]] = [
     click.argument("words", nargs=-1, metavar="[SOURCE] [FILTER]..."),
     click.option("-i", "--interface", "interfaces", multiple=True, metavar="IF",
@@ -87,6 +112,13 @@ _OPTIONS: list[Callable[[Function], Function]] = [
     click.option("--feed", "targets", multiple=True, metavar="TARGET",
                  help="Send slices there: a file of JSON lines, tcp://HOST:PORT, unix:///PATH, statsd://HOST:PORT, "
                  "otlp+http://HOST:PORT, kafka://BROKER/TOPIC. Repeatable."),
+    click.option("--record", metavar="FOLDER",
+                 help="Keep the last minutes in memory, and save each warning there with its packets, headers only; "
+                 "SIGUSR1 saves what there is."),
+    click.option("--record-for", "record_ns", type=values.positive_duration_ns, default="10min", show_default=True,
+                 metavar="DURATION", help="For how long frames are kept."),
+    click.option("--record-memory", "record_bytes", type=values.size_bytes, default="256MiB", show_default=True,
+                 metavar="SIZE", help="How much memory they may take."),
     click.option("--findings/--no-findings", "with_findings", default=True, show_default=True,
                  help="Say on standard error what is found meanwhile: stalls, blackholes, full queues."),
     click.option("--start-end", default="request_last,response_first", metavar="START,END",
@@ -103,7 +135,7 @@ _OPTIONS: list[Callable[[Function], Function]] = [
 
 
 def watch_options(function: Function) -> Function:
-    """Give a command the options; it receives what is watched, `interfaces` or an `Input`, and how."""
+    """Give a command the options; it receives them as one argument `wanted`."""
     from functools import wraps
 
     @wraps(function)
@@ -111,6 +143,7 @@ def watch_options(function: Function) -> Function:
         source, filter_words = _source(interfaces, source, words)
         slicing = Slicing(*(others.pop(name) for name in Slicing.__slots__))
         lines = Lines(*(others.pop(name) for name in Lines.__slots__))
+        recording = Recording(*(others.pop(name) for name in Recording.__slots__))
         feeding = Feeding(*(others.pop(name) for name in Feeding.__slots__))
         names = ("follow", "follow_idle_ns", "servers", "start_end", "leave_out", "input_timezone", "most_connections")
         asked = Input(
@@ -123,7 +156,15 @@ def watch_options(function: Function) -> Function:
             progress=False,
             **{name: others.pop(name) for name in names},
         )
-        return function(asked=asked, interfaces=interfaces, slicing=slicing, lines=lines, feeding=feeding, **others)
+        return function(
+            asked=asked,
+            interfaces=interfaces,
+            slicing=slicing,
+            lines=lines,
+            feeding=feeding,
+            recording=recording,
+            **others,
+        )
 
     return decorated(command, _OPTIONS)
 
