@@ -156,15 +156,7 @@ def watch_options(function: Function) -> Function:
             progress=False,
             **{name: others.pop(name) for name in names},
         )
-        return function(
-            asked=asked,
-            interfaces=interfaces,
-            slicing=slicing,
-            lines=lines,
-            feeding=feeding,
-            recording=recording,
-            **others,
-        )
+        return function(wanted=Wanted(asked, interfaces, slicing, lines, feeding, recording), **others)
 
     return decorated(command, _OPTIONS)
 
