@@ -90,6 +90,17 @@ def _one_in(ctx: click.Context, param: click.Parameter, text: str) -> int:
     metavar="SIZE",
     help="Memory of each interface for frames that wait.",
 )
+@click.option(
+    "--user",
+    metavar="ACCOUNT",
+    help="Become this account once interfaces are open.  [default: who called sudo, if FILE can be written so]",
+)
+@click.option(
+    "--fence/--no-fence",
+    default=True,
+    show_default=True,
+    help="Give up all rights once interfaces are open, and forbid whatever recording does not need.",
+)
 @click.option("-p", "--no-promiscuous", is_flag=True, help="Only frames that are for this machine.")
 def command(
     words: tuple[str, ...],
@@ -106,6 +117,8 @@ def command(
     file_format: str | None,
     compression: str | None,
     ring_bytes: int,
+    user: str | None,
+    fence: bool,
     no_promiscuous: bool,
 ) -> int:  # fmt: skip
     """Record the headers of live frames, and nothing else, for the other commands.
@@ -122,9 +135,14 @@ def command(
     """
     from tcpsight.capture.live import open_live
     from tcpsight.capturing import PacketFiles, Recording, Rotation, Wanted, encoder_for
+    from tcpsight.output.compressing import compressing
     from tcpsight.output.packet_files import compression_of, format_of
 
     _check(interfaces, path, (rotate_size, rotate_every, keep_total))
+    if user is not None and not fence:
+        raise click.UsageError("--user is part of the fence: leave out --no-fence")
+    compression = compression or compression_of(path)
+    compressing(compression)  # another account may not be able to read the library
     wanted = Wanted(payload_bytes, sample, control, count, duration_ns)
     expression = " ".join(words)
     capture = open_live(
@@ -136,11 +154,13 @@ def command(
     )
     with capture:
         encoder = encoder_for(capture, file_format or format_of(path), expression)
-        rotation = Rotation(rotate_size, rotate_every, keep_total)
-        files = PacketFiles(path, encoder, compression or compression_of(path), rotation)
+        beginning = _beginning(capture)
+        if fence:
+            _fence(user, path)
+        files = PacketFiles(path, encoder, compression, Rotation(rotate_size, rotate_every, keep_total))
         recording = Recording(capture, files, wanted)
         with _signals(capture, recording):
-            _say(_beginning(capture))
+            _say(beginning)
             try:
                 recording.run()
             finally:
@@ -168,6 +188,22 @@ def _check(interfaces: tuple[str, ...], path: str, sizes: tuple[int | None, ...]
         raise click.UsageError("--keep-total must leave room for two files of --rotate-size")
 
 
+def _fence(user: str | None, path: str) -> None:
+    """Give up what is not needed any more: FILE is opened without any rights."""
+    import os
+    from pathlib import Path
+
+    from tcpsight.capture.privileges import drop_privileges
+
+    writable: list[str] = []
+    if path != "-":
+        places = [Path(path), Path(os.path.realpath(path))]
+        is_device = places[0].exists() and not places[0].is_file()
+        writable = [str(place) for place in places if place.exists()]
+        writable += [] if is_device else [str(place.parent) for place in places]
+    drop_privileges(user=user, writable=list(dict.fromkeys(writable)))
+
+
 @contextmanager
 def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
     """End in good order by SIGINT and SIGTERM, the second time at once; begin another file by SIGHUP."""
@@ -191,13 +227,14 @@ def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
 
 def _beginning(capture: LiveCapture) -> str:
     from tcpsight.output.link_types import NAMES
+    from tcpsight.output.units import printable  # now, while every account's files can be read
 
     down = capture.down
     named = []
     for each in capture.interfaces:
         link = NAMES.get(each.link_type, f"link type {each.link_type}")
         named.append(f"{each.name} ({link}{', which is down' if each.name in down else ''})")
-    return f"capturing on {', '.join(named)}"
+    return printable(f"capturing on {', '.join(named)}")
 
 
 def _ending(capture: LiveCapture, recording: Recording, files: object) -> str:
