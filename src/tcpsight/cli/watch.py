@@ -17,6 +17,7 @@ from tcpsight.cli.watch_options import Feeding, Lines, Recording, Wanted, watch_
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
     from tcpsight.output.feeds import Feeds, Update
+    from tcpsight.pipeline import Batch
     from tcpsight.run import Run
     from tcpsight.watching import Slice, Watch
 
@@ -63,6 +64,8 @@ def command(*, wanted: Wanted) -> int:
             from tcpsight.cli.watch_screen import on_screen
 
             return on_screen((run, slices), slicing, lines, tell_others, write)
+        if lines.with_requests:
+            slices.on_batch = _requests_printer()
         _say_that_it_watches(wanted.interfaces, feeds)
         for each in slicing.until_enough(iter(slices)):
             write(each)
@@ -154,7 +157,9 @@ def _printer(interval_ns: int, asked: Lines) -> Callable[[Slice], None]:
     if asked.is_json:
         if asked.columns is not None:
             raise click.UsageError("--json writes all columns: leave out --columns")
-        return _json_printer()
+        return _json_printer() if not asked.with_requests else lambda each: None
+    if asked.with_requests:
+        raise click.UsageError("--requests writes objects: add --json")
     from tcpsight.cli.notes import is_unicode
     from tcpsight.compat.tcprstat_format import Samples
     from tcpsight.output.live_lines import USUAL, LiveLines
@@ -175,6 +180,21 @@ def _printer(interval_ns: int, asked: Lines) -> Callable[[Slice], None]:
             return
         statistics = [Samples((part.response_time_ns // 1000).tolist()) for part in each.arrived_by_service()]
         click.echo(lines.lines(each.rows, statistics, each.names()), nl=False)
+
+    return write
+
+
+def _requests_printer() -> Callable[[Batch], None]:
+    """Make what writes requests to standard output as they are answered."""
+    from tcpsight.output.writers import open_writer
+    from tcpsight.tables import Requests
+
+    writer = open_writer("-", Requests, "jsonl")
+
+    def write(batch: Batch) -> None:
+        if len(batch.requests):
+            writer.write(batch.requests)
+            writer.flush()
 
     return write
 

@@ -43,6 +43,7 @@ class Lines:
     """What is written to standard output."""
 
     is_json: bool
+    with_requests: bool
     is_screen: bool
     by: str
     columns: str | None
@@ -104,6 +105,8 @@ _OPTIONS: list[Callable[[Function], Function]] = [
     click.option("--json", "is_json", is_flag=True, help="One JSON object per slice and service, with all columns."),
     click.option("--screen", "is_screen", is_flag=True,
                  help="A full-screen view; 'q' ends it, '?' tells its keys."),
+    click.option("--requests", "with_requests", is_flag=True,
+                 help="With --json: an object per request instead, as soon as it is answered."),
     click.option("--by", type=click.Choice(["total", "service"]), default="total", show_default=True,
                  help="A line per slice, or one for each service in it."),
     click.option("--columns", metavar="A,B,…",

@@ -1,0 +1,207 @@
+"""What a watch of an interface tells is what happened: a replay says the same, and so do those who lived it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.cli.running import COMMAND, process
+from tests.conftest import require_program
+from tests.support.live_network import own_network, require_live_network
+
+pytestmark = pytest.mark.live
+
+REQUESTS = 40_001
+"""What redis-benchmark sends in the tests below: twice 20,000, and before them it asks for the configuration."""
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _network() -> Iterator[None]:
+    require_live_network()
+    require_program("ip")
+    with own_network():
+        yield
+
+
+class Watching:
+    """``tcpsight watch`` of an interface, and what it wrote."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        command = [*COMMAND, "watch", "-i", "lo", "--json", *map(str, arguments)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._lines: list[bytes] = []
+        self.errors: list[str] = []
+        self._readers = [threading.Thread(target=self._read_out), threading.Thread(target=self._read_errors)]
+        self._is_watching = threading.Event()
+        for reader in self._readers:
+            reader.start()
+        assert self._is_watching.wait(60), self.errors
+
+    def _read_out(self) -> None:
+        assert self._process.stdout is not None
+        self._lines.extend(self._process.stdout)
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.errors.append(line.decode())
+            if b"watching" in line:
+                self._is_watching.set()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in list(self._lines)]
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def stop(self) -> list[dict[str, Any]]:
+        """End it; give all that it wrote."""
+        self.signal(signal.SIGINT)
+        assert self._process.wait(timeout=60) == 0, self.errors
+        for reader in self._readers:
+            reader.join()
+        return self.rows
+
+
+@contextmanager
+def watching(*arguments: str | Path) -> Iterator[Watching]:
+    watch = Watching(*arguments)
+    try:
+        yield watch
+    finally:
+        watch.signal(signal.SIGKILL)
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[int]:
+    require_program("redis-server")
+    require_program("redis-benchmark")
+    port = 16_379
+    command = ["redis-server", "--port", str(port), "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        until(lambda: is_listening(port), "redis-server")
+        try:
+            yield port
+        finally:
+            server.terminate()
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("rows", [(), ("--requests",)], ids=["intervals", "requests"])
+def test_live_and_replay_are_the_same_for_the_same_frames(tmp_path, rows):
+    slices = ("--interval", "200ms", *rows)
+    with redis(tmp_path) as port, watching(*slices, "--record", tmp_path / "kept", "tcp", "port", str(port)) as watch:
+        load = ["redis-benchmark", "-p", str(port), "-c", "8", "-n", "20000", "-q", "-t", "get,lpush"]
+        subprocess.run(load, check=True, stdout=subprocess.DEVNULL)
+        # Silence is told, too, and ends the last slices of the load.
+        time.sleep(1)
+        watch.signal(signal.SIGUSR1)
+        until(lambda: bool(list((tmp_path / "kept").glob("*-asked.pcapng"))), "a recording")
+        live = watch.stop()
+    (saved,) = (path for path in (tmp_path / "kept").iterdir() if "asked" in path.name)
+    done = process("watch", saved, "--json", *slices)
+    replayed = [json.loads(line) for line in done.text.splitlines()]
+    assert not any("kernel" in line for line in watch.errors)
+    if rows:
+        assert len(live) == REQUESTS
+        assert live == replayed
+    else:
+        # The last slice of a replay ends with the last frame, and live it goes on in silence.
+        until_ns = max(row["start_ns"] for row in replayed)
+        assert [row for row in live if row["start_ns"] < until_ns] == [r for r in replayed if r["start_ns"] < until_ns]
+        assert sum(row["completions"] for row in live) == REQUESTS
+
+
+def test_slices_are_told_within_a_second_of_their_end_and_lateness_even_in_silence(tmp_path):
+    with redis(tmp_path) as port, watching("--interval", "500ms", "--lateness", "500ms") as watch:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"PING\r\n")
+            assert client.recv(100)
+        until(lambda: len(watch.rows) >= 1, "the first slice")
+        count = len(watch.rows)
+        until(lambda: len(watch.rows) >= count + 4, "slices of silence")
+        late_s = time.time() - (watch.rows[-1]["start_ns"] + watch.rows[-1]["length_ns"]) / 1e9
+        watch.stop()
+    # Nobody waits, so no slice waits for its lateness; a machine that is busy may take its time.
+    assert late_s < 1.5
+
+
+def recorder() -> ModuleType:
+    """Give the script that times requests three times over."""
+    folder = ROOT / "examples" / "record"
+    sys.path.insert(0, str(folder))
+    try:
+        spec = importlib.util.spec_from_file_location("response_times", folder / "response_times.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["response_times"] = module
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(str(folder))
+
+
+def test_mariadb_is_told_as_its_client_and_its_own_clocks_lived_it(tmp_path, monkeypatch):
+    for program in ("mariadbd", "mariadb-install-db", "tcpdump"):
+        require_program(program)
+    monkeypatch.setenv("PATH", os.environ["PATH"] + ":/usr/sbin:/sbin")
+    script = recorder()
+    tmp_path.chmod(0o755)
+    for folder in tmp_path.parents:
+        if folder.stat().st_uid == os.getuid() and folder != Path("/tmp") and str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    lab, logs = tmp_path / "lab", tmp_path / "logs"
+    lab.mkdir(mode=0o755)
+    logs.mkdir()
+    figures: dict[str, Any] = {}
+    lived: dict[str, list[dict[str, str]]] = {}
+    with watching("--requests", "tcp", "port", "3306") as watch:
+        for case, figure in script.record_mariadb(lab, logs):
+            figures[case] = figure
+            lines = (logs / f"{case}.client.csv").read_text().splitlines()
+            lived[case] = [dict(zip(lines[0].split(","), line.split(",", 4), strict=False)) for line in lines[1:]]
+        rows = watch.stop()
+    assert not any("kernel" in line for line in watch.errors)
+    for case, figure in figures.items():
+        ports = {int(row["client_port"]) for row in lived[case]}
+        # Beside the statements there are log-ins, which the client did not time.
+        own = sorted((row for row in rows if row["client_port"] in ports), key=lambda row: row["arrival_ns"])
+        told = [row["response_time_ns"] for row in own if row["request_index"] > 0 and row["request_bytes"] > 5]
+        assert len(told) >= len(figure.client)
+        live_ns = statistics.median(told)
+        client_ns, server_ns = statistics.median(figure.client), statistics.median(figure.server["slow_log_ns"])
+        if case == "mariadb_sleep":
+            assert live_ns == pytest.approx(server_ns, rel=0.05)
+            assert live_ns == pytest.approx(client_ns, rel=0.05)
+        else:
+            assert server_ns <= live_ns <= client_ns
