@@ -40,8 +40,8 @@ def command(*, wanted: Wanted) -> int:
 
     slicing, lines = wanted.slicing, wanted.lines
     write = _printer(slicing.interval_ns, lines)
+    is_fed = bool(wanted.feeding.targets or wanted.feeding.listen)
     with (
-        _feeding(wanted.feeding, with_findings=lines.with_findings) as feeds,
         _terminal(lines),
         opened(wanted.asked, wanted.interfaces) as analysis,
         analysis.watch(
@@ -49,10 +49,13 @@ def command(*, wanted: Wanted) -> int:
             slicing.lateness_ns,
             most_services=slicing.most_services,
             with_findings=lines.with_findings or lines.is_screen,
-            with_totals=feeds.needs_totals or lines.is_screen,
+            with_totals=is_fed or lines.is_screen,
             **wanted.recording.arguments(),
         ) as (run, slices),
         _saving(slices, wanted.recording) as save,
+        _fenced(wanted),
+        # Threads are begun behind the fence.
+        _feeding(wanted.feeding, with_findings=lines.with_findings) as feeds,
     ):
 
         def tell_others(each: Slice) -> None:
@@ -72,7 +75,28 @@ def command(*, wanted: Wanted) -> int:
             sys.stdout.flush()
             _tell(each)
             tell_others(each)
-        return conclude(run)
+        return _conclude_live(run) if wanted.interfaces else conclude(run)
+
+
+def _conclude_live(run: Run) -> int:
+    """Say what was received and what was lost; an interface may well be silent."""
+    from tcpsight.cli.notes import notes
+
+    notes(run)
+    received, dropped = getattr(run.capture, "received", 0), getattr(run.capture, "dropped", 0)
+    click.echo(f"tcpsight: {received:,} frames received, {dropped:,} dropped by the kernel", err=True)
+    if run.pipeline.broken is not None:
+        raise run.pipeline.broken
+    return 0
+
+
+def _fenced(wanted: Wanted) -> AbstractContextManager[None]:
+    """Give up every right that is not needed any more, where there were some to open interfaces."""
+    if wanted.interfaces and wanted.is_fenced:
+        from tcpsight.cli.watch_rights import give_up_rights
+
+        give_up_rights(wanted)
+    return nullcontext()
 
 
 def _terminal(lines: Lines) -> AbstractContextManager[None]:

@@ -82,6 +82,8 @@ class Wanted:
     lines: Lines
     feeding: Feeding
     recording: Recording
+    user: str | None
+    is_fenced: bool
 
 
 _OPTIONS: list[Callable[[Function], Function]] = [
@@ -134,6 +136,10 @@ _OPTIONS: list[Callable[[Function], Function]] = [
                  metavar="N", help="At most so many services have rows of their own."),
     click.option("--max-connections", "most_connections", type=click.IntRange(min=256), default=1_000_000,
                  show_default=True, metavar="N", help="At most so many open at once; then the oldest are given up."),
+    click.option("--user", metavar="ACCOUNT",
+                 help="Become this account once interfaces are open.  [default: who called sudo, if that will do]"),
+    click.option("--fence/--no-fence", "is_fenced", default=True, show_default=True,
+                 help="Once interfaces are open, keep the process from all that it does not need."),
 ]  # fmt: skip
 
 
@@ -147,6 +153,7 @@ def watch_options(function: Function) -> Function:
         slicing = Slicing(*(others.pop(name) for name in Slicing.__slots__))
         lines = Lines(*(others.pop(name) for name in Lines.__slots__))
         recording = Recording(*(others.pop(name) for name in Recording.__slots__))
+        rights = others.pop("user"), others.pop("is_fenced")
         feeding = Feeding(*(others.pop(name) for name in Feeding.__slots__))
         names = ("follow", "follow_idle_ns", "servers", "start_end", "leave_out", "input_timezone", "most_connections")
         asked = Input(
@@ -159,7 +166,7 @@ def watch_options(function: Function) -> Function:
             progress=False,
             **{name: others.pop(name) for name in names},
         )
-        return function(wanted=Wanted(asked, interfaces, slicing, lines, feeding, recording), **others)
+        return function(wanted=Wanted(asked, interfaces, slicing, lines, feeding, recording, *rights), **others)
 
     return decorated(command, _OPTIONS)
 
