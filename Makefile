@@ -20,7 +20,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench wheel clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench bench-live wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ usl-server: build ## Load a real server of known coefficients and ask usl for th
 
 bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)
+
+bench-live: build ## Compare live capture with tcpdump: frames lost at the highest rate, CPU for each; needs root (BENCH_ARGS='--rounds 3 --store')
+	$(PYTHON) benchmarks/live.py $(BENCH_ARGS)
 
 wheel: ## Build a wheel into dist/
 	$(PYTHON) -m build --wheel --outdir dist
