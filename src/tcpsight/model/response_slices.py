@@ -118,13 +118,24 @@ class ResponseSlices:
         if not self._fed:
             return np.full(len(p), np.nan)
         held, at, share = self._ranked(p)
-        count = self._counts[held]
-        mean = self._sums[held] / count
-        variance = np.maximum(self._squares[held] / count - mean**2, 0)
+        low, high = self._runs_ns(held[at])
+        return np.maximum(low + share * (high - low), self.tick_ns / 2)
+
+    def known_within_ns(self, p: Floats) -> tuple[Floats, Floats]:
+        """Tell between what a quantile lies, however values are spread within their cell: (lowest, highest)."""
+        held, at, _ = self._ranked(p)
+        low, high = self._runs_ns(held[at])
+        return np.maximum(low, self.tick_ns / 2), np.maximum(high, self.tick_ns / 2)
+
+    def _runs_ns(self, cells: Integers) -> tuple[Floats, Floats]:
+        """Give between what values of cells are spread: (from, to)."""
+        count = self._counts[cells]
+        distance = self._sums[cells] / count
+        variance = np.maximum(self._squares[cells] / count - distance**2, 0)
         # What is spread evenly over a width w has the variance w² / 12.
-        width = np.maximum(np.sqrt(12 * variance), self.tick_ns)
-        found: Floats = (_begins_ns(held) + mean)[at] + (share - 0.5) * width[at]
-        return np.maximum(found, self.tick_ns / 2)
+        half = np.maximum(np.sqrt(12 * variance), self.tick_ns) / 2
+        middle = _begins_ns(cells) + distance
+        return middle - half, middle + half
 
     def influence(self, number: int, p: float) -> Floats:
         """Give how many requests of each slice lie below a quantile, too many or too few.

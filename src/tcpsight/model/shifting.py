@@ -16,7 +16,8 @@ blocks. The variance is made larger by B / (B − 1) for B blocks.
 
 The shift is the difference of the logarithms of a quantile. Its interval joins those of both captures, each to the
 side on which it matters (Zou and Donner, Statistics in Medicine 27, 2008): they are that many errors long of Student's
-t, with the degrees of freedom of Welch and Satterthwaite.
+t, with the degrees of freedom of Welch and Satterthwaite. To that comes how far the ends may lie from where they are
+told within their tick of the clock: of many that took the same time as recorded nobody knows who took longer.
 
 What it cannot see: what changes more slowly than a tenth of a capture, and what both captures do not share although it
 is no property of the server: another load, other requests, a machine that is warm.
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +44,23 @@ LEAST_BEYOND = 20
 
 POWER = 0.95
 """What could have been found is what is found so often."""
+
+
+class Reach(NamedTuple):
+    """How far an interval of a quantile goes, as logarithms; inf where it has no end.
+
+    Attributes
+    ----------
+    low, high : float
+        Below and above the quantile, by chance.
+    low_tick, high_tick : float
+        How much farther, as times are known to a tick of the clock only.
+    """
+
+    low: float
+    high: float
+    low_tick: float
+    high_tick: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +87,19 @@ class Quantiles:
     blocks: Floats
     slices: ResponseSlices
 
-    def reach(self, number: int, errors: float) -> tuple[float, float]:
-        """Tell how far below and above a quantile its interval of so many errors ends, as logarithms; inf: unknown."""
+    def reach(self, number: int, errors: float) -> Reach:
+        """Tell how far below and above a quantile its interval of so many errors ends."""
         away = errors * float(self.share_error[number])
         ends = np.array([self.p[number] - away, self.p[number] + away])
-        logs = np.log(self.slices.quantiles_ns(ends)) - self.log_ns[number]
-        low = float(-logs[0]) if ends[0] > 0 else math.inf
-        high = float(logs[1]) if ends[1] < 1 else math.inf
-        return max(low, 0.0), max(high, 0.0)
+        logs = np.log(self.slices.quantiles_ns(ends))
+        lowest, highest = (np.log(each) for each in self.slices.known_within_ns(ends))
+        low, high = float(self.log_ns[number] - logs[0]), float(logs[1] - self.log_ns[number])
+        return Reach(
+            max(low, 0.0) if ends[0] > 0 else math.inf,
+            max(high, 0.0) if ends[1] < 1 else math.inf,
+            float(logs[0] - lowest[0]),
+            float(highest[1] - logs[1]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +162,8 @@ class QuantileShift:
     def freedom(self) -> float:
         """Degrees of freedom, of Welch and Satterthwaite; of the smaller capture where errors tell nothing."""
         blocks = [max(float(each.blocks[self.number]) - 1, 1.0) for each in (self.before, self.after)]
-        variances = [sum(each.reach(self.number, 1.0)) ** 2 for each in (self.before, self.after)]
+        reaches = [each.reach(self.number, 1.0) for each in (self.before, self.after)]
+        variances = [(reach.low + reach.high) ** 2 for reach in reaches]
         if not 0 < sum(variances) < math.inf:
             return min(blocks)
         return sum(variances) ** 2 / sum(v**2 / b for v, b in zip(variances, blocks, strict=True))
@@ -148,20 +172,26 @@ class QuantileShift:
         """Give the interval that holds the shift with this confidence: infinite where it has no end, NaN if unknown."""
         if not self.is_known:
             return math.nan, math.nan
+        (below, above), (tick_below, tick_above) = self._parts(level)
+        return self.value - below - tick_below, self.value + above + tick_above
+
+    def _parts(self, level: float) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Tell how far the interval goes below and above: by chance, and by ticks of the clock."""
         errors = student(0.5 + level / 2, self.freedom)
-        (low_before, high_before), (low_after, high_after) = (
-            each.reach(self.number, errors) for each in (self.before, self.after)
+        before, after = (each.reach(self.number, errors) for each in (self.before, self.after))
+        return (
+            (math.hypot(after.low, before.high), math.hypot(after.high, before.low)),
+            (after.low_tick + before.high_tick, after.high_tick + before.low_tick),
         )
-        return self.value - math.hypot(low_after, high_before), self.value + math.hypot(high_after, low_before)
 
     def detectable(self, level: float) -> float:
         """Give the shift that would have been found, its interval beyond 0, in 95 of 100 cases; NaN if unknown."""
-        low, high = self.interval(level)
-        if not math.isfinite(high - low):
+        if not self.is_known:
             return math.nan
+        chance, ticks = (sum(part) / 2 for part in self._parts(level))
         # The interval is as long as the test asks for; chance takes as many errors again as the power asks for.
         more = student(POWER, self.freedom) / student(0.5 + level / 2, self.freedom)
-        return (1 + more) * (high - low) / 2
+        return (1 + more) * chance + ticks if math.isfinite(chance) else math.nan
 
 
 def student(p: float, freedom: float) -> float:

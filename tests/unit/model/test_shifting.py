@@ -81,7 +81,7 @@ def test_a_quantile_with_few_requests_beyond_it_has_no_error():
 
 def test_constant_response_times_differ_beyond_doubt():
     shift = shifts(np.full(500, 1_000_000.0), np.full(500, 1_200_000.0))[0]
-    assert shift.interval(0.99) == pytest.approx((math.log(1.2),) * 2)
+    assert shift.interval(0.99) == pytest.approx((math.log(1.2),) * 2, abs=1e-3)
 
 
 def two_valued(seed: int, slow_share: float, n: int = 2000, factor: float = 1.0) -> np.ndarray:
@@ -91,8 +91,26 @@ def two_valued(seed: int, slow_share: float, n: int = 2000, factor: float = 1.0)
 
 def test_two_heaps_of_response_times_have_a_percentile_in_one_of_them():
     shift = shifts(two_valued(1, 0.03), two_valued(2, 0.035))[1]
-    assert shift.value == pytest.approx(0, abs=1e-5)
-    assert shift.interval(0.9975) == pytest.approx((0, 0), abs=1e-5)
+    assert shift.value == pytest.approx(0, abs=1e-4)
+    low, high = shift.interval(0.9975)
+    assert -3e-4 < low < 0 < high < 3e-4
+
+
+def test_how_many_others_are_slow_changes_no_percentile_among_equal_ones():
+    # So many requests that every share is known to a hair; 3 % are slow, then 3.4 %.
+    for low, high in (
+        each.interval(0.9975) for each in shifts(*(two_valued(i, 0.03 + 0.004 * i, 90_000) for i in (0, 1)))
+    ):
+        assert low < 0 < high
+
+
+def test_what_a_clock_of_microseconds_cannot_tell_is_in_the_interval():
+    # One has 10 µs where the other has 11: it may be a microsecond, or next to nothing.
+    random = np.random.default_rng(4)
+    before, after = (np.floor(at + random.random(20_000) * 0.2) * 1000 for at in (10.7, 10.9))
+    low, high = shifts(before, after)[0].interval(0.9975)
+    assert low <= 0
+    assert high >= math.log(11 / 10)
 
 
 def test_a_share_near_the_gap_between_two_heaps_leaves_the_percentile_unknown():
@@ -103,7 +121,7 @@ def test_a_share_near_the_gap_between_two_heaps_leaves_the_percentile_unknown():
 
 def test_a_slow_down_of_two_heaps_is_found_at_its_size():
     shift = shifts(two_valued(1, 0.03), two_valued(2, 0.03, factor=1.1))[0]
-    assert shift.interval(0.9975) == pytest.approx((math.log(1.1),) * 2, abs=1e-5)
+    assert shift.interval(0.9975) == pytest.approx((math.log(1.1),) * 2, abs=3e-4)
 
 
 @pytest.mark.parametrize(
