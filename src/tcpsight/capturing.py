@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import tcpsight
+from tcpsight.capture.live import MOST_SNAPLEN
 from tcpsight.decode import extents_of
 from tcpsight.errors import UsageError
 from tcpsight.output.packet_files import Counts, PacketFiles, Rotation
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 HEADERS_BYTES = 256
 """Room for all headers of a frame, those of tunnels too."""
-
-MOST_SNAPLEN = 262_144
-"""What libpcap and all that read its files take for the longest frame."""
 
 
 @dataclass(frozen=True, slots=True)

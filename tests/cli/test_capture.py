@@ -223,6 +223,26 @@ def test_sighup_begins_another_file(tmp_path):
     assert min(rows) > 100
 
 
+def test_a_terminal_that_goes_away_ends_it_in_good_order(tmp_path):
+    path = tmp_path / "trace.pcap"
+    child, ours = pty.fork()
+    if child == 0:
+        os.execv(COMMAND[0], [*COMMAND, "capture", "-i", "lo", "-w", str(path), "udp"])
+    said = b""
+    while b"capturing on lo" not in said:
+        said += os.read(ours, 1000)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for _ in range(10):
+            s.sendto(b"x", ("127.0.0.1", 9))
+    os.close(ours)  # hangs up
+    deadline = time.monotonic() + 20
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert os.waitstatus_to_exitcode(ended[1]) == 0
+    assert len(read_capture(str(path)).rows) == 10
+
+
 def test_a_pipe_is_written_as_frames_come():
     recorder = Recorder("-i", "lo", "-w", "-", "tcp")
     assert recorder.process.stdout is not None
@@ -329,6 +349,8 @@ def test_an_interface_that_is_down_is_told(tmp_path):
         (["-i", "lo", "-w", "x.pcap", "--keep-total", "1GB"], ["--rotate-size"]),
         (["-i", "lo", "-w", "x.pcap", "--keep-total", "1GB", "--rotate-size", "1GB"], ["two files"]),
         (["-i", "lo", "-w", "-", "--rotate-size", "1GB"], ["standard output is one file"]),
+        (["-i", "lo", "-w", "x.pcap", "--ring", "1kB"], ["a ring of 1,000 bytes"]),
+        (["-i", "lo", "-w", "x.pcap", "--ring", "9999TB"], ["a ring of", "are possible"]),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(arguments, words, tmp_path):

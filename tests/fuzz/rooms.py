@@ -16,13 +16,14 @@ from tcpsight.capture import _bpf
 from tcpsight.capture.decompression import MAGICS, DecompressedSource, compression_of
 from tcpsight.capture.reader import TIME_LIMIT_NS
 from tcpsight.connections import ConnectionTracking
-from tcpsight.decode import Decoding
+from tcpsight.decode import Decoding, extents_of
 from tcpsight.errors import CaptureError
 from tcpsight.requests import RequestPairing
 from tcpsight.segment_details import details
 from tcpsight.tables import (
     KINDS,
     OPTION_CUT,
+    OPTION_HANDSHAKE,
     OPTION_TIMESTAMPS,
     OPTION_UNSEQUENCED,
     OPTION_WINDOW_SCALE,
@@ -71,6 +72,20 @@ JUMPS = (0, 0, 0, 0, 1, -1, -100, 1460, 2**16, -(2**16), 2**30, 2**31 - 1, 2**31
 # --- decode
 
 
+def check_extents(frames: Frames, headers: Headers) -> None:
+    """Check that segments of frames that are cut behind their headers are the same, but for the payload."""
+    found = extents_of(frames)
+    assert (found.header_bytes >= 0).all()
+    assert (found.header_bytes <= frames.captured_bytes).all()
+    cut = Frames(frames.rows.copy(), data=frames.data)
+    cut.rows["captured_bytes"] = found.header_bytes
+    again, expected = Decoding().feed(cut).copy(), headers.copy()
+    for table in (again, expected):
+        table.rows["captured_payload_bytes"] = 0
+        table.rows["options"] &= 0xFF ^ OPTION_HANDSHAKE
+    assert again.packed().tobytes() == expected.packed().tobytes()
+
+
 def run_decode(data: bytes) -> Features:
     """Decode frames of any link type; at once, one by one and in other cuts: fragments are kept from batch to batch."""
     frames = frames_in(data)
@@ -78,6 +93,7 @@ def run_decode(data: bytes) -> Features:
     with measured(len(data)):
         headers = decoding.feed(frames).copy()
         decoding.finish()
+        check_extents(frames, headers)
     for cuts in (list(range(len(frames) + 1)), cuts_of(len(frames), zlib.crc32(data))):
         again = Decoding()
         parts = Headers.concatenate([again.feed(frames[i:j]).copy() for i, j in pairwise(cuts)])

@@ -394,6 +394,21 @@ except CaptureError as error:
     assert "setcap cap_net_raw+ep" in run.stdout
 
 
+def test_frames_are_handed_over_one_by_one_where_that_is_asked_for():
+    listening = Listening(open_live(["lo"], expression="udp", immediate=True, wait_ns=10**9))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for i in range(1, 20):
+            s.sendto(b"x", ("127.0.0.1", 9))
+            _wait_for(lambda i=i: len(listening.frames) == i)
+    assert len(listening.stop()) == 19
+
+
+@pytest.mark.parametrize("sizes", [{"snaplen": 0}, {"snaplen": 10**6}, {"ring_bytes": 100}, {"ring_bytes": 2**50}])
+def test_sizes_that_cannot_be_are_refused(sizes):
+    with pytest.raises(UsageError, match=r"can be kept$|are possible$"):
+        open_live(["lo"], **sizes)
+
+
 def test_a_capture_that_was_closed_reads_zeros_and_nothing_else():
     capture: LiveCapture = open_live(["lo"], expression="udp")
     talk(10)

@@ -37,6 +37,11 @@ SNAPLEN = 256
 RING_BYTES = 64 * 1024 * 1024
 """Of each interface: more than half a second of the smallest frames at half a million a second."""
 
+LEAST_RING_BYTES, MOST_RING_BYTES = 128 * 1000, 16 * 1024**3
+
+MOST_SNAPLEN = 262_144
+"""What libpcap and all that read its files take for the longest frame."""
+
 WAIT_NS = 100_000_000
 
 MARGIN_NS = 50_000_000
@@ -238,6 +243,10 @@ def open_live(  # noqa: PLR0913 - each is a question of its own, asked by name
     for name in names:
         if not name or len(os.fsencode(name)) > MOST_NAME_BYTES or not name.isprintable():
             raise UsageError(f"no interface has the name {name!r}")
+    if not 1 <= snaplen <= MOST_SNAPLEN:
+        raise UsageError(f"{snaplen} bytes of each frame: 1 to {MOST_SNAPLEN:,} can be kept")
+    if not LEAST_RING_BYTES <= ring_bytes <= MOST_RING_BYTES:
+        raise UsageError(f"a ring of {ring_bytes:,} bytes: {LEAST_RING_BYTES:,} to {MOST_RING_BYTES:,} are possible")
     wanted = live_filter(expression)
     tick_ms = 1 if immediate else max(1, min(wait_ns // 2, 1000 * MS) // MS)
     if engine == "libpcap" or (engine is None and not _has_rings()):

@@ -293,6 +293,9 @@ class Ring:
             return NO_RIGHT
         if error.errno == 19:  # ENODEV
             return f"there is no such interface{existing()}"
+        if error.errno == 12:  # ENOMEM
+            size = self._memory.ring_bytes >> 10
+            return f"there is no memory for a ring of {size:,} KiB, which stays in memory: ask for a smaller one"
         return f"cannot be captured from: {error.strerror or error}"
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -190,7 +191,6 @@ def _check(interfaces: tuple[str, ...], path: str, sizes: tuple[int | None, ...]
 
 def _fence(user: str | None, path: str) -> None:
     """Give up what is not needed any more: FILE is opened without any rights."""
-    import os
     from pathlib import Path
 
     from tcpsight.capture.privileges import drop_privileges
@@ -206,7 +206,11 @@ def _fence(user: str | None, path: str) -> None:
 
 @contextmanager
 def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
-    """End in good order by SIGINT and SIGTERM, the second time at once; begin another file by SIGHUP."""
+    """End in good order by SIGINT and SIGTERM, the second time at once; begin another file by SIGHUP.
+
+    But a SIGHUP that comes since the terminal has gone is meant to end it.
+    """
+    has_terminal = os.isatty(2)
     ending = (signal.SIGINT, signal.SIGTERM)
     usual = {number: signal.getsignal(number) for number in (*ending, signal.SIGHUP)}
 
@@ -215,9 +219,15 @@ def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
         for each in ending:
             signal.signal(each, usual[each])
 
+    def reopen(number: int, frame: object) -> None:
+        if has_terminal and not os.isatty(2):
+            capture.stop()
+        else:
+            recording.reopen()
+
     for number in ending:
         signal.signal(number, stop)
-    signal.signal(signal.SIGHUP, lambda number, frame: recording.reopen())
+    signal.signal(signal.SIGHUP, reopen)
     try:
         yield
     finally:
@@ -253,4 +263,5 @@ def _ending(capture: LiveCapture, recording: Recording, files: object) -> str:
 def _say(message: str) -> None:
     from tcpsight.output.units import printable
 
-    print(f"tcpsight: {printable(message)}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal has gone, or nobody reads it any more
+        print(f"tcpsight: {printable(message)}", file=sys.stderr, flush=True)
