@@ -97,13 +97,10 @@ class RingCapture(LiveCapture):
             ring.shut()
         return self._late_ns
 
-    def _count(self, ring: Ring) -> None:
-        ring.count(self.interfaces[ring.index])
-        self._damaged = sum(each.walk.damaged for each in self._rings)
-
     def _look(self, *, is_last: bool) -> Frames:
         for ring in self._rings:
-            self._count(ring)
+            ring.count(self.interfaces[ring.index], is_last=is_last)
+        self._damaged = sum(ring.walk.damaged for ring in self._rings)
         frames = self._one() if len(self._rings) == 1 else self._several(is_last=is_last)
         return self._filter.apply(frames) if len(frames) else frames
 
