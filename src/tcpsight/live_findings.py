@@ -53,7 +53,7 @@ SAME_NS = 5_000_000_000
 WINDOW_NS = 120_000_000_000
 """How far back requests are looked at: their habits are the baseline."""
 
-MOST_REQUESTS = 100_000
+MOST_REQUESTS = 50_000
 """Requests that are looked at; with more, the window is shorter."""
 
 MOST_CONNECTIONS = 20_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -38,6 +38,7 @@ def command(*, wanted: Wanted) -> int:
     """
     from tcpsight.cli.notes import conclude
 
+    _return_memory()
     slicing, lines = wanted.slicing, wanted.lines
     write = _printer(slicing.interval_ns, lines)
     is_fed = bool(wanted.feeding.targets or wanted.feeding.listen)
@@ -76,6 +77,17 @@ def command(*, wanted: Wanted) -> int:
             _tell(each)
             tell_others(each)
         return _conclude_live(run) if wanted.interfaces else conclude(run)
+
+
+def _return_memory() -> None:
+    """Let large blocks of memory go back to the system at once: in a heap they leave holes, and over weeks it grows."""
+    import ctypes
+
+    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h of the GNU C library; others have no such function
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(m_mmap_threshold, 1 << 19)
+        library.mallopt(m_trim_threshold, 1 << 22)
 
 
 def _conclude_live(run: Run) -> int:

@@ -178,6 +178,8 @@ class LiveSlices:
         self.start_ns: int | None = None
         self._interval_ns = interval_ns
         self._lateness_ns = lateness_ns
+        # Those answered since the last look, and the others; joined when they are looked at.
+        self._taken: list[Requests] = []
         self._answered = Requests()
         self._is_late = np.zeros(0, np.bool_)
         self._unanswered = Unanswered()
@@ -185,7 +187,7 @@ class LiveSlices:
     @property
     def is_quiet(self) -> bool:
         """Whether nobody is known who was there after the last slice that was given."""
-        return len(self._answered) == 0 and len(self._unanswered) == 0
+        return not self._taken and len(self._answered) == 0 and len(self._unanswered) == 0
 
     def begin(self, first_ns: int) -> None:
         """Let the first slice begin with the first segment."""
@@ -199,8 +201,7 @@ class LiveSlices:
             return
         if len(answered):
             self.places.admit(answered)
-            self._is_late = np.concatenate([self._is_late, answered.arrival_ns < start_ns])
-            self._answered = Requests.concatenate([self._answered, answered])
+            self._taken.append(answered.copy())
         if len(unanswered):
             self.places.admit(unanswered)
             self._unanswered = Unanswered.concatenate([self._unanswered, unanswered])
@@ -217,6 +218,7 @@ class LiveSlices:
         """
         if len(waiting):
             self.places.admit(waiting)
+        self._join()
         start_ns = self.start_ns
         while start_ns is not None:
             end_ns = self._end_ns(start_ns)
@@ -247,6 +249,7 @@ class LiveSlices:
             return
         if len(waiting):
             self.places.admit(waiting)
+        self._join()
         start_ns = self.start_ns
         last_ns = max(last_ns, start_ns)
         while (end_ns := self._end_ns(start_ns)) < last_ns:
@@ -257,6 +260,14 @@ class LiveSlices:
         self.start_ns = None
 
     # -------------------------------------------------------------------------------------------------- parts
+
+    def _join(self) -> None:
+        """Put those answered since the last look to the others; whoever arrived in a slice that was given is late."""
+        if self._taken and self.start_ns is not None:
+            taken = Requests.concatenate(self._taken)
+            self._taken = []
+            self._is_late = np.concatenate([self._is_late, taken.arrival_ns < self.start_ns])
+            self._answered = Requests.concatenate([self._answered, taken])
 
     def _end_ns(self, start_ns: int) -> int:
         return start_ns - start_ns % self._interval_ns + self._interval_ns
