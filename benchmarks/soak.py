@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from live import ROOT, TCPSIGHT, Sender, network
+
+from benchmarks.live import ROOT, TCPSIGHT, Sender, network
 
 RESULT = Path(__file__).resolve().parent / "results" / "soak.json"
 CONNECTIONS = 4_000
