@@ -234,6 +234,15 @@ def test_the_filter_lets_through_what_it_says(expression, wanted):
     assert [g.data for g in listening.stop()] == [each for i, each, tag in sent if wanted(i, tag)]
 
 
+@pytest.mark.parametrize(("expression", "wanted"), [("inbound", [1, 3]), ("outbound", [0, 2]), ("not inbound", [0, 2])])
+def test_frames_are_told_apart_by_where_they_go(expression, wanted):
+    veth("a", "b")
+    listening = Listening(open_live(["a"], expression=f"{expression} and ether proto 0x88b5"))
+    for i in range(4):
+        send("b" if i % 2 else "a", [frame(i)])
+    assert [struct.unpack_from(">I", g.data, 14)[0] for g in listening.stop()] == wanted
+
+
 def test_nothing_that_came_before_the_filter_is_given():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         for _ in range(20):

@@ -79,6 +79,7 @@ class _Libpcap:
             (self._libc, "fdopen", address, (ctypes.c_int, ctypes.c_char_p)),
             (self._libc, "fclose", ctypes.c_int, (address,)),
             (self._pcap, "pcap_fopen_offline", address, (address, ctypes.c_char_p)),
+            (self._pcap, "pcap_open_dead", address, (ctypes.c_int, ctypes.c_int)),
             (
                 self._pcap,
                 "pcap_compile",
@@ -126,15 +127,16 @@ class _Libpcap:
             raise UsageError(message.value.decode("utf-8", "replace"))
         return handle
 
-    def compile(self, expression: str, link_type: int) -> bytes:
-        """Compile an expression for one link type.
+    def compile(self, expression: str, link_type: int, *, is_live: bool = False) -> bytes:
+        """Compile an expression for one link type; for a kernel, which can be asked which way a frame goes, if live.
 
         Raises
         ------
         UsageError
             It does not compile; the message is libpcap's.
         """
-        pcap, handle = self._pcap, self._open(link_type)
+        pcap = self._pcap
+        handle = pcap.pcap_open_dead(link_type, SNAPLEN) if is_live else self._open(link_type)
         program = _Program()
         try:
             if pcap.pcap_compile(handle, ctypes.byref(program), expression.encode("utf-8"), 1, NETMASK_UNKNOWN):

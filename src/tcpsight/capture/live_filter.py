@@ -29,6 +29,9 @@ from tcpsight.errors import UsageError
 if TYPE_CHECKING:
     from tcpsight.tables import Frames
 
+DIRECTIONS = "inbound/outbound not supported"
+"""What libpcap begins with where a file does not tell which way frames went; a kernel does."""
+
 INSTRUCTION = np.dtype([("code", "u2"), ("jt", "u1"), ("jf", "u1"), ("k", "u4")])
 """``struct sock_filter``."""
 
@@ -119,12 +122,20 @@ class LiveFilter:
         if is_whole and (link_type != LINK_TYPE_LINUX_SLL2 or _translate(code)):
             return WITHOUT_COPIES + code.tobytes()
         if self._again is None:
-            self._again = FrameFilter(self.expression)
+            try:
+                self._again = FrameFilter(self.expression)
+            except UsageError:
+                raise UsageError(f"the filter {self.expression!r} cannot be used: {DIRECTIONS} with vlan") from None
         return everything
 
     def _compiled(self, library: Any, expression: str, link_type: int) -> bytes:
         try:
-            found: bytes = library.compile(expression, link_type)
+            try:
+                found: bytes = library.compile(expression, link_type)
+            except UsageError as failure:
+                if DIRECTIONS not in str(failure):
+                    raise
+                found = library.compile(expression, link_type, is_live=True)
         except UsageError as failure:
             why = str(failure)
             if REJECTS_ALL in why:

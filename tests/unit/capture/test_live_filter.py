@@ -120,6 +120,7 @@ def test_what_asks_for_tags_is_looked_at_where_the_tags_are():
         ("ip and ip6", "it can match nothing on this interface"),
         ("port 99999999", "illegal port"),
         ("a\0b", "NUL"),
+        ("vlan and inbound", "inbound/outbound not supported with vlan"),
         ("\udcff", "not UTF-8"),
     ],
 )
