@@ -26,6 +26,7 @@ import numpy as np
 from tcpsight.errors import CaptureError
 from tcpsight.model.live_slices import MOST_SERVICES, ClosedSlice, LiveSlices
 from tcpsight.model.live_totals import LiveTotals
+from tcpsight.output.feeds.lines import told_services
 from tcpsight.tables import Findings, Frames, Intervals, KeyedIntervals, Requests, ServiceTotals, Unanswered
 
 if TYPE_CHECKING:
@@ -99,11 +100,7 @@ class Slice:
     @property
     def rows(self) -> KeyedIntervals:
         """Rows of all services, and of the others where they had requests; of nobody where there is no service yet."""
-        other = self.services.rows[-1]
-        is_there = any(
-            other[name] for name in ("arrivals", "completions", "backlog", "unanswered", "unanswered_backlog")
-        )
-        return self.services if is_there or len(self.services) == 1 else self.services[:-1]
+        return told_services(self.services)
 
 
 def version_of(address: bytes) -> int:

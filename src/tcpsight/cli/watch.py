@@ -12,7 +12,7 @@ import click
 
 from tcpsight.cli import values
 from tcpsight.cli.options import Input
-from tcpsight.cli.watch_options import Feeding, Lines, Recording, Wanted, watch_options
+from tcpsight.cli.watch_options import Lines, Recording, Wanted, watch_options
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tcpsight.pipeline import Batch
     from tcpsight.run import Run
     from tcpsight.watching import Slice, Watch
+
+PATIENCE_S = 10.0
+"""How long a file that is read waits for the receiver of a feed that has not failed."""
 
 
 @click.command("watch")
@@ -56,13 +59,13 @@ def command(*, wanted: Wanted) -> int:
         _saving(slices, wanted.recording) as save,
         _fenced(wanted),
         # Threads are begun behind the fence.
-        _feeding(wanted.feeding, with_findings=lines.with_findings) as feeds,
+        _feeding(wanted, with_findings=lines.with_findings) as feeds,
     ):
 
         def tell_others(each: Slice) -> None:
             save(each)
             if feeds:
-                feeds.send(_update(each, run))
+                feeds.send(_update(each, run, with_findings=lines.with_findings))
 
         if lines.is_screen:
             from tcpsight.cli.watch_screen import on_screen
@@ -152,13 +155,20 @@ def _saving(slices: Watch, asked: Recording) -> Iterator[Callable[[Slice], None]
 
 
 @contextmanager
-def _feeding(asked: Feeding, *, with_findings: bool) -> Iterator[Feeds]:
-    """Open the feeds; say what they lost when all is over."""
+def _feeding(wanted: Wanted, *, with_findings: bool) -> Iterator[Feeds]:
+    """Open the feeds, for which a capture that is read from files may wait; say what they lost when all is over."""
     import tcpsight
     from tcpsight.cli.notes import warn
     from tcpsight.output.feeds import open_feeds
 
-    feeds = open_feeds(asked.targets, listen=asked.listen, version=tcpsight.__version__, with_findings=with_findings)
+    is_read = not wanted.interfaces and wanted.asked.is_readable_again
+    feeds = open_feeds(
+        wanted.feeding.targets,
+        listen=wanted.feeding.listen,
+        version=tcpsight.__version__,
+        with_findings=with_findings,
+        patience_s=PATIENCE_S if is_read else 0,
+    )
     try:
         yield feeds
     finally:
@@ -167,7 +177,7 @@ def _feeding(asked: Feeding, *, with_findings: bool) -> Iterator[Feeds]:
             warn(words)
 
 
-def _update(each: Slice, run: Run) -> Update:
+def _update(each: Slice, run: Run, *, with_findings: bool) -> Update:
     """Tell feeds what a slice tells."""
     from tcpsight.output.feeds import Update
     from tcpsight.output.feeds.update import UNKNOWN
@@ -179,7 +189,7 @@ def _update(each: Slice, run: Run) -> Update:
         each.totals,
         each.histogram,
         pipeline.unseen,
-        each.findings,
+        each.findings if with_findings else None,
         frames=pipeline.frames,
         segments=pipeline.segments,
         bytes=capture.bytes_read,

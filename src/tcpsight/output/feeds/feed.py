@@ -70,6 +70,9 @@ class Feed:
         Who gets them.
     most_waiting : int
         How many updates may wait.
+    patience_s : float
+        How long `send` may wait for room in the queue while the receiver takes others. Only for a capture that is
+        read from files, and waits itself: slices of it come faster than they were lived.
 
     Attributes
     ----------
@@ -81,17 +84,19 @@ class Feed:
         Why the receiver could not be reached last; empty if it always could.
     """
 
-    def __init__(self, receiver: Receiver, *, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, receiver: Receiver, *, most_waiting: int = MOST_WAITING, patience_s: float = 0) -> None:
         self.name = receiver.name
         self.needs_totals = receiver.needs_totals
         self.last_failure = ""
         self._receiver = receiver
         self._most_waiting = most_waiting
+        self._patience_s = patience_s
         self._changed = threading.Condition(threading.Lock())
         self._queue: deque[Update] = deque()
         self._bytes = 0
         self._counts = FeedCounts()
         self._has_one_in_hand = False
+        self._is_failing = False
         self._is_closing = False
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name=f"feed {self.name}", daemon=True)
@@ -108,24 +113,26 @@ class Feed:
         return len(self._queue)
 
     def send(self, update: Update) -> None:
-        """Take an update; never waits for the receiver."""
+        """Take an update; without patience this never waits for the receiver, with it not for one that fails."""
+        size = _size(update)
         with self._changed:
+            if self._patience_s and not self._is_failing:
+                self._changed.wait_for(lambda: self._has_room(size) or self._is_failing, self._patience_s)
             if self._is_closing:
                 self._count(dropped=1)
                 return
-            size = _size(update)
             while self._queue and not self._has_room(size):
                 self._bytes -= _size(self._queue.popleft())
                 self._count(dropped=1)
             self._queue.append(update)
             self._bytes += size
-            self._changed.notify()
+            self._changed.notify_all()
 
     def stop(self) -> None:
         """Take no more updates, and end when those that wait were sent, or at the first failure."""
         with self._changed:
             self._is_closing = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def close(self, timeout_s: float) -> None:
         """End; what could not be sent within `timeout_s` is dropped and counted."""
@@ -168,11 +175,12 @@ class Feed:
                 return None
             update = self._queue.popleft()
             self._bytes -= _size(update)
+            self._changed.notify_all()
             return update
 
     def _sent(self) -> None:
         with self._changed:
-            self._has_one_in_hand = False
+            self._has_one_in_hand = self._is_failing = False
             if not self._is_over:
                 self._count(sent=1)
 
@@ -182,6 +190,8 @@ class Feed:
             self._has_one_in_hand = False
             if self._is_over:
                 return
+            self._is_failing = True
+            self._changed.notify_all()
             self.last_failure = str(error) or type(error).__name__
             self._count(failures=1)
             was_closing = self._is_closing
@@ -207,5 +217,5 @@ class Feed:
 
 def _size(update: Update) -> int:
     """Tell how much memory the tables of an update take, in bytes."""
-    tables = (update.services, update.totals, update.findings)
-    return sum(table.rows.nbytes for table in tables) + update.histogram.nbytes
+    findings = 0 if update.findings is None else update.findings.rows.nbytes
+    return update.services.rows.nbytes + update.totals.rows.nbytes + update.histogram.nbytes + findings

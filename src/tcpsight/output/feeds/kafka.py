@@ -55,6 +55,7 @@ class Kafka:
         self._lines = UpdateLines(with_findings=with_findings)
         self._names = ServiceNames(KeyedIntervals)
         self._reason = ""
+        self._failed = 0
         self._is_interrupted = False
         wrong = [name for name in target.options if not name.startswith(ALLOWED)]
         if wrong:
@@ -78,7 +79,7 @@ class Kafka:
         """Send the messages of an update, and wait until the brokers have them."""
         from confluent_kafka import KafkaException
 
-        self._failed = 0
+        self._failed, self._reason = 0, ""
         try:
             for key, line in self._messages(update):
                 self._producer.produce(self._topic, line, key, on_delivery=self._delivered)

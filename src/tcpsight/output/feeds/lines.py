@@ -80,9 +80,9 @@ class UpdateLines:
         """Give the lines of a slice."""
         return self._services.encode(told_services(services))
 
-    def of_findings(self, findings: Findings) -> bytes:
+    def of_findings(self, findings: Findings | None) -> bytes:
         """Give the lines of findings; none where they are not wanted."""
-        if self._findings is None or not len(findings):
+        if self._findings is None or findings is None or not len(findings):
             return b""
         lines = self._findings.encode(findings).splitlines()
         return b"".join(b'{"finding":%s}\n' % line for line in lines)

@@ -164,7 +164,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("tcpsight_captured_frames_total", "counter", "{frame}", (), "Frames captured"),
     Metric("tcpsight_captured_segments_total", "counter", "{segment}", (), "TCP segments captured"),
-    Metric("tcpsight_captured_bytes_total", "counter", "By", (), "Bytes of these frames as they were on the wire"),
+    Metric("tcpsight_captured_bytes_total", "counter", "By", (), "Bytes of these frames that were captured"),
     Metric("tcpsight_capture_dropped_frames_total", "counter", "{frame}", (), "Frames lost before they were captured"),
     Metric(
         "tcpsight_unseen_total", "counter", "{event}", ("reason",), "What was not understood, by reason", values=REASONS

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from tcpsight.errors import UsageError
-from tcpsight.output.feeds.endpoint import MetricsEndpoint
 from tcpsight.output.feeds.feed import MOST_WAITING, Feed, Receiver
 from tcpsight.output.feeds.targets import Target, parse_target
 from tcpsight.output.feeds.update import FeedCounts, Update
 from tcpsight.tables import FINDINGS, SEVERITIES
 
+if TYPE_CHECKING:
+    from tcpsight.output.feeds.endpoint import MetricsEndpoint
+
 CLOSE_S = 3.0
 """How long feeds may take to send what is left when a watch ends."""
 
 
-def open_feed(target: str, *, version: str = "", with_findings: bool = False, most_waiting: int = MOST_WAITING) -> Feed:
+def open_feed(
+    target: str,
+    *,
+    version: str = "",
+    with_findings: bool = False,
+    patience_s: float = 0,
+    most_waiting: int = MOST_WAITING,
+) -> Feed:
     """Open a feed. Receivers on the network may be away for now; files must be there, or be possible.
 
     Parameters
@@ -27,6 +37,8 @@ def open_feed(target: str, *, version: str = "", with_findings: bool = False, mo
         Of the program.
     with_findings : bool
         Whether feeds of lines tell findings too.
+    patience_s : float
+        How long an update may wait for room in the queue while the receiver takes others; 0 where a capture goes on.
     most_waiting : int
         How many updates may wait for the receiver.
 
@@ -37,7 +49,8 @@ def open_feed(target: str, *, version: str = "", with_findings: bool = False, mo
     TcpsightError
         If a file cannot be opened.
     """
-    return Feed(_receiver(parse_target(target), version, with_findings=with_findings), most_waiting=most_waiting)
+    receiver = _receiver(parse_target(target), version, with_findings=with_findings)
+    return Feed(receiver, most_waiting=most_waiting, patience_s=patience_s)
 
 
 def _receiver(target: Target, version: str, *, with_findings: bool) -> Receiver:
@@ -89,8 +102,8 @@ class Feeds:
         return bool(self.feeds) or self.endpoint is not None
 
     def send(self, update: Update) -> None:
-        """Give an update to all; never waits for any of them."""
-        if len(update.findings):
+        """Give an update to all; without patience this waits for none of them."""
+        if update.findings is not None and len(update.findings):
             # Anew, as earlier updates that still wait hold the counts of their time.
             self._findings = dict(self._findings)
             kinds, severities = update.findings.kind.tolist(), update.findings.severity.tolist()
@@ -131,7 +144,12 @@ class Feeds:
 
 
 def open_feeds(
-    targets: Sequence[str], *, listen: str | None = None, version: str = "", with_findings: bool = False
+    targets: Sequence[str],
+    *,
+    listen: str | None = None,
+    version: str = "",
+    with_findings: bool = False,
+    patience_s: float = 0,
 ) -> Feeds:
     """Open all feeds of a watch.
 
@@ -145,6 +163,8 @@ def open_feeds(
         Of the program.
     with_findings : bool
         Whether feeds of lines tell findings too.
+    patience_s : float
+        How long an update may wait for room in a queue while the receiver takes others; 0 where a capture goes on.
 
     Raises
     ------
@@ -159,13 +179,20 @@ def open_feeds(
             name = parse_target(target).name
             if name in [feed.name for feed in opened]:
                 raise UsageError(f"feed {name} is named twice")
-            opened.append(open_feed(target, version=version, with_findings=with_findings))
-        endpoint = MetricsEndpoint(listen, version=version) if listen is not None else None
+            opened.append(open_feed(target, version=version, with_findings=with_findings, patience_s=patience_s))
+        endpoint = _endpoint(listen, version) if listen is not None else None
     except BaseException:
         for feed in opened:
             feed.close(0)
         raise
     return Feeds(opened, endpoint)
+
+
+def _endpoint(listen: str, version: str) -> MetricsEndpoint:
+    """Listen; what that needs costs more to import than all else here."""
+    from tcpsight.output.feeds.endpoint import MetricsEndpoint
+
+    return MetricsEndpoint(listen, version=version)
 
 
 def _slices(number: int) -> str:

@@ -116,11 +116,10 @@ class Reader:
         # All reasons and findings from the start: a rate needs the 0 before the first.
         unseen = zip(REASONS, update.unseen.counts[:, 0].tolist(), strict=True)
         yield "tcpsight_unseen_total", [Point((reason,), count) for reason, count in unseen]
-        found = update.findings_so_far
-        yield (
-            "tcpsight_findings_total",
-            [Point(labels, found.get(labels, 0)) for labels in product(FINDINGS, SEVERITIES)],
-        )
+        if update.findings is not None:
+            found = update.findings_so_far
+            labelled = [Point(labels, found.get(labels, 0)) for labels in product(FINDINGS, SEVERITIES)]
+            yield "tcpsight_findings_total", labelled
         for field in ("sent", "dropped", "failures"):
             points = [Point((name,), getattr(counts, field)) for name, counts in update.feeds.items()]
             yield f"tcpsight_feed_{field}_total", points

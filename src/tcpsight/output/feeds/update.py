@@ -47,11 +47,11 @@ class Update(NamedTuple):
         Response times since then, by row of `totals` and bucket of `RESPONSE_TIME_BOUNDS_NS`.
     unseen : UnseenCounter
         What was not understood since then.
-    findings : Findings
-        What was found since the update before.
+    findings : Findings, optional
+        What was found since the update before; None where nobody looks for findings.
     frames, segments, bytes, drops : int
-        Frames captured since the watch began, the TCP segments among them, their bytes on the wire, and the frames
-        that were lost before they could be captured; −1 where that is not known.
+        Frames captured since the watch began, the TCP segments among them, the bytes that were read for them, and the
+        frames that were lost before they could be captured; −1 where that is not known.
     open_connections : int
         Connections open at the end of the slice; −1 where that is not known.
     findings_so_far : mapping of (kind, severity) to int
@@ -65,7 +65,7 @@ class Update(NamedTuple):
     totals: ServiceTotals
     histogram: np.ndarray[Any, np.dtype[np.int64]]
     unseen: UnseenCounter
-    findings: Findings = Findings()
+    findings: Findings | None = None
     frames: int = UNKNOWN
     segments: int = UNKNOWN
     bytes: int = UNKNOWN

@@ -16,10 +16,12 @@ from urllib.parse import quote
 import pytest
 
 from tcpsight.errors import TcpsightError, UsageError
-from tcpsight.output.feeds import FeedCounts, MetricsEndpoint, open_feeds
+from tcpsight.output.feeds import FeedCounts, open_feeds
 from tcpsight.output.feeds import endpoint as feeds_endpoint
+from tcpsight.output.feeds.endpoint import MetricsEndpoint
 from tcpsight.output.feeds.metrics import METRICS
 from tcpsight.output.feeds.readings import Buckets, Reader, full_labels
+from tcpsight.tables import Findings
 from tests.support.updates import finding, updates, wait_until
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
@@ -226,7 +228,12 @@ def test_drops_of_feeds_are_told(tmp_path):
 def test_promtool_finds_nothing_to_complain_about(endpoint, require_program):
     promtool = require_program("promtool")
     endpoint.send(
-        updates()[0]._replace(bytes=1, findings_so_far={("stall", "info"): 1}, feeds={'/a/b c"\n': FeedCounts(1, 2, 3)})
+        updates()[0]._replace(
+            bytes=1,
+            findings=Findings(),
+            findings_so_far={("stall", "info"): 1},
+            feeds={'/a/b c"\n': FeedCounts(1, 2, 3)},
+        )
     )
     text = scrape(endpoint)[1].encode()
     assert all(metric.name.encode() in text for metric in METRICS)
@@ -272,6 +279,6 @@ def test_a_real_prometheus_scrapes_every_metric(endpoint, require_program, tmp_p
 
 def test_every_metric_can_be_told():
     told = {reading.metric.name for reading in Reader("1").read(updates()[0])}
-    only_sometimes = {"tcpsight_captured_bytes_total"}
+    only_sometimes = {"tcpsight_captured_bytes_total", "tcpsight_findings_total"}
     only_sometimes |= {f"tcpsight_feed_{what}_total" for what in ("sent", "dropped", "failures")}
     assert {metric.name for metric in METRICS} - told == only_sometimes

@@ -111,6 +111,42 @@ def test_updates_of_very_many_services_wait_in_smaller_number(monkeypatch):
     assert feed.counts == FeedCounts(2, 9, 0)
 
 
+def test_patience_waits_for_a_receiver_that_is_slow_and_loses_nothing():
+    feed = Feed(receiver := Receiver(is_open=False), most_waiting=2, patience_s=60)
+
+    def send_all() -> None:
+        for update in numbered(50):
+            feed.send(update)
+
+    sending = threading.Thread(target=send_all, daemon=True)
+    sending.start()
+    receiver.begun.wait()
+    wait_until(lambda: feed.waiting == 2)
+    assert feed.counts.dropped == 0
+    receiver.gate.set()
+    sending.join()
+    feed.close(10)
+    assert frames(receiver) == list(range(50))
+
+
+def test_patience_does_not_wait_for_a_receiver_that_fails():
+    feed = Feed(Receiver(failures=1_000_000), most_waiting=2, patience_s=60)
+    for update in numbered(50):
+        feed.send(update)
+    feed.close(10)
+    assert feed.counts[:2] == (0, 50)
+
+
+def test_patience_ends_with_a_receiver_that_hangs():
+    feed = Feed(receiver := Receiver(is_open=False), most_waiting=2, patience_s=0.01)
+    for update in numbered(10):
+        feed.send(update)
+    assert feed.counts.dropped >= 7
+    receiver.gate.set()
+    feed.close(10)
+    assert feed.counts.sent + feed.counts.dropped == 10
+
+
 def test_an_update_is_tried_again_until_it_is_taken():
     feed = Feed(receiver := Receiver(failures=5))
     for update in numbered(3):

@@ -11,7 +11,7 @@ import pytest
 from tcpsight.output.feeds.metrics import METRICS, OTHER
 from tcpsight.output.feeds.readings import BOUNDS_S, Buckets, Reader, Reading
 from tcpsight.output.feeds.update import FeedCounts, Update
-from tcpsight.tables import FINDINGS, REASONS, SEVERITIES, KeyedIntervals, ServiceTotals
+from tcpsight.tables import FINDINGS, REASONS, SEVERITIES, Findings, KeyedIntervals, ServiceTotals
 from tests.support.traffic import MS, START_NS, Talk, answered
 from tests.support.updates import SERVICES, updates, updates_of
 
@@ -84,7 +84,11 @@ def test_the_histogram_counts_every_request_once():
 
 def test_counters_of_the_watch():
     update = updates()[-1]._replace(
-        bytes=1234, drops=3, findings_so_far={("stall", "critical"): 2}, feeds={"tcp://h:1": FeedCounts(5, 6, 7)}
+        bytes=1234,
+        drops=3,
+        findings=Findings(),
+        findings_so_far={("stall", "critical"): 2},
+        feeds={"tcp://h:1": FeedCounts(5, 6, 7)},
     )
     assert points(update, "tcpsight_captured_frames_total") == {(): 38}
     assert points(update, "tcpsight_captured_bytes_total") == {(): 1234}
@@ -100,6 +104,10 @@ def test_counters_of_the_watch():
     assert points(update, "tcpsight_feed_failures_total") == {("tcp://h:1",): 7}
     assert points(update, "tcpsight_slice_end_timestamp_seconds") == {(): update.end_ns / 1e9}
     assert points(update, "tcpsight_build_info") == {("1.2.3",): 1}
+
+
+def test_findings_that_nobody_looks_for_are_unknown_not_none():
+    assert "tcpsight_findings_total" not in read(updates()[-1])
 
 
 def test_every_reason_is_told_from_the_start():
