@@ -218,7 +218,7 @@ class Events:
 
     def flap(self) -> None:
         for state, seconds in (("down", 3), ("up", 0)):
-            subprocess.run(["ip", "link", "set", "b", state], check=True)
+            subprocess.run(["ip", "link", "set", "dev", "b", state], check=True)
             time.sleep(seconds)
 
     def end(self) -> None:

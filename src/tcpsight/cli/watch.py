@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 PATIENCE_S = 10.0
 """How long a file that is read waits for the receiver of a feed that has not failed."""
 
+SECOND_NS = 1_000_000_000
+SHORTEST_WAIT_NS = 20_000_000
+LONGEST_WAIT_NS = 400_000_000
+"""For how long frames of an interface are waited for; silence is told twice as late."""
+
 
 @click.command("watch")
 @watch_options
@@ -47,7 +52,7 @@ def command(*, wanted: Wanted) -> int:
     is_fed = bool(wanted.feeding.targets or wanted.feeding.listen)
     with (
         _terminal(lines),
-        opened(wanted.asked, wanted.interfaces) as analysis,
+        opened(wanted.asked, wanted.interfaces, slicing.interval_ns) as analysis,
         analysis.watch(
             slicing.interval_ns,
             slicing.lateness_ns,
@@ -64,7 +69,7 @@ def command(*, wanted: Wanted) -> int:
 
         def tell_others(each: Slice) -> None:
             save(each)
-            if feeds:
+            if feeds is not None:
                 feeds.send(_update(each, run, with_findings=lines.with_findings))
 
         if lines.is_screen:
@@ -155,8 +160,11 @@ def _saving(slices: Watch, asked: Recording) -> Iterator[Callable[[Slice], None]
 
 
 @contextmanager
-def _feeding(wanted: Wanted, *, with_findings: bool) -> Iterator[Feeds]:
+def _feeding(wanted: Wanted, *, with_findings: bool) -> Iterator[Feeds | None]:
     """Open the feeds, for which a capture that is read from files may wait; say what they lost when all is over."""
+    if not wanted.feeding.targets and wanted.feeding.listen is None:
+        yield None
+        return
     import tcpsight
     from tcpsight.cli.notes import warn
     from tcpsight.output.feeds import open_feeds
@@ -259,8 +267,11 @@ def _json_printer() -> Callable[[Slice], None]:
 
 
 @contextmanager
-def opened(asked: Input, interfaces: Sequence[str]) -> Iterator[Analysis]:
-    """Give what is watched; the first interrupt ends it, and what there is by then is told."""
+def opened(asked: Input, interfaces: Sequence[str], interval_ns: int = SECOND_NS) -> Iterator[Analysis]:
+    """Give what is watched; the first interrupt ends it, and what there is by then is told.
+
+    Frames are waited for as long as a slice allows: each time they come costs a millisecond, however few they are.
+    """
     from tcpsight.cli.running import patient
 
     if not interfaces:
@@ -270,7 +281,8 @@ def opened(asked: Input, interfaces: Sequence[str]) -> Iterator[Analysis]:
     from tcpsight.listening import Listening
 
     analysis = asked.analysis()
-    listening = Listening(interfaces, analysis.options, expression=asked.frame_filter)
+    wait_ns = min(max(interval_ns * 2 // 5, SHORTEST_WAIT_NS), LONGEST_WAIT_NS)
+    listening = Listening(interfaces, analysis.options, expression=asked.frame_filter, wait_ns=wait_ns)
     with _until_told(listening.stop):
         yield listening
 
@@ -306,10 +318,10 @@ def _tell(each: Slice) -> None:
         click.echo(printable(line) if is_unicode(sys.stderr) else plain(printable(line)), err=True)
 
 
-def _say_that_it_watches(interfaces: Sequence[str], feeds: Feeds) -> None:
+def _say_that_it_watches(interfaces: Sequence[str], feeds: Feeds | None) -> None:
     from tcpsight.output.units import printable
 
     if interfaces:
         click.echo(f"tcpsight: watching {printable(', '.join(interfaces))}", err=True)
-    if feeds.endpoint is not None:
+    if feeds is not None and feeds.endpoint is not None:
         click.echo(f"tcpsight: metrics at http://{feeds.endpoint.address}/metrics", err=True)

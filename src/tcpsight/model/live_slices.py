@@ -266,6 +266,8 @@ class LiveSlices:
         if self._taken and self.start_ns is not None:
             taken = Requests.concatenate(self._taken)
             self._taken = []
+            # What was stamped by a clock that stepped back completes where time stands.
+            taken.completion_ns[:] = np.maximum(taken.completion_ns, self.start_ns)
             self._is_late = np.concatenate([self._is_late, taken.arrival_ns < self.start_ns])
             self._answered = Requests.concatenate([self._answered, taken])
 

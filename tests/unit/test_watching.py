@@ -1,0 +1,85 @@
+"""A watch when clocks step, and when there is nothing to see."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from tcpsight.capture import open_capture
+from tcpsight.pipeline import Options, Pipeline
+from tcpsight.tables import Frames
+from tcpsight.watching import Slice, Watch, Watched
+from tests.support.pcap import Frame, pcap_bytes
+from tests.support.traffic import MS, START_NS, Talk, answered
+
+S = 1_000_000_000
+HOUR = 3600 * S
+
+
+def watched(frames: list[Frame], **how: Any) -> list[Slice]:
+    content = pcap_bytes(frames, nanoseconds=True)
+    with open_capture([io.BytesIO(content)], **how) as capture:
+        return list(Watch(capture, Pipeline([], Options(given_at="answer")), Watched(S, S)))
+
+
+def shifted(talk: Talk, shift_ns: int) -> list[Frame]:
+    return [Frame(frame.time_ns + shift_ns, frame.data) for frame in talk.frames()]
+
+
+def talk(number: int) -> Talk:
+    return Talk(answered(1, 2, 3), client_port=40_000 + number)
+
+
+def answers(slices: list[Slice]) -> int:
+    return sum(int(each.total.completions[0]) for each in slices)
+
+
+def test_a_frame_from_the_future_moves_nothing_by_itself():
+    ahead = Frame(START_NS + 5 * HOUR, talk(1).frames()[0].data)
+    frames = [*shifted(talk(0), 0), ahead, *shifted(talk(2), 2 * S)]
+    for batch_frames in (1, 1000):
+        slices = watched(frames, batch_frames=batch_frames)
+        assert answers(slices) == 6
+        assert [(each.start_ns - START_NS) // S for each in slices[:2]] == [0, 1]
+        assert slices[2].start_ns == START_NS + 2 * S
+
+
+def test_time_that_went_on_for_hours_is_told_slice_by_slice():
+    slices = watched(shifted(talk(0), 0) + shifted(talk(1), 2 * HOUR))
+    assert answers(slices) == 6
+    starts = [each.start_ns for each in slices]
+    assert starts == list(range(START_NS, START_NS + 2 * HOUR + 1, S))
+
+
+def test_a_clock_that_was_set_back_lets_slices_begin_anew():
+    frames = shifted(talk(0), HOUR) + shifted(talk(1), 0) + shifted(talk(2), 5 * S)
+    for batch_frames in (1, 2, 1000):
+        slices = watched(frames, batch_frames=batch_frames)
+        starts = [each.start_ns - START_NS for each in slices]
+        assert starts[0] == HOUR
+        assert any(start < 10 * S for start in starts)
+        # The frame that showed the step first was counted where time stood.
+        assert answers(slices) >= 8
+
+
+def test_a_step_back_of_a_second_is_no_new_beginning():
+    slices = watched(shifted(talk(0), S) + shifted(talk(1), 0) + shifted(talk(2), 3 * S))
+    starts = [each.start_ns for each in slices]
+    assert starts == sorted(starts)
+    assert answers(slices) == 9
+
+
+def test_frames_without_tcp_open_no_slice():
+    udp = Frame(START_NS, bytes(12) + b"\x08\x00" + bytes(40))
+    assert watched([udp] * 5) == []
+    slices = watched([udp, *shifted(talk(0), 2 * S + 5 * MS)])
+    assert slices[0].start_ns == START_NS + 2 * S + 5 * MS
+
+
+def test_silence_before_the_first_segment_tells_nothing():
+    def silent() -> Iterator[Frames]:
+        for second in range(5):
+            yield Frames(until_ns=START_NS + second * S)
+
+    assert list(Watch(silent(), Pipeline([], Options(given_at="answer")), Watched(S, S))) == []
