@@ -229,3 +229,10 @@ def test_no_right_is_left_once_it_watches(tmp_path):
     assert {fields[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0000000000000000"}
     assert fields["NoNewPrivs"] == "1"
     assert fields["Seccomp"] == "2"
+
+
+def test_a_hang_up_without_a_terminal_means_nothing(tmp_path):
+    with watching("--interval", "200ms") as watch:
+        watch.signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert watch.stop() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -289,14 +290,21 @@ def opened(asked: Input, interfaces: Sequence[str], interval_ns: int = SECOND_NS
 
 @contextmanager
 def _until_told(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first interrupt, or request to end, end the listening."""
+    """Let the first interrupt, or request to end, end the listening, and so a terminal that has gone."""
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def end(signal_number: int, frame: object) -> None:
         stop()
         signal.signal(signal_number, usual[signal.Signals(signal_number)])
 
+    def hang_up(signal_number: int, frame: object) -> None:
+        # Nothing else is meant by it: feeds find out by themselves that their files were rotated away.
+        if had_terminal and not os.isatty(2):
+            stop()
+
+    had_terminal = os.isatty(2)
     with ExitStack() as restore:
+        restore.callback(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, hang_up))
         for number, handler in usual.items():
             signal.signal(number, end)
             restore.callback(signal.signal, number, handler)
