@@ -1,0 +1,113 @@
+"""The last minutes of a watch: what is kept, for how long, in how much memory, and what is saved of it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+import tcpsight
+from tcpsight.capture import open_capture
+from tcpsight.errors import UsageError
+from tcpsight.recalling import MOST_FILES, FindingFiles, Recall
+from tcpsight.tables import FINDINGS, Findings
+from tests.support.pcap import Frame, pcap_bytes
+from tests.support.traffic import MS, START_NS, Talk, answered
+
+S = 1_000_000_000
+
+
+def frames_of(seconds: int) -> list[Frame]:
+    talks = [Talk(answered(1, 2), client_port=40_000 + i, start_ns=START_NS + i * S) for i in range(seconds)]
+    return [frame for talk in talks for frame in talk.frames()]
+
+
+def recall_of(frames: list[Frame], *, keep_ns: int = 3600 * S, most_bytes: int = 1 << 24) -> Recall:
+    recall = Recall(open_capture([io.BytesIO(pcap_bytes(frames, nanoseconds=True))], batch_frames=7),
+                    keep_ns=keep_ns, most_bytes=most_bytes)  # fmt: skip
+    assert sum(len(batch) for batch in recall) == len(frames)
+    return recall
+
+
+def saved(recall: Recall, path: Path, since_ns: int = 0, until_ns: int = 2**62) -> list[int]:
+    recall.save(path, since_ns, until_ns)
+    with open_capture([path]) as capture:
+        return [time for batch in capture for time in batch.time_ns.tolist()]
+
+
+def test_all_that_is_kept_can_be_saved_with_its_times(tmp_path):
+    frames = frames_of(5)
+    times = saved(recall_of(frames), tmp_path / "all.pcapng")
+    assert times == [frame.time_ns for frame in frames]
+    assert len(tcpsight.open(tmp_path / "all.pcapng").requests.to_numpy()) == 10
+
+
+def test_headers_are_kept_and_no_payload(tmp_path):
+    saved(recall_of(Talk(answered(1)).frames()), tmp_path / "headers.pcapng")
+    with open_capture([tmp_path / "headers.pcapng"]) as capture:
+        (batch,) = [batch.copy() for batch in capture]
+    assert batch.captured_bytes.max() == 54
+    assert batch.wire_bytes.max() > 54
+
+
+def test_what_is_older_than_it_is_kept_is_gone(tmp_path):
+    times = saved(recall_of(frames_of(20), keep_ns=5 * S), tmp_path / "late.pcapng")
+    assert START_NS + 13 * S <= min(times) <= START_NS + 15 * S
+
+
+def test_memory_has_its_bound(tmp_path):
+    recall = recall_of(frames_of(60), most_bytes=2000)
+    times = saved(recall, tmp_path / "few.pcapng")
+    assert recall.held_bytes <= 2000
+    assert max(times) >= START_NS + 59 * S
+    assert min(times) > START_NS + 20 * S
+
+
+def test_a_part_is_saved_to_a_second(tmp_path):
+    times = saved(recall_of(frames_of(20)), tmp_path / "part.pcapng", START_NS + 5 * S, START_NS + 8 * S)
+    assert START_NS + 3 * S <= min(times) <= START_NS + 5 * S
+    assert START_NS + 8 * S <= max(times) <= START_NS + 10 * S
+
+
+def findings(severity: int) -> Findings:
+    table = Findings.allocate(1)
+    table.kind[:], table.severity[:] = FINDINGS.index("stall"), severity
+    table.start_ns[:] = START_NS + 12 * S
+    return table
+
+
+def test_a_warning_is_saved_from_before_it_began_and_what_is_worth_knowing_is_not(tmp_path):
+    files = FindingFiles(recall_of(frames_of(30)), tmp_path / "found")
+    assert files.save(findings(0), 2**62) == []
+    (line,) = files.save(findings(1), 2**62)
+    (path,) = (tmp_path / "found").iterdir()
+    assert str(path) in line
+    with open_capture([path]) as capture:
+        first = int(next(iter(capture)).time_ns[0])
+    assert START_NS <= first <= START_NS + 2 * S
+
+
+def test_there_is_an_end_to_what_is_saved(tmp_path):
+    files = FindingFiles(recall_of(frames_of(1)), tmp_path)
+    for _ in range(MOST_FILES):
+        files.save_as("asked", 0, 2**62)
+    assert "all the room" in files.save_as("asked", 0, 2**62)
+    assert len(list(tmp_path.iterdir())) == MOST_FILES
+
+
+def test_nothing_kept_is_said(tmp_path):
+    files = FindingFiles(recall_of(frames_of(1)), tmp_path)
+    assert "nothing of it is kept" in files.save_as("asked", START_NS + 1000 * S, 2**62)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="--record"):
+        FindingFiles(recall_of(frames_of(1)), tmp_path / "file" / "below")
+
+
+def test_frames_that_go_back_in_time_are_kept(tmp_path):
+    frames = frames_of(3)
+    mixed = frames[5:] + [Frame(frame.time_ns - 3 * MS, frame.data) for frame in frames[:5]]
+    assert sorted(saved(recall_of(mixed), tmp_path / "mixed.pcapng")) == sorted(frame.time_ns for frame in mixed)
