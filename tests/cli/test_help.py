@@ -54,9 +54,10 @@ SOURCES = {
     "compare": "BEFORE AFTER",
     "sql": "QUERY SOURCE...",
     "watch": "[SOURCE] [FILTER]...",
+    "serve": "[SOURCE] [FILTER]...",
 }
 """What commands read that do not read a capture in any number of files."""
-NEEDED = {"capture": "--write", "watch": "-i"}
+NEEDED = {"capture": "--write", "watch": "-i", "serve": "-i"}
 """What those do not work without that need no source."""
 
 

@@ -96,7 +96,8 @@ def test_requests_of_a_connection_are_its_own(board):
 
 
 def test_what_is_kept_is_bounded(monkeypatch, capture_path):
-    for name, most in (("MOST_SLICES", 2), ("MOST_REQUESTS", 5), ("MOST_ENDED", 1), ("MOST_FINDINGS", 3)):
+    bounds = {"MOST_SLICES": 2, "MOST_REQUESTS": 5, "MOST_BETWEEN": 4, "MOST_ENDED": 1, "MOST_FINDINGS": 3}
+    for name, most in bounds.items():
         monkeypatch.setattr(boards, name, most)
     board = with_findings(watched(capture_path), *(finding(subject=f"10.0.0.{i}:80") for i in range(9)))
     snapshot = board.snapshot()
@@ -107,11 +108,18 @@ def test_what_is_kept_is_bounded(monkeypatch, capture_path):
 
 
 def test_of_very_many_requests_the_slowest_and_the_latest_are_kept(monkeypatch):
-    monkeypatch.setattr(boards, "MOST_REQUESTS", 4)
+    monkeypatch.setattr(boards, "MOST_BETWEEN", 4)
     requests = Requests.allocate(10)
     requests.rows["arrival_ns"] = np.arange(10)
     requests.rows["response_time_ns"] = [9, 1, 8, 1, 1, 1, 1, 1, 1, 1]
     assert boards._latest_and_slowest(requests).arrival_ns.tolist() == [0, 2, 8, 9]
+
+
+def test_requests_that_were_answered_too_late_for_their_slice_are_among_the_slowest(examples_dir):
+    snapshot = watched(examples_dir / "mariadb-lock.pcap").snapshot()
+    slowest = requests_of(snapshot, "10.1.1.1:3306", slowest=True)
+    assert [row.response_time_ns > 10**9 for row in slowest[:10]] == [True] * 9 + [False]
+    assert slowest[0].response_time_ns == 1_500_280_404
 
 
 def test_a_finding_that_is_told_again_takes_the_place_of_the_first(board):

@@ -30,6 +30,7 @@ COMMANDS = {
     "segments": "Every TCP segment with stream offsets and its kind.",
     "usl": "How throughput follows concurrency: contention, peak, headroom.",
     "watch": "How services do while it happens: a line per second, or JSON.",
+    "serve": "The same as watch on a page for browsers.",
     "sql": "A question in SQL over the same tables.",
     "capture": "Record the headers of live frames, and nothing else.",
     "compat": "The older tools by their own command lines.",

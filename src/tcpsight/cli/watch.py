@@ -85,7 +85,7 @@ def command(*, wanted: Wanted) -> int:
             sys.stdout.flush()
             _tell(each)
             tell_others(each)
-        return _conclude_live(run) if wanted.interfaces else conclude(run)
+        return conclude_live(run) if wanted.interfaces else conclude(run)
 
 
 def _return_memory() -> None:
@@ -99,7 +99,7 @@ def _return_memory() -> None:
         library.mallopt(m_trim_threshold, 1 << 22)
 
 
-def _conclude_live(run: Run) -> int:
+def conclude_live(run: Run) -> int:
     """Say what was received and what was lost; an interface may well be silent."""
     from tcpsight.cli.notes import notes
 

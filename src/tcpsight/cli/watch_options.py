@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -86,7 +87,7 @@ class Wanted:
     is_fenced: bool
 
 
-_OPTIONS: list[Callable[[Function], Function]] = [
+_WATCHED: list[Callable[[Function], Function]] = [
     click.argument("words", nargs=-1, metavar="[SOURCE] [FILTER]..."),
     click.option("-i", "--interface", "interfaces", multiple=True, metavar="IF",
                  help="Watch this interface; 'any' for all. Repeatable."),
@@ -104,6 +105,9 @@ _OPTIONS: list[Callable[[Function], Function]] = [
     click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="End after so many slices."),
     click.option("--duration", "duration_ns", type=values.positive_duration_ns, metavar="DURATION",
                  help="End after so much time."),
+]  # fmt: skip
+
+_TOLD: list[Callable[[Function], Function]] = [
     click.option("--json", "is_json", is_flag=True, help="One JSON object per slice and service, with all columns."),
     click.option("--screen", "is_screen", is_flag=True,
                  help="A full-screen view; 'q' ends it, '?' tells its keys."),
@@ -126,11 +130,14 @@ _OPTIONS: list[Callable[[Function], Function]] = [
                  metavar="SIZE", help="How much memory they may take."),
     click.option("--findings/--no-findings", "with_findings", default=True, show_default=True,
                  help="Say on standard error what is found meanwhile: stalls, blackholes, full queues."),
+    click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Zone of times in lines."),
+]  # fmt: skip
+
+_MADE: list[Callable[[Function], Function]] = [
     click.option("--start-end", default="request_last,response_first", metavar="START,END",
                  help="Response time runs from request_first|request_last to response_first."),
     click.option("--leave-out", multiple=True, type=click.Choice(["first", "handshake", "overlapped"]),
                  help="Requests that do not count. Repeatable."),
-    click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Zone of times in lines."),
     click.option("--input-timezone", default="UTC", metavar="ZONE", help="Zone of times in tcpdump text."),
     click.option("--max-services", "most_services", type=click.IntRange(1, 10_000), default=100, show_default=True,
                  metavar="N", help="At most so many services have rows of their own."),
@@ -145,30 +152,51 @@ _OPTIONS: list[Callable[[Function], Function]] = [
 
 def watch_options(function: Function) -> Function:
     """Give a command the options; it receives them as one argument `wanted`."""
-    from functools import wraps
 
     @wraps(function)
-    def command(*, words: tuple[str, ...], interfaces: tuple[str, ...], source: str | None, **others: Any) -> Any:
-        source, filter_words = _source(interfaces, source, words)
-        slicing = Slicing(*(others.pop(name) for name in Slicing.__slots__))
+    def command(*, timezone: str, **others: Any) -> Any:
+        others["timezone"] = timezone
         lines = Lines(*(others.pop(name) for name in Lines.__slots__))
         recording = Recording(*(others.pop(name) for name in Recording.__slots__))
         rights = others.pop("user"), others.pop("is_fenced")
         feeding = Feeding(*(others.pop(name) for name in Feeding.__slots__))
-        names = ("follow", "follow_idle_ns", "servers", "start_end", "leave_out", "input_timezone", "most_connections")
-        asked = Input(
-            sources=[source] if source is not None else [],
-            frame_filter=" ".join(filter_words) or None,
-            since=None,
-            until=None,
-            timezone=lines.timezone,
-            timeouts_ns=(None, None, None),
-            progress=False,
-            **{name: others.pop(name) for name in names},
-        )
-        return function(wanted=Wanted(asked, interfaces, slicing, lines, feeding, recording, *rights), **others)
+        watched = _watched(timezone, others)
+        asked, interfaces, slicing = (watched.pop(name) for name in ("asked", "interfaces", "slicing"))
+        return function(wanted=Wanted(asked, interfaces, slicing, lines, feeding, recording, *rights), **watched)
 
-    return decorated(command, _OPTIONS)
+    return decorated(command, [*_WATCHED, *_TOLD, *_MADE])
+
+
+def source_options(function: Function, own: Sequence[Callable[[Function], Function]]) -> Function:
+    """Give a command those of the options that tell what is watched, and its own.
+
+    It receives `asked`, `interfaces` and `slicing`.
+    """
+
+    @wraps(function)
+    def command(**others: Any) -> Any:
+        return function(**_watched("UTC", others))
+
+    return decorated(command, [*_WATCHED, *own, *_MADE])
+
+
+def _watched(timezone: str, others: dict[str, Any]) -> dict[str, Any]:
+    """Put what is watched in the place of the options that tell it."""
+    interfaces, source, words = (others.pop(name) for name in ("interfaces", "source", "words"))
+    source, filter_words = _source(interfaces, source, words)
+    slicing = Slicing(*(others.pop(name) for name in Slicing.__slots__))
+    names = ("follow", "follow_idle_ns", "servers", "start_end", "leave_out", "input_timezone", "most_connections")
+    asked = Input(
+        sources=[source] if source is not None else [],
+        frame_filter=" ".join(filter_words) or None,
+        since=None,
+        until=None,
+        timezone=timezone,
+        timeouts_ns=(None, None, None),
+        progress=False,
+        **{name: others.pop(name) for name in names},
+    )
+    return {"asked": asked, "interfaces": interfaces, "slicing": slicing, **others}
 
 
 def _source(

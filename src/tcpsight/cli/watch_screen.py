@@ -35,11 +35,13 @@ def on_screen(
         The pass, and what gives its slices, which are told to `feed`, too, as they come.
     """
     from tcpsight.cli.notes import conclude
+    from tcpsight.cli.watch import conclude_live
     from tcpsight.ui.board import Board
     from tcpsight.ui.capturing import Capturing
     from tcpsight.ui.screen import run_screen
 
     run, watch = watched
+    is_live = hasattr(run.capture, "received")  # an interface may well be silent
     board = Board(source_name(run))
 
     def fed(slices: Iterator[Slice]) -> Iterator[Slice]:
@@ -54,7 +56,7 @@ def on_screen(
     if capturing.last is not None:
         write(capturing.last)
         sys.stdout.flush()
-    return status or conclude(run)
+    return status or (conclude_live(run) if is_live else conclude(run))
 
 
 @contextmanager

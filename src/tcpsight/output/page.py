@@ -50,7 +50,9 @@ def require_plotly() -> None:
     _plotly_path()
 
 
-def html_page(title: str, scripts: Sequence[str], data: Mapping[str, Any], styles: Sequence[str] = ()) -> str:
+def html_page(
+    title: str, scripts: Sequence[str], data: Mapping[str, Any], styles: Sequence[str] = (), *, connects: bool = False
+) -> str:
     """Make a page.
 
     Parameters
@@ -63,6 +65,8 @@ def html_page(title: str, scripts: Sequence[str], data: Mapping[str, Any], style
         What they read with ``pageData(name)``.
     styles : sequence of str
         Files in `web/`, after the shared ``page.css``.
+    connects : bool
+        Whether it asks the server that it came from for more; others nobody asks.
 
     Raises
     ------
@@ -70,13 +74,12 @@ def html_page(title: str, scripts: Sequence[str], data: Mapping[str, Any], style
         Plotly is not installed.
     """
     program, library = _program(scripts), _plotly()
-    policy = _POLICY.format(scripts=" ".join(f"'sha256-{_sha256(each)}'" for each in (program, library)))
     blocks = [
         f'<script type="application/json" id="data-{html.escape(name)}">{data_text(value)}</script>'
         for name, value in data.items()
     ]
     parts = {
-        "policy": policy,
+        "policy": page_policy(scripts, connects=connects),
         "title": html.escape(title),
         "styles": "\n".join(_file(name) for name in ("page.css", *styles)),
         "data": "\n".join(blocks),
@@ -90,6 +93,12 @@ def html_page(title: str, scripts: Sequence[str], data: Mapping[str, Any], style
         name, rest = piece.split("}}", 1)
         filled += [parts[name], rest]
     return "".join(filled)
+
+
+def page_policy(scripts: Sequence[str], *, connects: bool = False) -> str:
+    """Write the content security policy of a page; parameters as of `html_page`."""
+    hashes = " ".join(f"'sha256-{_sha256(each)}'" for each in (_program(scripts), _plotly()))
+    return _POLICY.format(scripts=hashes) + ("; connect-src 'self'" if connects else "")
 
 
 def data_text(value: Any) -> str:

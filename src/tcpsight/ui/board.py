@@ -7,8 +7,9 @@ nobody changes any more, and a new part takes the place of an old one. So a scre
 makes the capture wait, and can stay where it is for as long as it likes. What costs more than a few counts, the
 connections that are open, is made only if somebody has looked since it was made last, or if there are few.
 
-Everything has a bound: `MOST_SLICES` slices, `MOST_REQUESTS` of the latest requests, `MOST_ENDED` connections that
-ended, `MOST_FINDINGS` findings.
+Everything has a bound: `MOST_SLICES` slices, `MOST_REQUESTS` of the latest requests (of many between two slices the
+slowest and the latest), `MOST_ENDED` connections that ended, `MOST_FINDINGS` findings. Requests are kept as they are
+answered, and so are those that were answered too late for the slice of their arrival.
 
 What it cannot see: requests and connections beyond these bounds. Segments sent again are those that were counted since
 the slice before was told, which is when they were seen, not when they belong to a request of that slice.
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 MOST_SLICES = 240
 MOST_REQUESTS = 20_000
+MOST_BETWEEN = 2_000
+"""Of the requests that were answered between two slices."""
+
 MOST_ENDED = 2_000
 MOST_FINDINGS = 200
 FEW_CONNECTIONS = 5_000
@@ -67,9 +71,9 @@ class ServiceRow:
     name: str
     address: bytes
     port: int
-    throughput_per_s: float
-    concurrency: float
-    utilization_fraction: float
+    throughput_per_s: float | None
+    concurrency: float | None
+    utilization_fraction: float | None
     p50_ns: int | None
     p95_ns: int | None
     p99_ns: int | None
@@ -117,7 +121,7 @@ class Snapshot:
     findings : tuple of Findings
         One row each, the latest last.
     requests : tuple of Requests
-        The latest, in the order in which their slices were told.
+        The latest, in the order in which they were answered.
     open, ended : Connections, tuple of Connections
         Those that were open when somebody looked last, and the latest that ended.
     is_over : bool
@@ -173,6 +177,7 @@ class Board:
         self._shown = Snapshot(0, source, (), 0, 0, 0, (), (), Connections(), (), False, "")
         self._told: deque[Told] = deque(maxlen=MOST_SLICES)
         self._requests: deque[Requests] = deque()
+        self._answered: list[Requests] = []
         self._ended: deque[Connections] = deque()
         self._findings: list[Findings] = []
         self._retransmissions: dict[str, int] = {}
@@ -196,7 +201,11 @@ class Board:
     # -------------------------------------------------------------------------------------------------- changing
 
     def note(self, batch: Batch) -> None:
-        """Keep the connections that ended."""
+        """Keep the requests that were answered, and the connections that ended."""
+        if len(batch.requests):
+            self._answered.append(_latest_and_slowest(batch.requests))
+            if sum(map(len, self._answered)) > 2 * MOST_BETWEEN:
+                self._answered = [_latest_and_slowest(Requests.concatenate(self._answered))]
         if len(batch.connections):
             self._ended.append(batch.connections[-MOST_ENDED:].copy())
             _drop_oldest(self._ended, MOST_ENDED)
@@ -206,9 +215,7 @@ class Board:
         pipeline = run.pipeline
         told = self._as_told(each, pipeline.frames)
         self._told.append(told)
-        if len(each.arrived):
-            self._requests.append(_latest_and_slowest(each.arrived))
-            _drop_oldest(self._requests, MOST_REQUESTS)
+        self._keep_answered()
         self._keep_findings(each.findings)
         is_wanted = self._was_looked_at or pipeline.open_count <= FEW_CONNECTIONS
         opened = pipeline.open_connections(each.end_ns).copy() if is_wanted else self._shown.open
@@ -217,6 +224,7 @@ class Board:
 
     def end(self, run: Run | None, trouble: str = "") -> None:
         """Show that nothing more will come."""
+        self._keep_answered()
         over: dict[str, Any] = {"is_over": True, "trouble": trouble, "open": Connections(), "open_connections": 0}
         self._show(**over, **(_counts(run) if run is not None else {}), **self._kept())
 
@@ -231,6 +239,12 @@ class Board:
             tell = self._tell
         if tell is not None:
             tell()
+
+    def _keep_answered(self) -> None:
+        if self._answered:
+            self._requests.append(_latest_and_slowest(Requests.concatenate(self._answered)))
+            _drop_oldest(self._requests, MOST_REQUESTS)
+            self._answered = []
 
     def _kept(self) -> dict[str, Any]:
         return {
@@ -285,9 +299,9 @@ def _row(name: str, row: Any, connections: int, retransmissions: int) -> Service
         name=name,
         address=row["server_address"].tobytes() if is_named else b"",
         port=int(row["server_port"]) if is_named else -1,
-        throughput_per_s=float(row["throughput_per_s"]),
-        concurrency=float(row["concurrency"]),
-        utilization_fraction=float(row["utilization_fraction"]),
+        throughput_per_s=_finite(row["throughput_per_s"]),
+        concurrency=_finite(row["concurrency"]),
+        utilization_fraction=_finite(row["utilization_fraction"]),
         p50_ns=p50,
         p95_ns=p95,
         p99_ns=p99,
@@ -297,6 +311,11 @@ def _row(name: str, row: Any, connections: int, retransmissions: int) -> Service
         connections=connections,
         retransmissions=retransmissions,
     )
+
+
+def _finite(value: Any) -> float | None:
+    """Read a rate, which no time makes unknown."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _sum(rows: list[ServiceRow], column: str) -> int:
@@ -312,13 +331,13 @@ def _counts(run: Run) -> dict[str, int]:
     }
 
 
-def _latest_and_slowest(arrived: Requests) -> Requests:
-    """Keep of a slice with very many requests the latest, and as many that were slowest; in order of arrival."""
-    if len(arrived) <= MOST_REQUESTS:
-        return arrived.copy()
-    half = MOST_REQUESTS // 2
-    slowest = np.argpartition(arrived.response_time_ns, -half)[-half:]
-    return arrived[np.union1d(slowest, np.arange(len(arrived) - half, len(arrived)))]
+def _latest_and_slowest(requests: Requests) -> Requests:
+    """Keep of very many requests the latest, and as many that were slowest, in the order given; a copy."""
+    if len(requests) <= MOST_BETWEEN:
+        return requests.copy()
+    half = MOST_BETWEEN // 2
+    slowest = np.argpartition(requests.response_time_ns, -half)[-half:]
+    return requests[np.union1d(slowest, np.arange(len(requests) - half, len(requests)))]
 
 
 def _drop_oldest(tables: deque[Any], most: int) -> None:
