@@ -195,6 +195,9 @@ class Events:
 
     def restart_server(self) -> None:
         if self._server is not None:
+            if self._load is not None:
+                self._load.kill()  # it would ask for ever
+                self._load.wait()
             self._server.kill()
             self._server.wait()
             time.sleep(2)
