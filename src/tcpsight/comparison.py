@@ -181,7 +181,8 @@ class CollectedCapture:
                     continue
                 side, sweep = wanted[endpoint]
                 arrival_ns, completion_ns = rows.arrival_ns, rows.completion_ns
-                side.slices.feed(rows.response_time_ns[selection.of_time(arrival_ns, arrival_ns)])
+                is_own = selection.of_time(arrival_ns, arrival_ns)
+                side.slices.feed(arrival_ns[is_own], completion_ns[is_own])
                 try:
                     if endpoint not in refused:
                         sweep.feed(arrival_ns, completion_ns)

@@ -130,7 +130,8 @@ def test_a_connection_that_lives_across_a_cut_is_counted_on_the_side_in_which_it
 
 def test_a_service_whose_connections_all_began_before_a_cut_is_compared(here: Here, tmp_path: Path):
     path = tmp_path / "long.pcap"
-    talks = [Talk(answered(*[5] * 100), client_port=40_000 + i) for i in range(20)]
+    # No two begin at the same nanosecond: a clock of whole milliseconds could not tell 5 of them from 5.5.
+    talks = [Talk(answered(*[5] * 100), client_port=40_000 + i, start_ns=START_NS + 1237 * i) for i in range(20)]
     path.write_bytes(pcap_bytes(traffic.capture(talks), nanoseconds=True))
     done = here("compare", path, "--at", str(START_NS + 700 * MS))
     assert done.status == 0

@@ -90,6 +90,26 @@ def test_who_was_in_flight_when_a_capture_ended_is_no_failure():
     assert (told["after"]["events"], told["after"]["of"]) == (1, 41)
 
 
+def by_milliseconds(seed: int, took_ms: float, count: int = 5000) -> bytes:
+    """Write requests that took so long, give or take a percent, as a clock of milliseconds records them."""
+    random = np.random.default_rng(seed)
+    arrival = START_NS + np.cumsum(random.exponential(20 * took_ms * 1e6, count)) + np.arange(count) * 1e7
+    ends = arrival + took_ms * 1e6 * np.exp(random.normal(0, 0.01, count))
+    began, ended = (np.floor(each / 1e6).astype(np.int64) * 10**6 for each in (arrival, ends))
+    return capture(Lived(began, ended, np.zeros(count, np.int64)))
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "factor", "verdict"),
+    [(3.1, 1.1, "too_little_data"), (12.2, 1.1, "too_little_data"), (200, 1.2, "worse")],
+)
+def test_a_clock_of_milliseconds_hides_no_difference_that_it_cannot_tell(took_ms, factor, verdict):
+    found = compare(by_milliseconds(1, took_ms), by_milliseconds(2, took_ms * factor))
+    assert found["verdict"] == verdict
+    for p in (0.5, 0.95):
+        assert quantile(found, p)["low"] < factor < quantile(found, p)["high"]
+
+
 def of_two_heaps(seed: int, slow_share: float, count: int = 2000) -> bytes:
     random = np.random.default_rng(seed)
     arrival = START_NS + np.arange(count) * 1_000_000_000

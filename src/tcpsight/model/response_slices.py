@@ -4,17 +4,19 @@ Theory of operation
 -------------------
 All response times are counted in logarithmic cells, every power of two divided into 4096, and of each cell the mean
 and the variance of what is in it are kept. A cell stands for a run of values about its mean, as wide as values of that
-variance are that are spread evenly, and at least a tick of the clock: a whole microsecond where every response time is
-a multiple of one, else a nanosecond. So the distribution function rises evenly within a run, is level between runs,
+variance are that are spread evenly, and at least a tick of the clock: the longest power of ten, from a nanosecond to a
+second, of which every arrival and every completion is a multiple. (Response times alone do not tell it: equal ones are
+multiples of themselves.) So the distribution function rises evenly within a run, is level between runs,
 and its inverse (`ResponseSlices.quantiles_ns`) is the nearest-rank quantile to within half a run: ties by a clock that
 ticks slowly do not make it jump, and between two heaps of response times that are far apart it takes no value that
-nobody measured.
+nobody measured. Both ends of a response time are rounded to the tick, so any of them, and so any quantile, may be up to
+a tick shorter or longer than recorded (`ResponseSlices.known_within_ns`).
 
 How many lie below a quantile is counted by slice (`ResponseSlices.influence`). That takes knowing about where it is
 before, which the sums over the capture tell within a percent: of each quantile there are counts below a window around
 it, and of the cells in the window.
 
-What it cannot see: the order of requests within a slice.
+What it cannot see: the order of requests within a slice, and ticks of a clock that are no power of ten (64 a second).
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ CELLS = 64 * FINE_PARTS
 WINDOW = 0.02
 """By which share a quantile may lie beside where it was said to be: more than twice what is true."""
 
-TICKS_NS = (1000, 1)
-"""Of clocks: the longest of which every response time is a multiple."""
+TICKS_NS = tuple(10**power for power in range(9, -1, -1))
+"""Of clocks: the longest of which every instant is a multiple."""
 
 MOST_SLICES = 256
 LEAST_SLICES = 10
@@ -73,14 +75,16 @@ class ResponseSlices:
         self._ticks_ns: tuple[int, ...] = TICKS_NS
         self._fed = 0
 
-    def feed(self, response_time_ns: Integers) -> None:
-        """Take the next response times, in order of arrival through all calls."""
+    def feed(self, arrival_ns: Integers, completion_ns: Integers) -> None:
+        """Take when the next requests began and ended, in order of arrival through all calls; shape (n,) each."""
+        response_time_ns = completion_ns - arrival_ns
         if len(response_time_ns) == 0:
             return
         rank = self._fed + np.arange(len(response_time_ns))
         self._fed += len(rank)
         in_slice = np.minimum(rank * self.slices // max(self.requests, 1), self.slices - 1)
-        self._ticks_ns = tuple(tick for tick in self._ticks_ns if not (response_time_ns % tick).any())
+        self._know_clock(arrival_ns)
+        self._know_clock(completion_ns)
         values = response_time_ns.astype(np.float64)
         cells = _cells_of(np.maximum(values, 1), FINE_PARTS)
         self._add(cells, values - _begins_ns(cells))
@@ -90,6 +94,11 @@ class ResponseSlices:
             held = (cells >= begin) & (cells < begin + shape[1])
             places = in_slice[held] * shape[1] + cells[held] - begin
             self._within[number] += np.bincount(places, minlength=shape[0] * shape[1]).reshape(shape).astype(np.int32)
+
+    def _know_clock(self, instants_ns: Integers) -> None:
+        """Leave out ticks that instants are no multiples of; each is a multiple of those after it."""
+        while len(self._ticks_ns) > 1 and (instants_ns % self._ticks_ns[0]).any():
+            self._ticks_ns = self._ticks_ns[1:]
 
     def _add(self, cells: Integers, distances_ns: Floats) -> None:
         held, which = np.unique(cells, return_inverse=True)
@@ -122,10 +131,13 @@ class ResponseSlices:
         return np.maximum(low + share * (high - low), self.tick_ns / 2)
 
     def known_within_ns(self, p: Floats) -> tuple[Floats, Floats]:
-        """Tell between what a quantile lies, however values are spread within their cell: (lowest, highest)."""
+        """Tell between what a quantile of the true times lies: (lowest, highest), 0 and more.
+
+        Who is recorded to have taken n ticks took more than n − 1 and less than n + 1.
+        """
         held, at, _ = self._ranked(p)
         low, high = self._runs_ns(held[at])
-        return np.maximum(low, self.tick_ns / 2), np.maximum(high, self.tick_ns / 2)
+        return np.maximum(low - self.tick_ns / 2, 0), high + self.tick_ns / 2
 
     def _runs_ns(self, cells: Integers) -> tuple[Floats, Floats]:
         """Give between what values of cells are spread: (from, to)."""

@@ -92,7 +92,8 @@ class Quantiles:
         away = errors * float(self.share_error[number])
         ends = np.array([self.p[number] - away, self.p[number] + away])
         logs = np.log(self.slices.quantiles_ns(ends))
-        lowest, highest = (np.log(each) for each in self.slices.known_within_ns(ends))
+        with np.errstate(divide="ignore"):  # what may have taken no time at all has no lower end
+            lowest, highest = (np.log(each) for each in self.slices.known_within_ns(ends))
         low, high = float(self.log_ns[number] - logs[0]), float(logs[1] - self.log_ns[number])
         return Reach(
             max(low, 0.0) if ends[0] > 0 else math.inf,
@@ -191,7 +192,7 @@ class QuantileShift:
         chance, ticks = (sum(part) / 2 for part in self._parts(level))
         # The interval is as long as the test asks for; chance takes as many errors again as the power asks for.
         more = student(POWER, self.freedom) / student(0.5 + level / 2, self.freedom)
-        return (1 + more) * chance + ticks if math.isfinite(chance) else math.nan
+        return (1 + more) * chance + ticks if math.isfinite(chance + ticks) else math.nan
 
 
 def student(p: float, freedom: float) -> float:

@@ -19,9 +19,10 @@ def nearest_rank(values: Any, p: float) -> int:
     return told.quantile(p)
 
 
-def sliced(values: Any, *p: float) -> ResponseSlices:
+def sliced(values: Any, *p: float, tick_ns: int = 1000) -> ResponseSlices:
     slices = ResponseSlices(len(values), [nearest_rank(values, each) for each in p])
-    slices.feed(np.asarray(values, np.int64))
+    arrival_ns = np.arange(1, len(values) + 1) * tick_ns
+    slices.feed(arrival_ns, arrival_ns + np.asarray(values, np.int64))
     return slices
 
 
@@ -57,6 +58,31 @@ def test_a_clock_of_microseconds_makes_a_heap_as_wide_as_a_tick():
     assert (low, high) == pytest.approx((20_500, 20_833), abs=1)
     assert sliced([20_000, 21_000]).tick_ns == 1000
     assert sliced([20_000, 21_001]).tick_ns == 1
+
+
+@pytest.mark.parametrize("tick_ns", [10**power for power in range(10)])
+def test_a_tick_is_the_longest_that_all_instants_are_multiples_of(tick_ns):
+    values = np.random.default_rng(2).integers(1, 1000, 500) * tick_ns
+    assert sliced(values, tick_ns=tick_ns).tick_ns == tick_ns
+
+
+def test_equal_response_times_are_no_tick():
+    assert sliced([5_000_000] * 200, tick_ns=7).tick_ns == 1
+
+
+@pytest.mark.parametrize("took_ms", [0.3, 3.04, 3.06, 3.1, 3.41, 12.2])
+def test_what_a_clock_of_milliseconds_leaves_open_holds_the_truth(took_ms):
+    random = np.random.default_rng(3)
+    arrival = np.cumsum(random.exponential(20e6, 5000))
+    took = took_ms * 1e6 * np.exp(random.normal(0, 0.01, 5000))
+    began, ended = (np.floor(each / 1e6).astype(np.int64) * 10**6 for each in (arrival, arrival + took))
+    slices, p = ResponseSlices(5000), np.array([0.05, 0.5, 0.95])
+    slices.feed(began, ended)
+    low, high = slices.known_within_ns(p)
+    truth = np.quantile(took, p)
+    assert (low <= truth).all()
+    assert (truth <= high).all()
+    assert ((high - low) <= 2.1e6).all()
 
 
 def test_what_is_below_a_tick_of_the_clock_counts_as_half_a_tick():
@@ -104,9 +130,11 @@ def test_buckets_ascend_with_values_and_there_is_one_for_each(values):
 def test_how_values_are_cut_into_calls_changes_nothing(values, parts):
     p = (0.5, 0.95)
     one, several = (ResponseSlices(len(values), [nearest_rank(values, each) for each in p]) for _ in range(2))
-    one.feed(np.array(values, np.int64))
-    for part in np.array_split(np.array(values, np.int64), parts):
-        several.feed(part)
+    arrival_ns = np.arange(len(values))
+    both = np.array([arrival_ns, arrival_ns + np.array(values, np.int64)])
+    one.feed(*both)
+    for part in np.array_split(both, parts, axis=1):
+        several.feed(*part)
     assert one.quantiles_ns(np.array(p)) == pytest.approx(several.quantiles_ns(np.array(p)), rel=1e-9)
     for i, each in enumerate(p):
         assert one.influence(i, each) == pytest.approx(several.influence(i, each))
