@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.model.forecasting import band, loads
-from tcpsight.model.identifying import CLEAR_ERRORS, Answer, Estimate, judge, negative, refusal
+from tcpsight.model.identifying import CLEAR_ERRORS, Answer, Estimate, chance, judge, negative, refusal
 from tcpsight.model.queueing import better, criteria, fit_queue, misfit
 from tcpsight.model.resampling import LEVEL, SEED, Resampled, resample
 from tcpsight.model.residual_checks import r_squared, runs_p_value, spread_trend, warm_up
@@ -80,6 +80,9 @@ def facts_of(points: Points, left: Left, *, seed: int | None = None, at: Sequenc
             fitted = fit(points)
             if left.start_ns is not None and cold:
                 left = Left(left.edges, left.idle, left.without_completion, left.start_ns[cold:], left.littles_law)
+    why = chance(points, fitted)
+    if why is not None:
+        return refused(points, left, why, cold)
     resampled = resample(points, fitted, seed=SEED if seed is None else seed)
     answer = judge(points, fitted, resampled)
     told = _answered(points, left, cold, fitted, resampled, answer)
@@ -115,7 +118,7 @@ def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: 
     }
 
 
-def refused(points: Points, left: Left, why: str) -> Facts:
+def refused(points: Points, left: Left, why: str, cold: int = 0) -> Facts:
     """Tell that the points determine no law, and why."""
     none = dict.fromkeys(("best_fit", "unconstrained", "headroom", "curve", "checks", "queue", "confidence"))
     return {
@@ -123,7 +126,7 @@ def refused(points: Points, left: Left, why: str) -> Facts:
         "is_superlinear": False,
         "negative": [],
         **none,
-        "points": _counts(points, left, 0, None),
+        "points": _counts(points, left, cold, None),
         "load": _load(points),
         "forecast": [],
         "data": _data(points, left, np.ones(len(points), np.bool_)),

@@ -378,6 +378,46 @@ def test_captures_that_tell_no_law_say_why(here, tmp_path, talks, reason):
     assert reason in found["refusal"]
 
 
+@pytest.fixture(scope="module")
+def one_level(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight clients that pause, from beginning to end, at a service in which nothing waits."""
+    path = tmp_path_factory.mktemp("usl") / "one-level.pcap"
+    lived = simulate(Law(0.0, 0.0, 1000.0), 3, requests=20_000, steps=(8,), think_s=0.005)
+    path.write_bytes(pcap_bytes(frames(lived), nanoseconds=True))
+    return path
+
+
+def assert_nothing_is_told(found: dict[str, Any]) -> None:
+    assert found["refusal"]
+    for name in ("sigma", "kappa", "lambda", "peak_concurrency", "limit_per_s", "headroom", "curve", "queue"):
+        assert found[name] is None, name
+    assert found["forecast"] == []
+
+
+def test_load_that_differs_by_chance_alone_tells_no_law(here, one_level):
+    found = told(here, one_level)
+    assert_nothing_is_told(found)
+    assert "load hardly varied" in found["refusal"]
+    assert "forecast" not in here("usl", one_level).text
+
+
+@pytest.mark.parametrize("length", ["40ms", "400ms"])
+def test_the_same_points_are_refused_as_a_table_and_as_a_capture(here, one_level, tmp_path, length):
+    assert here("intervals", one_level, "--interval", length, "-o", tmp_path / "x.csv").status == 0
+    assert_nothing_is_told(told(here, tmp_path / "x.csv"))
+    assert_nothing_is_told(told(here, one_level, "--interval", length))
+
+
+def test_load_that_changed_is_fitted_though_throughput_had_reached_its_limit(here, tmp_path):
+    # Throughput is level from the second client on: concurrency explains little of it.
+    lived = simulate(Law(0.5, 0.0, 1000.0), 3, requests=8000, steps=(4, 6, 8, 12, 16, 24, 32))
+    path = tmp_path / "x.pcap"
+    path.write_bytes(pcap_bytes(frames(lived), nanoseconds=True))
+    found = told(here, path)
+    assert found["checks"]["r_squared"] < 0.9
+    assert found["best_fit"]["sigma"] == pytest.approx(0.5, abs=0.3)
+
+
 @pytest.mark.filterwarnings("error")
 def test_constant_response_times_tell_that_nothing_waits(here, tmp_path):
     talks = [

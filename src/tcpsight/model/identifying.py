@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tcpsight.model.resampling import Resampled, intervals, percentiles
-from tcpsight.model.scalability import LEAST_HIGHEST, Floats, LawFit, Points
+from tcpsight.model.residual_checks import r_squared
+from tcpsight.model.scalability import LEAST_HIGHEST, Floats, LawFit, Points, predicted_at
 from tcpsight.model.scalability_curve import peak_concurrency, throughput_at
 
 LEAST_POINTS = 4
@@ -37,6 +38,12 @@ WIDEST_PEAK = 5.0
 
 LEAST_EFFECT = 0.001
 """Less than this share of the response time at the highest concurrency is the rounding of numbers."""
+
+LASTS = 0.5
+"""Share of the variance of concurrency that must last from one slice to the next, for load to have been another."""
+
+FOLLOWS = 0.9
+"""R² from which on throughput follows concurrency so closely that it does not matter why that was another."""
 
 CLEAR_ERRORS = 3.0
 """So many standard errors below 0 a coefficient without the constraint proves the law wrong."""
@@ -93,6 +100,36 @@ def refusal(points: Points) -> str | None:
     if points.levels is None and len(loads) < LEAST_POINTS:
         return f"there are only {len(loads)} different concurrencies: three coefficients need {LEAST_POINTS}"
     return None
+
+
+def chance(points: Points, fit: LawFit) -> str | None:
+    """Tell why a fit means nothing, where slices of one and the same load differ as chance makes them; None if it may.
+
+    Notes
+    -----
+    At one load chance decides both how many requests complete in a slice and how many are there meanwhile; a line
+    through such points tells how the two kinds of chance are related, and nothing of the service. Load that somebody
+    changed stays changed for more than a slice, so that slices that follow each other are alike; chance is another in
+    each. Where throughput follows concurrency nearly exactly nothing but load moved it, and why does not matter.
+    """
+    if not points.is_series:
+        return None
+    used = points.where(fit.used)
+    share = lasting_share(used.concurrency)
+    explained = r_squared(used.throughput_per_s, predicted_at(used, fit.values))
+    if share >= LASTS or explained >= FOLLOWS:
+        return None
+    return (
+        "the load hardly varied: concurrency differs between intervals as chance makes it, and throughput does not "
+        f"follow it (R² {explained:.2f}): coefficients would mean nothing"
+    )
+
+
+def lasting_share(values: Floats) -> float:
+    """Give the autocorrelation at lag 1: the share of the variance of values that lasts from one to the next."""
+    centered = values - values.mean()
+    total = float(centered @ centered)
+    return float(centered[1:] @ centered[:-1]) / total if total > 0 else 0.0
 
 
 def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
