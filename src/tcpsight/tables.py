@@ -758,7 +758,7 @@ class Unanswered(Requests):
         "int64", "epoch ns", "last segment of its connection, or end of the capture where it was still open"
     )
     is_open = column(
-        "uint8", "bool", "whether its connection was still open when the capture ended: the answer may have come later"
+        "uint8", "bool", "whether the server's side was still open when the capture ended: the answer may have come later"
     )
 
 

@@ -39,6 +39,7 @@ class Conversation:
         self.client_edge: int | None = None
         self.server_edge: int | None = None
         self.unsolicited_bytes = 0
+        self.may_answer = True
 
 
 class Twin:
@@ -83,6 +84,10 @@ class Twin:
                 self.server_bytes(talk, s, first, acked)
                 talk.client_edge, talk.server_edge = further(talk.client_edge, acked), further(talk.server_edge, end)
         is_believed = KINDS[s["kind"]] != "duplicate" and s["offset"] != INT64_MIN
+        if is_believed and (
+            s["flags"] & FLAG_RST or (s["flags"] & FLAG_FIN and DIRECTIONS[s["direction"]] == "server")
+        ):
+            talk.may_answer = False
         if is_believed and s["flags"] & (FLAG_FIN | FLAG_RST) and talk.turns and not talk.turns[-1].ending:
             now = talk.turns[-1]
             said = max(t for t, _ in now.request)
@@ -218,7 +223,9 @@ class Twin:
         is_farewell = bool(waiting) and waiting[-1].ending == "farewell"
         if waiting and not is_farewell:
             row = self.row(talk, waiting[0])
-            self.unanswered.append(row | {"end_ns": max(end_ns, row["arrival_ns"]), "is_open": is_open})
+            self.unanswered.append(
+                row | {"end_ns": max(end_ns, row["arrival_ns"]), "is_open": is_open and int(talk.may_answer)}
+            )
         self.counts.append(
             {
                 "connection_id": talk.opened["connection_id"],

@@ -116,11 +116,12 @@ def test_where_nothing_was_answered_nobody_is_in_flight():
     assert (service["in_flight_at_end"], service["unanswered"]) == (0, 1)
 
 
-def test_a_request_whose_connection_was_reset_as_the_capture_ended_is_not_in_flight():
+@pytest.mark.parametrize("flags", ["RA", "FA"])
+def test_a_request_whose_server_reset_or_closed_as_the_capture_ended_is_not_in_flight(flags):
     talks = waiting(5, 10, 50, 10)
     end_ns = max(frame.time_ns for talk in talks for frame in talk.frames())
-    reset = Frame(end_ns + MS, tcp_frame("10.0.0.9", "10.0.0.2", 3306, 40_000, 9001, 1021, "RA"))
-    (service,) = report_facts(talks, more=[reset])["services"]
+    end = Frame(end_ns + MS, tcp_frame("10.0.0.9", "10.0.0.2", 3306, 40_000, 9001, 1021, flags))
+    (service,) = report_facts(talks, more=[end])["services"]
     assert (service["in_flight_at_end"], service["unanswered"]) == (0, 1)
 
 

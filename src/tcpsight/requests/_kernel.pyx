@@ -82,7 +82,12 @@ cdef inline void take_segment(Made *made, Slot *slot, const Segment *segment) no
 
 
 cdef inline void take_ending(Slot *slot, const Segment *segment, int side) noexcept nogil:
-    """Take a FIN or RST that its receiver believed (others have no offset): the first one tells how a last request ended."""
+    """Take a FIN or RST that its receiver believed (others have no offset): the first one tells how a last request ended.
+
+    After the server's, or any RST, no answer can come; after the client's FIN it can.
+    """
+    if side == DIRECTION_SERVER or segment.flags & FLAG_RST:
+        slot.cannot_answer = True
     if slot.saw_farewell or slot.saw_other_end:
         return
     if (

@@ -74,7 +74,7 @@ cdef struct Slot:
     uint8_t is_handshake
     uint8_t previous_is_handshake
     uint8_t step                # of a TLS handshake, that the current turn is
-    uint8_t padding
+    uint8_t cannot_answer       # the server sent its FIN, or one side a RST
     # Third and fourth.
     Turn previous
     uint8_t client_address[16]
@@ -168,7 +168,7 @@ cdef inline void give_unanswered(Made *made, const Slot *slot, const Boundary *b
     write_row(<Request *>row, slot, &turn, slot.turns - 1, made.measure)
     row.is_overlapped = slot.is_overlapped
     row.end_ns = larger(boundary.time_ns, row.arrival_ns)
-    row.is_open = boundary.is_open
+    row.is_open = boundary.is_open and not slot.cannot_answer
 
 
 cdef inline void give_previous(Made *made, Slot *slot) noexcept nogil:

@@ -103,3 +103,27 @@ def test_counts_come_in_the_order_of_the_ends():
     paired = RequestPairing().feed(*tables(events))
     assert paired.counts.connection_id.tolist() == [2, 1]
     assert paired.counts.requests.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("last_line", "is_open"),
+    [
+        ("", True),
+        ("431 + > 0 fin", True),  # the client sends no more, and may be answered
+        ("31 + < 0 fin", False),
+        ("431 + > 0 fin\n 432 + < 0 fin", False),
+        ("31 + < 0 rst", False),
+        ("31 + > 0 rst", False),
+        ("31 ? < 0 fin", True),  # nobody would believe it
+        ("31 + < 0 fin dup", True),
+    ],
+)
+def test_a_request_is_open_at_the_end_of_the_capture_as_long_as_its_server_may_answer(last_line: str, is_open: bool):
+    events = [boundary("opened", 1, 0, 0), *talk(f"30 0 > 10\n {last_line}")]
+    pairing = RequestPairing()
+    pairing.feed(*tables(events))
+    assert pairing.waiting(500 * MS)[0].is_open.tolist() == [is_open]
+    end = boundary("ended", 1, 0, 500 * MS, is_open=1)
+    assert pairing.feed(*tables([end])).unanswered.is_open.tolist() == [is_open]
+    reset = [*events, boundary("ended", 1, 0, 500 * MS)]
+    assert RequestPairing().feed(*tables(reset)).unanswered.is_open.tolist() == [False]
