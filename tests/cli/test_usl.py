@@ -361,7 +361,7 @@ def lock_step(concurrency: int, rounds: int) -> list[Talk]:
     [
         ([Talk(answered(5))], "too few"),
         ([Talk(())], "0 intervals are too few"),
-        (lock_step(1, 400), "concurrency was"),
+        (lock_step(1, 400), "concurrency was always 1"),
         (lock_step(4, 100), "concurrency was always 4"),
     ],
     ids=["one request", "no request", "one at a time", "one level"],

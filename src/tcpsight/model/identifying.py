@@ -93,13 +93,32 @@ def refusal(points: Points) -> str | None:
         return f"concurrency was always {loads[0]:.4g}: how throughput changes with it cannot be told"
     low, high = points.reach
     if high / low < LEAST_RATIO:
-        return (
-            f"concurrency was between {low:.3g} and {high:.3g} only: its highest must be "
-            f"{LEAST_RATIO:g} times its lowest, at least, to tell how throughput changes with it"
-        )
+        return _narrow(points, low, high)
     if points.levels is None and len(loads) < LEAST_POINTS:
         return f"there are only {len(loads)} different concurrencies: three coefficients need {LEAST_POINTS}"
     return None
+
+
+def _narrow(points: Points, low: float, high: float) -> str:
+    """Tell that load was too much alike, in the words of what was looked at: a mean, or requests that were there."""
+    if points.levels is None:
+        seen, most = f"concurrency was between {number(low)} and {number(high)} only", "its highest must be"
+        return f"{seen}: {most} {LEAST_RATIO:g} times its lowest, at least, to tell how throughput changes with it"
+    many = "1 request was" if high == 1 else f"{number(high)} requests were"
+    seen = f"{many} there at once" if low == high else f"{number(low)} to {number(high)} requests were there at once"
+    return (
+        f"whenever there were any, {seen} (98 % of that time): the most must be {LEAST_RATIO:g} times the fewest, "
+        "at least, to tell how throughput changes with them"
+    )
+
+
+def number(value: float) -> str:
+    """Write a number with three significant digits, without a power of ten; very large and small ones with it."""
+    if value != 0 and not 1e-4 <= abs(value) < 1e15:
+        return f"{value:.3g}"
+    if abs(value) >= 999.5 or value == int(value):
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.3g}"
 
 
 def chance(points: Points, fit: LawFit) -> str | None:
@@ -142,11 +161,13 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
     if one.high - one.low <= WIDEST_ONE * one.value:
         answer.throughput_of_one = one
     else:
-        answer.reasons.append(f"λ may be anything from {one.low:.3g} to {one.high:.3g}")
+        low = number(one.low) if one.low > one.high / 1000 else "next to nothing"
+        answer.reasons.append(f"λ may be anything from {low} to {number(one.high)}")
     if high < LEAST_HIGHEST:
-        answer.reasons.append(
-            f"concurrency was hardly ever above {high:.3g}: to tell σ and κ apart it must reach {LEAST_HIGHEST:g}"
-        )
+        seen = f"concurrency was hardly ever above {number(high)}: to tell σ and κ apart it"
+        if points.levels is not None:
+            seen = f"hardly ever were more than {number(high)} requests there at once: to tell σ and κ apart they"
+        answer.reasons.append(f"{seen} must reach {LEAST_HIGHEST:g}")
         return answer
     slowdown = 1 + sigma.value * (high - 1) + kappa.value * high * (high - 1)
     wide = [
@@ -177,7 +198,7 @@ def _judge_peak(answer: Answer, fit: LawFit, draws: Floats) -> None:
     peaks = np.array([peak_of(*map(float, values)) for values in draws])
     at = Estimate(peak_of(*fit.values)[0], *percentiles(peaks[:, 0]))
     if at.high > WIDEST_PEAK * at.low:
-        answer.reasons.append(f"no peak can be told: it may be anywhere from {at.low:.3g} to {at.high:.3g}")
+        answer.reasons.append(f"no peak can be told: it may be anywhere from {number(at.low)} to {number(at.high)}")
         return
     answer.peak_concurrency = at
     answer.peak_throughput_per_s = Estimate(peak_of(*fit.values)[1], *percentiles(peaks[:, 1]))

@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize, sparse
 
 from tcpsight.model.forecasting import band, loads
-from tcpsight.model.identifying import judge, negative, peak_of, refusal
+from tcpsight.model.identifying import judge, negative, number, peak_of, refusal
 from tcpsight.model.queueing import better, criteria, fit_queue, misfit
 from tcpsight.model.refitting import Refitting
 from tcpsight.model.resampling import block_length, fitted_block_length, percentiles, resample
@@ -146,6 +146,23 @@ def test_percentiles_are_by_nearest_rank_and_stand_infinities():
 def test_points_that_tell_nothing_are_refused_with_the_reason(n, words):
     concurrency = np.array(n, float)
     assert words in (refusal(Points(concurrency, throughput_at(concurrency, *TRUTH))) or "")
+
+
+def test_too_narrow_a_load_is_told_as_requests_where_those_were_counted():
+    # A service that is idle most of the time has a mean of 0.2, and never more than one request.
+    shares = np.full((20, 1), 0.2)
+    alone = Points(np.full(20, 0.2) + N[:20] / 100, np.ones(20), np.ones(20), np.array([1.0]), shares, is_series=True)
+    reason = refusal(alone) or ""
+    assert "1 request was there at once" in reason
+    assert "concurrency was" not in reason
+
+
+def test_reasons_have_numbers_without_powers_of_ten():
+    assert number(30812.4) == "30\u202f812"
+    assert [number(each) for each in (0.000658, 12.0, 1.2345)] == ["0.000658", "12", "1.23"]
+    answer = answered(Points(np.array([1.0, 2, 3, 8, 9]), np.array([500.0, 100, 9000, 30, 2900])))
+    assert any("from next to nothing to" in reason for reason in answer.reasons)
+    assert not any("e+" in reason or "e-" in reason for reason in answer.reasons)
 
 
 def test_standing_still_is_refused():
