@@ -107,7 +107,7 @@ def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: 
         "forecast": [],
         "curve": _curve(points, fitted, resampled, answer),
         "checks": _checks(points, fitted) | {"littles_law": left.littles_law},
-        "queue": _queue(used, fitted),
+        "queue": _queue(used, fitted) if _is_known(answer) else None,  # nothing to compare with a law that is not told
         "confidence": {
             "level": LEVEL,
             "method": "wild bootstrap over blocks of intervals" if resampled.block else "bootstrap of residuals",

@@ -498,6 +498,14 @@ def test_the_page_tells_coefficients_peak_forecast_and_checks(here, pcap):
     assert max(map(len, text.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("name", ["apache-wrk.pcap", "nginx-wrk.pcap"])
+def test_no_queue_is_set_against_a_law_that_was_refused(here, examples_dir, name):
+    found = told(here, examples_dir / name)
+    assert found["sigma"] is None
+    assert found["queue"] is None
+    assert "M/M/m" not in here("usl", examples_dir / name).text
+
+
 def test_a_law_of_another_shape_is_told_at_the_top_and_a_close_fit_is_not(here, fixtures_dir, tmp_path):
     one_lock = tmp_path / "lock.txt"
     one_lock.write_text("".join(f"{n / 2} {min(60 * n / 2, 240)}\n" for n in range(2, 60)))

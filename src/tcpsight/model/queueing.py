@@ -45,7 +45,8 @@ class Queue:
     service_time_s : float
         S.
     is_identified : bool
-        Whether there were points on both sides of m: else m, or S, could be another.
+        Whether there were points on both sides of m, with more than m requests in the mean of one at least: else m, or
+        S, could be another.
     misfit : float
         Deviance of counts, or sum of squares.
     """
@@ -82,6 +83,7 @@ def fit_queue(points: Points) -> Queue | None:
     """
     highest = float(points.levels[-1]) if points.levels is not None else float(points.concurrency.max())
     low, often = points.reach
+    often = min(often, float(points.concurrency.max()))  # a queue that stood for an instant of a slice tells little
     throughput, lengths = points.throughput_per_s, points.lengths_s
     best: Queue | None = None
     for servers in _candidates(int(min(max(math.ceil(highest), 1), MOST_SERVERS))):

@@ -266,6 +266,16 @@ def test_a_queue_that_never_fills_is_not_identified():
     assert better(1.0, 2.5) is None
 
 
+def test_a_queue_that_stood_for_an_instant_only_is_not_identified():
+    # Never more than 0.05 requests in the mean, seldom two at once: nothing shows how many servers there are.
+    random = np.random.default_rng(1)
+    shares = np.column_stack([random.uniform(0.02, 0.045, 60), np.full(60, 0.0025)])
+    points = Points(shares @ [1.0, 2.0], shares.sum(axis=1) * 7000, np.ones(60), np.array([1.0, 2.0]), shares)
+    queue = fit_queue(points)
+    assert queue is not None
+    assert not queue.is_identified
+
+
 # --- checks of residuals
 
 
