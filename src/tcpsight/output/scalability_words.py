@@ -87,7 +87,6 @@ class ModelWords:
             (points["idle"], "without concurrency"),
             (points["warm_up"], "of a warm-up, at first"),
             (points["outliers"], "far from all others (× in the plot)"),
-            (self._model.get("in_flight_at_end", 0), "in flight at the end of the capture"),
         ]
         pieces = [Piece(f"{units.count(n)} {why}") for n, why in left if n]
         if pieces:
@@ -107,6 +106,9 @@ class ModelWords:
                     "red",
                 )
             )
+        if model.get("in_flight_at_end"):
+            told = units.counted(model["in_flight_at_end"], "request was", "requests were")
+            pieces.append(Piece(f"{told} in flight at the end of the capture: not in N"))
         if model.get("overlapped"):
             share = units.fraction(model["overlapped"] / model["requests"])
             pieces.append(
