@@ -222,7 +222,7 @@ def _take(table: PointTable, places: _Places, line: int, words: list[str]) -> No
     if _flag(words, places.partial) or _flag(words, places.gap):
         table.partial += 1
         return
-    if not places.is_named and len(words) > 2:
+    if not places.is_named and len(words) > 1:
         _refuse_time(table.name, line, words)
     n = _number(table.name, line, words, places.n, "concurrency")
     x = _number(table.name, line, words, places.x, "throughput")
@@ -243,10 +243,15 @@ def _take(table: PointTable, places: _Places, line: int, words: list[str]) -> No
 def _refuse_time(name: str, line: int, words: list[str]) -> None:
     """Say what to do where columns have no names and the first one is a time."""
     first = words[0].strip("\"'")
-    if _INSTANT.fullmatch(first) or (_is_number(first) and _LEAST_EPOCH <= float(first) < math.inf):
-        count = len(words)
+    count, shown = len(words), ascii(first[:_SHOWN])
+    # Where it may be a concurrency after all, one with an exponent is none that a clock wrote.
+    is_epoch = _is_number(first) and _LEAST_EPOCH <= float(first) < math.inf and (count > 2 or "e" not in first.lower())
+    if _INSTANT.fullmatch(first) or is_epoch:
+        if count == 2:
+            what = "the table holds times and one other column; concurrency is missing"
+            raise TcpsightError(f"{name}: line {line}: {shown} is a time: {what}")
         raise TcpsightError(
-            f"{name}: line {line}: {first[:_SHOWN]!a} is a time, no concurrency; say which of the {count} columns hold "
+            f"{name}: line {line}: {shown} is a time, no concurrency; say which of the {count} columns hold "
             f"concurrency and throughput, as --columns {count - 1},{count}, or name them in the first line"
         )
 

@@ -20,7 +20,7 @@ import tcpsight
 from tests.cli.running import COMMAND, Here, assert_one_line, environment, process
 from tests.support.closed_system import STEPS, Law, Lived, frames, merged, simulate
 from tests.support.pcap import pcap_bytes
-from tests.support.traffic import MS, START_NS, Talk, answered, capture
+from tests.support.traffic import HANDSHAKE_NS, MS, START_NS, Exchange, Talk, answered, capture
 
 LAW = Law(0.05, 0.0005, 1000.0)
 
@@ -176,6 +176,31 @@ def test_a_time_in_a_column_without_a_name_is_told_with_what_to_say(here, tmp_pa
     shown = first.split(" ", maxsplit=1)[0]
     assert_one_line(done.err, f"line 1: '{shown}' is a time, no concurrency", f"--columns {columns}")
     assert told(here, path, "--columns", columns)["sigma"]["value"] == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize("first", ["1711360{:03d}", "12:00:{:02d}"])
+def test_a_time_and_one_other_column_without_names_hold_no_concurrency(here, tmp_path, first):
+    path = tmp_path / "points.txt"
+    path.write_text("".join(f"{first.format(i)} {1000 + 10 * i}\n" for i in range(40)))
+    done = here("usl", path)
+    assert done.status == 2
+    shown = first.format(0)
+    assert_one_line(done.err, f"line 1: '{shown}' is a time", "times and one other column; concurrency is missing")
+
+
+def test_requests_in_flight_at_the_end_are_a_doubt_and_no_interval_that_is_left_out(here, tmp_path):
+    talks = [
+        Talk(answered(*[10] * 200, after_ms=10 / (1 + i)), client_port=20_000 + i, start_ns=START_NS + i * 50 * MS)
+        for i in range(8)
+    ]
+    end_ns = max(frame.time_ns for talk in talks for frame in talk.frames())
+    asks = [Exchange(end_ns - 3 * MS - START_NS - HANDSHAKE_NS, None)]
+    talks += [Talk(asks, client_port=30_000 + i, is_closed=False) for i in range(5)]
+    path = tmp_path / "flights.pcap"
+    path.write_bytes(pcap_bytes(capture(talks), nanoseconds=True))
+    assert told(here, path)["services"][0]["in_flight_at_end"] == 5
+    page = " ".join(here("usl", path).text.split())
+    assert "beware 5 requests were in flight at the end of the capture: not in N" in page
 
 
 def test_a_table_may_come_from_a_pipe(table):
