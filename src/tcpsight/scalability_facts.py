@@ -196,7 +196,7 @@ def _headroom(points: Points, answer: Answer) -> Facts | None:
 
 
 def _forecast(points: Points, fitted: LawFit, resampled: Resampled, answer: Answer, at: Sequence[float]) -> list[Facts]:
-    if not _is_known(answer):
+    if not _is_known(answer) or answer.is_missed:
         return []
     peak = answer.peak_concurrency.value if answer.peak_concurrency is not None else None
     highest = points.reach[1]

@@ -115,6 +115,16 @@ def test_superlinear_data_is_held_at_zero_and_flagged(here, fixtures_dir, name, 
     assert "superlinear" in here("usl", fixtures_dir / "usl" / name).text
 
 
+def test_a_law_that_misses_superlinear_points_forecasts_nothing(here, tmp_path):
+    (tmp_path / "super.csv").write_text("clients,tps\n1,100\n2,220\n4,500\n8,1100\n16,2500\n")
+    found = told(here, tmp_path / "super.csv", "--at", "10")
+    assert found["is_superlinear"]
+    assert found["forecast"] == []
+    assert (found["peak_concurrency"], found["limit_per_s"], found["headroom"]) == (None, None, None)
+    assert "nor forecast" in found["refusal"]
+    assert "efficiency" not in here("usl", tmp_path / "super.csv").text
+
+
 def test_a_few_points_of_a_known_law_give_it_back(here, tmp_path):
     (tmp_path / "x.csv").write_text("1,1\n2,1.8868\n4,3.0769\n6,3.5294\n8,3.5398\n10,3.3557\n")
     found = told(here, tmp_path / "x.csv")

@@ -48,6 +48,9 @@ FOLLOWS = 0.9
 CLEAR_ERRORS = 3.0
 """So many standard errors below 0 a coefficient without the constraint proves the law wrong."""
 
+MOST_MISSED = 0.05
+"""By such a share of throughput the law may miss what the points would have without its limits, and forecast."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -68,6 +71,8 @@ class Answer:
         None where the points do not tell. The limit is Amdahl's, λ/σ.
     reasons : list of str
         Why something is None.
+    is_missed : bool
+        Whether the law, held to what is possible, misses points that would go beyond it.
     """
 
     sigma: Estimate | None = None
@@ -77,6 +82,7 @@ class Answer:
     peak_throughput_per_s: Estimate | None = None
     limit_per_s: Estimate | None = None
     reasons: list[str] = field(default_factory=list)
+    is_missed: bool = False
 
 
 def refusal(points: Points) -> str | None:
@@ -169,22 +175,44 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
             seen = f"hardly ever were more than {number(high)} requests there at once: to tell σ and κ apart they"
         answer.reasons.append(f"{seen} must reach {LEAST_HIGHEST:g}")
         return answer
-    slowdown = 1 + sigma.value * (high - 1) + kappa.value * high * (high - 1)
-    wide = [
-        f"{name} may be anything from {each.low:.2g} {f'to {each.high:.2g}' if each.high < FAR else 'up'}"
-        for name, each, effect in (("σ", sigma, high - 1), ("κ", kappa, high * (high - 1)))
-        if (each.high - each.low) * effect > WIDEST_EFFECT * slowdown
-    ]
+    wide = _wide(sigma, kappa, high)
     if wide:
         answer.reasons.extend(wide)
         return answer
     answer.sigma, answer.kappa = sigma, kappa
+    if missed(points, fit):
+        answer.is_missed = True
+        answer.reasons.append(
+            "neither peak, limit, headroom nor forecast: the points do not follow the law, which misses some of them "
+            f"by more than {100 * MOST_MISSED:.0f} %"
+        )
+        return answer
     if answer.throughput_of_one and sigma.low > 0:
         limits = draws[:, 2] / np.maximum(draws[:, 0], 1e-300)
         answer.limit_per_s = Estimate(one.value / sigma.value, *percentiles(limits))
     if answer.throughput_of_one:
         _judge_peak(answer, fit, draws)
     return answer
+
+
+def _wide(sigma: Estimate, kappa: Estimate, high: float) -> list[str]:
+    """Name the coefficients whose intervals let the response time at the highest concurrency be nearly anything."""
+    slowdown = 1 + sigma.value * (high - 1) + kappa.value * high * (high - 1)
+    return [
+        f"{name} may be anything from {each.low:.2g} {f'to {each.high:.2g}' if each.high < FAR else 'up'}"
+        for name, each, effect in (("σ", sigma, high - 1), ("κ", kappa, high * (high - 1)))
+        if (each.high - each.low) * effect > WIDEST_EFFECT * slowdown
+    ]
+
+
+def missed(points: Points, fit: LawFit) -> bool:
+    """Tell whether what keeps coefficients from being negative moves the law clearly away from points."""
+    used = points.where(fit.used)
+    if not negative(used, fit, CLEAR_ERRORS):
+        return False
+    with np.errstate(all="ignore"):
+        free, held = predicted_at(used, fit.free), predicted_at(used, fit.values)
+        return bool((~(np.abs(held - free) <= MOST_MISSED * np.abs(free))).any())
 
 
 def _judge_peak(answer: Answer, fit: LawFit, draws: Floats) -> None:
