@@ -235,3 +235,11 @@ def test_requests_that_overlap_are_told_of_from_the_share_on_from_which_turns_ar
     assert comparison_facts._is_overlapped(pair)
     monkeypatch.setattr(comparison_facts, "MOST_OVERLAPPED", 0.07)
     assert not comparison_facts._is_overlapped(pair)
+
+
+def test_one_request_is_one_request(here: Here, tmp_path: Path):
+    for name, times in (("few", [5.0]), ("many", [5.0] * 3)):
+        (tmp_path / f"{name}.pcap").write_bytes(pcap_bytes(traffic.capture([Talk(answered(*times))]), nanoseconds=True))
+    assert "3 → 1 request," in here("compare", tmp_path / "many.pcap", tmp_path / "few.pcap").text
+    assert "1 → 3 requests," in here("compare", tmp_path / "few.pcap", tmp_path / "many.pcap").text
+    assert "1 request," in here("compare", tmp_path / "few.pcap", tmp_path / "few.pcap").text

@@ -541,6 +541,26 @@ def test_no_queue_is_set_against_a_law_that_was_refused(here, examples_dir, name
     assert "M/M/m" not in here("usl", examples_dir / name).text
 
 
+def test_headroom_beyond_the_peak_names_the_load_and_of_a_table_none(here, tmp_path):
+    law = Law(0.02, 0.005, 500.0)
+    (tmp_path / "x.txt").write_text(curve(law))
+    text = " ".join(here("usl", tmp_path / "x.txt").text.split())
+    assert "the points reach beyond the peak, where there is less throughput than at 14" in text
+    assert "the load is" not in text
+    path = tmp_path / "x.pcap"
+    path.write_bytes(pcap_bytes(frames(simulate(law, 2, requests=6000)), nanoseconds=True))
+    assert "none: at concurrency 29.8, the 95th percentile, the load is" in " ".join(here("usl", path).text.split())
+
+
+def test_the_length_of_intervals_is_explained_only_where_there_are_some(here, pcap, tmp_path):
+    path = tmp_path / "x.pcap"
+    path.write_bytes(pcap_bytes(capture([Talk(answered(5.0, 5.0))]), nanoseconds=True))
+    text = here("usl", path).text
+    assert "0 intervals of" in text
+    assert "which" not in text
+    assert "which" in here("usl", pcap).text
+
+
 def test_a_law_of_another_shape_is_told_at_the_top_and_a_close_fit_is_not(here, fixtures_dir, tmp_path):
     one_lock = tmp_path / "lock.txt"
     one_lock.write_text("".join(f"{n / 2} {min(60 * n / 2, 240)}\n" for n in range(2, 60)))

@@ -116,10 +116,11 @@ class _Page:
             )
         ]
         counts = [units.count(service["requests"][when]) for when in ("before", "after")]
+        noun = " request" if service["requests"]["after"] == 1 else " requests"
         in_flight = [units.count(service["in_flight_at_end"][when]) for when in ("before", "after")]
         if any(service["in_flight_at_end"].values()):
             pieces.append(Piece(_change(" in flight at the end of the capture", *in_flight)))
-        lines = self._row("load", [Piece(_change(" requests", *counts)), *pieces])
+        lines = self._row("load", [Piece(_change(noun, *counts)), *pieces])
         if service["is_overlapped"]:
             sent = units.counted(sum(service["overlapped"].values()), "request was sent", "requests were sent")
             lines += self._row("", [Piece(f"{sent} while a response was going on: times are lower bounds", "yellow")])

@@ -77,7 +77,8 @@ class ModelWords:
         points = self._model["points"]
         text = units.counted(points["used"], self._one)
         if self._model.get("interval_ns"):
-            text += f" of {self._model['interval_reason'] or units.duration(self._model['interval_ns'])}"
+            why = self._model["interval_reason"] if points["used"] else None  # of none there is nothing to explain
+            text += f" of {why or units.duration(self._model['interval_ns'])}"
         lines = self._rows("points", [Piece(text)])
         left = [
             (
@@ -195,16 +196,26 @@ class ModelWords:
         room = self._model["headroom"]
         if room is None or room["throughput_fraction"] is None:
             return []
+        is_table = self._model["points"]["kind"] == "points"
         if room["is_beyond_peak"]:
-            return self._rows(
-                "headroom", [Piece("none: the load is beyond the peak, less of it gives more throughput", "red")]
-            )
+            return self._rows("headroom", [Piece(self._beyond_peak(is_table=is_table), "red")])
         more, low, high = (max(room[f"throughput_{name}fraction"] or 0, 0) for name in ("", "low_", "high_"))
         more, low, high = (round(each, 4) for each in (more, low, high))
         least = "" if room["against"] == "peak" else "at most "
-        text = f"{least}{units.fraction(more)} more throughput than the 95th percentile of now"
+        text = f"{least}{units.fraction(more)} more throughput than the 95th percentile of "
+        text += "the points" if is_table else "now"
         ends = f"({units.fraction(low)} to {units.fraction(high)})"
         return self._rows("headroom", [Piece(text), Piece(ends)], " ")
+
+    def _beyond_peak(self, *, is_table: bool) -> str:
+        """Say what is beyond the peak: the load that there was, or points that somebody measured."""
+        busy, at = self._model["load"]["concurrency_p95"], units.number(self._model["peak_concurrency"])
+        if is_table:
+            return f"none: the points reach beyond the peak, where there is less throughput than at {at}"
+        return (
+            f"none: at concurrency {units.number(busy)}, the 95th percentile, the load is beyond the peak at {at}: "
+            "less of it gives more throughput"
+        )
 
     def checks(self) -> list[Row]:
         """Say how far to trust it."""
