@@ -132,8 +132,11 @@ def recorded(talks: list[Events]) -> bytes:
 def test_of_sides_that_speak_at_random_nothing_is_told_that_follows_from_response_times(capsys, tmp_path):
     path = tmp_path / "chat.pcap"
     path.write_bytes(recorded(two_ways(1, "random", 1)))
-    (service,) = facts_of(path.read_bytes())["services"]
+    told = facts_of(path.read_bytes())
+    (service,) = told["services"]
     assert service["turns"]["hold"] is False
+    for words in ("time went to", "by the time they waited", "clients thinking"):
+        assert words not in page(told)
     assert service["response_time"]["p50_ns"] is service["concurrency"] is None
     assert main(["usl", str(path)]) == 0
     assert "refused         the two sides do not take turns" in capsys.readouterr().out

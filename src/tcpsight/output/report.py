@@ -226,9 +226,9 @@ class _Page:
         lines += self._row("connections", self._connections(s["connections"]), separator=", ")
         if s["connections"]["connect"]["count"]:
             lines += self._row("set-up time", _spread(s["connections"]["connect"]), separator="   ")
-        if times := time_pieces(s["connections"]["times"]):
+        if times := time_pieces({} if reason else s["connections"]["times"]):  # without turns nobody waits for anybody
             lines += self._row("time went to", times, separator=", ")
-        lines += self._pictures(s) + (self._clients(s) if s["clients"]["largest"] else [])
+        lines += self._pictures(s) + (self._clients(s) if not reason and s["clients"]["largest"] else [])
         return lines + self._slowest(s) + self._waiting(s)
 
     def _row(self, label: str, pieces: Sequence[Piece], *, separator: str) -> list[str]:

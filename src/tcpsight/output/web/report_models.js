@@ -92,6 +92,7 @@ function accountFigure(report) {
 }
 
 function accountRows(report) {
+  if (!report.service.hasTurns) return []; // nobody knows who waited for whom
   const totals = Object.entries(report.service.facts.connections.times ?? {}).filter(([name]) => name.endsWith("_ns")).map(([name, ns]) => [name.slice(0, -3), ns]);
   const names = Object.keys(PART_TEXTS);
   const all = names.map((name) => totals.find(([part]) => part === name)?.[1] ?? 0);
@@ -102,6 +103,7 @@ function accountRows(report) {
 
 function accountPlot(report) {
   const rows = accountRows(report), colours = palette();
+  if (!report.service.hasTurns) return { empty: NO_TURNS };
   if (rows.length === 0) return { empty: "No connection lasted long enough, with sequence numbers known, to account for its time." };
   const sums = rows.map(([, parts]) => parts.reduce((a, b) => a + b, 0));
   const traces = Object.keys(PART_TEXTS).map((part, k) => ({
