@@ -91,6 +91,7 @@ class LiveFindings:
         self._tags = tags
         self._filters = Filters()
         self._answered: deque[Requests] = deque()
+        self._answered_count = 0
         self._unanswered: deque[Unanswered] = deque()
         self._ended: list[tuple[Connections, Network]] = []
         self._ended_count = 0
@@ -102,8 +103,12 @@ class LiveFindings:
         """Keep what became final."""
         if len(batch.requests):
             self._answered.append(batch.requests.copy())
+            self._answered_count += len(batch.requests)
+            self._drop_oldest()
         if len(batch.unanswered):
             self._unanswered.append(batch.unanswered.copy())
+            while sum(map(len, self._unanswered)) > MOST_REQUESTS:
+                self._unanswered.popleft()
         if len(batch.connections):
             self._filters.add(batch.connections)
             room = MOST_CONNECTIONS - self._ended_count
@@ -113,6 +118,14 @@ class LiveFindings:
         if len(batch.policed) and sum(map(len, self._policed)) < MOST_CONNECTIONS:
             self._policed.append(batch.policed.copy())
 
+    def begin_anew(self) -> None:
+        """Forget what was before: the clock was set back."""
+        self._answered.clear()
+        self._answered_count = 0
+        self._unanswered.clear()
+        self._told.clear()
+        self._due_ns = None
+
     def look(self, now_ns: int, *, is_last: bool = False) -> Findings:
         """Give what is new, the worst first; nothing between looks."""
         if self._due_ns is None:
@@ -121,7 +134,7 @@ class LiveFindings:
             return Findings()
         self._forget(now_ns - WINDOW_NS)
         looked_at = self._ended_count + min(self._pipeline.open_count, MOST_CONNECTIONS)
-        rest_ns = REQUEST_REST_NS * sum(map(len, self._answered)) + CONNECTION_REST_NS * looked_at
+        rest_ns = REQUEST_REST_NS * self._answered_count + CONNECTION_REST_NS * looked_at
         rest_ns += SERVICE_REST_NS * min(len(self._places), MOST_SEARCHED)
         self._due_ns = now_ns + LOOK_NS + rest_ns
         conditions = FindingTable()
@@ -162,15 +175,17 @@ class LiveFindings:
         return [self._places.endpoints[i][:2] for i in largest.tolist()]
 
     def _forget(self, since_ns: int) -> None:
-        """Let go of requests that ended before the window, and of the oldest where there are too many."""
+        """Let go of requests that ended before the window."""
         answered, unanswered = self._answered, self._unanswered
-        count = sum(map(len, answered))
-        while answered and (count > MOST_REQUESTS or int(answered[0].completion_ns.max()) < since_ns):
-            count -= len(answered.popleft())
+        while answered and int(answered[0].completion_ns.max()) < since_ns:
+            self._answered_count -= len(answered.popleft())
         while unanswered and int(unanswered[0].end_ns.max()) < since_ns:
             unanswered.popleft()
-        while sum(map(len, unanswered)) > MOST_REQUESTS:
-            unanswered.popleft()
+
+    def _drop_oldest(self) -> None:
+        """Let go of the oldest requests where there are too many."""
+        while self._answered_count > MOST_REQUESTS:
+            self._answered_count -= len(self._answered.popleft())
 
     def _is_news(self, finding: Finding, now_ns: int) -> bool:
         """Tell whether a finding was not told yet, or is no longer what was told."""

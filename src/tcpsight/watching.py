@@ -177,6 +177,9 @@ class Watch:
         # Before the first segment: the end of the slice that the first frame lies in.
         self._first_due_ns: int | None = None
         self._was_ahead = self._was_behind = False
+        # The latest segment since the clock was set back, and whether it was.
+        self._last_ns = 0
+        self._has_stepped = False
 
     def __iter__(self) -> Iterator[Slice]:
         try:
@@ -219,7 +222,7 @@ class Watch:
     def _cut(self, times: Times, at: int, due_ns: int) -> int:
         """Find the first frame from `at` on that tells that the instant has come, or that time was set back."""
         rest = times[at:]
-        low_ns = due_ns - self._interval_ns - self._back_ns
+        low_ns = self._low_ns(due_ns)
         if int(rest.max()) < due_ns and int(rest.min()) >= low_ns:
             self._was_ahead = self._was_behind = False
             return len(times)
@@ -239,15 +242,24 @@ class Watch:
             self._was_ahead = self._was_behind = False
         return len(times)
 
+    def _low_ns(self, due_ns: int) -> int:
+        """Tell what is so early that the clock was set back, if the next frame is, too."""
+        return due_ns - self._interval_ns - self._back_ns
+
     def _feed(self, frames: Frames) -> None:
         for batch in self.pipeline.feed(frames):
             self._keep(batch)
 
     def _keep(self, batch: Batch) -> None:
         """Count what became known."""
-        if self._slices.start_ns is None and len(batch.headers):
-            self._slices.begin(int(batch.headers.time_ns[0]))
         slices, totals = self._slices, self._totals
+        if len(batch.headers):
+            times = batch.headers.time_ns
+            if slices.start_ns is None:
+                slices.begin(int(times[0]))
+                self._last_ns = int(times[0])
+            # What is stamped far ahead, or back, does not count before it is confirmed.
+            self._last_ns = max(self._last_ns, int(times[times < slices.due_ns].max(initial=self._last_ns)))
         if len(batch.requests) or len(batch.unanswered):
             slices.take(batch.requests, batch.unanswered)
             if totals is not None:
@@ -267,7 +279,7 @@ class Watch:
         if slices.start_ns is None:
             self._first_due_ns = None
             return
-        if self._was_behind and time_ns < slices.due_ns:
+        if self._was_behind and time_ns < self._low_ns(slices.due_ns):
             yield from self._begin_anew(time_ns)
             return
         while (due_ns := slices.due_ns) <= time_ns:
@@ -280,17 +292,20 @@ class Watch:
 
     def _begin_anew(self, time_ns: int) -> Iterator[Slice]:
         """Give what there is, and go on at an earlier time."""
-        slices = self._slices
-        start_ns = slices.start_ns if slices.start_ns is not None else time_ns
-        yield from self._told(slices.finish(start_ns, self.pipeline.waiting(start_ns)), start_ns)
+        slices, last_ns = self._slices, self._last_ns
+        yield from self._told(slices.finish(last_ns, self.pipeline.waiting(last_ns)), last_ns)
+        if self._findings is not None:
+            self._findings.begin_anew()
         slices.begin(time_ns)
+        self._last_ns = time_ns
+        self._has_stepped = True
         self._was_ahead = self._was_behind = False
 
     def _finish(self) -> Iterator[Slice]:
         """Give the slices that are left when the capture ends."""
         for batch in self.pipeline.finish():
             self._keep(batch)
-        last_ns = self.pipeline.last_ns
+        last_ns = self._last_ns if self._has_stepped else self.pipeline.last_ns
         if last_ns is not None:
             yield from self._told(self._slices.finish(last_ns, Unanswered()), last_ns, is_last=True)
 

@@ -236,3 +236,9 @@ def test_a_hang_up_without_a_terminal_means_nothing(tmp_path):
         watch.signal(signal.SIGHUP)
         time.sleep(0.5)
         assert watch.stop() == []
+
+
+def test_it_ends_when_its_time_is_over_even_if_nothing_came():
+    done = process("watch", "-i", "lo", "--json", "--duration", "1s")
+    assert (done.status, done.out) == (0, b"")
+    assert "0 frames received" in done.err

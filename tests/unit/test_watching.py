@@ -56,11 +56,29 @@ def test_a_clock_that_was_set_back_lets_slices_begin_anew():
     frames = shifted(talk(0), HOUR) + shifted(talk(1), 0) + shifted(talk(2), 5 * S)
     for batch_frames in (1, 2, 1000):
         slices = watched(frames, batch_frames=batch_frames)
-        starts = [each.start_ns - START_NS for each in slices]
-        assert starts[0] == HOUR
-        assert any(start < 10 * S for start in starts)
-        # The frame that showed the step first was counted where time stood.
-        assert answers(slices) >= 8
+        starts = [(each.start_ns - START_NS) // S for each in slices]
+        # One of the talk before the step, then those of the time after it, and none of the hour between.
+        assert starts == [3600, 0, 1, 2, 3, 4, 5]
+        assert [int(each.total.arrivals[0]) for each in slices] == [3, 3, 0, 0, 0, 0, 3]
+        assert slices[0].end_ns > slices[0].start_ns
+
+
+def test_a_frame_from_the_past_lets_nothing_begin_anew_even_if_silence_follows():
+    frames = shifted(talk(0), 60 * S)
+    early = Frame(START_NS, talk(1).frames()[0].data)
+
+    def interrupted(*, is_told: bool) -> Iterator[Frames]:
+        content = pcap_bytes([*frames, early, *shifted(talk(2), 61 * S)], nanoseconds=True)
+        with open_capture([io.BytesIO(content)], batch_frames=1) as capture:
+            for number, batch in enumerate(capture, 1):
+                yield batch
+                if number == len(frames) + 1 and is_told:
+                    yield Frames(until_ns=START_NS + 60 * S + 500 * MS)
+
+    told = [list(Watch(interrupted(is_told=each), Pipeline([], Options(given_at="answer")), Watched(S, S)))
+            for each in (False, True)]  # fmt: skip
+    assert [each.start_ns for each in told[0]] == [each.start_ns for each in told[1]]
+    assert answers(told[0]) == answers(told[1]) == 6
 
 
 def test_a_step_back_of_a_second_is_no_new_beginning():

@@ -161,9 +161,34 @@ class _Account(NamedTuple):
         return status.st_mode >> shift & wanted == wanted
 
 
+def _can_read_library(account: _Account) -> bool:
+    """Tell whether an account may read the modules that are still to be imported."""
+    path = Path(__file__)
+    for place, wanted in ((path, 4), *((parent, 1) for parent in path.parents)):
+        status = place.stat()
+        shift = 6 if status.st_uid == account.uid else 3 if status.st_gid in (account.gid, *account.groups) else 0
+        if not status.st_mode >> shift & wanted:
+            return False
+    return True
+
+
+def account_to_become(user: str | None) -> _Account | None:
+    """Give the account that was named, or the one that called sudo if it can read this library.
+
+    Raises
+    ------
+    UsageError
+        There is no account of that name.
+    """
+    if user is not None:
+        return _named(user)
+    found = _caller()
+    return found if found is not None and _can_read_library(found) else None
+
+
 def _change_account(user: str | None, writable: Sequence[str]) -> tuple[int, ...]:
     """Become another account, if there is reason to; give the capabilities that must be kept."""
-    found = _named(user) if user is not None else _caller()
+    found = account_to_become(user)
     is_able = found is not None and all(found.can_write(path) for path in writable)
     if user is not None and not is_able:
         refused = next(path for path in writable if found is not None and not found.can_write(path))

@@ -5,9 +5,11 @@ Theory of operation
 A thread waits for the capture's next batch, and whoever iterates waits for the thread, but not for longer than agreed.
 The thread goes on only when it is asked for the next batch, so batches need no copies, as without it.
 
-How far time has come in silence is the clock here less the least delay that any frame had from its stamp to its coming,
-which holds what the clocks of two machines differ, and less a grace for what lies in buffers on the way. It is told
-only while frames come about as they were captured: a file that is piped in is silent for reasons of its own.
+How far time has come in silence is told by a clock that nobody sets (monotonic), less the least delay that any frame
+had from its stamp to its coming by that clock, which holds what the clocks of two machines differ, and less a grace for
+what lies in buffers on the way. It is told only while frames come about as they were captured: a file that is piped in
+is silent for reasons of its own. Where every frame comes much later than before, the clock that stamps was set back,
+and the delay is learnt anew.
 
 What it cannot see: buffers on the way that hold frames back for longer than the grace (tcpdump without ``-U``). Frames
 that come later than time was told to have come count where they are still new.
@@ -34,6 +36,9 @@ GRACE_NS = 1_500_000_000
 
 FORGETTING = 0.01
 """The least delay is let rise by this part of the time since: clocks that are set back make every delay longer."""
+
+STEP_NS = 5_000_000_000
+"""A frame that comes so much later than the others did was stamped by a clock that was set back, or was held up."""
 
 MOST_DELAY_NS = 600_000_000_000
 """Frames that come later than this after their stamp were not captured just now."""
@@ -125,13 +130,14 @@ class Silence:
 
     def _learn(self, batch: Frames) -> None:
         """Look at how long after its stamp the latest frame came."""
-        now_ns = time.time_ns()
-        delay_ns = now_ns - int(batch.time_ns.max())
+        now_ns, latest_ns = time.monotonic_ns(), int(batch.time_ns.max())
+        delay_ns = now_ns - latest_ns
         known_ns, self._delay_ns = self._delay_ns, None
-        if abs(delay_ns) <= MOST_DELAY_NS:
-            forgotten_ns = int(FORGETTING * max(now_ns - self._learnt_ns, 0))
-            self._delay_ns = delay_ns if known_ns is None else min(delay_ns, known_ns + forgotten_ns)
+        if abs(time.time_ns() - latest_ns) <= MOST_DELAY_NS:
+            self._delay_ns = delay_ns
+            if known_ns is not None and delay_ns - known_ns < STEP_NS:
+                self._delay_ns = min(delay_ns, known_ns + int(FORGETTING * (now_ns - self._learnt_ns)))
         self._learnt_ns = now_ns
 
     def _until_ns(self) -> int | None:
-        return None if self._delay_ns is None else time.time_ns() - self._delay_ns - GRACE_NS
+        return None if self._delay_ns is None else time.monotonic_ns() - self._delay_ns - GRACE_NS

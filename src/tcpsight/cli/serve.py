@@ -67,7 +67,7 @@ def command(
     with listener:
         token = _token(token_file, is_local=is_local)
         with (
-            opened(asked, interfaces, slicing.interval_ns) as analysis,
+            opened(asked, interfaces, slicing) as analysis,
             analysis.watch(
                 slicing.interval_ns,
                 slicing.lateness_ns,

@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tcpsight.cli import values
 from tcpsight.cli.options import Input
-from tcpsight.cli.watch_options import Lines, Recording, Wanted, watch_options
+from tcpsight.cli.watch_options import Lines, Slicing, Wanted, watch_options
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
@@ -53,7 +54,7 @@ def command(*, wanted: Wanted) -> int:
     is_fed = bool(wanted.feeding.targets or wanted.feeding.listen)
     with (
         _terminal(lines),
-        opened(wanted.asked, wanted.interfaces, slicing.interval_ns) as analysis,
+        opened(wanted.asked, wanted.interfaces, slicing) as analysis,
         analysis.watch(
             slicing.interval_ns,
             slicing.lateness_ns,
@@ -62,7 +63,7 @@ def command(*, wanted: Wanted) -> int:
             with_totals=is_fed or lines.is_screen,
             **wanted.recording.arguments(),
         ) as (run, slices),
-        _saving(slices, wanted.recording) as save,
+        _saving(slices, wanted) as save,
         _fenced(wanted),
         # Threads are begun behind the fence.
         _feeding(wanted, with_findings=lines.with_findings) as feeds,
@@ -130,15 +131,21 @@ def _terminal(lines: Lines) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _saving(slices: Watch, asked: Recording) -> Iterator[Callable[[Slice], None]]:
+def _saving(slices: Watch, wanted: Wanted) -> Iterator[Callable[[Slice], None]]:
     """Give what saves the findings of a slice, and all there is when a signal asks for it."""
+    asked = wanted.recording
     if asked.record is None or slices.recall is None:
         yield lambda each: None
         return
     from tcpsight.cli.notes import warn
     from tcpsight.recalling import FindingFiles
 
+    is_new = not Path(asked.record).exists()
     files = FindingFiles(slices.recall, asked.record)
+    if is_new and wanted.interfaces:
+        from tcpsight.cli.watch_rights import hand_over
+
+        hand_over(asked.record, wanted.user)
     is_asked = False
 
     def ask(signal_number: int, frame: object) -> None:
@@ -268,7 +275,7 @@ def _json_printer() -> Callable[[Slice], None]:
 
 
 @contextmanager
-def opened(asked: Input, interfaces: Sequence[str], interval_ns: int = SECOND_NS) -> Iterator[Analysis]:
+def opened(asked: Input, interfaces: Sequence[str], slicing: Slicing | None = None) -> Iterator[Analysis]:
     """Give what is watched; the first interrupt ends it, and what there is by then is told.
 
     Frames are waited for as long as a slice allows: each time they come costs a millisecond, however few they are.
@@ -282,10 +289,26 @@ def opened(asked: Input, interfaces: Sequence[str], interval_ns: int = SECOND_NS
     from tcpsight.listening import Listening
 
     analysis = asked.analysis()
+    interval_ns = SECOND_NS if slicing is None else slicing.interval_ns
     wait_ns = min(max(interval_ns * 2 // 5, SHORTEST_WAIT_NS), LONGEST_WAIT_NS)
     listening = Listening(interfaces, analysis.options, expression=asked.frame_filter, wait_ns=wait_ns)
-    with _until_told(listening.stop):
+    with _until_told(listening.stop), _until_over(listening.stop, slicing):
         yield listening
+
+
+@contextmanager
+def _until_over(stop: Callable[[], None], slicing: Slicing | None) -> Iterator[None]:
+    """End the listening when its time is over, even if there was nothing to hear."""
+    if slicing is None or slicing.duration_ns is None:
+        yield
+        return
+    usual = signal.signal(signal.SIGALRM, lambda number, frame: stop())
+    signal.setitimer(signal.ITIMER_REAL, slicing.duration_ns / 1e9)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, usual)
 
 
 @contextmanager

@@ -53,3 +53,15 @@ def give_up_rights(wanted: Wanted) -> None:
         readable=[each for each in readable if Path(each).exists()],
         may_connect=may_connect,
     )
+
+
+def hand_over(folder: str, user: str | None) -> None:
+    """Give a folder that was made just now to the account that will write to it."""
+    from contextlib import suppress
+
+    from tcpsight.capture.privileges import account_to_become
+
+    account = account_to_become(user)
+    if account is not None and os.geteuid() == 0:
+        with suppress(OSError):
+            os.chown(folder, account.uid, account.gid)

@@ -258,6 +258,7 @@ class LiveSlices:
             self.start_ns = start_ns = end_ns
         yield self._closed(start_ns, last_ns, waiting, is_last=True)
         self.start_ns = None
+        self._answered, self._is_late, self._unanswered = Requests(), np.zeros(0, np.bool_), Unanswered()
 
     # -------------------------------------------------------------------------------------------------- parts
 
@@ -267,6 +268,7 @@ class LiveSlices:
             taken = Requests.concatenate(self._taken)
             self._taken = []
             # What was stamped by a clock that stepped back completes where time stands.
+            taken.arrival_ns[:] = np.minimum(taken.arrival_ns, taken.completion_ns)
             taken.completion_ns[:] = np.maximum(taken.completion_ns, self.start_ns)
             self._is_late = np.concatenate([self._is_late, taken.arrival_ns < self.start_ns])
             self._answered = Requests.concatenate([self._answered, taken])

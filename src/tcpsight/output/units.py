@@ -209,4 +209,5 @@ def printable(text: str) -> str:
     r"""Write text that came from a capture so that no terminal obeys it: control and format characters as ``\x1b``."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    # The space that groups digits is no danger to anybody.
+    return "".join(c if c.isprintable() or c == NARROW_SPACE else c.encode("unicode_escape").decode() for c in text)
