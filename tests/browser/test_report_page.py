@@ -143,7 +143,14 @@ def test_connections_are_sorted_and_filtered(stall):
     [
         ("limited_by = nothing", "None of 9 passes"),
         ("recuests > 600", "No column is called recuests; there are connection_id, client"),
-        ("requests > many", "many is no number; units are ns"),
+        ("requests > many", "many is no number."),
+        ("lasted > many", "many is no number; units are ns"),
+        ("requests > 10 s", "requests is a count: it has no unit such as s"),
+        ("requests > 10kb", "requests is a count: it has no unit such as kb"),
+        ("began > 5", "start is a time: 5 needs a unit, one of ns, us"),
+        ("lasted > 1 000", "duration is a time: 1 000 needs a unit"),
+        ("lasted > 5 kb", "kb is no unit of duration; units are ns"),
+        ("bytes > 5 ms", "ms is no unit of bytes; units are b"),
         ("requests > 5 requests <", "Something must stand on both sides of <"),
         ("> 5", "A column must stand before the sign"),
         ("client > 5", "client is no number"),
@@ -173,6 +180,47 @@ def test_a_filter_knows_headings_units_and_words(stall):
     assert shown("lasted > 1h") == []
     assert shown("state != nothing") == everything
     assert shown('client = "10.1.1.11"') == shown("10.1.1.11") != everything
+    assert shown("client = 10.1.1.1") == shown("limited_by = serve") == []
+    assert shown("client != 10.1.1.1") == shown("server = 10.1.1.12:3306") + shown("server != 10.1.1.12:3306")
+    assert shown("began >= 0") == shown("lasted > 0") == everything
+    assert shown("requests < 1 000") == shown("requests < 1\u202f000") == shown("requests < 1000") == everything
+    assert shown("requests > 1 000") == shown("lasted > 1 000 000ms") == []
+    assert shown("bytes > 1 000 and lasted < 10 000 000 ms") == shown("bytes > 1kb")
+
+
+FEW_ROWS = """
+  const made = (name, kind, text = String) => ({ name, title: name, kind, value: (row) => row[name], text });
+  const table = new BigTable({ id: "a-table", caption: "", rows: [
+    { client: "10.1.1.1:40000", state: "closed" }, { client: "10.1.1.11:40000", state: "half_closed" },
+    { client: "[2001:db8::1]:40000", state: "open" }, { client: "[2001:db8::11]:40001", state: "open" },
+  ], columns: [made("client", "endpoint"), made("state", "word", (value) => value.replace("_", " "))] });
+  table.filter(WORDS);
+  return [table.problem, ...table.chosen().map((row) => table.rows.indexOf(row))];
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        ("state = closed", [0]),
+        ("state != closed", [1, 2, 3]),
+        ('state = "half closed"', [1]),
+        ("state = half_closed", [1]),
+        ("closed", [0, 1]),
+        ("client = 10.1.1.1", [0]),
+        ("client = 10.1.1.11:40000", [1]),
+        ("client = 2001:db8::1", [2]),
+        ("client = [2001:db8::1]", [2]),
+        ("client = [2001:db8::11]:40001", [3]),
+        ("client != 2001:DB8::1", [0, 1, 3]),
+        ("10.1.1.1", [0, 1]),
+    ],
+)
+def test_equal_means_the_whole_text_and_endpoints_go_without_their_port(stall, words, rows):
+    web = Path(tcpsight.__file__).parent / "output" / "web"
+    scripts = [(web / name).read_text() for name in ("elements.js", "numbers.js", "tables.js")]
+    script = "\n".join([*scripts, FEW_ROWS.replace("WORDS", json.dumps(words))])
+    assert stall.page.evaluate(f"() => {{ {script} }}") == [None, *rows]
 
 
 def test_keys_move_and_zoom_the_plots(stall):

@@ -12,23 +12,23 @@ function sumOrUnknown(one, other) {
 
 function connectionTable(report) {
   const { rows, seen } = report.plots.connections, { ends } = report.plots;
-  const column = (name, title, meaning, write, isNumber = true, value = (row) => row[name]) => ({ name, title, meaning, isNumber, value, text: (each, row) => write(each, row) });
+  const column = (name, title, meaning, write, kind = "count", value = (row) => row[name]) => ({ name, title, meaning, kind, value, text: (each, row) => write(each, row) });
   const table = new BigTable({
     id: "connection-table", caption: "Connections, the worst first", rows, example: "retransmissions > 0",
     columns: [
       column("connection_id", "connection", "The frame that opened it", (value) => String(value)),
-      column("client", "client", "Who sent the SYN", String, false, (row) => ends[row.end][0]),
-      column("server", "server", "Whose service it is", String, false),
-      column("start", "began", "Seconds after the first instant", (ns) => `${(ns / SECOND).toFixed(3)} s`, true, (row) => row.start_ns),
-      column("duration", "lasted", "From its first segment to its last", duration, true, (row) => row.duration_ns),
+      column("client", "client", "Who sent the SYN", String, "endpoint", (row) => ends[row.end][0]),
+      column("server", "server", "Whose service it is", String, "endpoint"),
+      column("start", "began", "Seconds after the first instant", (ns) => `${(ns / SECOND).toFixed(3)} s`, "time", (row) => row.start_ns),
+      column("duration", "lasted", "From its first segment to its last", duration, "time", (row) => row.duration_ns),
       column("requests", "requests", "Answered requests", count),
-      column("unanswered", "unanswered", "1 if its last request was never answered", count),
-      column("retransmissions", "sent again", "Segments sent again, both sides", count, true, (row) => sumOrUnknown(row.client_retransmissions, row.server_retransmissions)),
-      column("bytes", "bytes", "Both sides", size, true, (row) => sumOrUnknown(row.client_bytes, row.server_bytes)),
-      column("rtt", "round trip", "The larger of both directions' medians, as seen where it was captured", duration, true, (row) => row.rtt_p50_ns),
-      column("zero_window", "window closed", "How long a window was closed", duration, true, (row) => row.zero_window_ns),
-      column("state", "ended", "How far it came", (value) => STATE_TEXTS[value] ?? UNKNOWN, false),
-      column("limited_by", "limited by", "The largest part of its time", (value) => PART_TEXTS[value] ?? UNKNOWN, false),
+      column("unanswered", "unanswered", "1 if its last request had no answer when the connection or the capture ended", count),
+      column("retransmissions", "sent again", "Segments sent again, both sides", count, "count", (row) => sumOrUnknown(row.client_retransmissions, row.server_retransmissions)),
+      column("bytes", "bytes", "Both sides", size, "size", (row) => sumOrUnknown(row.client_bytes, row.server_bytes)),
+      column("rtt", "round trip", "The larger of both directions' medians, as seen where it was captured", duration, "time", (row) => row.rtt_p50_ns),
+      column("zero_window", "window closed", "How long a window was closed", duration, "time", (row) => row.zero_window_ns),
+      column("state", "ended", "How far it came", (value) => STATE_TEXTS[value] ?? UNKNOWN, "word"),
+      column("limited_by", "limited by", "The largest part of its time", (value) => PART_TEXTS[value] ?? UNKNOWN, "word"),
     ],
     act: (row) => [copyButton(ends[row.end][1], "Filter"), " ",
       element("button", { type: "button", "aria-label": `Zoom to connection ${row.connection_id}`, onclick: () => report.view.showAround(row.start_ns / SECOND, (row.start_ns + row.duration_ns) / SECOND, 0.05) }, "Zoom")],

@@ -11,15 +11,32 @@ function plainTable(caption, head, rows, acts) {
 const PAGE_ROWS = 25;
 
 /** A sign and what stands after it, in a filter; a unit may stand apart. */
-const CONDITION = /(>=|<=|!=|>|<|=)\s*("[^"]*"|[^\s<>=!]+)(?:\s+(ns|us|µs|ms|s|min|h|b|kb|mb|gb)(?![\p{L}\d_]))?/giu;
-const UNITS = { "": 1, ns: 1, us: 1e3, "µs": 1e3, ms: 1e6, s: 1e9, min: 6e10, h: 3.6e12, b: 1, kb: 1e3, mb: 1e6, gb: 1e9 };
+const CONDITION = /(>=|<=|!=|>|<|=)\s*("[^"]*"|-?\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?:\.\d+)?[a-zµ]*(?![\p{L}\d_:.])|[^\s<>=!]+)(?:\s+(ns|us|µs|ms|s|min|h|b|kb|mb|gb|kib|mib|gib)(?![\p{L}\d_]))?/giu;
+/** Of each kind of column what its numbers may be followed by, and what that is worth. */
+const UNITS = {
+  time: { ns: 1, us: 1e3, "µs": 1e3, ms: 1e6, s: 1e9, min: 6e10, h: 3.6e12 },
+  size: { "": 1, b: 1, kb: 1e3, mb: 1e6, gb: 1e9, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 },
+  count: { "": 1 },
+};
 const COMPARISONS = { ">": (a, b) => a > b, "<": (a, b) => a < b, ">=": (a, b) => a >= b, "<=": (a, b) => a <= b, "=": (a, b) => a === b, "!=": (a, b) => a !== b };
+
+/** Between groups of three digits. */
+const GROUPS = /(?<=\d)[ \u00a0\u2009\u202f](?=\d{3}(?!\d))/gu;
+
+/** Give what a row's cell may be called in a filter, in small letters: its text, its value, an endpoint's address. */
+function texts(column, row) {
+  const value = column.value(row), text = column.text(value, row).toLowerCase();
+  const found = [text, String(value).toLowerCase()];
+  const [, address] = column.kind === "endpoint" ? /^(.*):\d+$/.exec(text) ?? [] : [];
+  return address === undefined ? found : [...found, address, address.replace(/^\[|\]$/g, "")];
+}
 
 /** A table that can be sorted by its heads, filtered by words or a condition, and paged. */
 class BigTable {
   /**
    * @param spec.caption What it holds.
-   * @param spec.columns {name, title, text(value, row), value(row), isNumber} of each.
+   * @param spec.columns {name, title, text(value, row), value(row), kind} of each; the kind is one of `UNITS`, or
+   *   "word", or "endpoint".
    * @param spec.rows Any values; columns read them.
    * @param spec.act Gives the elements of a row's last cell.
    */
@@ -47,7 +64,7 @@ class BigTable {
 
   head(column) {
     const button = element("button", { type: "button", title: column.meaning, onclick: () => this.sort(column) }, column.title);
-    const made = element("th", { scope: "col", className: column.isNumber ? "number" : "" }, button);
+    const made = element("th", { scope: "col", className: column.kind in UNITS ? "number" : "" }, button);
     made.column = column;
     return made;
   }
@@ -58,7 +75,7 @@ class BigTable {
 
   sort(column) {
     const isSame = this.sorted.column === column.name;
-    this.sorted = { column: column.name, isDescending: isSame ? !this.sorted.isDescending : Boolean(column.isNumber) };
+    this.sorted = { column: column.name, isDescending: isSame ? !this.sorted.isDescending : column.kind in UNITS };
     this.page = 0;
     this.show();
   }
@@ -121,15 +138,23 @@ class BigTable {
   /** Make the condition on a column: of numbers, or of a text that is, or is not, so. */
   condition(column, operator, value, unit) {
     const said = value.replace(/^"|"$/g, "").toLowerCase();
-    if (!column.isNumber) {
+    if (!(column.kind in UNITS)) {
       if (operator !== "=" && operator !== "!=") this.problem ??= `${column.name} is no number: it can only be = or != a word`;
-      return (row) => column.text(column.value(row), row).toLowerCase().includes(said) === (operator === "=");
+      return (row) => texts(column, row).includes(said) === (operator === "=");
     }
-    const [, digits, joined] = /^(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)([a-zµ]*)$/.exec(said) ?? [];
-    const factor = UNITS[(joined || unit).toLowerCase()];
-    if (digits === undefined || factor === undefined) this.problem ??= `${value} is no number; units are ${Object.keys(UNITS).filter(Boolean).join(", ")}`;
-    const holds = COMPARISONS[operator], limit = Number(digits) * factor;
+    const holds = COMPARISONS[operator], limit = this.number(column, said.replace(GROUPS, ""), value, unit.toLowerCase());
     return (row) => !isUnknown(column.value(row)) && holds(Number(column.value(row)), limit);
+  }
+
+  /** Read a number with its unit, as columns of a kind have them. */
+  number(column, said, value, unit) {
+    const [, digits, joined] = /^(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)([a-zµ]*)$/.exec(said) ?? [];
+    const known = UNITS[column.kind], own = joined || unit;
+    const names = Object.keys(known).filter(Boolean).join(", ");
+    if (digits === undefined || (own !== "" && !Object.values(UNITS).some((units) => own in units))) this.problem ??= `${value} is no number${names && `; units are ${names}`}`;
+    else if (own === "" && known[""] === undefined && Number(digits) !== 0) this.problem ??= `${column.name} is a time: ${value} needs a unit, one of ${names}`;
+    else if (own !== "" && known[own] === undefined) this.problem ??= names ? `${own} is no unit of ${column.name}; units are ${names}` : `${column.name} is a count: it has no unit such as ${own}`;
+    return Number(digits) * (known[own] ?? 1);
   }
 
   show() {
@@ -139,7 +164,7 @@ class BigTable {
     const first = this.page * PAGE_ROWS, shown = rows.slice(first, first + PAGE_ROWS);
     fill(this.body, shown.map((row) => element("tr", {},
       element("td", { className: "acts" }, this.act?.(row)),
-      this.columns.map((column) => element("td", { className: column.isNumber ? "number" : "" }, column.text(column.value(row), row))))));
+      this.columns.map((column) => element("td", { className: column.kind in UNITS ? "number" : "" }, column.text(column.value(row), row))))));
     for (const head of this.heads) {
       const isSorted = head.column.name === this.sorted.column;
       if (isSorted) head.setAttribute("aria-sort", this.sorted.isDescending ? "descending" : "ascending");
