@@ -5,12 +5,18 @@ Theory of operation
 Four questions are asked of every service: did the median response time change, did its 95th percentile, did the share
 of requests that were never answered, did the share of connections that came to nothing? Each is answered by an
 interval, at a level by which of a hundred pairs of captures without any difference one at most is called different
-(`FAMILY_LEVEL`), however many services are compared (Bonferroni): 1 − 0.01 / (4 · services).
+(`FAMILY_LEVEL`), however many services are compared (Bonferroni): 1 − 0.01 / (4 · services). That holds where a capture
+is long beside what its response times are related by; see below.
 
 *Worse* is said where an interval lies wholly beyond what is tolerated; *within tolerance* where one lies wholly on the
 bad side of no change; *better* where one lies wholly on the good side, and none on the bad one. *No difference* is said
 only where the median, had it changed by a tenth, would have been found changed in 95 of 100 such pairs; else there is
 *too little data*. The other quantiles and numbers are told with intervals of the same level; they decide nothing.
+
+What it cannot see: of what varies more slowly than a tenth of a capture, or in a few long bursts, each capture is one
+sample, and more than one in a hundred pairs is called different: of 1,000 pairs of 5,000 requests each related to the one
+before by 0.99, 11 medians where 2.5 are expected; with three slow bursts of 1.5 % of the capture on average, 7 of 500
+95th percentiles where 1.25 are.
 """
 
 from __future__ import annotations

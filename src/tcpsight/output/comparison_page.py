@@ -196,8 +196,8 @@ class _Page:
         tolerated = [units.fraction(self._facts[f"{name}tolerance_fraction"]) for name in ("", "failure_")]
         told = (
             f"* decides. Intervals hold with {_confidence(confidence['level'])} confidence each: of 100 pairs without "
-            f"a difference at most {unchanged} is called different. Tolerated: {tolerated[0]} of response time, "
-            f"{tolerated[1]} of failures."
+            f"a difference at most {unchanged} is called different, few long slow spells aside. Tolerated: "
+            f"{tolerated[0]} of response time, {tolerated[1]} of failures."
         )
         lines = wrapped([Piece(told)], self._screen.width, self._screen)
         for when, other in (("before", "after"), ("after", "before")):

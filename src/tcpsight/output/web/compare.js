@@ -212,7 +212,7 @@ function showComparison(facts) {
   const sections = facts.services.map((service, i) => serviceSection(service, ids[i], facts));
   fill(document.getElementById("main"), facts.services.length > 1 || otherServices(facts).length > 0 ? summary : null, sections);
   const { level, family_level: family } = facts.confidence;
-  fill(document.getElementById("foot"), element("p", {}, `Made by tcpsight from packet headers. Intervals hold with ${Number((100 * level).toPrecision(6))} % confidence each: of 100 pairs of captures without a difference at most ${Math.round(100 * (1 - family))} is called different. Tolerated: ${percent(facts.tolerance_fraction)} of response time, ${percent(facts.failure_tolerance_fraction)} of failures.`));
+  fill(document.getElementById("foot"), element("p", {}, `Made by tcpsight from packet headers. Intervals hold with ${Number((100 * level).toPrecision(6))} % confidence each: of 100 pairs of captures without a difference at most ${Math.round(100 * (1 - family))} is called different, few long slow spells aside. Tolerated: ${percent(facts.tolerance_fraction)} of response time, ${percent(facts.failure_tolerance_fraction)} of failures.`));
 }
 
 showComparison(pageData("facts"));
