@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 Each capture is run through once. Sums, findings and the health of services are kept as they come; requests are sorted
-by arrival, on disk beyond a million. When both are known, services are paired: by address and port, then those that
-are left by a port that only one on either side has. The requests of each pair are then cut into slices of equally many
-(`tcpsight.model.response_slices`), and swept into slices of time of one length (`tcpsight.model.occupancy`).
+by arrival, on disk beyond 64 MiB of them. When both are known, services are paired: by address and port, then those
+that are left by a port that only one on either side has. The requests of each pair are then cut into slices of equally
+many (`tcpsight.model.response_slices`), and swept into slices of time of one length (`tcpsight.model.occupancy`).
 
 Memory: 10 MB for each service and capture that is compared, and what the sums take.
 """

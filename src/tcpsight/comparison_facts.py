@@ -77,7 +77,6 @@ def comparison_facts(comparison: Comparison, tolerance: Tolerance | None = None)
             "family_level": FAMILY_LEVEL,
             "level": _round(level),
             "method": "shares of requests below each quantile, by circular blocks of requests in order of arrival",
-            "resamples": RESAMPLES,
             "sought_fraction": SOUGHT,
         },
         "before": _capture(comparison.before),
@@ -239,6 +238,7 @@ def _equal_load(found: EqualLoad, level: float, interval_ns: int) -> Facts:
         "low": _ratio(low),
         "high": _ratio(high),
         "refusal": found.refusal,
+        "resamples": RESAMPLES,
         "interval_ns": interval_ns,
         "levels": [_level(each) for each in found.levels],
     }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 65_536
 MEMORY_ROWS = 1 << 20
-"""So many requests are sorted in memory, 150 MB; more on disk, which costs more than all that is told of them."""
+"""So many requests are sorted in memory, 220 MB; more on disk, which costs more than all that is told of them."""
 
 SERIES_COLUMNS = 52
 """Slices of the series at most, not counting those that are cut short: a line of a terminal less its labels."""

@@ -130,7 +130,8 @@ class HealthSummary:
         for endpoint, rows in by_endpoint(unanswered, "server_address", "server_port"):
             health, is_open = self._service(endpoint), rows.is_open != 0
             health.add_unanswered(rows[~is_open])
-            health.open_requests.add(rows[is_open])
+            if is_open.any():
+                health.open_requests.add(rows[is_open])
 
     def finish(self, longest_ns: Callable[[Endpoint], int]) -> None:
         """Leave out who was in flight when the capture ended; told the longest response time of each service, or −1."""

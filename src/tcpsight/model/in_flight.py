@@ -35,7 +35,13 @@ def in_flight(unanswered: Unanswered, longest_ns: int | Integers) -> Mask:
     longest_ns : int, or ndarray of int64, shape (n,)
         The longest response time of the service of each in ns; −1 where nothing was answered.
     """
-    mask: Mask = (unanswered.is_open != 0) & (unanswered.end_ns - unanswered.arrival_ns <= longest_ns)
+    mask: Mask = (unanswered.is_open != 0) & _is_short(unanswered.arrival_ns, unanswered.end_ns, longest_ns)
+    return mask
+
+
+def _is_short(arrival_ns: Integers, end_ns: Integers, longest_ns: int | Integers) -> Mask:
+    """Tell who had waited no longer than the service ever took."""
+    mask: Mask = end_ns - arrival_ns <= longest_ns
     return mask
 
 
@@ -69,7 +75,7 @@ class OpenRequests:
         """
         kept = np.concatenate([np.zeros(0, _KEPT), *self._kept])
         self._kept = []
-        others = kept[kept["end_ns"] - kept["arrival_ns"] > longest_ns]
+        others = kept[~_is_short(kept["arrival_ns"], kept["end_ns"], longest_ns)]
         unanswered = Unanswered.allocate(len(others))
         for name in _COLUMNS:
             unanswered.rows[name] = others[name]

@@ -126,12 +126,6 @@ class Shift:
         reach = student(0.5 + level / 2, self.freedom) * self.error
         return self.value - reach, self.value + reach
 
-    def detectable(self, level: float) -> float:
-        """Give the shift that would have been found, its interval beyond 0, in 95 of 100 cases; NaN if unknown."""
-        if not self.error >= 0:
-            return float("nan")
-        return (student(0.5 + level / 2, self.freedom) + student(POWER, self.freedom)) * self.error
-
 
 @dataclass(frozen=True, slots=True)
 class QuantileShift:

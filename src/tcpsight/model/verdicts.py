@@ -14,9 +14,9 @@ only where the median, had it changed by a tenth, would have been found changed 
 *too little data*. The other quantiles and numbers are told with intervals of the same level; they decide nothing.
 
 What it cannot see: of what varies more slowly than a tenth of a capture, or in a few long bursts, each capture is one
-sample, and more than one in a hundred pairs is called different: of 1,000 pairs of 5,000 requests each related to the one
-before by 0.99, 11 medians where 2.5 are expected; with three slow bursts of 1.5 % of the capture on average, 7 of 500
-95th percentiles where 1.25 are.
+sample, and more than one in a hundred pairs is called different: of 1,000 pairs of 5,000 requests each related to the
+one before by 0.99, 11 medians where 2.5 are expected; with three slow bursts of 1.5 % of the capture on average, 7 of
+500 95th percentiles where 1.25 are.
 """
 
 from __future__ import annotations

@@ -192,11 +192,6 @@ def test_an_interval_grows_with_confidence_and_holds_the_value():
     assert lower < low < 0.1 < high < higher
 
 
-def test_what_could_be_found_is_beyond_the_reach_of_the_interval():
-    shift = Shift(0.0, 0.02, 30.0)
-    assert shift.detectable(0.99) > shift.interval(0.99)[1]
-
-
 def test_blocks_of_neighbours_are_drawn_and_the_end_is_joined_to_the_beginning():
     times = times_drawn(np.random.default_rng(1), 50, 10, (1, 4))
     for row in times:
