@@ -214,6 +214,9 @@ FEW_ROWS = """
         ("client = [2001:db8::11]:40001", [3]),
         ("client != 2001:DB8::1", [0, 1, 3]),
         ("10.1.1.1", [0, 1]),
+        ("state = open or client = 10.1.1.1", [0, 2, 3]),
+        ('state = "half closed" OR 2001:db8::11', [1, 3]),
+        ('client = "a or b"', []),
     ],
 )
 def test_equal_means_the_whole_text_and_endpoints_go_without_their_port(stall, words, rows):

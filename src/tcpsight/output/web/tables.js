@@ -20,6 +20,9 @@ const UNITS = {
 };
 const COMPARISONS = { ">": (a, b) => a > b, "<": (a, b) => a < b, ">=": (a, b) => a >= b, "<=": (a, b) => a <= b, "=": (a, b) => a === b, "!=": (a, b) => a !== b };
 
+/** Between filters of which one is enough; not inside quotes. */
+const OR = /\s+or\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/iu;
+
 /** Between groups of three digits. */
 const GROUPS = /(?<=\d)[ \u00a0\u2009\u202f](?=\d{3}(?!\d))/gu;
 
@@ -89,8 +92,9 @@ class BigTable {
 
   /** Give the rows that pass, in order. */
   chosen() {
-    const passes = this.conditions();
-    const rows = this.rows.filter((row) => passes.every((pass) => pass(row)));
+    this.problem = null;
+    const alternatives = this.words.split(OR).map((words) => this.conditions(words));
+    const rows = this.rows.filter((row) => alternatives.some((passes) => passes.every((pass) => pass(row))));
     const column = this.columns.find((each) => each.name === this.sorted.column);
     if (column === undefined) return rows;
     const sign = this.sorted.isDescending ? -1 : 1;
@@ -101,19 +105,18 @@ class BigTable {
     }).map(([, row]) => row);
   }
 
-  /** Read the filter: conditions such as `column > number`, else words; `problem` says what cannot be read. */
-  conditions() {
+  /** Read a filter, or what stands between two `or`: conditions such as `column > number`, else words; `problem` says what cannot be read. */
+  conditions(text) {
     const made = [], words = [];
-    this.problem = null;
     let end = 0;
-    for (const found of this.words.matchAll(CONDITION)) {
+    for (const found of text.matchAll(CONDITION)) {
       const [whole, operator, value, unit] = found;
-      const [column, before] = this.named(this.words.slice(end, found.index));
+      const [column, before] = this.named(text.slice(end, found.index));
       words.push(before);
       end = found.index + whole.length;
       if (column !== undefined) made.push(this.condition(column, operator, value, unit ?? ""));
     }
-    words.push(this.words.slice(end));
+    words.push(text.slice(end));
     const rest = words.join(" ").toLowerCase().split(/\s+/).filter((each) => each !== "" && each !== "and");
     const alone = rest.find((word) => /[<>=]/.test(word));
     if (alone !== undefined) this.problem ??= `Something must stand on both sides of ${alone}, such as requests > 10`;
