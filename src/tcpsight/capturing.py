@@ -78,16 +78,27 @@ class Recording:
 
     Attributes
     ----------
-    written, left_out : int
-        Frames that were written; frames that were not wanted.
+    left_out : int
+        Frames that were not wanted.
     """
 
     def __init__(self, capture: LiveCapture, files: PacketFiles, wanted: Wanted) -> None:
-        self.written = self.left_out = 0
+        self.left_out = 0
+        self._taken = 0
         self._capture = capture
         self._files = files
         self._wanted = wanted
         self._is_to_reopen = False
+
+    @property
+    def written(self) -> int:
+        """How many frames stand in the files."""
+        return self._files.frames
+
+    @property
+    def lost(self) -> int:
+        """How many frames could not be written, when all is over."""
+        return self._taken - self._files.frames
 
     def reopen(self) -> None:
         """Begin another file soon; safe to call from a signal handler."""
@@ -112,7 +123,7 @@ class Recording:
                 if len(frames):
                     self._take(frames)
                 self._files.look(self.counts())
-                if wanted.most_frames is not None and self.written >= wanted.most_frames:
+                if wanted.most_frames is not None and self._taken >= wanted.most_frames:
                     break
                 if wanted.duration_ns is not None and time.monotonic_ns() - begun_ns >= wanted.duration_ns:
                     self._capture.stop()
@@ -132,15 +143,15 @@ class Recording:
         if is_kept is not None:
             frames = frames[is_kept]
         if wanted.most_frames is not None:
-            frames = frames[: wanted.most_frames - self.written]
+            frames = frames[: wanted.most_frames - self._taken]
         if not len(frames):
             self.left_out += most
             return
         header_bytes = extents.header_bytes if is_kept is None else extents.header_bytes[is_kept]
         ends = header_bytes[: len(frames)].astype(np.int64) + wanted.payload_bytes
         kept = np.minimum(ends, frames.captured_bytes).astype(np.uint32)
+        self._taken += len(frames)
         self._files.write(frames, kept, self.counts())
-        self.written += len(frames)
         self.left_out += most - len(frames)
 
 

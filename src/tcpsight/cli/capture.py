@@ -255,6 +255,8 @@ def _ending(capture: LiveCapture, recording: Recording, files: object) -> str:
     told = f"{capture.received} frames received, {recording.written} written to {where}"
     if recording.left_out:
         told += f", {recording.left_out} left out as asked"
+    if recording.lost:
+        told += f", {recording.lost} lost because they could not be written"
     lost = sum(each.interface_drops or 0 for each in capture.interfaces)
     told += f", {capture.dropped} dropped by the kernel"
     return f"{told}, {lost} by the interface" if lost else told

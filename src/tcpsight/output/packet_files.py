@@ -125,7 +125,7 @@ class PacketFiles:
     Attributes
     ----------
     frames, files : int
-        How many were written so far.
+        How many were written so far; frames that are still collected do not count.
     name : str
         The file that is written.
 
@@ -148,7 +148,7 @@ class PacketFiles:
         self._written = 0  # bytes of the file
         self._file_frames = 0
         self._collected: list[bytes] = []
-        self._collected_bytes = 0
+        self._collected_bytes = self._collected_frames = 0
         self._flushed_ns = time.monotonic_ns()
         self._slot = 0
         self._start_ns = 0
@@ -169,9 +169,8 @@ class PacketFiles:
             if fitting == 0:
                 self._next(now_ns, counts)
                 continue
-            self._put(self._encoder.frames(frames[:fitting], kept[:fitting]))
-            self.frames += fitting
             self._file_frames += fitting
+            self._put(self._encoder.frames(frames[:fitting], kept[:fitting]), fitting)
             frames, kept = frames[fitting:], kept[fitting:]
 
     def _fitting(self, kept: Lengths, interfaces: int) -> int:
@@ -205,21 +204,24 @@ class PacketFiles:
         since = [now.since(then) for now, then in zip(counts, before, strict=True)]
         self._put(self._encoder.statistics(since, self._start_ns, time.time_ns()))
 
-    def _put(self, data: bytes | memoryview) -> None:
+    def _put(self, data: bytes | memoryview, frames: int = 0) -> None:
         if self._compress is None:
             self._write(data)
+            self.frames += frames
             return
         self._collected.append(bytes(data))
         self._collected_bytes += len(data)
+        self._collected_frames += frames
         if self._collected_bytes >= MOST_COLLECTED_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if self._collected and self._compress is not None:
-            data = b"".join(self._collected)
+            data, frames = b"".join(self._collected), self._collected_frames
             self._collected.clear()
-            self._collected_bytes = 0
+            self._collected_bytes = self._collected_frames = 0
             self._write(self._compress(data))
+            self.frames += frames
 
     def _write(self, data: bytes | memoryview) -> None:
         """Write whole records; if the disk is full, none of them."""
@@ -295,13 +297,17 @@ class PacketFiles:
         with suppress(OSError), os.scandir(Path(self._path).parent) as entries:
             for entry in entries:
                 if self._names.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                    found.append((entry.name, entry.stat(follow_symlinks=False).st_size, entry.path))
-        total = sum(size for _, size, _ in found)
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((status.st_mtime_ns, entry.name, status.st_size, entry.path))
+        total = sum(size for _, _, size, _ in found)
         # The one that is written may still grow to its limit.
         total += max((self._rotation.size_bytes or 0) - self._written, 0)
-        for name, size, path in sorted(found):
-            if total <= limit or name == Path(self.name).name:
+        # By when they were written: their names are wrong where the clock was.
+        for _, name, size, path in sorted(found):
+            if total <= limit:
                 break
+            if name == Path(self.name).name:
+                continue
             with suppress(OSError):
                 Path(path).unlink()
                 total -= size
@@ -320,7 +326,7 @@ class PacketFiles:
             os.close(self._descriptor)
         self._descriptor = -1
         self._collected.clear()
-        self._collected_bytes = 0
+        self._collected_bytes = self._collected_frames = 0
 
     def finish(self, counts: Sequence[Counts]) -> None:
         """Write what is left, with what was counted, and close."""

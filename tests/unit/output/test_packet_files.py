@@ -277,6 +277,33 @@ def test_a_full_disk_leaves_a_file_that_can_be_read(tmp_path, name):
     assert got.error is None
     assert len(got.rows) in (50 * len(made), 50 * len(made) - 50)
     assert got.rows
+    assert files.frames == len(got.rows)
+
+
+def test_what_was_collected_when_the_disk_was_full_was_not_written(tmp_path, monkeypatch):
+    files = files_at(tmp_path / "trace.pcap.zst")
+    write(files, frames_of(40))
+    monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(TcpsightError, match="No space left"):
+        files.finish(NOTHING)
+    assert files.frames == 0
+    assert read_capture(str(tmp_path / "trace.pcap.zst")).rows == []
+
+
+def test_the_files_that_were_written_last_stay_whatever_the_clock_said(tmp_path, monkeypatch):
+    clock = [1_700_003_600 * 10**9]
+    monkeypatch.setattr("time.time_ns", lambda: clock[0])
+    files = files_at(tmp_path / "trace.pcap", Rotation(size_bytes=5000, total_bytes=20_000))
+    for i in range(40):
+        if i == 20:
+            clock[0] -= 3600 * 10**9
+        write(files, frames_of(37, first=37 * i))
+        files.look(NOTHING)
+        clock[0] += 10**9
+    files.finish(NOTHING)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 20_000
+    left = [path for path in tmp_path.iterdir() if path.name < "trace-20231114T231000Z"]
+    assert len(left) == len(list(tmp_path.iterdir()))
 
 
 def test_a_device_without_room_is_told():
