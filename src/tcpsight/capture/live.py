@@ -156,14 +156,16 @@ class LiveCapture:
         while True:
             if self._is_stopped and end_ns == FOREVER_NS:
                 end_ns = time.monotonic_ns() + self._shut()
-            frames = self._look(is_last=self._is_stopped and time.monotonic_ns() >= end_ns)
+            # Decided once: what a look that is not the last held back is still to come.
+            is_last = self._is_stopped and time.monotonic_ns() >= end_ns
+            frames = self._look(is_last=is_last)
             if len(frames):
                 self.files[0].frames += len(frames)
                 self.bytes_read += int(frames.captured_bytes.sum(dtype=np.int64))
                 if self.files[0].first_ns is None:
                     self.files[0].first_ns = int(frames.time_ns[0])
                 yield frames
-            elif time.monotonic_ns() >= end_ns:
+            elif is_last:
                 return
             elif frames.until_ns is None:
                 continue  # none of what there was passed the filter
