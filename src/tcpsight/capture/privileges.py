@@ -67,14 +67,17 @@ FORBIDDEN_CALLS = {
     # execve, execveat, ptrace, process_vm_readv, process_vm_writev, kcmp, pidfd_getfd, bpf, perf_event_open,
     # userfaultfd, io_uring_setup, init_module, finit_module, delete_module, kexec_load, kexec_file_load, reboot,
     # swapon, mount, umount2, pivot_root, chroot, unshare, setns, open_by_handle_at, add_key, request_key, keyctl,
-    # mknodat
+    # mknodat; and what Landlock lets pass: chmod, fchmod, fchmodat, fchmodat2, chown, fchown, lchown, fchownat,
+    # setxattr, lsetxattr, fsetxattr, setxattrat, utime, utimes, futimesat, utimensat
     "x86_64": (
         *(59, 322, 101, 310, 311, 312, 438, 321, 298, 323, 425, 175, 313, 176, 246, 320, 169, 167),
         *(165, 166, 155, 161, 272, 308, 304, 248, 249, 250, 259, 133),  # and mknod
+        *(90, 91, 268, 452, 92, 93, 94, 260, 188, 189, 190, 463, 132, 235, 261, 280),
     ),
     "aarch64": (
         *(221, 281, 117, 270, 271, 272, 438, 280, 241, 282, 425, 105, 273, 106, 104, 294, 142, 224),
         *(40, 39, 41, 51, 97, 268, 265, 217, 218, 219, 33),
+        *(52, 53, 452, 55, 54, 5, 6, 7, 463, 88),
     ),
 }
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
