@@ -81,9 +81,11 @@ def command(*, wanted: Wanted) -> int:
         if lines.with_requests:
             slices.on_batch = _requests_printer()
         _say_that_it_watches(wanted.interfaces, feeds)
+        losses = Losses()
         for each in slicing.until_enough(iter(slices)):
             write(each)
             sys.stdout.flush()
+            losses.tell(getattr(run.capture, "dropped", 0))
             _tell(each)
             tell_others(each)
         return conclude_live(run) if wanted.interfaces else conclude(run)
@@ -110,6 +112,22 @@ def conclude_live(run: Run) -> int:
     if run.pipeline.broken is not None:
         raise run.pipeline.broken
     return 0
+
+
+class Losses:
+    """Say at once that frames were lost: without them a busy server looks like an idle one."""
+
+    def __init__(self) -> None:
+        self._before = 0
+
+    def tell(self, dropped: int) -> None:
+        """Tell what was lost since it was told last, of all that was lost so far."""
+        from tcpsight.cli.notes import warn
+
+        if (lost := dropped - self._before) > 0:
+            frames = "1 frame was" if lost == 1 else f"{lost:,} frames were"
+            warn(f"{frames} lost before capture: the numbers of this time are too low")
+        self._before = dropped
 
 
 def _fenced(wanted: Wanted) -> AbstractContextManager[None]:
