@@ -100,13 +100,13 @@ class LiveFindings:
         self._told: dict[tuple[Key, int], tuple[Finding, int]] = {}
 
     def add(self, batch: Batch) -> None:
-        """Keep what became final."""
+        """Keep what became final; requests are kept as they are, all other rows copied."""
         if len(batch.requests):
-            self._answered.append(batch.requests.copy())
+            self._answered.append(batch.requests)
             self._answered_count += len(batch.requests)
             self._drop_oldest()
         if len(batch.unanswered):
-            self._unanswered.append(batch.unanswered.copy())
+            self._unanswered.append(batch.unanswered)
             while sum(map(len, self._unanswered)) > MOST_REQUESTS:
                 self._unanswered.popleft()
         if len(batch.connections):

@@ -27,12 +27,11 @@ from tcpsight.errors import CaptureError
 from tcpsight.model.live_slices import MOST_SERVICES, ClosedSlice, LiveSlices
 from tcpsight.model.live_totals import LiveTotals
 from tcpsight.output.feeds.lines import told_services
-from tcpsight.tables import Findings, Frames, Intervals, KeyedIntervals, Requests, ServiceTotals, Unanswered
+from tcpsight.tables import Findings, Frames, KeyedIntervals, Requests, ServiceTotals, Unanswered
 
 if TYPE_CHECKING:
     from tcpsight.capture.tags import TagSurvey
     from tcpsight.live_findings import LiveFindings
-    from tcpsight.model.live_slices import Codes
     from tcpsight.pipeline import Batch, Pipeline
     from tcpsight.recalling import Recall
 
@@ -48,21 +47,11 @@ Times = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """One slice of time, and what is known at its end.
+class Slice(ClosedSlice):
+    """One slice of time, and what is known at its end; see `ClosedSlice`.
 
     Attributes
     ----------
-    start_ns, end_ns : int
-        [start, end).
-    services : KeyedIntervals
-        A row for each service, in the order of their first requests, then one for the others.
-    total : Intervals
-        One row over all of them.
-    arrived : Requests
-        The answered requests that arrived in it, in order of arrival.
-    places : ndarray of int32
-        Which row of `services` each of them belongs to.
     totals : ServiceTotals
         What was counted since the watch began; empty unless asked for.
     histogram : ndarray of int64, shape (services + 1, bounds + 1)
@@ -71,12 +60,6 @@ class Slice:
         What was found since the slice before, the worst first; empty unless asked for.
     """
 
-    start_ns: int
-    end_ns: int
-    services: KeyedIntervals
-    total: Intervals
-    arrived: Requests
-    places: Codes
     totals: ServiceTotals
     histogram: np.ndarray[Any, np.dtype[np.int64]]
     findings: Findings
@@ -261,6 +244,8 @@ class Watch:
             # What is stamped far ahead, or back, does not count before it is confirmed.
             self._last_ns = max(self._last_ns, int(times[times < slices.due_ns].max(initial=self._last_ns)))
         if len(batch.requests) or len(batch.unanswered):
+            # Copied once for all who keep them.
+            batch = batch._replace(requests=batch.requests.copy(), unanswered=batch.unanswered.copy())
             slices.take(batch.requests, batch.unanswered)
             if totals is not None:
                 totals.take(batch.requests, batch.unanswered, slices.start_ns or 0)
@@ -285,15 +270,16 @@ class Watch:
         while (due_ns := slices.due_ns) <= time_ns:
             self._feed(Frames(until_ns=due_ns))
             if slices.is_quiet and self.pipeline.open_count == 0:
-                yield from self._told(slices.skip(time_ns), time_ns)
+                yield from self._told(slices.skip(time_ns), time_ns, Unanswered())
             else:
                 waiting = self.pipeline.waiting(due_ns)
-                yield from self._told(slices.look(due_ns, waiting), due_ns)
+                yield from self._told(slices.look(due_ns, waiting), due_ns, waiting)
 
     def _begin_anew(self, time_ns: int) -> Iterator[Slice]:
         """Give what there is, and go on at an earlier time."""
         slices, last_ns = self._slices, self._last_ns
-        yield from self._told(slices.finish(last_ns, self.pipeline.waiting(last_ns)), last_ns)
+        waiting = self.pipeline.waiting(last_ns)
+        yield from self._told(slices.finish(last_ns, waiting), last_ns, waiting)
         if self._findings is not None:
             self._findings.begin_anew()
         slices.begin(time_ns)
@@ -307,21 +293,24 @@ class Watch:
             self._keep(batch)
         last_ns = self._last_ns if self._has_stepped else self.pipeline.last_ns
         if last_ns is not None:
-            yield from self._told(self._slices.finish(last_ns, Unanswered()), last_ns, is_last=True)
+            nobody = Unanswered()
+            yield from self._told(self._slices.finish(last_ns, nobody), last_ns, nobody, is_last=True)
 
-    def _told(self, closed: Iterable[ClosedSlice], now_ns: int, *, is_last: bool = False) -> Iterator[Slice]:
+    def _told(
+        self, closed: Iterable[ClosedSlice], now_ns: int, waiting: Unanswered, *, is_last: bool = False
+    ) -> Iterator[Slice]:
         """Give slices with what is known at their end, looked up once for all that end together."""
         known: tuple[ServiceTotals, np.ndarray[Any, np.dtype[np.int64]]] | None = None
         for each in closed:
             if known is None:
-                known = self._known(now_ns)
+                known = self._known(now_ns, waiting)
             findings = Findings() if self._findings is None else self._findings.look(each.end_ns, is_last=is_last)
             yield Slice(
                 each.start_ns, each.end_ns, each.services, each.total, each.arrived, each.places, *known, findings
             )
 
-    def _known(self, now_ns: int) -> tuple[ServiceTotals, np.ndarray[Any, np.dtype[np.int64]]]:
+    def _known(self, now_ns: int, waiting: Unanswered) -> tuple[ServiceTotals, np.ndarray[Any, np.dtype[np.int64]]]:
         if self._totals is None:
             return ServiceTotals(), np.zeros((0, 0), np.int64)
-        table = self._totals.table(self.pipeline.open_connections(now_ns), self.pipeline.waiting(now_ns))
+        table = self._totals.table(self.pipeline.open_connections(now_ns), waiting)
         return table, self._totals.histogram.copy()

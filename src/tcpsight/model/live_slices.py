@@ -195,13 +195,13 @@ class LiveSlices:
         self.due_ns = self._end_ns(first_ns)
 
     def take(self, answered: Requests, unanswered: Unanswered) -> None:
-        """Take requests that were answered, or lost their connection; rows are copied."""
+        """Take requests that were answered, or lost their connection; the rows are kept."""
         start_ns = self.start_ns
         if start_ns is None:
             return
         if len(answered):
             self.places.admit(answered)
-            self._taken.append(answered.copy())
+            self._taken.append(answered)
         if len(unanswered):
             self.places.admit(unanswered)
             self._unanswered = Unanswered.concatenate([self._unanswered, unanswered])
