@@ -210,9 +210,11 @@ def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
 
     But a SIGHUP that comes since the terminal has gone is meant to end it.
     """
+    from tcpsight.cli.running import handling
+
     has_terminal = os.isatty(2)
     ending = (signal.SIGINT, signal.SIGTERM)
-    usual = {number: signal.getsignal(number) for number in (*ending, signal.SIGHUP)}
+    usual = {number: signal.getsignal(number) for number in ending}
 
     def stop(number: int, frame: object) -> None:
         capture.stop()
@@ -225,14 +227,8 @@ def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
         else:
             recording.reopen()
 
-    for number in ending:
-        signal.signal(number, stop)
-    signal.signal(signal.SIGHUP, reopen)
-    try:
+    with handling(signal.SIGINT, stop), handling(signal.SIGTERM, stop), handling(signal.SIGHUP, reopen):
         yield
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
 
 
 def _beginning(capture: LiveCapture) -> str:

@@ -22,7 +22,6 @@ from tcpsight.tables import Table
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis, Run
-    from tcpsight.capture import Following
     from tcpsight.output.writers import Writer
     from tcpsight.pipeline import Batch
     from tcpsight.where import Where
@@ -239,7 +238,7 @@ def patient(source: Input) -> Iterator[Analysis]:
     with _patience(source.sources), ExitStack() as following:
         analysis = source.analysis()
         if analysis.following is not None:
-            following.enter_context(_until_stopped(analysis.following))
+            following.enter_context(until_stopped(analysis.following.stop))
         yield analysis
 
 
@@ -271,32 +270,34 @@ def _patience(sources: Sequence[str | BinaryIO]) -> Iterator[None]:
         with suppress(OSError):
             os.write(2, f"{INTERRUPTED}\n".encode())
 
-    signal.signal(signal.SIGINT, read_on)
-    try:
+    with handling(signal.SIGINT, read_on):
         yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
 
 
 @contextmanager
-def _until_stopped(following: Following) -> Iterator[None]:
-    """Let the first interrupt, or request to end, end the following of a file, and give what there is by then."""
+def until_stopped(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first interrupt, or request to end, stop what would go on for ever; what there is is given."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def stop(signal_number: int, frame: object) -> None:
-        following.stop()
+    def end(signal_number: int, frame: object) -> None:
+        stop()
         signal.signal(signal_number, usual[signal.Signals(signal_number)])
 
-    for number in usual:
-        signal.signal(number, stop)
+    with handling(signal.SIGINT, end), handling(signal.SIGTERM, end):
+        yield
+
+
+@contextmanager
+def handling(number: signal.Signals, handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Handle a signal, until this ends."""
+    usual = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
+        signal.signal(number, usual)
 
 
 def is_pipe(source: str | BinaryIO) -> bool:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,13 @@ from tcpsight.cli.watch_options import Lines, Slicing, Wanted, watch_options
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
     from tcpsight.output.feeds import Feeds, Update
-    from tcpsight.pipeline import Batch
     from tcpsight.run import Run
+    from tcpsight.tables import Table
     from tcpsight.watching import Slice, Watch
 
 PATIENCE_S = 10.0
 """How long a file that is read waits for the receiver of a feed that has not failed."""
 
-SECOND_NS = 1_000_000_000
 SHORTEST_WAIT_NS = 20_000_000
 LONGEST_WAIT_NS = 400_000_000
 """For how long frames of an interface are waited for; silence is told twice as late."""
@@ -79,7 +78,10 @@ def command(*, wanted: Wanted) -> int:
 
             return on_screen((run, slices), slicing, lines, tell_others, write)
         if lines.with_requests:
-            slices.on_batch = _requests_printer()
+            from tcpsight.tables import Requests
+
+            write_requests = _json_writer(Requests)
+            slices.on_batch = lambda batch: write_requests(batch.requests)
         _say_that_it_watches(wanted.interfaces, feeds)
         losses = Losses()
         for each in slicing.until_enough(iter(slices)):
@@ -156,6 +158,7 @@ def _saving(slices: Watch, wanted: Wanted) -> Iterator[Callable[[Slice], None]]:
         yield lambda each: None
         return
     from tcpsight.cli.notes import warn
+    from tcpsight.cli.running import handling
     from tcpsight.recalling import FindingFiles
 
     is_new = not Path(asked.record).exists()
@@ -178,11 +181,8 @@ def _saving(slices: Watch, wanted: Wanted) -> Iterator[Callable[[Slice], None]]:
             is_asked = False
             warn(files.save_as("asked", each.end_ns - asked.record_ns, each.end_ns + asked.record_ns))
 
-    usual = signal.signal(signal.SIGUSR1, ask)
-    try:
+    with handling(signal.SIGUSR1, ask):
         yield save
-    finally:
-        signal.signal(signal.SIGUSR1, usual)
 
 
 @contextmanager
@@ -234,10 +234,15 @@ def _update(each: Slice, run: Run, *, with_findings: bool) -> Update:
 
 def _printer(interval_ns: int, asked: Lines) -> Callable[[Slice], None]:
     """Make what writes a slice to standard output."""
+    from tcpsight.tables import KeyedIntervals
+
     if asked.is_json:
         if asked.columns is not None:
             raise click.UsageError("--json writes all columns: leave out --columns")
-        return _json_printer() if not asked.with_requests else lambda each: None
+        if asked.with_requests:
+            return lambda each: None
+        write_rows = _json_writer(KeyedIntervals)
+        return lambda each: write_rows(each.rows)
     if asked.with_requests:
         raise click.UsageError("--requests writes objects: add --json")
     from tcpsight.cli.notes import is_unicode
@@ -264,41 +269,27 @@ def _printer(interval_ns: int, asked: Lines) -> Callable[[Slice], None]:
     return write
 
 
-def _requests_printer() -> Callable[[Batch], None]:
-    """Make what writes requests to standard output as they are answered."""
+def _json_writer(table_type: type[Table]) -> Callable[[Table], None]:
+    """Make what writes rows to standard output, an object each, as they come."""
     from tcpsight.output.writers import open_writer
-    from tcpsight.tables import Requests
 
-    writer = open_writer("-", Requests, "jsonl")
+    writer = open_writer("-", table_type, "jsonl")
 
-    def write(batch: Batch) -> None:
-        if len(batch.requests):
-            writer.write(batch.requests)
+    def write(rows: Table) -> None:
+        if len(rows):
+            writer.write(rows)
             writer.flush()
 
     return write
 
 
-def _json_printer() -> Callable[[Slice], None]:
-    from tcpsight.output.writers import open_writer
-    from tcpsight.tables import KeyedIntervals
-
-    writer = open_writer("-", KeyedIntervals, "jsonl")
-
-    def write(each: Slice) -> None:
-        writer.write(each.rows)
-        writer.flush()
-
-    return write
-
-
 @contextmanager
-def opened(asked: Input, interfaces: Sequence[str], slicing: Slicing | None = None) -> Iterator[Analysis]:
+def opened(asked: Input, interfaces: Sequence[str], slicing: Slicing) -> Iterator[Analysis]:
     """Give what is watched; the first interrupt ends it, and what there is by then is told.
 
     Frames are waited for as long as a slice allows: each time they come costs a millisecond, however few they are.
     """
-    from tcpsight.cli.running import patient
+    from tcpsight.cli.running import patient, until_stopped
 
     if not interfaces:
         with patient(asked) as analysis:
@@ -307,49 +298,40 @@ def opened(asked: Input, interfaces: Sequence[str], slicing: Slicing | None = No
     from tcpsight.listening import Listening
 
     analysis = asked.analysis()
-    interval_ns = SECOND_NS if slicing is None else slicing.interval_ns
-    wait_ns = min(max(interval_ns * 2 // 5, SHORTEST_WAIT_NS), LONGEST_WAIT_NS)
+    wait_ns = min(max(slicing.interval_ns * 2 // 5, SHORTEST_WAIT_NS), LONGEST_WAIT_NS)
     listening = Listening(interfaces, analysis.options, expression=asked.frame_filter, wait_ns=wait_ns)
-    with _until_told(listening.stop), _until_over(listening.stop, slicing):
+    stop = listening.stop
+    with _until_hung_up(stop), until_stopped(stop), _until_over(stop, slicing):
         yield listening
 
 
 @contextmanager
-def _until_over(stop: Callable[[], None], slicing: Slicing | None) -> Iterator[None]:
+def _until_over(stop: Callable[[], None], slicing: Slicing) -> Iterator[None]:
     """End the listening when its time is over, even if there was nothing to hear."""
-    if slicing is None or slicing.duration_ns is None:
+    from tcpsight.cli.running import handling
+
+    if slicing.duration_ns is None:
         yield
         return
-    usual = signal.signal(signal.SIGALRM, lambda number, frame: stop())
-    signal.setitimer(signal.ITIMER_REAL, slicing.duration_ns / 1e9)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, usual)
+    with handling(signal.SIGALRM, lambda number, frame: stop()):
+        signal.setitimer(signal.ITIMER_REAL, slicing.duration_ns / 1e9)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-@contextmanager
-def _until_told(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first interrupt, or request to end, end the listening, and so a terminal that has gone."""
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+def _until_hung_up(stop: Callable[[], None]) -> AbstractContextManager[None]:
+    """Let a terminal that has gone end the listening; nothing else is meant by a SIGHUP: feeds find rotated files."""
+    from tcpsight.cli.running import handling
 
-    def end(signal_number: int, frame: object) -> None:
-        stop()
-        signal.signal(signal_number, usual[signal.Signals(signal_number)])
+    had_terminal = os.isatty(2)
 
     def hang_up(signal_number: int, frame: object) -> None:
-        # Nothing else is meant by it: feeds find out by themselves that their files were rotated away.
         if had_terminal and not os.isatty(2):
             stop()
 
-    had_terminal = os.isatty(2)
-    with ExitStack() as restore:
-        restore.callback(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, hang_up))
-        for number, handler in usual.items():
-            signal.signal(number, end)
-            restore.callback(signal.signal, number, handler)
-        yield
+    return handling(signal.SIGHUP, hang_up)
 
 
 def _tell(each: Slice) -> None:
