@@ -11,7 +11,8 @@ import pytest
 from tests.support.pages import Seen
 
 
-@pytest.fixture(scope="session")
+# No longer than it is needed: while Playwright runs, other tests of the same process cannot run an event loop.
+@pytest.fixture(scope="module")
 def chromium(require_program: Callable[[str], str]) -> Iterator[Any]:
     path = require_program("chromium")
     from playwright.sync_api import sync_playwright

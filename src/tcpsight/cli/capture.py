@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tcpsight.cli import values
+from tcpsight.cli.running import handling
 
 if TYPE_CHECKING:
     from tcpsight.capture.live import LiveCapture
@@ -210,8 +211,6 @@ def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
 
     But a SIGHUP that comes since the terminal has gone is meant to end it.
     """
-    from tcpsight.cli.running import handling
-
     has_terminal = os.isatty(2)
     ending = (signal.SIGINT, signal.SIGTERM)
     usual = {number: signal.getsignal(number) for number in ending}
