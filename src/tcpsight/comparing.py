@@ -12,6 +12,7 @@ from tcpsight.errors import UsageError
 from tcpsight.opening import open as open_capture
 from tcpsight.rows import on_break
 from tcpsight.tables import Findings
+from tcpsight.worsening import WORSE_KINDS
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
@@ -27,6 +28,7 @@ def compare(
     tolerance: float = 0.05,
     failure_tolerance: float = 0.01,
     most_services: int = 10,
+    fail_on: Sequence[str] = WORSE_KINDS,
     **options: Any,
 ) -> Facts:
     """Tell what changed between two captures of the same services; read now.
@@ -36,19 +38,23 @@ def compare(
     before, after : path, ``-`` or binary file, or a list of them
         The captures.
     tolerance : float
-        By which share response times may be longer before they are called worse.
+        By which share response times may be longer, and throughput at equal concurrency lower.
     failure_tolerance : float
-        By how much the shares of unanswered requests and of failed connections may be larger.
+        By how much the shares of unanswered requests, of failed connections and of segments sent again may be larger.
     most_services : int
         How many services are compared.
+    fail_on : sequence of str
+        What of ``worse`` counts for ``is_worse``: ``response_time``, ``failures``, ``throughput``, ``retransmissions``,
+        ``vanished``, ``findings``.
     **options
         Those of `tcpsight.open`, for both captures.
 
     Returns
     -------
     dict
-        What ``tcpsight compare --format json`` prints: ``verdict``, ``is_worse``, and under ``services`` of each the
-        quantiles of response time before and after with the intervals of their ratio, and more.
+        What ``tcpsight compare --format json`` prints: ``verdict``, ``is_worse``, ``worse`` (what is, and
+        where), and under ``services`` of each the quantiles of response time before and after with the intervals of
+        their ratio, and more.
 
     Raises
     ------
@@ -63,11 +69,13 @@ def compare(
     """
     if tolerance < 0 or failure_tolerance < 0:
         raise UsageError("a tolerance is 0 or more")
+    if unknown := set(fail_on) - set(WORSE_KINDS):
+        raise UsageError(f"fail_on has {sorted(unknown)[0]!r}; known are {', '.join(WORSE_KINDS)}")
     both = [collected(open_capture(each, **options)) for each in (before, after)]
     comparison = compared(both[0], both[1], most_services=most_services)
     if not comparison.pairs:
         raise UsageError(nothing_in_common(both[0], both[1]))
-    return comparison_facts(comparison, Tolerance(tolerance, failure_tolerance))
+    return comparison_facts(comparison, Tolerance(tolerance, failure_tolerance, tuple(fail_on)))
 
 
 def collected(analysis: Analysis) -> CollectedCapture:

@@ -295,4 +295,6 @@ def _series(side: ServiceSide, occupancy: Occupancy, span: tuple[int, int]) -> S
     inside = (occupancy.start_ns >= first_ns + edge_ns) & (weighted_ns > 0)
     inside &= occupancy.start_ns + occupancy.interval_ns <= last_ns - edge_ns
     per_s = occupancy.interval_ns / 1e9
-    return Series(weighted_ns[inside] / occupancy.interval_ns, occupancy.completions[inside] / per_s)
+    return Series(
+        weighted_ns[inside] / occupancy.interval_ns, occupancy.completions[inside] / per_s, side.slices.tick_ns
+    )

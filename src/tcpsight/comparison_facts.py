@@ -30,11 +30,13 @@ from tcpsight.model.verdicts import (
     verdict_of,
 )
 from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES
+from tcpsight.worsening import WORSE_KINDS, is_gone, vanished, worse_kinds
 
 Facts = dict[str, Any]
 
 DIGITS = 9
 DECISIVE_SHARES = ("unanswered", "failed")
+ENDPOINT = ("server_address", "server_port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,16 @@ class Tolerance:
     Attributes
     ----------
     response_time : float
-        By which share response times may be longer.
+        By which share response times may be longer, and throughput at equal concurrency lower.
     failures : float
-        How much larger the shares of unanswered requests and failed connections may be.
+        How much larger the shares of unanswered requests, failed connections and retransmitted segments may be.
+    counted : tuple of str
+        Which of `WORSE_KINDS` count for ``is_worse``.
     """
 
     response_time: float = 0.05
     failures: float = 0.01
+    counted: tuple[str, ...] = WORSE_KINDS
 
 
 def comparison_facts(comparison: Comparison, tolerance: Tolerance | None = None) -> Facts:
@@ -67,10 +72,13 @@ def comparison_facts(comparison: Comparison, tolerance: Tolerance | None = None)
     level = level_of_each(len(comparison.pairs))
     asked = _Asked(tolerance, level, comparison.quantiles)
     services = [_service(comparison, pair, asked) for pair in comparison.pairs]
-    verdicts = {service["verdict"] for service in services}
+    gone = [_endpoint(each) for each in vanished(comparison)]
+    worse = _worse(services, gone, tolerance.counted)
+    verdicts = {service["verdict"] for service in services} | ({"worse"} if gone else set())
     return {
         "verdict": next((each for each in WORST_FIRST if each in verdicts), "too_little_data"),
-        "is_worse": "worse" in verdicts,
+        "is_worse": any(each["is_counted"] for each in worse),
+        "worse": worse,
         "tolerance_fraction": tolerance.response_time,
         "failure_tolerance_fraction": tolerance.failures,
         "confidence": {
@@ -86,6 +94,16 @@ def comparison_facts(comparison: Comparison, tolerance: Tolerance | None = None)
         "only_before": [_endpoint(each) for each in comparison.only[0]],
         "only_after": [_endpoint(each) for each in comparison.only[1]],
     }
+
+
+def _worse(services: list[Facts], gone: list[Facts], counted: tuple[str, ...]) -> list[Facts]:
+    """Tell what is worse, and where, in the order of `WORSE_KINDS`."""
+    found = [(kind, service) for service in services for kind in service["worse"]]
+    found += [("vanished", service) for service in gone]
+    return [
+        {"kind": kind, **{name: service[name] for name in ENDPOINT}, "is_counted": kind in counted}
+        for kind, service in sorted(found, key=lambda each: WORSE_KINDS.index(each[0]))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +144,11 @@ def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
         response_time, answers = _response_time(pair, shifts, asked)
         detectable = shifts[int(np.flatnonzero(asked.quantiles == 0.5)[0])].detectable(asked.level)
         equal_load = comparison.at_equal_load(pair)
-    verdict = verdict_of(answers + share_answers, detectable)
-    return {
+    facts = {
         **_endpoint(pair.before.endpoint),
         "after_server_address": address_text(pair.after.endpoint[0], pair.after.endpoint[2]),
-        "verdict": verdict,
+        "verdict": verdict_of(answers + share_answers, detectable),
+        "worse": [],
         "detectable_fraction": _grown(detectable),
         "requests": {"before": pair.before.service.requests, "after": pair.after.service.requests},
         "in_flight_at_end": {
@@ -147,6 +165,10 @@ def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
         "durations": _durations(pair),
         "findings": _findings(comparison, pair),
     }
+    tolerances = asked.tolerance.response_time, asked.tolerance.failures
+    if worse := worse_kinds(facts, tolerances, is_gone=is_gone(comparison, pair)):
+        facts |= {"verdict": "worse", "worse": worse}
+    return facts
 
 
 def _response_time(pair: ServicePair, shifts: list[QuantileShift], asked: _Asked) -> tuple[list[Facts], list[Answer]]:
@@ -275,8 +297,8 @@ def _findings(comparison: Comparison, pair: ServicePair) -> Facts:
     before, after = both
     return {
         "came": [_finding(after[key]) for key in sorted(after.keys() - before.keys())],
-        "went": [_finding(before[key]) for key in sorted(before.keys() - after.keys())],
-        "stayed": [_finding(after[key]) for key in sorted(after.keys() & before.keys())],
+        "went": [_finding(before[key], before[key]) for key in sorted(before.keys() - after.keys())],
+        "stayed": [_finding(after[key], before[key]) for key in sorted(after.keys() & before.keys())],
     }
 
 
@@ -286,10 +308,11 @@ def _is_overlapped(pair: ServicePair) -> bool:
     return sum(each.overlapped for each in both) > MOST_OVERLAPPED * sum(each.requests for each in both)
 
 
-def _finding(row: Any) -> Facts:
+def _finding(row: Any, before: Any = None) -> Facts:
     return {
         "kind": FINDINGS[row["kind"]],
         "severity": SEVERITIES[row["severity"]],
+        "severity_before": SEVERITIES[before["severity"]] if before is not None else None,
         "direction": DIRECTIONS[row["direction"]] if row["direction"] < len(DIRECTIONS) else None,
         "connections": int(row["connections"]),
         "summary": row["summary"].decode(),

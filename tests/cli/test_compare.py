@@ -58,7 +58,9 @@ def stalled(path: Path, stall_ms: float | None) -> Path:
 
 
 @pytest.mark.parametrize(("stalls_ms", "said"), [((None, 900), "came"), ((900, None), "went")])
-def test_findings_that_came_or_went_are_in_the_headline_and_decide_nothing(here: Here, tmp_path: Path, stalls_ms, said):
+def test_findings_that_came_or_went_are_in_the_headline_and_decide_nothing_unless_critical(
+    here: Here, tmp_path: Path, stalls_ms, said
+):
     both = [stalled(tmp_path / f"{i}.pcap", ms) for i, ms in enumerate(stalls_ms)]
     done = here("compare", *both)
     assert done.status == 0
@@ -67,6 +69,22 @@ def test_findings_that_came_or_went_are_in_the_headline_and_decide_nothing(here:
     assert f"but a finding {said}: stall" in headline
     same = here("compare", both[0], both[0])
     assert "finding" not in same.text.partition("verdict")[2].partition("  load ")[0]
+
+
+def test_a_critical_finding_or_a_vanished_service_is_status_1_and_named(here: Here, tmp_path: Path):
+    usual, bad = stalled(tmp_path / "usual.pcap", None), stalled(tmp_path / "bad.pcap", 6000)
+    done = here("compare", usual, bad)
+    assert done.status == 1
+    assert "worse   10.0.0.9:3306: a critical finding" in done.text
+    assert "worse, a critical finding, and a finding came: stall" in " ".join(done.text.split())
+    more = tmp_path / "more.pcap"
+    talks = [Talk(answered(*[5] * 50), client_port=40_000 + i, server_port=80) for i in range(8)]
+    more.write_bytes(pcap_bytes(traffic.capture(talks), nanoseconds=True))
+    assert here("compare", usual, usual, "--before", more).status == 1
+    done = here("compare", usual, usual, "--before", more, "--fail-on", "findings", "--fail-on", "response-time")
+    assert done.status == 0
+    assert "worse   10.0.0.9:80: it is gone: nothing was asked and answered any more (does not count)" in done.text
+    assert here("compare", usual, bad, "--fail-on", "none").status == 0
 
 
 def test_better_or_within_tolerance_is_status_0(here: Here, slower: tuple[Path, Path]):

@@ -173,6 +173,7 @@ def test_requests_without_an_answer_make_it_worse():
     found = compare(talks(120, 1, 1), pcap_bytes(written([*some, *silent]), nanoseconds=True))
     assert found["verdict"] == "worse"
     assert share(found, "unanswered")["after"]["events"] == 60
+    assert "failures" in [each["kind"] for each in found["worse"]]
 
 
 def test_services_of_one_capture_only_are_named():

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tcpsight.comparison_facts import Facts
 
 
+KINDS = ("response-time", "failures", "throughput", "retransmissions", "vanished", "findings")
+
+
 @click.command("compare")
 @before_and_after
 @click.option(
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     default="5%",
     show_default=True,
     metavar="SHARE",
-    help="Response times may be longer by this share, such as 10% or 0.1.",
+    help="Response times may be longer, throughput at equal concurrency lower by this share, such as 10% or 0.1.",
 )
 @click.option(
     "--failure-tolerance",
@@ -31,7 +34,13 @@ if TYPE_CHECKING:
     default="1%",
     show_default=True,
     metavar="SHARE",
-    help="This much more of the requests may be unanswered, of the connections come to nothing.",
+    help="This much more of the requests may be unanswered, of connections come to nothing, of segments be sent again.",
+)
+@click.option(
+    "--fail-on",
+    multiple=True,
+    type=click.Choice([*KINDS, "none"]),
+    help="Exit with status 1 for this only. Repeatable; none: never for what is worse.  [default: each of them]",
 )
 @click.option(
     "--quantile",
@@ -53,10 +62,12 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     tcpsight compare before.pcap after.pcap --server :3306 --tolerance 10%
     tcpsight compare 'before-*.pcap.gz' 'after-*.pcap.gz' --format json -o changed.json
     tcpsight compare day.pcap --at 2026-05-01T12:00 --html changed.html
+    tcpsight compare before.pcap after.pcap --fail-on response-time --fail-on failures
 
     Response times quantile by quantile, throughput at equal concurrency, failures, retransmissions, round trips and
-    findings. Status 1 means that the median or the 95th percentile of response time, or the share of what failed, is
-    worse by more than is tolerated, beyond doubt; of a hundred pairs without a difference, at most one shows one.
+    findings. Status 1 means worse beyond doubt, by more than is tolerated: the median or the 95th percentile of
+    response time, the share of what failed, throughput at equal concurrency, the share of segments sent again; or a
+    service vanished, or a critical finding came.
     """
     from tcpsight.cli.notes import conclude
     from tcpsight.comparing import nothing_in_common
@@ -75,7 +86,7 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
         for side in sides:
             conclude(side.run)
         raise UsageError(nothing_in_common(*sides))
-    facts = comparison_facts(comparison, Tolerance(tolerance, failure_tolerance))
+    facts = comparison_facts(comparison, Tolerance(tolerance, failure_tolerance, _counted(others["fail_on"])))
     if html is not None:
         _write_html(facts, html, before.timezone)
     else:
@@ -84,6 +95,11 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
         zone = values.zone(before.timezone)
         write_facts(facts, others["output"], others["format"], lambda screen: page(facts, zone, screen))
     return max(int(facts["is_worse"]), *(conclude(side.run) for side in sides))
+
+
+def _counted(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the kinds of worsening that count, as the library calls them."""
+    return tuple(each.replace("-", "_") for each in asked or KINDS if each != "none")
 
 
 def _collected(source: Input) -> CollectedCapture:

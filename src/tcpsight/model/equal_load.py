@@ -44,10 +44,13 @@ class Series:
         Mean number of requests in progress, above 0.
     throughput_per_s : ndarray of float64
         Completions.
+    tick_ns : int
+        Of the clock: a response time may be up to as much shorter or longer than recorded, and so may their mean.
     """
 
     concurrency: Floats
     throughput_per_s: Floats
+    tick_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +157,11 @@ def _shift(both: tuple[Series, Series], sums: list[Floats], weights: Floats) -> 
         variances.append(float((np.log(ratios) @ weights).var(ddof=1) * blocks[-1] / max(blocks[-1] - 1, 1)))
     parts = sum(v**2 / max(b - 1, 1) for v, b in zip(variances, blocks, strict=True))
     freedom = sum(variances) ** 2 / parts if parts > 0 else 1.0
-    return Shift(values[1] - values[0], float(np.sqrt(sum(variances))), freedom)
+    within = sum(_of_tick(series, own) for series, own in zip(both, sums, strict=True))
+    return Shift(values[1] - values[0], float(np.sqrt(sum(variances))), freedom, within)
+
+
+def _of_tick(series: Series, sums: Floats) -> float:
+    """Tell how far off the logarithm of the mean response time may be, by the tick of the clock."""
+    throughput, concurrency = sums.sum(axis=(0, 2))
+    return float(np.log1p(series.tick_ns / 1e9 * throughput / concurrency))

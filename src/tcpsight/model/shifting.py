@@ -113,17 +113,20 @@ class Shift:
         The shift and its standard error; the error is NaN where too little tells it.
     freedom : float
         Degrees of freedom.
+    within : float
+        How much farther the ends of its interval lie, as times are known to a tick of the clock only.
     """
 
     value: float
     error: float
     freedom: float
+    within: float = 0.0
 
     def interval(self, level: float) -> tuple[float, float]:
         """Give the interval that holds the shift with this confidence; NaN where it is unknown."""
         if not self.error >= 0:
             return float("nan"), float("nan")
-        reach = student(0.5 + level / 2, self.freedom) * self.error
+        reach = student(0.5 + level / 2, self.freedom) * self.error + self.within
         return self.value - reach, self.value + reach
 
 

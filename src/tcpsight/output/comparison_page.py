@@ -33,6 +33,14 @@ DURATION_TEXTS = {
     "client_round_trip": "round trip, client's data",
     "server_round_trip": "round trip, server's data",
 }
+WORSE_TEXTS = {
+    "response_time": "response times",
+    "failures": "failures",
+    "throughput": "throughput at equal concurrency",
+    "retransmissions": "segments sent again",
+    "vanished": "it is gone: nothing was asked and answered any more",
+    "findings": "a critical finding",
+}
 FINDING_TEXTS = (("came", "came", "yellow"), ("went", "went", "cyan"), ("stayed", "stayed", None))
 
 
@@ -79,6 +87,8 @@ class _Page:
             lines += wrapped(pieces, self._screen.width, self._screen, separator=INDENT)
             if capture["broken"]:
                 lines.append(self._screen.paint(f"The capture breaks off: {units.printable(capture['broken'])}", "red"))
+        for where, kinds in _by_service(self._facts["worse"]).items():
+            lines += wrapped([Piece(f"worse   {where}: {', '.join(kinds)}", "red")], self._screen.width, self._screen)
         return lines
 
     def _service(self, service: Facts) -> list[str]:
@@ -93,7 +103,7 @@ class _Page:
 
     def _verdict(self, service: Facts) -> list[str]:
         text, style = VERDICTS[service["verdict"]]
-        pieces = [Piece(text, style), *(Piece(reason) for reason in _reasons(service, self._facts))]
+        pieces = [Piece(text, style), *(Piece(reason) for reason in _reasons(service))]
         pieces += [Piece(said, "yellow") for said in _moved(service)]
         found = service["detectable_fraction"]
         if service["refusal"] is not None:
@@ -197,7 +207,7 @@ class _Page:
         told = (
             f"* decides. Intervals hold with {_confidence(confidence['level'])} confidence each: of 100 pairs without "
             f"a difference at most {unchanged} is called different, few long slow spells aside. Tolerated: "
-            f"{tolerated[0]} of response time, {tolerated[1]} of failures."
+            f"{tolerated[0]} of response time and throughput, {tolerated[1]} of failures and of segments sent again."
         )
         lines = wrapped([Piece(told)], self._screen.width, self._screen)
         for when, other in (("before", "after"), ("after", "before")):
@@ -224,8 +234,8 @@ def _confidence(level: float) -> str:
     return f"{100 * level:.6g} %"
 
 
-def _reasons(service: Facts, facts: Facts) -> list[str]:
-    """Say which of the numbers that decide show a difference."""
+def _reasons(service: Facts) -> list[str]:
+    """Say which of the numbers that decide show a difference, and what else is worse."""
     said = []
     for row in service["response_time"]:
         if row["is_decisive"] and _is_beyond(row, 1):
@@ -235,11 +245,21 @@ def _reasons(service: Facts, facts: Facts) -> list[str]:
         if row["is_decisive"] and _is_beyond(row, 0):
             told = _interval(row["low"], row["high"], _points)
             said.append(f"{SHARE_TEXTS[row['name']]} {_points(row['difference'])} ({told})")
+    decided = ("response_time", "failures")
+    return said + [WORSE_TEXTS[kind] for kind in service["worse"] if kind not in decided]
+
+
+def _by_service(worse: Sequence[Facts]) -> dict[str, list[str]]:
+    """Say what is worse at each service, and what of it does not count."""
+    said: dict[str, list[str]] = {}
+    for each in worse:
+        text = WORSE_TEXTS[each["kind"]] + ("" if each["is_counted"] else " (does not count)")
+        said.setdefault(units.endpoint(each["server_address"], each["server_port"]), []).append(text)
     return said
 
 
 def _moved(service: Facts) -> list[str]:
-    """Say which findings came and went: the numbers that decide know nothing of them."""
+    """Say which findings came and went: unless one that came is critical, they decide nothing."""
     said = []
     for when, alike in (("came", ("worse", "within_tolerance")), ("went", ("better",))):
         kinds = list(dict.fromkeys(row["kind"] for row in service["findings"][when]))

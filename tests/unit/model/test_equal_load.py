@@ -69,3 +69,13 @@ def test_one_level_of_concurrency_is_enough():
 def test_a_server_that_completes_nothing_is_refused():
     stuck = Series(np.full(100, 4.0), np.zeros(100))
     assert "nothing was completed" in (compare_at_equal_load(stuck, stuck).refusal or "")
+
+
+def test_what_ticks_of_the_clock_leave_open_is_in_the_interval():
+    one, two = series(1, 1, 8), series(2, 1, 8)
+    ticking = [Series(each.concurrency, each.throughput_per_s, tick_ns=100_000) for each in (one, two)]
+    exact, rough = compare_at_equal_load(one, two).shift, compare_at_equal_load(*ticking).shift
+    assert exact is not None
+    assert rough is not None
+    # About 1.2 ms each, give or take a tenth of a millisecond.
+    assert rough.interval(0.99)[1] - exact.interval(0.99)[1] == pytest.approx(2 * math.log1p(0.1 / 1.2), rel=0.05)

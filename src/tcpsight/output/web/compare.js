@@ -9,6 +9,10 @@ const SHARES = {
   reset: "Connections reset", retransmitted: "Segments sent again",
 };
 const DURATIONS = { connect: "Set-up", client_round_trip: "Round trip, client's data", server_round_trip: "Round trip, server's data" };
+const WORSE = {
+  response_time: "response times", failures: "failures", throughput: "throughput at equal concurrency", retransmissions: "segments sent again",
+  vanished: "it is gone: nothing was asked and answered any more", findings: "a critical finding",
+};
 const WHEN = ["before", "after"];
 
 /** `+10.2 %` of a ratio; beyond tenfold `×12`. */
@@ -50,18 +54,19 @@ function serviceName(service) {
   return service.after_server_address === service.server_address ? before : `${before}, after it ${endpointText(service.after_server_address, service.server_port)}`;
 }
 
-/** What of the numbers that decide shows a difference; else what would have been found. */
+/** What of the numbers that decide shows a difference, and what else is worse; else what would have been found. */
 function reasons(service) {
   const times = service.response_time.filter((row) => row.is_decisive && isBeyond(row, 1))
     .map((row) => `${row.quantile === 0.5 ? "median" : quantileText(row)} ${changeText(row.ratio)} (${intervalText(row, changeText)})`);
   const shares = service.shares.filter((row) => row.is_decisive && isBeyond(row, 0))
     .map((row) => `${SHARES[row.name].toLowerCase()} ${pointsText(row.difference)} (${intervalText(row, pointsText)})`);
-  if (times.length + shares.length > 0) return [...times, ...shares].join(", ");
+  const more = service.worse.filter((kind) => kind !== "response_time" && kind !== "failures").map((kind) => WORSE[kind]);
+  if (times.length + shares.length + more.length > 0) return [...times, ...shares, ...more].join(", ");
   if (service.refusal !== null) return `Response times are not compared: ${service.refusal}.`;
   return isUnknown(service.detectable_fraction) ? "" : `A median longer by ${percent(service.detectable_fraction)} would have been found.`;
 }
 
-/** Which findings came and went: the numbers that decide know nothing of them. */
+/** Which findings came and went: unless one that came is critical, they decide nothing. */
 function movedFindings(service) {
   return [["came", ["worse", "within_tolerance"]], ["went", ["better"]]].flatMap(([when, alike]) => {
     const kinds = [...new Set(service.findings[when].map((row) => row.kind.replaceAll("_", " ")))];
@@ -75,6 +80,20 @@ function verdictCard(service, id) {
   const [text, style] = VERDICTS[service.verdict];
   return element("li", { className: `finding ${style}` }, element("span", { className: "severity" }, text),
     element("a", { href: `#${id}` }, serviceName(service)), element("p", {}, reasons(service)), movedFindings(service));
+}
+
+/** Services that are in the capture before only, and are missed. */
+function vanishedCards(facts) {
+  const compared = new Set(facts.services.map((service) => endpointText(service.server_address, service.server_port)));
+  return facts.worse.map((each) => [each, endpointText(each.server_address, each.server_port)])
+    .filter(([each, name]) => each.kind === "vanished" && !compared.has(name))
+    .map(([, name]) => element("li", { className: "finding critical" }, element("span", { className: "severity" }, "Worse"), element("strong", {}, name), element("p", {}, `${WORSE.vanished}.`)));
+}
+
+/** What of that which is worse the exit status was told to leave out. */
+function uncounted(facts) {
+  const left = facts.worse.filter((each) => !each.is_counted).map((each) => `${endpointText(each.server_address, each.server_port)}: ${WORSE[each.kind]}`);
+  return left.length === 0 ? null : element("p", { className: "note" }, `Worse, but told not to count: ${left.join("; ")}.`);
 }
 
 function factCards(service) {
@@ -194,7 +213,7 @@ function head(facts) {
     return [element("p", {}, element("strong", {}, `${when}: `), files.length === 1 ? files[0] : `${files.length} files`, ` – ${duration(length)} from ${start}`),
       broken === null ? null : element("p", { className: "note" }, `The capture breaks off: ${broken}`)];
   });
-  return [element("div", { className: "title-line" }, element("h1", {}, "What changed"), themeButton()), ...captures.flat()];
+  return [element("div", { className: "title-line" }, element("h1", {}, "What changed"), themeButton()), ...captures.flat(), uncounted(facts)];
 }
 
 function otherServices(facts) {
@@ -208,11 +227,11 @@ function showComparison(facts) {
   fill(document.getElementById("top"), head(facts));
   const ids = facts.services.map((_, i) => `service-${i + 1}`);
   const summary = element("section", { id: "verdict", "aria-labelledby": "verdict-title" }, element("h2", { id: "verdict-title" }, "Verdict"),
-    element("ul", { className: "findings" }, facts.services.map((service, i) => verdictCard(service, ids[i]))), otherServices(facts));
+    element("ul", { className: "findings" }, facts.services.map((service, i) => verdictCard(service, ids[i])), vanishedCards(facts)), otherServices(facts));
   const sections = facts.services.map((service, i) => serviceSection(service, ids[i], facts));
   fill(document.getElementById("main"), facts.services.length > 1 || otherServices(facts).length > 0 ? summary : null, sections);
   const { level, family_level: family } = facts.confidence;
-  fill(document.getElementById("foot"), element("p", {}, `Made by tcpsight from packet headers. Intervals hold with ${Number((100 * level).toPrecision(6))} % confidence each: of 100 pairs of captures without a difference at most ${Math.round(100 * (1 - family))} is called different, few long slow spells aside. Tolerated: ${percent(facts.tolerance_fraction)} of response time, ${percent(facts.failure_tolerance_fraction)} of failures.`));
+  fill(document.getElementById("foot"), element("p", {}, `Made by tcpsight from packet headers. Intervals hold with ${Number((100 * level).toPrecision(6))} % confidence each: of 100 pairs of captures without a difference at most ${Math.round(100 * (1 - family))} is called different, few long slow spells aside. Tolerated: ${percent(facts.tolerance_fraction)} of response time and throughput, ${percent(facts.failure_tolerance_fraction)} of failures and of segments sent again.`));
 }
 
 showComparison(pageData("facts"));
