@@ -36,6 +36,7 @@ TABLES: dict[type[tables.Table], tuple[str, str]] = {
     tables.Network: ("tcpsight network", "network"),
     tables.SplitRequests: ("tcpsight split", "split(…).requests"),
     tables.SegmentDetails: ("tcpsight segments", "segments"),
+    tables.Sockets: ("tcpsight sockets", ""),
     tables.Unseen: ("", "unseen"),
 }
 

@@ -200,6 +200,25 @@ REASON_TEXTS = {
 }
 """What each reason means, for people."""
 
+SOCKET_STATES = (
+    "unknown",
+    "established",
+    "syn_sent",
+    "syn_received",
+    "fin_wait_1",
+    "fin_wait_2",
+    "time_wait",
+    "closed",
+    "close_wait",
+    "last_ack",
+    "listening",
+    "closing",
+)
+"""What the kernel of this machine does with a socket, by its numbers (linux/tcp_states.h)."""
+
+SOCKET_ROLES = ("client", "server")
+"""Which side of a connection this machine is."""
+
 RESPONSE_TIME_BOUNDS_NS = (
     *(int(step * 10**power) for power in range(4, 11) for step in (1, 2.5, 5)),
     100_000_000_000,
@@ -1103,6 +1122,70 @@ class Unseen(Table):
     bytes = column("int64", "B", "how many bytes, where bytes are what is missing")
     first_frame = column("int64", "", "first frame where it happened; null if no frame is to blame", null=-1)
     furthest_back_ns = column("int64", "ns", "of times that go backwards, the longest step; null elsewhere", null=-1)
+
+
+class Sockets(Table):
+    """One row per TCP socket of this machine, as its kernel tells it; null where it does not (sockets in time_wait)."""
+
+    read_ns = column("int64", "epoch ns", "when it was read")
+    local_address = column("uint8", "address", "this machine's side", width=16)
+    local_port = column("uint16", "", "this machine's port")
+    remote_address = column("uint8", "address", "the other side", width=16)
+    remote_port = column("uint16", "", "the other side's port; 0 of a socket that listens")
+    ip_version = column("uint8", "", "4 or 6, on the wire", internal=True)
+    is_mapped = column("uint8", "bool", "whether it is IPv4 through a socket of IPv6 (::ffff:a.b.c.d)")
+    state = column("uint8", "", "what the kernel does with it", names=SOCKET_STATES)
+    role = column("uint8", "", "server: somebody listens on the local port; else client", names=SOCKET_ROLES)
+    process = column("S60", "", "name of the process that holds it; empty if none may be seen")
+    pid = column("int64", "", "its number; null if none may be seen", null=-1)
+    holders = column("int64", "", "how many processes hold it; null if none may be seen", null=-1)
+    uid = column("int64", "", "the account that made it")
+    inode = column("int64", "", "its inode; 0 once no process holds it")
+    cookie = column("int64", "", "the kernel's name for it: no other socket gets the same")
+    family = column("uint8", "", "address family of the socket", internal=True)
+    identity = column("uint8", "", "ports, addresses, interface and cookie as the kernel told them", width=48, internal=True)
+    receive_queue_bytes = column("int64", "B", "received, not yet read by the process; null of one that listens", null=-1)
+    send_queue_bytes = column("int64", "B", "written by the process, not yet acknowledged; null of one that listens", null=-1)
+    not_sent_bytes = column("int64", "B", "of these, not yet sent", null=-1)
+    rtt_ns = column("int64", "ns", "smoothed round-trip time (RFC 6298)", null=-1)
+    rtt_variation_ns = column("int64", "ns", "its mean deviation", null=-1)
+    rtt_min_ns = column("int64", "ns", "least round-trip time of the last minutes", null=-1)
+    receiver_rtt_ns = column("int64", "ns", "round-trip time as the receiver estimates it", null=-1)
+    rto_ns = column("int64", "ns", "retransmission time-out", null=-1)
+    congestion_control = column("S16", "", "congestion control algorithm")
+    congestion_window_segments = column("int64", "", "congestion window", null=-1)
+    slow_start_threshold_segments = column("int64", "", "slow start threshold; null while there is none", null=-1)
+    in_flight_segments = column("int64", "", "sent and not acknowledged", null=-1)
+    sacked_segments = column("int64", "", "of these, received out of order", null=-1)
+    lost_segments = column("int64", "", "of these, taken for lost", null=-1)
+    retransmitted_segments_out = column("int64", "", "of these, sent again", null=-1)
+    window_bytes = column("int64", "B", "what the other side allows to be sent", null=-1)
+    mss_bytes = column("int64", "B", "largest segment sent", null=-1)
+    path_mtu_bytes = column("int64", "B", "path MTU", null=-1)
+    bytes_sent = column("int64", "B", "stream bytes sent, sent again ones included", null=-1)
+    bytes_acked = column("int64", "B", "acknowledged, a SYN counted as one", null=-1)
+    bytes_received = column("int64", "B", "stream bytes received in order", null=-1)
+    bytes_retransmitted = column("int64", "B", "stream bytes sent again", null=-1)
+    segments_sent = column("int64", "", "segments sent", null=-1)
+    segments_received = column("int64", "", "segments received", null=-1)
+    retransmissions = column("int64", "", "segments sent again", null=-1)
+    out_of_order_received = column("int64", "", "segments received out of order", null=-1)
+    delivery_rate_bits_per_s = column("int64", "bit/s", "last rate at which bytes were delivered", null=-1)
+    is_application_limited = column("uint8", "bool", "whether that rate is the process's, not the path's", null=255)
+    pacing_rate_bits_per_s = column("int64", "bit/s", "rate at which it sends at most; null if unlimited", null=-1)
+    busy_ns = column("int64", "ns", "time with data to send or in flight", null=-1)
+    receiver_limited_ns = column("int64", "ns", "of it, waiting for the other side's window", null=-1)
+    buffer_limited_ns = column("int64", "ns", "of it, waiting for room in the send buffer", null=-1)
+    last_sent_ns = column("int64", "ns", "since data was sent, or it was set up", null=-1)
+    last_received_ns = column("int64", "ns", "since data was received; null if never", null=-1)
+    last_acked_ns = column("int64", "ns", "since an acknowledgment was received", null=-1)
+    idle_ns = column("int64", "ns", "since data was sent or received, or it was set up", null=-1)
+    least_age_ns = column("int64", "ns", "it is not younger than this: the longer of last_sent and last_received", null=-1)
+    service_slice_ns = column("int64", "epoch ns", "start of the slice that --watch told last of its service", null=-1)
+    service_throughput_per_s = column("float64", "1/s", "completions a second in that slice")
+    service_concurrency = column("float64", "", "mean number of requests resident in it")
+    service_response_time_p50_ns = column("int64", "ns", "median response time in it", null=-1)
+    service_response_time_p99_ns = column("int64", "ns", "99th percentile of response times in it", null=-1)
 
 
 class UnseenCounter:

@@ -33,6 +33,7 @@ COMMANDS = {
     "serve": "The same as watch on a page for browsers.",
     "sql": "A question in SQL over the same tables.",
     "capture": "Record the headers of live frames, and nothing else.",
+    "sockets": "Connections of this machine as its kernel sees them, with their processes.",
     "compat": "The older tools by their own command lines.",
 }
 

@@ -68,6 +68,10 @@ FIRST_COLUMNS = {
         "arrival_ns response_time_ns client_ns request_path_ns server_ns response_path_ns path_error_ns outcome "
         "client_address client_port server_address server_port connection_id request_index"
     ),
+    "Sockets": (
+        "local_address local_port remote_address remote_port state process pid rtt_ns retransmissions idle_ns "
+        "send_queue_bytes delivery_rate_bits_per_s congestion_window_segments in_flight_segments"
+    ),
     "SegmentDetails": (
         "frame_number time_ns connection_id direction flags kind offset acked_offset payload_bytes window_bytes"
     ),

@@ -1,0 +1,78 @@
+"""``tcpsight sockets``: connections of this machine, in a network of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cli.running import Here, assert_one_line
+from tests.support.live_network import own_network, require_live_network
+from tests.support.local_connections import Pair, network_with_ipv6
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(autouse=True)
+def _network() -> Iterator[None]:
+    require_live_network()
+    with own_network():
+        network_with_ipv6()
+        yield
+
+
+def test_every_connection_is_a_row_and_listeners_only_when_asked_for(here: Here):
+    pairs = [Pair(), Pair("::1"), Pair(listener="::")]
+    wanted = sorted(pair.port for pair in pairs)
+    rows = [json.loads(line) for line in here("sockets", "--format", "jsonl").out.splitlines()]
+    assert len(rows) == 6
+    assert sorted(row["local_port"] for row in rows if row["role"] == "server") == wanted
+    assert {row["local_address"] for row in rows} == {"127.0.0.1", "::1"}
+    with_listeners = here("sockets", "--listening", "--format", "csv")
+    assert sorted(with_listeners.column("state")).count("listening") == 3
+    for pair in pairs:
+        pair.close()
+
+
+def test_rows_are_chosen_sorted_and_cut_to_columns_like_those_of_other_tables(here: Here):
+    pairs = [Pair(), Pair(), Pair("::1")]
+    for pair, size in zip(pairs, (10, 30, 20), strict=True):
+        pair.exchange(size)
+    done = here("sockets", "--where", "role = server and bytes_sent < 25", "--sort", "-bytes_sent",
+                "--columns", "local_port,bytes_sent", "--format", "csv")  # fmt: skip
+    assert done.text.splitlines() == ["local_port,bytes_sent", f"{pairs[2].port},20", f"{pairs[0].port},10"]
+    for pair in pairs:
+        pair.close()
+
+
+def test_processes_that_cannot_be_seen_are_said(here: Here, monkeypatch: Any):
+    pair = Pair()
+    monkeypatch.setattr("tcpsight.local.reading.holders", dict)
+    done = here("sockets", "--format", "csv")
+    assert done.status == 0
+    assert "the process of 2 connections cannot be seen" in done.err
+    assert "CAP_SYS_PTRACE" in done.err
+    assert done.column("pid") == ["", ""]
+    pair.close()
+
+
+def test_a_watch_that_tells_nothing_is_refused_in_one_line(here: Here, tmp_path: Any):
+    assert_one_line(here("sockets", "--watch", str(tmp_path / "none")).err, "No such file")
+
+
+def test_a_name_that_a_process_gave_itself_obeys_no_terminal(here: Here, monkeypatch: Any):
+    from tcpsight.local.processes import Process
+
+    pair = Pair()
+
+    class Everybody(dict):  # type: ignore[type-arg]
+        def get(self, inode: int, default: Any = None) -> Process:
+            return Process(7, "\x1b[2Jevil", 1)
+
+    monkeypatch.setattr("tcpsight.local.reading.holders", Everybody)
+    done = here("sockets")
+    assert b"\x1b" not in done.out
+    assert "\\x1b[2Jevil" in done.text
+    pair.close()

@@ -1,0 +1,88 @@
+"""Connections of this machine to look at and to end: both sides in this process, in a network of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import ExitStack, suppress
+
+from tcpsight.local.reading import four_tuple, is_connection, read_sockets
+
+
+def network_with_ipv6() -> None:
+    """Let loopback of this network know IPv6."""
+    from pathlib import Path
+
+    Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").write_text("0")
+
+
+class Pair:
+    """A connection: the client's socket, and the server's."""
+
+    def __init__(self, host: str = "127.0.0.1", *, listener: str | None = None) -> None:
+        self._stack = ExitStack()
+        family = socket.AF_INET6 if ":" in host or listener else socket.AF_INET
+        server = self._stack.enter_context(socket.socket(family))
+        if listener is not None:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        server.bind((listener or host, 0))
+        server.listen()
+        self.port = int(server.getsockname()[1])
+        self.client = self._stack.enter_context(socket.create_connection((host, self.port)))
+        self.server = self._stack.enter_context(server.accept()[0])
+        self._is_busy = False
+
+    def exchange(self, size: int) -> None:
+        """Send so much, and get it back."""
+        for sender, receiver in ((self.client, self.server), (self.server, self.client)):
+            thread = threading.Thread(target=sender.sendall, args=(bytes(size),))
+            thread.start()
+            assert len(receiver.recv(size, socket.MSG_WAITALL)) == size
+            thread.join()
+
+    def keep_busy(self) -> None:
+        """Send without end, in threads, until it is ended."""
+        self._is_busy = True
+
+        def send() -> None:
+            with suppress(OSError):
+                while self._is_busy:
+                    self.client.sendall(bytes(50_000))
+
+        def receive() -> None:
+            with suppress(OSError):
+                while self._is_busy and self.server.recv(1 << 16):
+                    pass
+
+        self._threads = [threading.Thread(target=each, daemon=True) for each in (send, receive)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether bytes still come through, each way."""
+        if self._is_busy:
+            return all(thread.is_alive() for thread in self._threads)
+        try:
+            self.exchange(1)
+        except (OSError, AssertionError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close all of it."""
+        if self._is_busy:
+            self._is_busy = False
+            for each in (self.client, self.server):
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+            for thread in self._threads:
+                thread.join(timeout=10)
+        self._stack.close()
+
+
+def ports_of_connections() -> set[tuple[int, int]]:
+    """Give the ports, the local one first, of all connections of this machine that are established."""
+    sockets = read_sockets().sockets
+    rows = sockets.rows[is_connection(sockets) & (sockets.state == 1)]
+    return {(found[1], found[3]) for found in map(four_tuple, rows)}
