@@ -88,7 +88,9 @@ def page_of(count: int) -> str:
         for first_ns, last_ns in pairwise(blocks.tolist()):
             requests = requests_between(first_ns, last_ns, count // (len(blocks) - 1), random)
             collection.feed(
-                batch._replace(requests=requests, residents=requests, connections=Connections(), network=Network())
+                batch._replace(
+                    requests=requests, residents=requests, served=requests, connections=Connections(), network=Network()
+                )
             )
         run.pipeline.first_ns, run.pipeline.last_ns = START_NS, START_NS + DAY_NS
         return collection.page(collection.report(run), None, (0.5, 0.95, 0.99))

@@ -126,7 +126,7 @@ class Analysis(Passes):
         from tcpsight.findings import CaptureFindings
 
         def read(on_break: OnBreak) -> Iterator[Table]:
-            collection = CaptureFindings()
+            collection = CaptureFindings(self.options.selection)
             with self.run(Findings) as run:
                 for batch in run:
                     collection.add(batch)

@@ -107,6 +107,8 @@ class Batch(NamedTuple):
         What the network did to the connections that overlap the wanted time; empty unless it is wanted.
     policed : Policed
         Exchanges of the services in the wanted time that were judged; empty unless they are wanted.
+    served, unserved : Requests, Unanswered
+        Answered and unanswered requests of the services at any time: what is usual there is told by all of them.
     """
 
     requests: Requests
@@ -121,3 +123,5 @@ class Batch(NamedTuple):
     streams: Streams
     network: Network
     policed: Policed
+    served: Requests
+    unserved: Unanswered

@@ -139,7 +139,7 @@ class CollectedCapture:
         self._selection, self._is_part = selection, selection.is_part
         self.findings = Findings()
         self.span = (0, 0)
-        self._findings = CaptureFindings()
+        self._findings = CaptureFindings(selection)
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
         self._writers: tuple[BlockWriter[Any], ...] = (
             BlockWriter(Requests, BLOCK_ROWS, self._feed_requests),

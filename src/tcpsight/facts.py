@@ -268,6 +268,7 @@ def _connections(service: Service, quantiles: Sequence[float]) -> Facts:
         "failed": service.failed_connections,
         "retried": service.retried_connections,
         "joined": service.joined_connections,
+        "reaching_beyond": service.reaching_connections,
         "unsequenced": service.unsequenced_connections,
         "connect": distribution_facts(service.connect_times, quantiles),
         "server_handshake_rtt": distribution_facts(service.server_handshake_rtts, quantiles),

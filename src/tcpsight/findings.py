@@ -26,6 +26,7 @@ from tcpsight.tables import (
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
+    from tcpsight.selection import Selection
 
 Numbers = dict[str, Any]
 
@@ -142,10 +143,16 @@ def _part(n: Numbers) -> str:
 
 
 class FindingTable:
-    """Collect batches until the capture has ended, then give the table; once."""
+    """Collect batches until the capture has ended, then give the table; once.
 
-    def __init__(self) -> None:
-        self._collection = FindingCollection()
+    Parameters
+    ----------
+    selection : Selection, optional
+        Of a part of the time: findings are those that overlap it.
+    """
+
+    def __init__(self, selection: Selection | None = None) -> None:
+        self._collection = FindingCollection(selection.of_time if selection is not None and selection.is_part else None)
         # Rules cost much per call and little per row. There are two rows of Network for each of Connections.
         self._networks: deque[Network] = deque()
         self._network = BlockWriter(Network, 2 * BLOCK_ROWS, lambda rows: self._networks.append(rows.copy()))
@@ -182,10 +189,16 @@ class FindingTable:
 
 
 class CaptureFindings:
-    """Collect all there is to find: the network's conditions, and the stalls of services."""
+    """Collect all there is to find: the network's conditions, and the stalls of services.
 
-    def __init__(self) -> None:
-        self._conditions = FindingTable()
+    Parameters
+    ----------
+    selection : Selection, optional
+        Of a part of the time: findings are those that overlap it.
+    """
+
+    def __init__(self, selection: Selection | None = None) -> None:
+        self._conditions = FindingTable(selection)
         self._stalls = StallCollection()
 
     def add(self, batch: Batch) -> None:

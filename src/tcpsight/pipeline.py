@@ -249,7 +249,7 @@ class Pipeline:
         if self.options.selection.is_everything:
             self.selected += len(connections)
             whole = paired.requests, paired.unanswered
-            return Batch(*whole, connections, segments, *whole, headers, kept, *index, network, policed)
+            return Batch(*whole, connections, segments, *whole, headers, kept, *index, network, policed, *whole)
         return self._selected(paired, tracked, (network, policed), segments)._replace(
             headers=headers, kept=kept, pieces=index[0], streams=index[1]
         )
@@ -284,6 +284,8 @@ class Pipeline:
             # Two rows for each connection, in the same order.
             network[np.repeat(is_wanted, 2)] if len(network) else network,
             policed[selection.of_services(policed) & selection.of_time(policed.start_ns, policed.end_ns)],
+            requests[selection.of_services(requests)],
+            unanswered[selection.of_services(unanswered)],
         )
 
     def _remember_services(self, connections: Connections) -> None:

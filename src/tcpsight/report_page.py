@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tcpsight.passes import Passes
     from tcpsight.pipeline import Batch
     from tcpsight.reporting import Report
+    from tcpsight.selection import Selection
 
 Facts = dict[str, Any]
 
@@ -49,10 +50,12 @@ class PageCollection:
     ----------
     most_services : int
         How many services the report tells of.
+    selection : Selection, optional
+        What of the capture is wanted.
     """
 
-    def __init__(self, most_services: int = 10) -> None:
-        self.report_collection = ReportCollection(most_services, self._begin)
+    def __init__(self, most_services: int = 10, selection: Selection | None = None) -> None:
+        self.report_collection = ReportCollection(most_services, selection, self._begin)
         self._connections = WorstConnections(MOST_CONNECTIONS)
         self._plots: ServicePlots | None = None
 

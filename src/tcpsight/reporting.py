@@ -17,12 +17,13 @@ from tcpsight.model.services import Service, ServiceSummary
 from tcpsight.model.tunnels import TunnelSummary
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
-from tcpsight.stalling import Filters, SearchedServices, by_arrival
+from tcpsight.stalling import Filters, SearchedServices, by_arrival, residents
 from tcpsight.tables import Connections, Findings, KeyedIntervals, Requests, Unanswered, Unseen
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
     from tcpsight.pipeline import Batch
+    from tcpsight.selection import Selection
 
 BLOCK_ROWS = 65_536
 MEMORY_ROWS = 1 << 20
@@ -133,15 +134,18 @@ class ReportCollection:
     ----------
     most_services : int
         How many services the report tells of.
+    selection : Selection, optional
+        What of the capture is wanted.
     begin : callable, optional
         Makes one more that takes the requests in order of arrival, when the services are known; not called without a
         segment.
     """
 
-    def __init__(self, most_services: int = 10, begin: Begin | None = None) -> None:
-        self.summary = ServiceSummary()
+    def __init__(self, most_services: int = 10, selection: Selection | None = None, begin: Begin | None = None) -> None:
+        self._part = selection if selection is not None and selection.is_part else None
+        self.summary = ServiceSummary(part=self._part)
         self._tunnels = TunnelSummary()
-        self._findings = FindingTable()
+        self._findings = FindingTable(self._part)
         self._filters = Filters()
         self._searched = SearchedServices()
         self._most_services = most_services
@@ -160,8 +164,8 @@ class ReportCollection:
         self._findings.add(batch)
         self._filters.add(batch.connections)
         self._searched.add(batch)
-        self._by_arrival.add(batch.residents)
-        self._waiting_by_arrival.add(batch.waiting)
+        self._by_arrival.add(batch.served)
+        self._waiting_by_arrival.add(batch.unserved)
 
     def _feed_connections(self, connections: Connections) -> None:
         self.summary.feed_connections(connections)
@@ -179,25 +183,26 @@ class ReportCollection:
             omitted.add(service)
         if self.summary.other_services_seen:
             omitted.add(self.summary.others)
-        interval_ns, outside, stalls = 1, 0, self._searched.search()
+        interval_ns, outside, stalls = 1, 0, self._searched.search(self._part)
         span = run.pipeline.span
         if span is not None:
             interval_ns = series_interval_ns(span[1] - span[0])
-            takers: list[ByArrival] = [stalls]
+            takers: list[ByArrival] = []
             if self._begin is not None:
                 takers.append(self._begin([(each.endpoint, each.service) for each in services], span))
-            outside = self._add_series(services, takers, interval_ns, span)
+            outside = self._add_series(services, (stalls, *takers), interval_ns, span)
         for each in services:
             counts = stalls.counts_of(each.endpoint[:2])
             each.dispersions = counts.dispersions() if counts is not None else None
-        found = self._findings.table(stalls.findings(span[1], self._filters.of(run.tags)) if span is not None else ())
+        end_ns = run.pipeline.last_ns
+        found = self._findings.table(stalls.findings(end_ns, self._filters.of(run.tags)) if end_ns is not None else ())
         unseen = run.pipeline.unseen.table()
         return Report(run, services, omitted, interval_ns, unseen, outside, self._tunnels, found)
 
     def _add_series(
         self, services: list[ServiceReport], takers: Sequence[ByArrival], interval_ns: int, span: tuple[int, int]
     ) -> int:
-        """Give every service its series, and the takers all requests; tell how many arrived in no slice."""
+        """Give every service its series, and the takers the requests; tell how many arrived in no slice."""
         keys = [IntervalKey(each.endpoint[0], each.endpoint[1]) for each in services]
         series = KeyedIntervalSeries("service", keys, interval_ns, first_ns=span[0], last_ns=span[1])
         rows = KeyedIntervals.concatenate([block.copy() for block in self._blocks(series, takers)])
@@ -206,13 +211,17 @@ class ReportCollection:
         return series.outside
 
     def _blocks(self, series: KeyedIntervalSeries, takers: Sequence[ByArrival]) -> Iterator[KeyedIntervals]:
+        stalls, *others = takers
         for rows in by_arrival(self._by_arrival, self._waiting_by_arrival):
-            for taker in takers:
-                taker.feed(rows)
-            if isinstance(rows, Unanswered):
-                yield from series.blocks(Requests(), rows)
+            # What is usual is told by all requests; everything else is of those that were there in the part asked for.
+            stalls.feed(rows)
+            own = rows if self._part is None else residents(rows, self._part)
+            for taker in others:
+                taker.feed(own)
+            if isinstance(own, Unanswered):
+                yield from series.blocks(Requests(), own)
             else:
-                yield from series.blocks(rows)
+                yield from series.blocks(own)
         yield from series.last_blocks()
 
 

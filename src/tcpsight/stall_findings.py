@@ -75,8 +75,8 @@ class Usual:
         self.last_ns = max(self.last_ns, int(ends.max()))
 
     def of_requests(self, count: int) -> float:
-        """Tell which share of the requests so many are."""
-        return round(count / max(self.requests, 1), 6)
+        """Tell which share of the requests so many are: of a part of the time, all may have waited, and more."""
+        return round(min(count / max(self.requests, 1), 1.0), 6)
 
     def of_time(self, duration_ns: int) -> float:
         """Tell which share of the time with requests that is."""

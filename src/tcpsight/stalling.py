@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from tcpsight.facts import isolating_filter
 from tcpsight.model import KeyCounter
@@ -11,7 +13,8 @@ from tcpsight.model.bands import BandSearch
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.findings import Finding
 from tcpsight.model.keys import ServiceSplit
-from tcpsight.model.slowdowns import slowdowns_in
+from tcpsight.model.slowdowns import Slowdown, slowdowns_in
+from tcpsight.model.stall_list import Stall
 from tcpsight.model.stalls import StallDetection
 from tcpsight.model.turns import Turns
 from tcpsight.output.spill import SortedSpill
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from tcpsight.capture.tags import TagSurvey
     from tcpsight.pipeline import Batch
     from tcpsight.run import Run
+    from tcpsight.selection import Selection
+
+Rows = TypeVar("Rows", bound=Requests)
 
 MOST_SERVICES = 20
 """Services in which stalls are looked for: those with the most requests."""
@@ -46,30 +52,41 @@ class StallSearch:
     ----------
     services : sequence of (bytes, int)
         Address and port of each.
+    selection : Selection, optional
+        Of a part of the time: what is usual, and what is a stall, is told by all requests; findings are those that
+        overlap it, and all numbers but theirs are of the requests that were there in it.
     """
 
-    def __init__(self, services: Sequence[tuple[bytes, int]]) -> None:
+    def __init__(self, services: Sequence[tuple[bytes, int]], selection: Selection | None = None) -> None:
+        self._part = selection if selection is not None and selection.is_part else None
         self._detections = [StallDetection() for _ in services]
         self._turns = [Turns() for _ in services]
         self._bands = [BandSearch() for _ in services]
         self._counts = [CountScales() for _ in services]
+        self._own_counts = [CountScales() for _ in services] if self._part else self._counts
         self._usual = [Usual((*service, 4)) for service in services]
         self._services = list(services)
         self._split = ServiceSplit(services)
 
     def feed(self, requests: Requests) -> None:
         """Take requests, answered or not, in order of arrival; unanswered ones may run ahead."""
-        for i, own in self._split.split(requests):
+        for i, every in self._split.split(requests):
+            self._detections[i].feed(every)
+            if not isinstance(every, Unanswered):
+                self._counts[i].add(every)
+            own = every if self._part is None else residents(every, self._part)
+            if not len(own):
+                continue
             self._usual[i].add(own)
-            self._detections[i].feed(own)
             if not isinstance(own, Unanswered):
                 self._turns[i].add(own)
-                self._counts[i].add(own)
                 self._bands[i].add(own)
+                if self._part is not None:
+                    self._own_counts[i].add(own)
 
     def counts_of(self, service: tuple[bytes, int]) -> CountScales | None:
         """Give the requests of a service by slices of time, if it is one of those that are searched."""
-        return self._counts[self._services.index(service)] if service in self._services else None
+        return self._own_counts[self._services.index(service)] if service in self._services else None
 
     def findings(self, end_ns: int, filter_of: FilterOf) -> list[Finding]:
         """Give what was found, when the capture ended at `end_ns`."""
@@ -83,10 +100,24 @@ class StallSearch:
                 found.append(no_turns_finding(usual, self._turns[i]))
             stalls = self._detections[i].finish(end_ns)
             slowdowns = slowdowns_in(self._counts[i], [(stall.start_ns, stall.drained_ns) for stall in stalls])
+            if self._part is not None:
+                stalls = stalls.those(self._overlaps)
+                slowdowns = [each for each in slowdowns if self._overlaps(each)]
             found += stall_findings(usual, stalls, self._detections[i].left_out, filter_of)
             found += slowdown_findings(usual, slowdowns)
             found += [band_finding(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found
+
+    def _overlaps(self, each: Stall | Slowdown) -> bool:
+        """Tell whether one was in the part of the time that is asked for."""
+        instants = (np.array([instant], np.int64) for instant in (each.start_ns, each.end_ns))
+        return self._part is None or bool(self._part.of_time(*instants)[0])
+
+
+def residents(rows: Rows, selection: Selection) -> Rows:
+    """Give those of requests, answered or not, that were there in the part of the time that is asked for."""
+    ends = rows.rows["end_ns"] if isinstance(rows, Unanswered) else rows.completion_ns
+    return rows[selection.of_time(rows.arrival_ns, np.maximum(rows.arrival_ns, ends))]
 
 
 class SearchedServices:
@@ -104,9 +135,9 @@ class SearchedServices:
             if len(rows):
                 self._counter.feed(rows)
 
-    def search(self) -> StallSearch:
+    def search(self, selection: Selection | None = None) -> StallSearch:
         """Give what looks for them, when the run has ended."""
-        return StallSearch([(key.address, key.port) for key in self._counter.largest(MOST_SERVICES)])
+        return StallSearch([(key.address, key.port) for key in self._counter.largest(MOST_SERVICES)], selection)
 
 
 class StallCollection:
@@ -121,19 +152,20 @@ class StallCollection:
     def add(self, batch: Batch) -> None:
         """Take what became final."""
         self._services.add(batch)
-        if len(batch.residents):
-            self._requests.add(batch.residents)
-        if len(batch.waiting):
-            self._unanswered.add(batch.waiting)
+        if len(batch.served):
+            self._requests.add(batch.served)
+        if len(batch.unserved):
+            self._unanswered.add(batch.unserved)
         self._filters.add(batch.connections)
 
     def findings(self, run: Run) -> list[Finding]:
         """Give what was found, when the run has ended; once."""
-        search = self._services.search()
+        search = self._services.search(run.pipeline.options.selection)
         for rows in by_arrival(self._requests, self._unanswered):
             search.feed(rows)
-        span = run.pipeline.span
-        return search.findings(span[1], self._filters.of(run.tags)) if span is not None else []
+        # What waits at the end of a part may be answered after it.
+        end_ns = run.pipeline.last_ns
+        return search.findings(end_ns, self._filters.of(run.tags)) if end_ns is not None else []
 
 
 class Filters:

@@ -38,7 +38,7 @@ def command(source: Input, fail_on: str | None, **output: Any) -> int:
     options = Output(**output)
     worst = -1
     with reading(source, Findings) as (run, batches):
-        collection = CaptureFindings()
+        collection = CaptureFindings(run.pipeline.options.selection)
 
         def tables() -> Iterator[Findings]:
             nonlocal worst

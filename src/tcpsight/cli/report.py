@@ -57,7 +57,7 @@ def _in_words(source: Input, quantiles: tuple[float, ...], top: int, format: str
     from tcpsight.tables import Findings
 
     with reading(source, Findings) as (run, batches):
-        collection = ReportCollection(top)
+        collection = ReportCollection(top, run.pipeline.options.selection)
         for batch in batches:
             collection.feed(batch)
         # Without a frame there is nothing to tell but the error.
@@ -79,7 +79,7 @@ def _for_a_browser(source: Input, quantiles: tuple[float, ...], top: int, path: 
 
     check_html(path, source.sources, top)
     with reading(source, Findings) as (run, batches):
-        collection = PageCollection(top)
+        collection = PageCollection(top, run.pipeline.options.selection)
         for batch in batches:
             collection.feed(batch)
         report = collection.report(run)

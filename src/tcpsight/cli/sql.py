@@ -133,8 +133,8 @@ class _Passes:
         from tcpsight.findings import CaptureFindings
         from tcpsight.tables import Findings
 
-        collection = CaptureFindings()
         with self._pass(Findings) as (run, batches):
+            collection = CaptureFindings(run.pipeline.options.selection)
             for batch in batches:
                 collection.add(batch)
         yield collection.table(run)

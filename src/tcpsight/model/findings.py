@@ -20,7 +20,7 @@ trace in round trips; captured at the client, a server that drops SYNs looks lik
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -37,6 +37,10 @@ MOST_SERVICES = 1000
 
 EXAMPLES = 5
 """Connections named in evidence."""
+
+
+Instants = np.ndarray[Any, np.dtype[np.int64]]
+OfTime = Callable[[Instants, Instants], np.ndarray[Any, np.dtype[np.bool_]]]
 
 
 class Key(NamedTuple):
@@ -137,9 +141,15 @@ class FindingCollection:
     """Collect what connections show, then give the findings.
 
     Feed what ended, in any order of connections; the rows of a batch belong together.
+
+    Parameters
+    ----------
+    of_time : callable, optional
+        Tells which spans of first and last instants are wanted; all by default.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, of_time: OfTime | None = None) -> None:
+        self._of_time = of_time
         self._found: dict[Key, Finding] = {}
         self._sums: dict[tuple[bytes, int, int], Sums] = {}
         self._services: dict[str, int] = dict.fromkeys(FINDINGS, 0)
@@ -161,7 +171,7 @@ class FindingCollection:
             sums.add(connections, network, rows)
         for rule, direction, hits in connection_hits(network, connections):
             side = direction if rule.has_direction else -1
-            for row in np.flatnonzero(hits.is_hit):
+            for row in self._wanted(hits):
                 self._finding(rule.kind, side, connections, int(row), rule.text).add(
                     hits, int(row), int(connections.connection_id[row])
                 )
@@ -175,9 +185,15 @@ class FindingCollection:
             In any order.
         """
         for kind, text, hits in look_at_exchanges(policed):
-            for row in np.flatnonzero(hits.is_hit):
+            for row in self._wanted(hits):
                 side = int(policed.direction[row])
                 self._finding(kind, side, policed, int(row), text).add(hits, int(row), int(policed.connection_id[row]))
+
+    def _wanted(self, hits: Hits) -> Any:
+        """Give the rows that show a condition, in the time that is wanted."""
+        if self._of_time is None:
+            return np.flatnonzero(hits.is_hit)
+        return np.flatnonzero(hits.is_hit & self._of_time(hits.start_ns, hits.end_ns))
 
     def _finding(self, kind: str, direction: int, connections: Connections | Policed, row: int, text: str) -> Finding:
         address, port, version = _service(connections, row)
@@ -195,7 +211,7 @@ class FindingCollection:
         for (address, port, version), sums in self._sums.items():
             for rule in SERVICE_RULES:
                 found = rule.judge(sums, end_ns)
-                if found is None:
+                if found is None or not self._is_of_time(found.start_ns, found.end_ns):
                     continue
                 key = Key(rule.kind, rule.direction(sums), address, port, version)
                 self._found[key] = Finding(
@@ -212,6 +228,10 @@ class FindingCollection:
                 )
         self._settle()
         return sorted(self._found.values(), key=rank)
+
+    def _is_of_time(self, start_ns: int, end_ns: int) -> bool:
+        instants = np.array([[start_ns], [end_ns]], np.int64)
+        return self._of_time is None or bool(self._of_time(*instants)[0])
 
     def _settle(self) -> None:
         """Leave out what another finding of the same service explains."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from tcpsight.model.grouping import Endpoint, EndpointGroups, by_endpoint, endpo
 from tcpsight.model.in_flight import OpenRequests, in_flight
 from tcpsight.model.turns import Turns
 from tcpsight.tables import STATES, TIME_PARTS, Connections, Requests, Unanswered
+
+Instants = np.ndarray[Any, np.dtype[np.int64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 MOST_SERVICES = 10_000
 """How many services are told apart."""
@@ -52,6 +55,16 @@ SUMMED = (
 
 FAILED_STATES = ("unanswered", "handshaking", "refused")
 """States of connections over which nothing could be asked."""
+
+
+class Part(Protocol):
+    """A part of the time of a capture."""
+
+    def of_time(self, first_ns: Instants, last_ns: Instants) -> Mask:
+        """Tell which spans overlap it."""
+
+    def of_whole(self, first_ns: Instants, last_ns: Instants) -> Mask:
+        """Tell which spans lie wholly in it."""
 
 
 @dataclass(slots=True)
@@ -99,6 +112,8 @@ class Service:
         Connections without sequence numbers, whose retransmissions and gaps are unknown.
     tunnelled_connections : int
         Connections inside a tunnel over IP.
+    reaching_connections : int
+        Connections that began before the part of the time that is wanted, or ended after it.
     totals : dict of str to int
         Sums of Connections columns.
     clients : dict of (bytes, int) to Client
@@ -125,6 +140,7 @@ class Service:
     joined_connections: int = 0
     unsequenced_connections: int = 0
     tunnelled_connections: int = 0
+    reaching_connections: int = 0
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMMED, 0))
     times_ns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TIME_PARTS, 0))
     clients: dict[tuple[bytes, int] | None, Client] = field(default_factory=dict)
@@ -159,6 +175,13 @@ class ServiceSummary:
 
     Feed blocks of any size in any order, then `finish`; how rows are cut never changes the result.
 
+    Parameters
+    ----------
+    most_services : int
+        How many services are told apart.
+    part : Part, optional
+        The part of the time that is wanted: set-up is of connections that began in it.
+
     Attributes
     ----------
     services : dict of Endpoint to Service
@@ -169,7 +192,8 @@ class ServiceSummary:
         Whether there were any.
     """
 
-    def __init__(self, *, most_services: int = MOST_SERVICES) -> None:
+    def __init__(self, *, most_services: int = MOST_SERVICES, part: Part | None = None) -> None:
+        self._part = part
         self.services: dict[Endpoint, Service] = {}
         self.others = Service()
         self.other_services_seen = False
@@ -205,13 +229,9 @@ class ServiceSummary:
             states = np.bincount(rows.state, minlength=len(STATES))
             service.states += states[: len(STATES)]
             service.stateless_connections += int(states[len(STATES) :].sum())
-            service.retried_connections += int((rows.connect_attempts > 1).sum())
             service.joined_connections += int(((rows.connect_attempts == 0) & (rows.is_sequenced != 0)).sum())
             service.unsequenced_connections += int((rows.is_sequenced == 0).sum())
             service.tunnelled_connections += int((rows.encapsulation != 0).sum())
-            service.connect_times.add(rows.connect_ns)
-            service.server_handshake_rtts.add(rows.server_handshake_rtt_ns)
-            service.client_handshake_rtts.add(rows.client_handshake_rtt_ns)
             for name in SUMMED:
                 values = rows.rows[name]
                 service.totals[name] += int(values[values > 0].sum(dtype=np.int64))
@@ -219,6 +239,18 @@ class ServiceSummary:
             for part in TIME_PARTS:
                 service.times_ns[part] += _sum(np.maximum(accounted[f"{part}_ns"], 0))
             _add_counts(service, rows, "connections")
+            self._feed_set_up(service, rows)
+
+    def _feed_set_up(self, service: Service, rows: Connections) -> None:
+        """Count how connections were set up: in the part in which they began."""
+        if self._part is not None:
+            is_whole = self._part.of_whole(rows.start_ns, rows.end_ns)
+            service.reaching_connections += len(rows) - int(is_whole.sum())
+            rows = rows[self._part.of_time(rows.start_ns, rows.start_ns)]
+        service.retried_connections += int((rows.connect_attempts > 1).sum())
+        service.connect_times.add(rows.connect_ns)
+        service.server_handshake_rtts.add(rows.server_handshake_rtt_ns)
+        service.client_handshake_rtts.add(rows.client_handshake_rtt_ns)
 
     def know(self, connections: Connections) -> None:
         """Tell services apart that connections are of, and count nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,6 +148,14 @@ class StallList:
         if len(self._kept) >= 2 * MOST_STALLS:
             self._kept, self.rest = self.worst(MOST_STALLS)
             self._kept.sort(key=lambda each: each.end_ns)
+
+    def those(self, is_wanted: Callable[[Stall], bool]) -> StallList:
+        """Give those that are wanted, of those that were kept one by one."""
+        found = StallList()
+        for stall in self._kept:
+            if is_wanted(stall):
+                found.add(stall)
+        return found
 
     def worst(self, most: int) -> tuple[list[Stall], StallSum]:
         """Give so many at which most was waited, one that is not over first, and the others added up; once."""

@@ -18,7 +18,7 @@ from tcpsight.output.drawing import Piece, Screen, beside, labelled, text_page, 
 from tcpsight.output.findings import finding_lines
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
-from tcpsight.output.times import time_pieces
+from tcpsight.output.times import beyond_part, time_pieces
 
 Facts = dict[str, Any]
 
@@ -274,7 +274,7 @@ class _Page:
             pieces.append(Piece(f"{units.count(c['retried'])} needed more than one SYN", "yellow"))
         if c["joined"]:
             pieces.append(Piece(f"{units.count(c['joined'])} began before the capture"))
-        return pieces + self._quality(c)
+        return pieces + self._quality(c) + beyond_part(c["reaching_beyond"])
 
     def _quality(self, c: Facts) -> list[Piece]:
         """Tell what was lost, on the way and in the capture."""

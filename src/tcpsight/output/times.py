@@ -41,3 +41,12 @@ def time_pieces(times_ns: Mapping[str, int]) -> list[Piece]:
         for name, ns in ranked
         if total and ns >= total * LEAST_SHOWN
     ]
+
+
+def beyond_part(connections: int) -> list[Piece]:
+    """Say of how many connections numbers are not of the part of the time that was asked for alone."""
+    if not connections:
+        return []
+    text = "how they ended, what was lost and where their time went is of their whole lives"
+    reach = "reaches" if connections == 1 else "reach"
+    return [Piece(f"{units.count(connections)} {reach} beyond the time asked for: {text}", "yellow")]

@@ -81,6 +81,7 @@ function serviceNotes(facts) {
   else if (facts.turns.doubt !== null) notes.push(`Response times may mean nothing: ${facts.turns.doubt}.`);
   else if (facts.overlapped > 0) notes.push(`${counted(facts.overlapped, "request was", "requests were")} sent while an answer was still going on: their response times are those of turns that overlap.`);
   if (facts.requests === 1) notes.push("There is one request only: plots over time have one point.");
+  if (facts.connections.reaching_beyond > 0) notes.push(`${counted(facts.connections.reaching_beyond, "connection reaches", "connections reach")} beyond the time asked for: how they ended, what was lost and where their time went is of their whole lives. Set-up is of those that began in it.`);
   if (facts.connections.unsequenced > 0) notes.push("Sequence numbers are not known for some connections: segments sent again cannot be told there.");
   return notes.map((text) => element("p", { className: "note" }, text));
 }
