@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tcpsight.compat import streams_program
+from tcpsight.conversations import programs
 from tcpsight.compat.streams_prompt import pattern_text, visible
 from tests.compat.running import accepted, compat
 from tests.conftest import BESIDE
@@ -329,16 +329,16 @@ def test_a_program_that_dies_early_is_no_error(told):
     ],
 )
 def test_a_program_that_hangs_or_floods_is_ended(monkeypatch, words, limit, value, why):
-    monkeypatch.setattr(streams_program, limit, value)
+    monkeypatch.setattr(programs, limit, value)
     shown: list[bytes] = []
-    assert streams_program.run_program(words, iter([bytes(10)]), shown.append) == why
+    assert programs.run_program(words, iter([bytes(10)]), shown.append) == why
     assert len(b"".join(shown)) <= 5000
 
 
 def test_what_a_program_has_started_ends_with_it(monkeypatch):
-    monkeypatch.setattr(streams_program, "IDLE_S", 3)
+    monkeypatch.setattr(programs, "IDLE_S", 3)
     shown: list[bytes] = []
-    streams_program.run_program(["sh", "-c", "sleep 600 & echo $!; wait"], iter([]), shown.append)
+    programs.run_program(["sh", "-c", "sleep 600 & echo $!; wait"], iter([]), shown.append)
     stat = Path("/proc") / b"".join(shown).decode().strip() / "stat"
     end = time.monotonic() + 30
     with suppress(FileNotFoundError, ProcessLookupError):  # it is gone

@@ -349,7 +349,7 @@ class Shell:
         session = self._selected(rest, "pipe: need a stream number.\n")
         if session is None:
             return
-        from tcpsight.compat.streams_program import run_program
+        from tcpsight.conversations.programs import run_program
 
         words = [word for word in self._program.split(" ") if word]
         try:
