@@ -37,6 +37,7 @@ TABLES: dict[type[tables.Table], tuple[str, str]] = {
     tables.SplitRequests: ("tcpsight split", "split(…).requests"),
     tables.SegmentDetails: ("tcpsight segments", "segments"),
     tables.Sockets: ("tcpsight sockets", ""),
+    tables.LadderSegments: ("tcpsight segments --relative", ""),
     tables.Unseen: ("", "unseen"),
 }
 
@@ -45,6 +46,7 @@ PARENTS: dict[type[tables.Table], type[tables.Table]] = {
     tables.Unanswered: tables.Requests,
     tables.KeyedIntervals: tables.Intervals,
     tables.BucketConnections: tables.Connections,
+    tables.LadderSegments: tables.SegmentDetails,
 }
 
 KINDS = {"i": "integer", "u": "integer", "f": "real", "S": "text"}

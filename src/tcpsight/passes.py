@@ -49,6 +49,11 @@ class Passes:
         self._input_timezone = input_timezone
         self._link_offset = link_offset
 
+    @property
+    def asked(self) -> str:
+        """Everything that was asked of the capture, as one text: what is asked twice is the same."""
+        return repr((self.options, self._frame_filter, self._input_timezone, self._link_offset))
+
     @contextmanager
     def run(
         self,
@@ -81,9 +86,10 @@ class Passes:
             from tcpsight.capture.link_offset import LinkOffset
 
             passing = LinkOffset(self._link_offset, frame_filter)
+        is_segments = carrying is not None and issubclass(carrying, SegmentDetails)
         options = replace(
             self.options,
-            with_segments=self.options.with_segments or with_segments or carrying is SegmentDetails,
+            with_segments=self.options.with_segments or with_segments or is_segments,
             with_network=self.options.with_network or carrying in (Network, Findings),
             with_policing=self.options.with_policing or carrying is Findings,
             pairs=pairs or self.options.pairs,

@@ -12,25 +12,24 @@ What it cannot see: that a capture file was changed after it was indexed, as lon
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tcpsight.capture.source import is_reopenable
-from tcpsight.connections._streams import gather
 from tcpsight.connections.stream_index import pieces_of
 from tcpsight.connections.streams import Block, Bounds, Conflict, Policy, Read, Stream, dialogue
-from tcpsight.errors import CaptureError, TcpsightError
+from tcpsight.payload import PayloadStore, no_room, write_all
+from tcpsight.saved_index import Kept
 from tcpsight.tables import DIRECTIONS, INT64_MIN, Connections, Pieces, Streams, Table
 
 if TYPE_CHECKING:
-    from tcpsight.analysis import Analysis, Source
-    from tcpsight.capture import CaptureFile
-    from tcpsight.tables import Frames, Headers
+    from tcpsight.analysis import Analysis
+    from tcpsight.errors import CaptureError
+    from tcpsight.pipeline import Batch
+    from tcpsight.run import Run
+    from tcpsight.saved_index import SavedIndex
 
 __all__ = [
     "Block",
@@ -45,120 +44,9 @@ __all__ = [
     "Stream",
 ]
 
-COPIED = 2**62
-"""Positions from here on are places in the temporary file; no capture file is that long."""
-
 MEMORY_BYTES = 64 << 20
-SPAN_BYTES = 1 << 20
-GAP_BYTES = 1 << 16
 
-Positions = np.ndarray[Any, np.dtype[np.int64]]
-
-
-class PayloadStore:
-    """Keeps payload: notes where it is in the capture file, or copies it, and gives it back.
-
-    Parameters
-    ----------
-    sources : sequence of path, ``-`` or binary file
-        The capture.
-
-    Raises
-    ------
-    TcpsightError
-        From `keep`, if there is no room for a copy.
-    """
-
-    def __init__(self, sources: list[Source]) -> None:
-        self._paths = [os.fspath(source) if is_reopenable(source) else None for source in sources]  # type: ignore[arg-type]
-        self._descriptors: dict[int, int] = {}
-        self._copy: IO[bytes] | None = None
-        self._copied = 0
-        self._compressed: set[int] = set()
-
-    def keep(self, frames: Frames, headers: Headers, positions: Positions) -> Positions:
-        """Take care of the payload of these headers; see `tcpsight.pipeline.Keep`."""
-        if not len(positions):
-            return positions
-        file = int(headers.file[0])
-        if frames.origin >= 0 and self._paths[file] is not None and file not in self._compressed:
-            return np.where(positions < 0, -1, positions + frames.origin)
-        return self._copy_payload(frames, headers, positions)
-
-    def note_files(self, files: list[CaptureFile]) -> None:
-        """Learn from an opened capture which files are compressed: places in their content are none in them."""
-        self._compressed = {file.index for file in files if file.compression}
-
-    def _copy_payload(self, frames: Frames, headers: Headers, positions: Positions) -> Positions:
-        where = np.flatnonzero(positions >= 0)
-        lengths = headers.captured_payload_bytes[where].astype(np.int64)
-        data = bytearray(int(lengths.sum()))
-        gather(frames.data, positions[where], lengths, data)
-        try:
-            if self._copy is None:
-                self._copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-            _write(self._copy, data)
-        except OSError as error:
-            raise _no_room(error) from None
-        kept = np.full(len(positions), -1, np.int64)
-        kept[where] = COPIED + self._copied + np.cumsum(lengths) - lengths
-        self._copied += len(data)
-        return kept
-
-    def read(self, files: np.ndarray[Any, Any], positions: Positions, lengths: Positions) -> bytes:
-        """Give the bytes kept at these places behind each other; see `tcpsight.connections.streams.Read`."""
-        out = bytearray(int(lengths.sum()))
-        view, at = memoryview(out), 0
-        ends = positions + lengths
-        is_near = (files[1:] == files[:-1]) & (positions[1:] >= ends[:-1]) & (positions[1:] - ends[:-1] <= GAP_BYTES)
-        edges = [0, *(np.flatnonzero(~is_near) + 1).tolist(), len(positions)]
-        for first, last in pairwise(edges):
-            begin = first
-            while begin < last:
-                start = int(positions[begin])
-                until = begin + max(1, int(np.searchsorted(ends[begin:last], start + SPAN_BYTES, "right")))
-                data = self._read_at(int(files[begin]), start, int(ends[until - 1]) - start)
-                run = slice(begin, until)
-                at += gather(data, positions[run] - start, np.ascontiguousarray(lengths[run], np.int64), view[at:])
-                begin = until
-        return bytes(out)
-
-    def _read_at(self, file: int, position: int, length: int) -> bytes:
-        path = self._paths[file]
-        if position >= COPIED:
-            assert self._copy is not None
-            descriptor, position, path = self._copy.fileno(), position - COPIED, "the copy of payload"
-        else:
-            assert path is not None
-            descriptor = self._descriptor(file, path)
-        data = b""
-        while len(data) < length:
-            try:
-                more = os.pread(descriptor, length - len(data), position + len(data))
-            except OSError as error:
-                raise CaptureError(path, position, f"cannot be read: {error.strerror}") from None
-            if not more:
-                raise CaptureError(path, position, "the file is shorter than when it was first read")
-            data = data + more if data else more
-        return data
-
-    def _descriptor(self, file: int, path: str) -> int:
-        if file not in self._descriptors:
-            if len(self._descriptors) >= 16:
-                os.close(self._descriptors.pop(next(iter(self._descriptors))))
-            try:
-                self._descriptors[file] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise CaptureError(path, -1, f"cannot be opened: {error.strerror}") from None
-        return self._descriptors[file]
-
-    def close(self) -> None:
-        """Give back files; nothing can be read any more."""
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
-        if self._copy is not None:
-            self._copy.close()
+Watch = Callable[["Run"], Iterable["Batch"]]
 
 
 class _Rows:
@@ -184,9 +72,9 @@ class _Rows:
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-            _write(self._file, self._rows[: self._filled].view(np.uint8))
+            write_all(self._file, self._rows[: self._filled].view(np.uint8))
         except OSError as error:
-            raise _no_room(error) from None
+            raise no_room(error) from None
         self._filled = 0
 
     def all(self) -> np.ndarray[Any, Any]:
@@ -242,6 +130,10 @@ class CapturedStreams:
         The capture, and which connections of it are wanted.
     overlaps : {"first", "last"}
         Which copy gives a byte that was captured more than once.
+    watch : callable
+        Gives the batches of the pass, of which it is told.
+    saved : SavedIndex, optional
+        Where an index may be kept already, and is kept otherwise; the capture is one file that is named.
 
     Attributes
     ----------
@@ -249,6 +141,10 @@ class CapturedStreams:
         Those that were wanted, by `connection_id`, shape (n,).
     broken : CaptureError or None
         Why the capture ended early; what came before is here.
+    cut_bytes : int
+        Payload of all frames that was not captured because they were cut short.
+    is_from_index : bool
+        Whether a saved index was used.
 
     Examples
     --------
@@ -259,13 +155,35 @@ class CapturedStreams:
     1 client 0
     """
 
-    def __init__(self, analysis: Analysis, overlaps: Policy = "first") -> None:
+    def __init__(
+        self, analysis: Analysis, overlaps: Policy = "first", *, watch: Watch = iter, saved: SavedIndex | None = None
+    ) -> None:
         self._overlaps = overlaps
         self._store = PayloadStore(analysis.sources)
+        self.broken: CaptureError | None = None
+        kept = saved.load() if saved is not None else None
+        self.cut_bytes = 0 if kept is None else kept.cut_bytes
+        self.is_from_index = kept is not None
+        if kept is not None:
+            self._pieces, self._ends = kept.pieces, kept.ends
+            self.connections = Connections(kept.connections)
+            return
+        self._read(analysis, watch)
+        if saved is not None and self._is_keepable():
+            saved.save(Kept(self._pieces, self._ends, self.connections.rows, self.cut_bytes))
+
+    def _is_keepable(self) -> bool:
+        """Whether the index tells all of the capture, and where it is in the file."""
+        return self.broken is None and self._store.is_in_place
+
+    def _read(self, analysis: Analysis, watch: Watch) -> None:
+        """Read the capture once."""
         pieces, streams, connections = _Rows(Pieces), _Rows(Streams), _Rows(Connections)
         with analysis.run(keep=self._store.keep) as run:
             self._store.note_files(run.capture.files)
-            for batch in run:
+            for batch in watch(run):
+                headers = batch.headers
+                self.cut_bytes += int(headers.payload_bytes.sum() - headers.captured_payload_bytes.sum())
                 pieces.add(batch.pieces)
                 streams.add(batch.streams)
                 connections.add(batch.connections)
@@ -320,13 +238,3 @@ class CapturedStreams:
 
     def __repr__(self) -> str:
         return f"<the streams of {len(self)} connections>"
-
-
-def _write(file: IO[bytes], data: Any) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-
-
-def _no_room(error: OSError) -> TcpsightError:
-    return TcpsightError(f"no room for temporary files in {tempfile.gettempdir()}: {error.strerror}")

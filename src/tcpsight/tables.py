@@ -540,6 +540,19 @@ class SegmentDetails(Segments):
     sack = column("S128", "", "SACK blocks as stream offsets of the other direction: left-right, separated by blanks")
 
 
+class LadderSegments(SegmentDetails):
+    """One row per TCP segment, with its numbers as they were sent and as tshark tells them, and what was under way."""
+
+    sequence_number = column("int64", "", "sequence number as it was sent, modulo 2³²")
+    acknowledgment_number = column("int64", "", "acknowledgment number as it was sent; null without ACK", null=-1)
+    relative_sequence = column("int64", "", "sequence number after that of the SYN, which is 0; it does not wrap")
+    relative_acknowledgment = column(
+        "int64", "", "acknowledgment number after that of the other side's SYN; null without ACK", null=INT64_MIN
+    )
+    in_flight_bytes = column("int64", "B", "stream bytes that its sender had sent, and that were not acknowledged, after it", null=-1)
+    missing_bytes = column("int64", "B", "stream bytes in front of it that were not captured before it")
+
+
 class Sightings(Table):
     """One row per TCP segment, for comparing two captures: what tells it from others, and which bytes it brought first."""
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tcpsight.conversations import programs
 from tcpsight.compat.streams_prompt import pattern_text, visible
+from tcpsight.conversations import programs
 from tests.compat.running import accepted, compat
 from tests.conftest import BESIDE
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame

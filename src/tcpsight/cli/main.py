@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "What changed between two captures of the same services, and whether it got worse.",
     "buckets": "Connections by duration, bytes or throughput, with drill-down.",
     "segments": "Every TCP segment with stream offsets and its kind.",
+    "streams": "What both sides said: browse, follow, search, pipe and export conversations.",
     "usl": "How throughput follows concurrency: contention, peak, headroom.",
     "watch": "How services do while it happens: a line per second, or JSON.",
     "serve": "The same as watch on a page for browsers.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -55,6 +56,12 @@ def conclude(run: Run, *, shows_unseen: bool = False) -> int:
 
 def notes(run: Run) -> None:
     """Write what was not understood, a line per reason."""
+    for line in note_lines(run):
+        warn(line)
+
+
+def note_lines(run: Run) -> Iterator[str]:
+    """Say what was not understood, a line per reason."""
     from tcpsight.nothing import names_of
     from tcpsight.output.units import reason_text
 
@@ -63,13 +70,13 @@ def notes(run: Run) -> None:
         byte_count = int(row["bytes"])
         size = f", {byte_count:,} byte{'' if byte_count == 1 else 's'}" if byte_count else ""
         meaning = reason_text(REASON_TEXTS[reason], count, int(row["furthest_back_ns"]))
-        warn(f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}")
+        yield (f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}")
     for file in run.capture.files:
         if file.named_lines and run.pipeline.frames:
-            warn(f"{file.path}: {names_of(file.named_lines)}")
+            yield (f"{file.path}: {names_of(file.named_lines)}")
         if file.restarts:
             times = "once" if file.restarts == 1 else f"{file.restarts:,} times"
-            warn(f"{file.path}: replaced or cut while it was followed, {times}; read on from its new start")
+            yield (f"{file.path}: replaced or cut while it was followed, {times}; read on from its new start")
 
 
 def _where(run: Run, reason: str, first_frame: int) -> str:

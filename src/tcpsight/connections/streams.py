@@ -59,7 +59,7 @@ class Block(NamedTuple):
         ``client`` or ``server``: who sent it.
     time_ns : int
         When these bytes could be read: when the frame was captured that completed them and all before them. Of a
-        hole, when what follows it could be.
+        hole, when what follows it could be; of what was cut off a frame, when that came.
     offset : int
         Of the first byte.
     data : bytes
@@ -98,7 +98,7 @@ class Conflict(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """Runs and holes in order, shape (n,) each; a hole has the frame and time of what follows it."""
+    """Runs and holes in order, shape (n,) each; a hole has the frame and time of what follows it, or was cut short."""
 
     directions: np.ndarray[Any, Any]
     starts: Numbers
@@ -290,14 +290,17 @@ class Stream:
         nothing = np.zeros(len(where), np.int64)
         frames = np.append(pieces.frame_number[winners], LAST_FRAME)
         times = np.append(pieces.time_ns[winners], pieces.time_ns.max() if len(pieces) else -1)
+        # What was cut off a frame was there when the frame was.
+        wire_ends = np.append(pieces.offset[winners] + pieces.payload_bytes[winners], self.start)
+        followed_by = np.where(wire_ends[where - 1] > hole_starts[where], where - 1, where)
         parts = _Parts(
             np.full(len(order), DIRECTIONS.index(self.direction)),
             np.concatenate((starts, hole_starts[where]))[order],
             np.concatenate((ends, hole_ends[where]))[order],
             np.concatenate((pieces.file[winners], nothing))[order],
             np.concatenate((pieces.position[winners] + starts - pieces.offset[winners], nothing))[order],
-            np.concatenate((frames[:-1], frames[where]))[order],
-            np.concatenate((times[:-1], times[where]))[order],
+            np.concatenate((frames[:-1], frames[followed_by]))[order],
+            np.concatenate((times[:-1], times[followed_by]))[order],
             np.concatenate((np.zeros(len(starts), np.bool_), np.ones(len(where), np.bool_)))[order],
             np.concatenate((pieces.flags[winners] & FLAG_URG != 0, np.zeros(len(where), np.bool_)))[order],
         )

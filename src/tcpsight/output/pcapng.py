@@ -71,6 +71,10 @@ class PcapngEncoder:
         """Give the header of a file and the descriptions of the interfaces."""
         return self._header
 
+    def described(self, interfaces: Sequence[DescribedInterface]) -> bytes:
+        """Describe interfaces that were met since; their numbers go on."""
+        return b"".join(_interface(each) for each in interfaces)
+
     def sizes(self, kept: Lengths) -> Lengths:
         """Tell how long the blocks of frames are of which so much is kept."""
         return (kept + np.uint32(3) & ~np.uint32(3)) + np.uint32(PCAPNG_RECORD_BYTES)

@@ -1,0 +1,172 @@
+"""The conversations of a capture, and which of them are shown.
+
+Theory of operation
+-------------------
+One pass makes the index of all streams and the table of connections (`tcpsight.streams`), or both come from an index
+that was saved. A condition on columns of connections chooses among them at once. A BPF expression is asked of frames,
+in another pass: a connection is chosen if one of its frames matches. A pattern is looked for in payload. All three hold
+together; none of them changes a number, for a connection is called by the frame that opened it.
+
+Segments and requests of one connection are read when they are asked for, past its two endpoints only.
+
+What it cannot see: with other endpoints left out, a connection that ended by time may end elsewhere; its segments are
+those that carry its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcpsight.conversations.dumping import export
+from tcpsight.conversations.ladder import LadderMaking
+from tcpsight.errors import UsageError
+from tcpsight.output.ladders import Rung, rungs
+from tcpsight.pipeline import Pipeline
+from tcpsight.streams import CapturedStreams, Conversation
+from tcpsight.tables import Connections, Headers, Requests, SegmentDetails
+from tcpsight.where import Where
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Analysis
+    from tcpsight.conversations.patterns import Pattern
+    from tcpsight.tables import Frames
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class Catalog:
+    """Conversations by number, and which of them are shown.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The capture; it is read again for segments and requests, so no pipe.
+    streams : CapturedStreams
+        Its streams.
+
+    Attributes
+    ----------
+    condition, expression : str or None
+        What connections, or their frames, must be like to be shown.
+    pattern : Pattern or None
+        What their payload must hold.
+    """
+
+    def __init__(self, analysis: Analysis, streams: CapturedStreams) -> None:
+        self.streams = streams
+        self.condition: str | None = None
+        self.expression: str | None = None
+        self.pattern: Pattern | None = None
+        self._analysis = analysis
+        everything = np.ones(len(streams.connections), np.bool_)
+        self._chosen: Mask = everything
+        self._of_frames: Mask = everything
+        self._matched: Mask = everything
+
+    @property
+    def all(self) -> Connections:
+        """Every connection, by number."""
+        return self.streams.connections
+
+    @property
+    def shown(self) -> Connections:
+        """Those that the filters let through, by number."""
+        return self.all[self._chosen & self._of_frames & self._matched]
+
+    @property
+    def first_ns(self) -> int:
+        """When the first connection began; 0 without one."""
+        return int(self.all.start_ns.min()) if len(self.all) else 0
+
+    def __getitem__(self, connection_id: int) -> Conversation:
+        try:
+            return self.streams[connection_id]
+        except KeyError:
+            raise UsageError(f"there is no connection {connection_id}; 'list' tells their numbers") from None
+
+    # ------------------------------------------------------------------------------------------------ choosing
+
+    def choose(self, condition: str | None) -> None:
+        """Show only connections for which a condition holds; None for all."""
+        everything = np.ones(len(self.all), np.bool_)
+        self._chosen = everything if condition is None else Where(condition, Connections).mask(self.all)
+        self.condition = condition
+
+    def choose_frames(self, expression: str | None) -> None:
+        """Show only connections of which a frame matches a BPF expression; None for all."""
+        everything = np.ones(len(self.all), np.bool_)
+        self._of_frames = everything if expression is None else self._with_frames(expression)
+        self.expression = expression
+
+    def match(self, pattern: Pattern | None) -> None:
+        """Show only connections whose payload holds a pattern; None for all."""
+        everything = np.ones(len(self.all), np.bool_)
+        self._matched = everything if pattern is None else self.holding(pattern)
+        self.pattern = pattern
+
+    def holding(self, pattern: Pattern) -> Mask:
+        """Tell which connections hold a pattern, of all."""
+        holds = np.zeros(len(self.all), np.bool_)
+        for i, conversation in enumerate(self.streams):
+            both = (conversation.client, conversation.server)
+            holds[i] = any(next(pattern.find(stream), None) is not None for stream in both)
+        return holds
+
+    def _with_frames(self, expression: str) -> Mask:
+        from tcpsight.capture.filter import FrameFilter
+
+        frame_filter = FrameFilter(expression)
+
+        class Noting(Pipeline):
+            """Lets all frames through, and notes which of them match."""
+
+            def feed(self, captured: Frames) -> Iterator[Any]:
+                self.matched = np.sort(frame_filter.apply(captured).frame_number)
+                yield from super().feed(captured)
+
+        found = np.zeros(len(self.all), np.bool_)
+        with self._analysis.run(SegmentDetails, through=Noting) as run:
+            for batch in run:
+                if len(batch.segments):
+                    is_matched = np.isin(batch.segments.frame_number, run.pipeline.matched)  # type: ignore[attr-defined]
+                    found |= np.isin(self.all.connection_id, batch.segments.connection_id[is_matched])
+        return found
+
+    # ---------------------------------------------------------------------------------------- one conversation
+
+    def segments(self, connection_id: int) -> Generator[tuple[SegmentDetails, Headers]]:
+        """Give a connection's segments, in capture order, with their headers, shape (n,) each."""
+        with closing(self._batches(connection_id, SegmentDetails)) as batches:
+            for batch in batches:
+                segments = batch.segments[batch.segments.connection_id == connection_id]
+                if len(segments):
+                    # A selection leaves no header out.
+                    yield segments, batch.headers[np.isin(batch.headers.frame_number, segments.frame_number)]
+
+    def rungs(self, connection_id: int, *, is_relative: bool = True) -> Generator[Rung]:
+        """Give a connection's ladder, its numbers relative or as they were sent."""
+        making = LadderMaking()
+        start_ns = int(self[connection_id].connection["start_ns"])
+        tables = (making.feed(*each) for each in self.segments(connection_id))
+        return rungs(tables, start_ns, is_relative=is_relative)
+
+    def export(self, connection_ids: np.ndarray[Any, Any], path: str) -> int:
+        """Write the frames of connections to a pcapng file; give how many."""
+        return export(self._analysis, connection_ids, path)
+
+    def requests(self, connection_id: int) -> Requests:
+        """Give a connection's answered requests, by index."""
+        with closing(self._batches(connection_id, Requests)) as batches:
+            tables = [batch.requests[batch.requests.connection_id == connection_id] for batch in batches]
+        found = Requests.concatenate([table.copy() for table in tables if len(table)])
+        return found[np.argsort(found.request_index, kind="stable")]
+
+    def _batches(self, connection_id: int, carrying: type[Any]) -> Generator[Any]:
+        row = self[connection_id].connection
+        ends = tuple((row[f"{side}_address"].tobytes(), int(row[f"{side}_port"])) for side in ("client", "server"))
+        with self._analysis.run(carrying, pairs=(ends,)) as run:  # type: ignore[arg-type]
+            yield from run

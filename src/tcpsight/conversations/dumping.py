@@ -1,0 +1,191 @@
+"""Streams to files of a folder, one for each direction of each connection, and to pcapng: nothing else is touched.
+
+Names are made of numbers and addresses only, opened in the folder itself, new, and never through a link: whatever is in
+a capture or in the folder, no byte goes anywhere else. Bytes that were not captured are left out, and told in
+``holes.jsonl`` beside the streams; with `zeros` they are a hole in the file, which reads as zeros.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import tcpsight
+from tcpsight.errors import TcpsightError, UsageError
+from tcpsight.facts import address_text
+from tcpsight.output.destination import Destination
+from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder
+from tcpsight.pipeline import Pipeline
+from tcpsight.tables import DIRECTIONS, LINK_TYPE_TEXT_LENGTHS, SegmentDetails
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Analysis
+    from tcpsight.streams import Conversation, Stream
+    from tcpsight.tables import Frames
+
+HOLES = "holes.jsonl"
+SNAPLEN = 262_144
+
+
+@dataclass
+class Dumped:
+    """What was written.
+
+    Attributes
+    ----------
+    files, bytes, missing_bytes : int
+        How many files, of how many bytes, and how many more were not captured.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    missing_bytes: int = 0
+
+
+class Folder:
+    """A folder that takes streams.
+
+    Parameters
+    ----------
+    path : str
+        Made if it is not there.
+    overwrites : bool
+        Whether files of the same name are replaced; refused otherwise.
+    zeros : bool
+        Whether bytes stand at their offsets, with zeros where none were captured.
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be made or opened.
+    """
+
+    def __init__(self, path: str, *, overwrites: bool = False, zeros: bool = False) -> None:
+        self._path, self._overwrites, self._zeros = path, overwrites, zeros
+        self.dumped = Dumped()
+        self._has_holes = False
+        try:
+            os.makedirs(path, exist_ok=True)  # noqa: PTH103 - what follows is about descriptors
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror or error}") from None
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        os.close(self._descriptor)
+
+    def add(self, conversation: Conversation, sides: Iterable[str] = DIRECTIONS) -> None:
+        """Write what the sides of a conversation sent, if anything."""
+        for side in sides:
+            stream: Stream = getattr(conversation, side)
+            if len(stream):
+                self._add(f"{name_of(conversation)}.{side}", stream)
+
+    def _add(self, name: str, stream: Stream) -> None:
+        with self._new(name) as file:
+            holes = []
+            for block in stream.blocks():
+                if block.missing_bytes:
+                    holes.append({"file": name, "offset": block.offset, "missing_bytes": block.missing_bytes})
+                    if self._zeros:
+                        file.seek(block.missing_bytes, os.SEEK_CUR)
+                else:
+                    file.write(block.data)
+                    self.dumped.bytes += len(block.data)
+            if self._zeros:
+                file.truncate(len(stream))
+        self.dumped.files += 1
+        self.dumped.missing_bytes += stream.missing_bytes
+        if holes:
+            self._tell("".join(json.dumps(hole) + "\n" for hole in holes))
+
+    def _tell(self, lines: str) -> None:
+        if not self._has_holes:
+            self._new(HOLES).close()
+            self._has_holes = True
+        descriptor = os.open(HOLES, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, dir_fd=self._descriptor)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(lines.encode())
+
+    def _new(self, name: str) -> Any:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            if self._overwrites:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self._descriptor)  # a link goes, not what it points to
+            descriptor = os.open(name, flags, 0o666, dir_fd=self._descriptor)
+        except FileExistsError:
+            raise UsageError(f"{self._path}/{name} is there already: name another folder, or add --overwrite") from None
+        except OSError as error:
+            raise TcpsightError(f"{self._path}/{name}: {error.strerror or error}") from None
+        return os.fdopen(descriptor, "wb", 0)
+
+
+def name_of(conversation: Conversation) -> str:
+    """Call a conversation by its number and endpoints: letters, digits, dots, dashes."""
+    row = conversation.connection
+    ends = []
+    for side in DIRECTIONS:
+        address = address_text(row[f"{side}_address"].tobytes(), int(row["ip_version"]))
+        ends.append(f"{address.replace(':', '_')}.{int(row[f'{side}_port'])}")
+    return f"{conversation.connection_id}-{ends[0]}-{ends[1]}"
+
+
+def export(analysis: Analysis, connection_ids: np.ndarray[Any, Any], path: str) -> int:
+    """Write the frames of connections to a pcapng file, as they were captured; give how many.
+
+    A frame that only carried an IP fragment is not among them, unless the segment was put together with it.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The capture, which is read again.
+    connection_ids : ndarray of int64, shape (n,)
+        Which connections.
+    path : str
+        Where to.
+
+    Raises
+    ------
+    UsageError
+        The capture is text, and has no frames.
+    """
+    wanted = np.sort(connection_ids)
+
+    class Holding(Pipeline):
+        """Keeps the frames at hand while their segments are told."""
+
+        def feed(self, captured: Frames) -> Iterator[Any]:
+            self.captured = captured
+            yield from super().feed(captured)
+
+    destination = Destination(path)
+    encoder, described, count = PcapngEncoder([], f"tcpsight {tcpsight.__version__}"), 0, 0
+    try:
+        destination.write(encoder.begin())
+        with analysis.run(SegmentDetails, through=Holding) as run:
+            for batch in run:
+                numbers = batch.segments.frame_number[np.isin(batch.segments.connection_id, wanted)]
+                if not len(numbers):
+                    continue
+                captured: Frames = run.pipeline.captured  # type: ignore[attr-defined]
+                frames = captured[np.isin(captured.frame_number, numbers)]
+                if (frames.link_type >= LINK_TYPE_TEXT_LENGTHS).any():
+                    raise UsageError("export: the capture is text, which has no frames to write")
+                interfaces = run.capture.interfaces
+                more = [DescribedInterface(each.name, each.link_type, SNAPLEN) for each in interfaces[described:]]
+                destination.write(encoder.described(more))
+                described = len(interfaces)
+                destination.write(encoder.frames(frames, np.ascontiguousarray(frames.captured_bytes)))
+                count += len(frames)
+        destination.close()
+    except BaseException:
+        destination.abort()
+        raise
+    return count

@@ -1,0 +1,47 @@
+"""A conversation as what writes it takes it: who it is between, what both sides said, the rungs of its ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tcpsight.facts import endpoint_text
+from tcpsight.output.dialogues import Dialogue, Side
+from tcpsight.tables import DIRECTIONS
+
+if TYPE_CHECKING:
+    from tcpsight.streams import Block, Conversation
+
+BLOCK_BYTES = 1 << 16
+
+
+def ends_of(conversation: Conversation) -> tuple[str, str]:
+    """Name the client and the server."""
+    row = conversation.connection
+    client, server = (
+        endpoint_text(row[f"{side}_address"].tobytes(), int(row[f"{side}_port"]), int(row["ip_version"]))
+        for side in DIRECTIONS
+    )
+    return client, server
+
+
+def side_of(conversation: Conversation, side: str) -> Side:
+    """Sum up what one side sent.
+
+    Frames of which no byte of payload was captured are in no index; what they carried is known all the same, for the
+    connection's gaps are what no frame carried.
+    """
+    stream = getattr(conversation, side)
+    gaps = int(conversation.connection[f"{side}_gap_bytes"])
+    cut = stream.missing_bytes - gaps if gaps >= 0 else 0
+    endpoint = ends_of(conversation)[DIRECTIONS.index(side)]
+    return Side(endpoint, len(stream), stream.missing_bytes, max(stream.cut_bytes, cut))
+
+
+def dialogue_of(conversation: Conversation, side: str | None = None) -> Dialogue:
+    """Give what both sides said, or one of them."""
+    blocks: Iterable[Block] = conversation.dialogue(most=BLOCK_BYTES)
+    if side is not None:
+        blocks = getattr(conversation, side).blocks(most=BLOCK_BYTES)
+    both = [side_of(conversation, name) for name in DIRECTIONS]
+    return Dialogue(conversation.connection_id, int(conversation.connection["start_ns"]), both[0], both[1], blocks)

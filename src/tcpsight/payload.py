@@ -1,0 +1,150 @@
+"""Payload on demand: from the capture file where it is, or from a copy where that cannot be gone back to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from itertools import pairwise
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcpsight.capture.source import is_reopenable
+from tcpsight.connections._streams import gather
+from tcpsight.errors import CaptureError, TcpsightError
+
+if TYPE_CHECKING:
+    from tcpsight.arguments import Source
+    from tcpsight.capture import CaptureFile
+    from tcpsight.tables import Frames, Headers
+
+COPIED = 2**62
+"""Positions from here on are places in the temporary file; no capture file is that long."""
+
+SPAN_BYTES = 1 << 20
+GAP_BYTES = 1 << 16
+
+Positions = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class PayloadStore:
+    """Keeps payload: notes where it is in the capture file, or copies it, and gives it back.
+
+    Parameters
+    ----------
+    sources : sequence of path, ``-`` or binary file
+        The capture.
+
+    Raises
+    ------
+    TcpsightError
+        From `keep`, if there is no room for a copy.
+    """
+
+    def __init__(self, sources: list[Source]) -> None:
+        self._paths = [os.fspath(source) if is_reopenable(source) else None for source in sources]  # type: ignore[arg-type]
+        self._descriptors: dict[int, int] = {}
+        self._copy: IO[bytes] | None = None
+        self._copied = 0
+        self._compressed: set[int] = set()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether all of it is in the capture's own files."""
+        return self._copy is None
+
+    def keep(self, frames: Frames, headers: Headers, positions: Positions) -> Positions:
+        """Take care of the payload of these headers; see `tcpsight.pipeline.Keep`."""
+        if not len(positions):
+            return positions
+        file = int(headers.file[0])
+        if frames.origin >= 0 and self._paths[file] is not None and file not in self._compressed:
+            return np.where(positions < 0, -1, positions + frames.origin)
+        return self._copy_payload(frames, headers, positions)
+
+    def note_files(self, files: list[CaptureFile]) -> None:
+        """Learn from an opened capture which files are compressed: places in their content are none in them."""
+        self._compressed = {file.index for file in files if file.compression}
+
+    def _copy_payload(self, frames: Frames, headers: Headers, positions: Positions) -> Positions:
+        where = np.flatnonzero(positions >= 0)
+        lengths = headers.captured_payload_bytes[where].astype(np.int64)
+        data = bytearray(int(lengths.sum()))
+        gather(frames.data, positions[where], lengths, data)
+        try:
+            if self._copy is None:
+                self._copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+            write_all(self._copy, data)
+        except OSError as error:
+            raise no_room(error) from None
+        kept = np.full(len(positions), -1, np.int64)
+        kept[where] = COPIED + self._copied + np.cumsum(lengths) - lengths
+        self._copied += len(data)
+        return kept
+
+    def read(self, files: np.ndarray[Any, Any], positions: Positions, lengths: Positions) -> bytes:
+        """Give the bytes kept at these places behind each other; see `tcpsight.connections.streams.Read`."""
+        out = bytearray(int(lengths.sum()))
+        view, at = memoryview(out), 0
+        ends = positions + lengths
+        is_near = (files[1:] == files[:-1]) & (positions[1:] >= ends[:-1]) & (positions[1:] - ends[:-1] <= GAP_BYTES)
+        edges = [0, *(np.flatnonzero(~is_near) + 1).tolist(), len(positions)]
+        for first, last in pairwise(edges):
+            begin = first
+            while begin < last:
+                start = int(positions[begin])
+                until = begin + max(1, int(np.searchsorted(ends[begin:last], start + SPAN_BYTES, "right")))
+                data = self._read_at(int(files[begin]), start, int(ends[until - 1]) - start)
+                run = slice(begin, until)
+                at += gather(data, positions[run] - start, np.ascontiguousarray(lengths[run], np.int64), view[at:])
+                begin = until
+        return bytes(out)
+
+    def _read_at(self, file: int, position: int, length: int) -> bytes:
+        path = self._paths[file]
+        if position >= COPIED:
+            assert self._copy is not None
+            descriptor, position, path = self._copy.fileno(), position - COPIED, "the copy of payload"
+        else:
+            assert path is not None
+            descriptor = self._descriptor(file, path)
+        data = b""
+        while len(data) < length:
+            try:
+                more = os.pread(descriptor, length - len(data), position + len(data))
+            except OSError as error:
+                raise CaptureError(path, position, f"cannot be read: {error.strerror}") from None
+            if not more:
+                raise CaptureError(path, position, "the file is shorter than when it was first read")
+            data = data + more if data else more
+        return data
+
+    def _descriptor(self, file: int, path: str) -> int:
+        if file not in self._descriptors:
+            if len(self._descriptors) >= 16:
+                os.close(self._descriptors.pop(next(iter(self._descriptors))))
+            try:
+                self._descriptors[file] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise CaptureError(path, -1, f"cannot be opened: {error.strerror}") from None
+        return self._descriptors[file]
+
+    def close(self) -> None:
+        """Give back files; nothing can be read any more."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+        if self._copy is not None:
+            self._copy.close()
+
+
+def write_all(file: IO[bytes], data: Any) -> None:
+    """Write all of it to a file that takes part of it at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def no_room(error: OSError) -> TcpsightError:
+    """Tell that a temporary file has no room."""
+    return TcpsightError(f"no room for temporary files in {tempfile.gettempdir()}: {error.strerror}")
