@@ -71,6 +71,7 @@ FIRST_COLUMNS = {
     "Sockets": (
         "local_address local_port remote_address remote_port state process pid rtt_ns retransmissions idle_ns "
         "send_queue_bytes delivery_rate_bits_per_s congestion_window_segments in_flight_segments"
+    ),
     "LadderSegments": (
         "frame_number time_ns connection_id direction relative_sequence relative_acknowledgment flags payload_bytes "
         "window_bytes in_flight_bytes missing_bytes kind"

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     help="Keep the index of a capture of 64 MiB or more in ~/.cache/tcpsight, for the next look at it.",
 )
 def command(source: Input, commands: tuple[str, ...], output: str, overlaps: str, index: bool) -> int:
-    """What both sides of each connection said: follow, search, pipe, export.
+    """Browse, follow, search, pipe and export what both sides said.
 
     On a terminal there is a prompt; with -c, or with standard input that is no terminal, commands are obeyed.
 

@@ -89,7 +89,10 @@ class LadderMaking:
         if both is None:
             both = self._sides[connection] = (_Side(), _Side())
         mine, theirs = both[direction & 1], both[~direction & 1]
-        relative = _relative(mine, offset, sequence)
+        if flags & FLAG_SYN and offset == INT64_MIN:
+            relative = 0  # of another connection, it seems
+        else:
+            relative = _relative(mine, offset, sequence)
         relative_ack = INT64_MIN if acknowledgment < 0 else _relative(theirs, acked, acknowledgment)
         missing = 0
         if offset != INT64_MIN and kind not in (DUPLICATE, KEEP_ALIVE):
