@@ -104,16 +104,30 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
 
 
 def _stall(n: Numbers, meanwhile: str) -> str:
+    if n.get("not_captured_ns"):
+        return _unheard(n)
     if "stalls" in n:
         waited = counted(n["requests"], "request")
         text = f"{n['stalls']} more, up to {duration(n['longest_ns'])} long; {waited} waited"
         left_out = n["not_looked_at"]
         return f"{text}; {counted(left_out, 'waiting request')} too many to look at" if left_out else text
     text = f"{counted(n['requests'], 'request')} waited for up to {duration(n['duration_ns'])}, {meanwhile}"
+    if n["cause"] == "alone":
+        usual = f"where {duration(n['median_response_time_ns'])} are usual"
+        text = f"the only request there was waited for {duration(n['duration_ns'])}, {usual}"
+        text += "" if n["is_over"] else ", and was not answered when the capture ended"
+        return f"{text}; whether the server stopped or it takes so long is not seen"
     if not n["is_over"]:
         return f"{text}; it was not over when the capture ended"
     text += f"; released within {duration(n['released_within_ns'])}"
     return text + _cause(n)
+
+
+def _unheard(n: Numbers) -> str:
+    """Tell of a stall in which nothing was captured."""
+    silent, waited = duration(n["not_captured_ns"]), counted(n["requests"], "request")
+    text = f"nothing at all was captured for {silent}" + (f", {n['stalls']} times" if "stalls" in n else "")
+    return f"{text}: the clock was set, or capturing stood still; else {waited} waited meanwhile"
 
 
 def _cause(n: Numbers) -> str:

@@ -22,6 +22,7 @@ from tcpsight.connections import ConnectionTracking, Server, Tracked
 from tcpsight.connections.stream_index import StreamIndexing
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
+from tcpsight.model.silences import Silences
 from tcpsight.network import (
     Accounted,
     NetworkMeasuring,
@@ -87,6 +88,8 @@ class Pipeline:
         First and last TCP segment so far, over the connections that ended.
     broken : CaptureError or None
         Why the capture ended early.
+    silences : Silences
+        When nothing at all was captured; kept where `Network` is wanted.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Pipeline:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.broken: CaptureError | None = None
+        self.silences = Silences()
         self._capture = capture
         self._open_services: set[int] = set()
         self._filter = frame_filter
@@ -182,6 +186,8 @@ class Pipeline:
     def feed(self, captured: Frames) -> Iterator[Batch]:
         """Push the next frames through the rooms; give what became final, which must be taken to its end."""
         self.frames += len(captured)
+        if self.options.with_network:
+            self.silences.feed(captured.time_ns)
         frames = captured if self._filter is None else self._filter.apply(captured)
         headers = self._decoding.feed(frames)
         if self.options.ports:

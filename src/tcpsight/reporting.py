@@ -195,7 +195,8 @@ class ReportCollection:
             counts = stalls.counts_of(each.endpoint[:2])
             each.dispersions = counts.dispersions() if counts is not None else None
         end_ns = run.pipeline.last_ns
-        found = self._findings.table(stalls.findings(end_ns, self._filters.of(run.tags)) if end_ns is not None else ())
+        filter_of, silences = self._filters.of(run.tags), run.pipeline.silences
+        found = self._findings.table(stalls.findings(end_ns, filter_of, silences) if end_ns is not None else ())
         unseen = run.pipeline.unseen.table()
         return Report(run, services, omitted, interval_ns, unseen, outside, self._tunnels, found)
 

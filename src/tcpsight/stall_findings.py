@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tcpsight.facts import named_request
 from tcpsight.model.bands import Band
 from tcpsight.model.findings import Finding, Key
 from tcpsight.model.grouping import Endpoint
+from tcpsight.model.joining import COVERED
+from tcpsight.model.silences import Silences
 from tcpsight.model.slowdowns import CHANCE as SLOW_CHANCE
 from tcpsight.model.slowdowns import Slowdown
 from tcpsight.model.stall_list import Stall, StallList, StallSum
@@ -34,6 +36,12 @@ SHARE = 0.01
 """Of the requests, or of the time: what moves a 99th percentile, or throughput by a hundredth."""
 
 EXAMPLES = 5
+
+LONE = 0.5
+"""How sure it is that who waits alone, where there is only ever one, does not wait for what it asked."""
+
+DOUBTED = 0.2
+"""How sure it is that requests waited where nobody was heard."""
 
 RULE = (
     "between two completions, requests waited longer, each and together, than chance lets happen once in a million "
@@ -151,13 +159,39 @@ def band_finding(service: Endpoint, band: Band) -> Finding:
     )
 
 
-def stall_findings(usual: Usual, stalls: StallList, left_out: int, filter_of: FilterOf) -> Iterable[Finding]:
-    """Tell the worst stalls one by one, the others together, and how many requests were not looked at."""
-    ranked, rest = stalls.worst(MOST_STALLS)
+def stall_findings(
+    usual: Usual, stalls: StallList, left_out: int, filter_of: FilterOf, silences: Silences
+) -> Iterable[Finding]:
+    """Tell the worst stalls one by one, the others together, and how many requests were not looked at.
+
+    One in which nothing at all was captured for the most part is told, and believed to be none: see `Silences`.
+    """
+    doubted = {id(stall): silent_ns for stall in stalls if (silent_ns := _unheard(stall, silences))}
+    ranked, rest = stalls.those(lambda stall: id(stall) not in doubted).worst(MOST_STALLS)
+    rest.join(stalls.rest)
     for stall in ranked:
         yield _finding(usual, stall, filter_of)
     if rest.stalls or left_out:
         yield _others(usual, rest, left_out)
+    ranked, rest = stalls.those(lambda stall: id(stall) in doubted).worst(MOST_STALLS)
+    for stall in ranked:
+        yield _doubted(_finding(usual, stall, filter_of), doubted[id(stall)])
+    if rest.stalls:
+        yield _doubted(_others(usual, rest, 0), rest.duration_ns)
+
+
+def _unheard(stall: Stall, silences: Silences) -> int:
+    """Tell for how long nothing was captured in a stall; 0 if it was not for half of it."""
+    silent_ns = silences.within(stall.start_ns, stall.end_ns)
+    return silent_ns if silent_ns >= COVERED * stall.duration_ns else 0
+
+
+def _doubted(finding: Finding, silent_ns: int) -> Finding:
+    """Take back what a stall would say of the server."""
+    numbers = finding.numbers | {"not_captured_ns": silent_ns}
+    if "cause" in numbers:
+        numbers |= {"cause": "unheard", "blocker": None, "spoke_again": None}
+    return replace(finding, severity="info", confidence=DOUBTED, numbers=numbers)
 
 
 def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
@@ -181,10 +215,15 @@ def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
         "blocker": _request(service, stall.blocker, filter_of),
         "spoke_again": _request(service, stall.spoke_again, filter_of),
     }
+    severity = usual.severity(stall, stall.duration_ns / max(stall.median_ns, 1), is_over=stall.is_over)
+    confidence = 0.99 if stall.surprise > 20 else 0.95
+    if stall.cause == "alone":
+        # Perhaps it is only slow.
+        severity, confidence = "warning", LONE
     return Finding(
         Key(stall.kind, -1, *service),
-        usual.severity(stall, stall.duration_ns / max(stall.median_ns, 1), is_over=stall.is_over),
-        confidence=0.99 if stall.surprise > 20 else 0.95,
+        severity,
+        confidence=confidence,
         start_ns=stall.start_ns,
         end_ns=stall.end_ns,
         connections=stall.connections,

@@ -13,6 +13,7 @@ from tcpsight.model.bands import BandSearch
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.findings import Finding
 from tcpsight.model.keys import ServiceSplit
+from tcpsight.model.silences import Silences
 from tcpsight.model.slowdowns import Slowdown, slowdowns_in
 from tcpsight.model.stall_list import Stall
 from tcpsight.model.stalls import StallDetection
@@ -88,8 +89,9 @@ class StallSearch:
         """Give the requests of a service by slices of time, if it is one of those that are searched."""
         return self._own_counts[self._services.index(service)] if service in self._services else None
 
-    def findings(self, end_ns: int, filter_of: FilterOf) -> list[Finding]:
-        """Give what was found, when the capture ended at `end_ns`."""
+    def findings(self, end_ns: int, filter_of: FilterOf, silences: Silences | None = None) -> list[Finding]:
+        """Give what was found, when the capture ended at `end_ns`, and nothing was captured in the silences."""
+        silences = silences or Silences()
         found: list[Finding] = []
         for i, usual in enumerate(self._usual):
             if self._turns[i].hold is False:
@@ -103,7 +105,7 @@ class StallSearch:
             if self._part is not None:
                 stalls = stalls.those(self._overlaps)
                 slowdowns = [each for each in slowdowns if self._overlaps(each)]
-            found += stall_findings(usual, stalls, self._detections[i].left_out, filter_of)
+            found += stall_findings(usual, stalls, self._detections[i].left_out, filter_of, silences)
             found += slowdown_findings(usual, slowdowns)
             found += [band_finding(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found
@@ -165,7 +167,8 @@ class StallCollection:
             search.feed(rows)
         # What waits at the end of a part may be answered after it.
         end_ns = run.pipeline.last_ns
-        return search.findings(end_ns, self._filters.of(run.tags)) if end_ns is not None else []
+        filter_of, silences = self._filters.of(run.tags), run.pipeline.silences
+        return search.findings(end_ns, filter_of, silences) if end_ns is not None else []
 
 
 class Filters:

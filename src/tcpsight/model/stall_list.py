@@ -9,9 +9,10 @@ from typing import Any
 MOST_STALLS = 1000
 """Stalls that are kept one by one, those at which most was waited; up to twice as many for a time."""
 
-CAUSES = ("request", "either", "server", "unseen")
+CAUSES = ("request", "either", "server", "unseen", "alone", "unheard")
 """What a wait was for: one request; a request, or the server as a whole; the server as a whole; nothing that is seen
-here, or it is not over."""
+here, or it is not over; nobody knows, as only one waited where there is only ever one; nothing perhaps, as nothing was
+captured meanwhile."""
 
 
 @dataclass(slots=True)
@@ -117,6 +118,15 @@ class StallSum:
         self.longest_ratio = max(self.longest_ratio, stall.duration_ns / max(stall.median_ns, 1))
         self.start_ns, self.end_ns = min(self.start_ns, stall.start_ns), max(self.end_ns, stall.end_ns)
         self.examples = self.examples or stall.examples
+
+    def join(self, other: StallSum) -> None:
+        """Add what others added up to."""
+        for name in ("stalls", "requests", "connections", "waited_ns", "duration_ns"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.longest_ns = max(self.longest_ns, other.longest_ns)
+        self.longest_ratio = max(self.longest_ratio, other.longest_ratio)
+        self.start_ns, self.end_ns = min(self.start_ns, other.start_ns), max(self.end_ns, other.end_ns)
+        self.examples = self.examples or other.examples
 
 
 class StallList:

@@ -10,7 +10,10 @@ wait together in one, have distributions; their upper halves are fitted (Weibull
 the largest, among which stalls are. A gap is a halt if three things are each less likely than `CHANCE`: its length;
 what its residents waited together; and, by the response times of the window, that all of its residents happened to be
 slow requests at once. The first allows for servers with few workers, the second for busy ones, the third for quiet
-ones with some slow requests. One request alone can't be a halt, nor a gap shorter than the median response time. The
+ones with some slow requests. One request alone can't be a halt, nor a gap shorter than the median response time: where
+others could have waited too it is a slow request. But where there is only ever one at a time (one client, one
+connection) it is all there is to see: it is a halt if its length is unlikely, and beyond what a slow request takes
+(`LONE_NS`, `LONE_RATIO`). The
 gap between the last completion and the end of the capture is looked at in the same way: such a halt is not over.
 
 *Releases.* While others are answered, some may wait for the same thing. `releases_in` tells how those are found.
@@ -66,6 +69,10 @@ MOST_KEPT = 1 << 20
 
 LEAST_RESIDENTS = 2
 """One request alone is slow; two may have waited for something."""
+
+LONE_NS = 1_000_000_000
+LONE_RATIO = 1000
+"""Where there is never more than one, it stalled if it waited so long, and so many median response times."""
 
 USUAL = 500
 LEAST_USUAL = 50
@@ -228,12 +235,19 @@ class _Window:
         if lengths is None or together is None:
             return []
         surprise = np.minimum(lengths.surprise(gaps.length_ns), together.surprise(gaps.together_ns))
-        is_halt = (surprise >= ALARM) & (gaps.length_ns >= self.median_ns) & (gaps.present >= LEAST_RESIDENTS)
-        found = []
+        is_halt = (surprise >= ALARM) & (gaps.length_ns >= self.median_ns)
+        is_lone = bool((gaps.present[closed] < LEAST_RESIDENTS).all())
+        if is_lone:
+            is_halt &= gaps.length_ns >= max(LONE_NS, LONE_RATIO * self.median_ns)
+        else:
+            is_halt &= gaps.present >= LEAST_RESIDENTS
+        found: list[Candidate] = []
         for gap in np.flatnonzero(is_halt):
             start, end = int(gaps.start_ns[gap]), int(gaps.end_ns[gap])
             is_over = not self.is_last or bool(gap < len(completions) - 1)
             held = self._present(start, end)
+            if is_lone and len(held) == 1:
+                found.append(Candidate(start, end, float(surprise[gap]), held, is_over=is_over))
             if len(held) < LEAST_RESIDENTS:
                 continue
             waited = np.minimum(self.ends[held], end) - self.arrivals[held]
@@ -253,7 +267,7 @@ class _Window:
         rows = self.rows[candidate.held]
         start, end = candidate.start_ns, candidate.end_ns
         answered = rows[rows["is_answered"] & (rows["end_ns"] >= end)]
-        blocker = blocker_of(answered) if candidate.is_over and len(answered) else None
+        blocker = blocker_of(answered) if candidate.is_over and len(answered) and len(rows) > 1 else None
         if blocker is not None:
             start = min(start, int(blocker["arrival_ns"]))
         silent_ns, others, since_ns = self._silence(start, end)
@@ -311,6 +325,8 @@ class _Window:
 
     def _cause(self, held: Rows, blocker: Any, silent_since_ns: int | None) -> str:
         """Tell what those that were held waited for; `silent_since_ns` is the last answer before there was none."""
+        if len(held) == 1:
+            return "alone"
         if blocker is None:
             return "unseen"
         is_after_others = bool((held["arrival_ns"] < blocker["arrival_ns"]).any())

@@ -1,0 +1,88 @@
+"""Times in which nothing at all was captured, of no connection and no other protocol.
+
+Theory of operation
+-------------------
+Somebody who waits does not wait silently for long. TCP asks again within seconds if what it sent was not acknowledged;
+keep-alives, health checks and clients that give up speak within a minute (nginx gives its upstream 60 s, InnoDB a lock
+50 s, most HTTP clients 30 s). So a stretch of a minute or more without a single frame says that nobody was listening,
+or that the clock was set, rather than that a server let everybody wait: `LEAST_NS`. A shorter one is what a stall looks
+like from outside, where all clients of a captured service wait.
+
+One frame far in the future does not move the clock: a second one has to confirm it. Frames come in order of capture, in
+batches; only those are looked into whose latest instant is so far ahead, so it costs nothing where there is traffic.
+Memory: the longest `MOST_SILENCES`.
+
+What it cannot see: a clock that was set by less than a minute; a clock that was set back (the frames until it has
+caught up are no silence); a server that really stood still for more than a minute while nobody asked, asked again, or
+gave up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+LEAST_NS = 60_000_000_000
+"""So long somebody speaks, whoever waits."""
+
+MOST_SILENCES = 1000
+
+Instants = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Silences:
+    """Collect the times without a frame.
+
+    Feed instants in the order of capture. How they are cut never changes the result.
+
+    Attributes
+    ----------
+    spans : list of tuple of int
+        When each began and ended, in nanoseconds; in order of time, but for clocks that go back.
+    """
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+        self._clock_ns: int | None = None
+        self._candidate_ns: int | None = None
+
+    def feed(self, instants_ns: Instants) -> None:
+        """Take when the next frames were captured, shape (n,)."""
+        if not len(instants_ns):
+            return
+        latest_ns = int(instants_ns.max())
+        if self._clock_ns is None:
+            self._clock_ns = int(instants_ns[0])
+        if self._candidate_ns is None and latest_ns - self._clock_ns < LEAST_NS:
+            self._clock_ns = max(self._clock_ns, latest_ns)
+            return
+        clock = np.maximum.accumulate(np.concatenate([[self._clock_ns], instants_ns]))
+        if self._candidate_ns is None and (np.diff(clock) < LEAST_NS).all():
+            self._clock_ns = int(clock[-1])
+            return
+        for instant_ns in instants_ns.tolist():
+            self._advance(instant_ns)
+        if len(self.spans) > 2 * MOST_SILENCES:
+            self.spans = sorted(sorted(self.spans, key=_shortest_first)[-MOST_SILENCES:])
+
+    def _advance(self, instant_ns: int) -> None:
+        clock_ns, candidate_ns = self._clock_ns, self._candidate_ns
+        assert clock_ns is not None
+        self._candidate_ns = None
+        if candidate_ns is not None and instant_ns - clock_ns >= LEAST_NS:
+            begin_ns, clock_ns = clock_ns, min(candidate_ns, instant_ns)
+            self.spans.append((begin_ns, clock_ns))
+        if instant_ns - clock_ns >= LEAST_NS:
+            self._candidate_ns = instant_ns
+        else:
+            clock_ns = max(clock_ns, instant_ns)
+        self._clock_ns = clock_ns
+
+    def within(self, start_ns: int, end_ns: int) -> int:
+        """Tell how much of a time was silent, in nanoseconds."""
+        return sum(max(min(end, end_ns) - max(start, start_ns), 0) for start, end in self.spans)
+
+
+def _shortest_first(span: tuple[int, int]) -> tuple[int, int]:
+    return span[1] - span[0], -span[0]
