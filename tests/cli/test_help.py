@@ -56,9 +56,10 @@ SOURCES = {
     "watch": "[SOURCE] [FILTER]...",
     "serve": "[SOURCE] [FILTER]...",
     "sockets": "",
+    "kill": "",
 }
 """What commands read that do not read a capture in any number of files."""
-NEEDED = {"capture": "--write", "watch": "-i", "serve": "-i"}
+NEEDED = {"capture": "--write", "kill": "--where", "watch": "-i", "serve": "-i"}
 """What those do not work without that need no source."""
 
 
@@ -102,7 +103,7 @@ def test_without_a_command_it_is_the_help(here):
     assert len(done.text.splitlines()) > 10
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if SOURCES.get(name) != ""])
+@pytest.mark.parametrize("name", [name for name in READERS if SOURCES.get(name) != "" or name in NEEDED])
 def test_a_command_without_a_source_is_one_line(here, name):
     done = here(name)
     assert (done.status, done.text) == (2, "")

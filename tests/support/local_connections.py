@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import ExitStack, suppress
+from itertools import count
 
 from tcpsight.local.reading import four_tuple, is_connection, read_sockets
 
@@ -16,6 +17,9 @@ def network_with_ipv6() -> None:
     Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").write_text("0")
 
 
+_PORTS = count(20_000)
+
+
 class Pair:
     """A connection: the client's socket, and the server's."""
 
@@ -25,17 +29,23 @@ class Pair:
         server = self._stack.enter_context(socket.socket(family))
         if listener is not None:
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        server.bind((listener or host, 0))
+        self.port = next(_PORTS)  # below those of clients, so that everybody takes it for the server's
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((listener or host, self.port))
         server.listen()
-        self.port = int(server.getsockname()[1])
         self.client = self._stack.enter_context(socket.create_connection((host, self.port)))
         self.server = self._stack.enter_context(server.accept()[0])
         self._is_busy = False
 
     def exchange(self, size: int) -> None:
         """Send so much, and get it back."""
+
+        def send(sender: socket.socket) -> None:
+            with suppress(OSError):
+                sender.sendall(bytes(size))
+
         for sender, receiver in ((self.client, self.server), (self.server, self.client)):
-            thread = threading.Thread(target=sender.sendall, args=(bytes(size),))
+            thread = threading.Thread(target=send, args=(sender,))
             thread.start()
             assert len(receiver.recv(size, socket.MSG_WAITALL)) == size
             thread.join()

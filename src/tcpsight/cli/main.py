@@ -35,6 +35,7 @@ COMMANDS = {
     "sql": "A question in SQL over the same tables.",
     "capture": "Record the headers of live frames, and nothing else.",
     "sockets": "Connections of this machine as its kernel sees them, with their processes.",
+    "kill": "End chosen connections, of this machine or seen on the wire, and only those.",
     "compat": "The older tools by their own command lines.",
 }
 

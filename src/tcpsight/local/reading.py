@@ -127,6 +127,26 @@ def read_sockets(measured: Mapping[Service, Measured] | None = None) -> Reading:
     return Reading(table[order], without, any(answer.is_torn for answer in answers))
 
 
+def read_again(asking: DiagnosticSocket, row: np.void) -> Sockets:
+    """Read one socket once more, by its four-tuple and cookie; no row if it is no more.
+
+    Parameters
+    ----------
+    asking : DiagnosticSocket
+        Whom to ask.
+    row : void
+        A row of `read_sockets`. Who holds the socket, its role and its service are told as they were.
+    """
+    answer = asking.one(int(row["family"]), identity_of(row))
+    if answer is None or not answer.messages:
+        return Sockets()
+    table = _rows(answer)
+    table.read_ns[:] = time.time_ns()
+    for name in ("role", "process", "pid", "holders", *(c.name for c in Sockets.columns if c.name[:8] == "service_")):
+        table.rows[name] = row[name]
+    return table
+
+
 def identity_of(row: np.void) -> bytes:
     """Give what the kernel knows a socket by: ports, addresses, interface and cookie, as it told them."""
     return bytes(row["identity"].tobytes())

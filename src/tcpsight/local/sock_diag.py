@@ -110,35 +110,24 @@ class DiagnosticSocket:
         TcpsightError
             The kernel refuses.
         """
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             self._send(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family, states, bytes(IDENTITY_BYTES))
-            messages, infos, sizes, algorithms, is_torn = bytearray(), bytearray(), list[int](), bytearray(), False
-            for kind, flags, body in self._answers():
-                is_torn |= bool(flags & NLM_F_DUMP_INTERRUPTED)
-                if kind != SOCK_DIAG_BY_FAMILY or len(body) < MESSAGE_BYTES:
-                    continue
-                attributes = dict(_attributes(body[MESSAGE_BYTES:]))
-                info = attributes.get(INET_DIAG_INFO, b"")[:INFO_BYTES]
-                messages += body[:MESSAGE_BYTES]
-                infos += info.ljust(INFO_BYTES, b"\0")
-                sizes.append(len(info))
-                algorithms += attributes.get(INET_DIAG_CONG, b"")[:CONGESTION_BYTES].ljust(CONGESTION_BYTES, b"\0")
-            if not is_torn or attempt == _TRIES - 1:
+            answer = _answer(list(self._answers()))
+            if not answer.is_torn:
                 break
-        return Answer(bytes(messages), bytes(infos), sizes, bytes(algorithms), is_torn)
+        return answer
 
-    def is_there(self, family: int, identity: bytes) -> bool:
-        """Tell whether the socket of a four-tuple and cookie still is there, in whatever state."""
-        return self._ask_for_one(SOCK_DIAG_BY_FAMILY, 0, family, identity) == 0
+    def one(self, family: int, identity: bytes) -> Answer | None:
+        """Ask for the socket of a four-tuple and cookie; None if it is no more, even if another has the four-tuple."""
+        self._send(SOCK_DIAG_BY_FAMILY, 0, family, ALL_STATES, identity)
+        answered = list(self._answers(is_single=True))
+        return None if any(kind == NLMSG_ERROR for kind, _, _ in answered) else _answer(answered)
 
     def destroy(self, family: int, identity: bytes) -> int:
         """Tell the kernel to end the socket of a four-tuple and cookie, and of no other; give its errno, 0 for done."""
-        return self._ask_for_one(SOCK_DESTROY, NLM_F_ACK, family, identity)
-
-    def _ask_for_one(self, kind: int, flags: int, family: int, identity: bytes) -> int:
-        self._send(kind, flags, family, ALL_STATES, identity)
-        for answered, _, body in self._answers(is_single=True):
-            if answered == NLMSG_ERROR:
+        self._send(SOCK_DESTROY, NLM_F_ACK, family, ALL_STATES, identity)
+        for kind, _, body in self._answers(is_single=True):
+            if kind == NLMSG_ERROR:
                 return -int(struct.unpack_from("=i", body)[0])
         return 0
 
@@ -173,6 +162,22 @@ class DiagnosticSocket:
                 yield kind, flags, body
                 if is_single:
                     return
+
+
+def _answer(answered: list[tuple[int, int, bytes]]) -> Answer:
+    """Put together what an answer tells of sockets."""
+    messages, infos, sizes, algorithms, is_torn = bytearray(), bytearray(), list[int](), bytearray(), False
+    for kind, flags, body in answered:
+        is_torn |= bool(flags & NLM_F_DUMP_INTERRUPTED)
+        if kind != SOCK_DIAG_BY_FAMILY or len(body) < MESSAGE_BYTES:
+            continue
+        attributes = dict(_attributes(body[MESSAGE_BYTES:]))
+        info = attributes.get(INET_DIAG_INFO, b"")[:INFO_BYTES]
+        messages += body[:MESSAGE_BYTES]
+        infos += info.ljust(INFO_BYTES, b"\0")
+        sizes.append(len(info))
+        algorithms += attributes.get(INET_DIAG_CONG, b"")[:CONGESTION_BYTES].ljust(CONGESTION_BYTES, b"\0")
+    return Answer(bytes(messages), bytes(infos), sizes, bytes(algorithms), is_torn)
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -1,0 +1,209 @@
+"""``tcpsight kill``: connections in a network of their own; only those that are named end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pty
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tcpsight.local.audit import SPARED
+from tcpsight.local.destroying import destroy
+from tcpsight.local.reading import read_sockets
+from tcpsight.local.sock_diag import DiagnosticSocket
+from tests.cli.running import COMMAND, Here, assert_one_line, environment
+from tests.support.live_network import own_network, require_live_network
+from tests.support.local_connections import Pair, network_with_ipv6, ports_of_connections
+
+pytestmark = pytest.mark.live
+
+HOSTS: dict[str, dict[str, Any]] = {
+    "IPv4": {"host": "127.0.0.1"},
+    "IPv6": {"host": "::1"},
+    "mapped": {"host": "127.0.0.1", "listener": "::"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _network() -> Iterator[None]:
+    require_live_network()
+    with own_network():
+        network_with_ipv6()
+        yield
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[Pair]]:
+    """Idle and busy connections of every kind, two of each."""
+    made = [Pair(**HOSTS[kind]) for kind in HOSTS for _ in range(4)]
+    for place, pair in enumerate(made):
+        pair.exchange(100)
+        if place % 2:
+            pair.keep_busy()
+    yield made
+    for pair in made:
+        pair.close()
+
+
+def assert_only_ended(pairs: list[Pair], ended: list[Pair]) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and any(pair.is_alive for pair in ended):
+        time.sleep(0.05)
+    assert [pair.is_alive for pair in pairs] == [pair not in ended for pair in pairs]
+
+
+def test_only_the_named_connections_end_busy_or_idle_of_either_family(pairs, here: Here):
+    chosen = [pairs[place] for place in (0, 1, 4, 5, 8, 9)]
+    ports = ", ".join(str(pair.port) for pair in chosen)
+    done = here("kill", "--where", f"remote_port in ({ports})", "--yes", "--reason", "test of it", "--format", "csv")
+    assert done.status == 0, done.err
+    assert sorted(done.column("remote_port"), key=int) == sorted((str(pair.port) for pair in chosen), key=int)
+    lines = done.err.splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        assert " ended: " in line
+        assert "by root" in line
+        assert "SOCK_DESTROY" in line
+        assert line.endswith(f"why: remote_port in ({ports}); test of it")
+    assert_only_ended(pairs, chosen)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--where", ""], ["--where", "  "], ["--yes"]])
+def test_without_a_condition_nothing_is_ended(pairs, here: Here, arguments):
+    done = here("kill", *arguments)
+    assert (done.status, done.text) == (2, "")
+    assert_one_line(done.err, "nothing was named")
+    assert_only_ended(pairs, [])
+
+
+def test_without_consent_they_are_listed_and_nothing_is_ended(pairs, here: Here):
+    for arguments in ([], ["--dry-run"]):
+        done = here("kill", "--where", f"local_port = {pairs[0].port}", "--format", "csv", *arguments)
+        assert done.status == 0
+        assert done.column("local_port") == [str(pairs[0].port)]
+        assert "1 connection would be ended; nothing was" in done.err
+    assert_only_ended(pairs, [])
+
+
+def test_more_than_expected_are_not_ended(pairs, here: Here):
+    done = here("kill", "--state", "established", "--yes", "--most", "23")
+    assert done.status == 2
+    assert "24 connections are chosen, more than --most 23: nothing was ended" in done.err
+    assert_only_ended(pairs, [])
+
+
+def test_parentheses_in_a_condition_do_not_widen_the_others(pairs, here: Here):
+    done = here("kill", "--where", "local_port = 1) or (local_port > 0", "--idle", "1h", "--yes")
+    assert done.status == 2
+    assert_only_ended(pairs, [])
+
+
+def test_idle_ones_are_chosen_by_idleness_and_age(pairs, here: Here):
+    time.sleep(1.2)
+    done = here("kill", "--idle", "1s", "--age", "1s", "--where", "role = client", "--yes")
+    assert done.status == 0, done.err
+    assert_only_ended(pairs, pairs[::2])
+
+
+def test_listeners_are_never_ended(here: Here):
+    pair = Pair()
+    done = here("kill", "--where", f"local_port = {pair.port}", "--yes")
+    assert done.status == 0
+    listening = read_sockets().sockets
+    assert pair.port in listening.local_port[listening.state == 10].tolist()
+    pair.close()
+
+
+def test_a_connection_that_changed_since_it_was_listed_is_left_alone():
+    pair = Pair()
+    row = next(row for row in read_sockets().sockets if row["remote_port"] == pair.port)
+    with DiagnosticSocket() as asking:
+        assert destroy(asking, row, lambda table: False).result == SPARED
+        assert pair.is_alive
+        row["identity"][-1] ^= 1  # as if its ports had been used again: another cookie
+        assert destroy(asking, row, lambda table: True).result == "gone before"
+    assert pair.is_alive
+    pair.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EPERM, "CAP_NET_ADMIN"), (errno.EOPNOTSUPP, "CONFIG_INET_DIAG_DESTROY")]
+)
+def test_what_lacks_is_said(here: Here, monkeypatch, number, words):
+    pair = Pair()
+    monkeypatch.setattr(DiagnosticSocket, "destroy", lambda *_: number)
+    done = here("kill", "--where", f"local_port = {pair.port}", "--yes")
+    assert done.status == 2
+    assert_one_line(done.err, words)
+    assert pair.is_alive
+    pair.close()
+
+
+def test_without_the_right_the_kernel_is_believed():
+    pair = Pair()
+    command = [*COMMAND, "kill", "--where", f"local_port = {pair.port}", "--yes"]
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-net_admin", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "CAP_NET_ADMIN" in done.stderr.splitlines()[-1]
+    assert pair.is_alive
+    pair.close()
+
+
+def test_the_audit_file_has_a_line_before_and_after(pairs, here: Here, tmp_path):
+    file = tmp_path / "audit.jsonl"
+    file.write_text("kept\n")
+    assert here("kill", "--where", f"local_port = {pairs[0].port}", "--yes", "--audit", str(file)).status == 0
+    kept, before, after = file.read_text().splitlines()
+    assert kept == "kept"
+    assert json.loads(before)["outcome"] == "is about to be ended"
+    row = json.loads(after)
+    assert row["outcome"] == "ended"
+    assert row["who"].startswith("root")
+    assert row["why"] == f"local_port = {pairs[0].port}"
+    assert f"127.0.0.1:{pairs[0].port}" in row["what"]
+    assert row["when"].endswith("Z")
+
+
+def test_an_audit_that_cannot_be_written_ends_nothing(pairs, here: Here, tmp_path):
+    done = here("kill", "--where", f"local_port = {pairs[0].port}", "--yes", "--audit", str(tmp_path / "no" / "file"))
+    assert done.status == 2
+    assert "--audit" in done.err
+    full = here("kill", "--where", f"local_port = {pairs[0].port}", "--yes", "--audit", "/dev/full")
+    assert full.status == 2
+    assert_only_ended(pairs, [])
+
+
+def test_the_session_that_it_is_called_from_is_left_out(pairs, here: Here, monkeypatch):
+    port = pairs[0].client.getsockname()[1]
+    monkeypatch.setenv("SSH_CONNECTION", f"127.0.0.1 {port} 127.0.0.1 {pairs[0].port}")
+    done = here("kill", "--where", f"local_port in ({pairs[0].port}, {pairs[1].port})", "--yes")
+    assert done.status == 0
+    assert "your own session" in done.err
+    assert_only_ended(pairs, [pairs[1]])
+
+
+@pytest.mark.parametrize(("answer", "ends"), [("yes\n", True), ("y\n", False), ("\n", False)])
+def test_on_a_terminal_it_asks(answer, ends):
+    pair = Pair()
+    main, other = pty.openpty()
+    command = [*COMMAND, "kill", "--where", f"local_port = {pair.port}"]
+    with subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment()) as process:
+        os.close(other)
+        shown = b""
+        while b"Write yes: " not in shown:
+            shown += os.read(main, 1000)
+        assert b"end this connection?" in shown
+        os.write(main, answer.encode())
+        assert process.wait(timeout=20) == 0
+    os.close(main)
+    assert pair.is_alive != ends
+    assert bool(ports_of_connections()) != ends
+    pair.close()
