@@ -37,6 +37,7 @@ SCRIPTS = (
     "report_connections.js",
     "report_sequence.js",
     "report_words.js",
+    "report_evidence.js",
     "report.js",
 )
 

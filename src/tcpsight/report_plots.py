@@ -59,7 +59,7 @@ FITTED_SERVICES = 1
 MODEL_POINTS = 2000
 """Slices that the plot of a scalability model shows at most."""
 
-_COUNTS = ("arrivals", "completions", "unanswered", "unanswered_backlog")
+_COUNTS = ("arrivals", "completions", "backlog", "unanswered", "unanswered_backlog")
 _TIMES = ("response_time_p50_ns", "response_time_p95_ns", "response_time_p99_ns", "response_time_max_ns")
 _NUMBERS = (
     "requests", "unanswered", "client_bytes", "server_bytes", "client_retransmissions", "server_retransmissions",

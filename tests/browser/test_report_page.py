@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,15 @@ import tcpsight
 from tcpsight.facts import capture_filter
 from tests.support.pages import report_html
 
+WEB = Path(tcpsight.__file__).parent / "output" / "web"
+
 STALL_S = 7.63
 """When the lock of the example is let go."""
 
 TIME_FIGURES = ("completions", "arrivals", "concurrency", "throughput", "percentiles", "dispersion", "arrival-map")
+
+SCRIPTS = "".join((WEB / name).read_text() for name in ("elements.js", "report_requests.js"))
+"""Those with which commands are written: a page keeps its functions to itself."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +87,7 @@ def test_double_clicking_shows_the_whole_again(stall):
     assert stall.range_of("completions")[0] > 0
     x, y = stall.at("completions", 6.5, 0.9)
     stall.page.mouse.dblclick(x, y)
-    stall.page.wait_for_function("document.querySelector('.range').textContent.startsWith('whole')")
+    stall.page.wait_for_function("() => document.querySelector('.range').textContent.startsWith('whole')")
 
 
 @pytest.mark.parametrize(("figure", "at", "height"), [("concurrency", 7.2, 0.03), ("completions", STALL_S, 0.07)])
@@ -236,7 +242,7 @@ def test_keys_move_and_zoom_the_plots(stall):
     assert high - low == pytest.approx(6.5, abs=0.1)
     assert low == pytest.approx(3.25 + 1.625, abs=0.1)
     stall.page.keyboard.press("0")
-    stall.page.wait_for_function("document.querySelector('.range').textContent.startsWith('whole')")
+    stall.page.wait_for_function("() => document.querySelector('.range').textContent.startsWith('whole')")
 
 
 def test_everything_has_a_name_for_who_does_not_see_it(stall):
@@ -392,6 +398,88 @@ def test_a_link_can_say_what_to_show(show, html, tmp_path):
     seen.page.reload()
     seen.bring("completions")
     assert seen.range_of("completions") == [7, 8]
+
+
+def test_what_is_shown_is_in_the_address(stall):
+    stall.page.get_by_role("button", name="Zoom in").click()
+    stall.page.wait_for_function("() => location.hash.includes('from=')")
+    low, high = stall.page.evaluate(
+        "() => { const a = new URLSearchParams(location.hash.slice(1)); return [+a.get('from'), +a.get('to')]; }"
+    )
+    stall.page.reload()
+    stall.bring("completions")
+    assert stall.range_of("completions") == pytest.approx([low, high])
+    stall.page.get_by_role("button", name="Whole capture").click()
+    stall.page.wait_for_function("() => location.hash === ''")
+    stall.page.evaluate("location.hash = '#from=7&to=8'")
+    stall.page.wait_for_function("() => document.querySelector('.range').textContent.startsWith('7.0')")
+
+
+def test_nothing_is_announced_before_something_changes(show, html):
+    seen = show(html)
+    seen.bring("completions")
+    assert seen.page.locator("#announcements").inner_text() == ""
+    seen.page.get_by_role("button", name="Zoom in").click()
+    assert seen.page.locator("#announcements").inner_text().startswith("Showing ")
+
+
+def test_the_plot_of_arrivals_shows_who_waits_in_a_stall(stall):
+    stall.page.evaluate("location.hash = '#from=6.2&to=7.6'")
+    stall.bring("arrivals")
+    traces = stall.page.evaluate("document.querySelector('#arrivals .canvas').data.map(t => [t.name, t.y])")
+    shown = dict(traces)
+    assert max(shown["waiting"]) >= 8
+    assert min(shown["waiting"][len(shown["waiting"]) // 2 : -2]) >= 7
+
+
+def test_evidence_is_told_in_words_with_units(stall):
+    stall.page.locator(".finding summary").first.click()
+    rows = stall.page.locator(".finding details table tr").first.locator("xpath=..").locator("tr").all()
+    told = {row.locator("th").inner_text(): row.locator("td").inner_text() for row in rows}
+    assert told["how long"].startswith("1.50 s")
+    assert told["share of the time"].endswith(" %")
+    assert told["over when the capture ended"] == "yes"
+    assert told["false alarms expected"] == "one in 1\u202f000\u202f000 requests"
+    assert told["chance that it is an accident"].startswith("10⁻")
+    assert not any("_" in name for name in told)
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        ([("a.pcap", None)], "tcpdump -r a.pcap 'F'"),
+        ([("it's mine.pcap", None)], "tcpdump -r 'it'\\''s mine.pcap' 'F'"),
+        ([("$(rm -rf x).pcap", None)], "tcpdump -r '$(rm -rf x).pcap' 'F'"),
+        ([("-w.pcap", None)], "tcpdump -r ./-w.pcap 'F'"),
+        ([("-", None)], "tcpdump -r - 'F'"),
+        ([("a b.pcap.gz", "gzip")], "gzip -dc 'a b.pcap.gz' | tcpdump -r - 'F'"),
+        ([("a.pcap", None), ("b.pcap.zst", "zstd")], "tcpdump -r a.pcap 'F'; zstd -dc b.pcap.zst | tcpdump -r - 'F'"),
+        ([("https://x/a.pcap?y=1&z=2", None)], "curl -sL 'https://x/a.pcap?y=1&z=2' | tcpdump -r - 'F'"),
+        ([("a\nb.pcap", None)], None),
+    ],
+)
+def test_the_command_has_the_name_of_the_capture_quoted_for_a_shell(stall, files, command):
+    asked = [{"path": path, "compression": compression} for path, compression in files]
+    assert stall.page.evaluate(f"files => {{ {SCRIPTS} return filterCommand('F', files); }}", asked) == command
+    if command and len(files) == 1 and not files[0][0].startswith(("-", "https")):
+        assert shlex.split(command.replace("gzip -dc", "tcpdump -r"))[2] == files[0][0]
+
+
+def test_a_command_for_what_only_a_display_filter_finds_names_the_capture_too(stall):
+    files = [{"path": "a b.pcap", "compression": None}]
+    display = "tshark -Y 'tcp.port == 80'"
+    written = stall.page.evaluate(
+        f"files => {{ {SCRIPTS} return filterCommand({json.dumps(display)}, files); }}", files
+    )
+    assert written == "tshark -r 'a b.pcap' -Y 'tcp.port == 80'"
+
+
+def test_the_command_beside_a_filter_names_the_capture(stall, examples_dir):
+    stall.page.get_by_role("button", name="Isolate").first.click()
+    label = stall.page.get_by_role("button", name="Copy command").first.get_attribute("aria-label")
+    assert label.startswith(
+        f"Copy command: tcpdump -r {shlex.quote(str(examples_dir / 'mariadb-lock.pcap'))} 'tcp and host"
+    )
 
 
 def test_a_narrow_screen_needs_no_scrolling_to_the_side(show, html):

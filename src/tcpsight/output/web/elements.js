@@ -26,9 +26,15 @@ function pageData(name) {
   return block === null ? null : JSON.parse(block.textContent);
 }
 
-/** Tell who cannot see the page what changed on it. */
+/** Tell who cannot see the page what changed on it; while it is built there is nothing that was different before. */
 function announce(text) {
+  if (document.readyState === "loading") return;
   document.getElementById("announcements").textContent = text;
+}
+
+/** Quote a word for a shell. */
+function shellQuoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** Write text for Plotly, which takes some markup for its own. */

@@ -15,6 +15,8 @@ class Report {
     this.build();
     // A link that says what to show: #service=…&from=…&to=…
     this.applyAddress();
+    addEventListener("hashchange", () => this.applyAddress());
+    this.view.listeners.push(() => this.tellAddress());
   }
 
   build() {
@@ -88,6 +90,7 @@ class Report {
     if (service === undefined || service === this.service) return;
     this.service = service.unpack();
     this.showService();
+    this.tellAddress();
   }
 
   showService() {
@@ -141,6 +144,18 @@ class Report {
     const low = Number(asked.get("from") ?? NaN), high = Number(asked.get("to") ?? NaN);
     if (asked.has("service")) this.choose(this.services.find((each) => each.name === asked.get("service")));
     if (low < high) this.view.show(low, high);
+  }
+
+  /** Keep in the address what is shown, for a link to it; not at every step of a movement, which browsers refuse. */
+  tellAddress() {
+    clearTimeout(this.addressTimer);
+    this.addressTimer = setTimeout(() => {
+      const parts = [], [low, high] = this.view.range;
+      if (this.service !== this.services[0]) parts.push(`service=${encodeURIComponent(this.service.name)}`);
+      if (!this.view.isWhole) parts.push(`from=${Number(low.toFixed(9))}`, `to=${Number(high.toFixed(9))}`);
+      // Without the fragment it is the page as it opens; a place on the page that was gone to is of no use then.
+      history.replaceState(null, "", parts.length > 0 ? `#${parts.join("&")}` : location.pathname + location.search);
+    }, 250);
   }
 }
 

@@ -23,7 +23,7 @@ class Level {
     this.start = summed(integers(packed.start_ns)).map((ns) => ns / SECOND);
     this.length = integers(packed.length_ns).map((ns) => ns / SECOND);
     this.cutShort = new Set(packed.cut_short);
-    for (const name of ["arrivals", "completions", "unanswered", "unanswered_backlog"]) this[name] = integers(packed[name]);
+    for (const name of ["arrivals", "completions", "backlog", "unanswered", "unanswered_backlog"]) this[name] = integers(packed[name]);
     for (const name of ["concurrency", "unanswered_concurrency", "utilization"]) this[name] = integers(packed[name]).map((value) => value / 1000);
     for (const name of ["p50_ns", "p95_ns", "p99_ns", "max_ns", "dispersion_ns"]) this[name] = orUnknown(integers(packed[name]));
   }
@@ -38,6 +38,11 @@ class Level {
   /** How many a second; unknown where the end of the capture cut a slice to less than half: there it is chance. */
   perSecond(name, i) {
     return this.cutShort.has(i) ? null : this[name][i] / this.length[i];
+  }
+
+  /** How many wait when a slice ends, for an answer that comes, or never does. */
+  waiting(i) {
+    return this.backlog[i] + this.unanswered_backlog[i];
   }
 
   middle(i) {

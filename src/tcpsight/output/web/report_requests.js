@@ -203,7 +203,22 @@ class RequestList {
 
 /** A filter to copy, and what to do with it. */
 function filterLine(filter, report) {
-  const isDisplay = filter.startsWith("tshark");
-  const text = isDisplay ? filter : `tcpdump -r CAPTURE '${filter}'`;
-  return element("p", { className: "filter" }, element("code", {}, filter), " ", copyButton(filter, "Copy filter"), isDisplay ? null : copyButton(text, "Copy command"));
+  const command = filterCommand(filter, report.facts.capture.files);
+  return element("p", { className: "filter" }, element("code", {}, filter), " ", copyButton(filter, "Copy filter"), command === null ? null : copyButton(command, "Copy command"));
+}
+
+const UNPACKERS = { gzip: "gzip -dc", zstd: "zstd -dc", lz4: "lz4 -dc", xz: "xz -dc", bzip2: "bzip2 -dc" };
+
+/** The command that shows what a filter lets through of these files, ready for a shell; null where none can be written. */
+function filterCommand(filter, files) {
+  // Who pastes a control character does not see what it does.
+  if (files.length === 0 || files.some(({ path }) => /[\u0000-\u001f\u007f]/.test(path))) return null;
+  const reader = (name) => (filter.startsWith("tshark ") ? filter.replace("tshark ", () => `tshark -r ${name} `) : `tcpdump -r ${name} '${filter}'`);
+  return files.map(({ path, compression }) => {
+    // A name that begins with a dash would be taken for an option; the dash alone is standard input.
+    const name = shellQuoted(path.startsWith("-") && path !== "-" ? `./${path}` : path);
+    const unpacker = compression === null ? null : UNPACKERS[compression] ?? "gzip -dc";
+    if (/^https?:/.test(path)) return ["curl -sL " + name, unpacker, reader("-")].filter(Boolean).join(" | ");
+    return unpacker === null ? reader(name) : `${unpacker} ${name} | ${reader("-")}`;
+  }).join("; ");
 }

@@ -77,13 +77,14 @@ function timeFigures(report) {
   const figure = (id, title, about, height, plot, columns) => new Figure({ id, title, about, height, view, plot, onPoint, table: () => sliceTable(report, title, columns) });
   const perSecond = (name) => (level, i) => level.perSecond(name, i);
   return [
-    figure("arrivals", "Arrivals and completions", "Where completions fall below arrivals, requests pile up; when what blocked them goes away, completions overtake. Filled: completions less arrivals.", 230,
+    figure("arrivals", "Arrivals and completions", "Where completions fall below arrivals, requests pile up; when what blocked them goes away, completions overtake. Filled, on the right: how many wait at the end of each slice. In a stall nobody who waits asks again, so both rates are 0, and that stays high.", 230,
       () => sliceLines(report, [
         { name: "arrivals per second", value: perSecond("arrivals"), dash: "dot" },
         { name: "completions per second", value: perSecond("completions"), colour: 1 },
-        { name: "completions less arrivals", value: (level, i) => (level.cutShort.has(i) ? null : (level.completions[i] - level.arrivals[i]) / level.length[i]), colour: 3, isFilled: true },
-      ], { title: { text: "per second" } }),
-      [["arrivals", text("arrivals", count)], ["completions", text("completions", count)], ["completions less arrivals", (level, i) => count(level.completions[i] - level.arrivals[i])]]),
+        ...(report.service.hasTurns ? [{ name: "waiting", value: (level, i) => level.waiting(i), colour: 3, isFilled: true, axis: "y2", format: ":.4~g" }] : []),
+      ], { title: { text: "per second" } }, { yaxis2: { overlaying: "y", side: "right", rangemode: "tozero", tickmode: "auto", nticks: 5, tickformat: "~s", showgrid: false, title: { text: "requests waiting" } } }),
+      [["arrivals", text("arrivals", count)], ["completions", text("completions", count)], ["completions less arrivals", (level, i) => count(level.completions[i] - level.arrivals[i])],
+        ["waiting at the end", (level, i) => (report.service.hasTurns ? count(level.waiting(i)) : UNKNOWN)]]),
     figure("concurrency", "Concurrency", "How many requests were waited for at the same time, averaged over each slice; those that had no answer in the capture count as well.", 210,
       () => (report.service.hasTurns ? undefined : { empty: NO_TURNS }) ?? sliceLines(report, [
         { name: "answered requests resident", value: (level, i) => level.concurrency[i], isFilled: true },

@@ -44,19 +44,6 @@ function findingItem(report, { finding, start, end }) {
     element("div", { className: "acts" }, link, finding.connection_id > 0 ? element("a", { href: "#connections", onclick: (event) => { event.preventDefault(); report.showConnection(finding.connection_id); } }, `Connection ${finding.connection_id}`) : null), evidence);
 }
 
-/** A value of the evidence: lists one by one, others by name. */
-function evidenceText(name, value) {
-  if (isUnknown(value)) return UNKNOWN;
-  if (Array.isArray(value)) return value.length === 0 ? "none" : value.map((each) => evidenceText("", each)).join(", ");
-  if (typeof value === "object") return Object.entries(value).map(([own, each]) => `${own.replace(/_ns$/, "").replaceAll("_", " ")} ${evidenceText(own, each)}`).join("; ");
-  return name.endsWith("_ns") && typeof value === "number" ? duration(value) : String(value);
-}
-
-function evidenceList(evidence) {
-  const lines = Object.entries(evidence).map(([name, value]) => [name.replace(/_ns$/, ""), evidenceText(name, value)]);
-  return element("table", {}, element("tbody", {}, lines.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name.replaceAll("_", " ")), element("td", {}, value)))));
-}
-
 function serviceFacts(report) {
   const { facts } = report.service, times = facts.response_time;
   const card = (title, value, more) => element("div", {}, element("dt", {}, title), element("dd", {}, value, more === undefined ? null : element("small", {}, more)));
