@@ -18,34 +18,8 @@ import pytest
 from tcpsight.cli.streams_prompt import split
 from tcpsight.cli.streams_words import parted
 from tests.cli.running import COMMAND, assert_one_line, process
-from tests.support.pcap import Frame, pcap_bytes, tcp_frame
-
-START_NS = 1_700_000_000 * 10**9
-MS = 10**6
-ESCAPES = b"\x1b]0;owned\x07\x1b[2J\x9b31m"
-
-
-def talk(port: int, said: list[tuple[str, bytes]], start_ns: int = START_NS, snaplen: int = 65_535) -> list[Frame]:
-    """Make one connection: handshake, what each side says a millisecond apart, both FINs."""
-    frames: list[Frame] = []
-    sent = {">": 1000, "<": 5000}
-
-    def send(sender: str, flags: str, payload: bytes = b"") -> None:
-        other = "<" if sender == ">" else ">"
-        ends, ports = (
-            (("10.0.0.1", "10.0.0.9"), (port, 80)) if sender == ">" else (("10.0.0.9", "10.0.0.1"), (80, port))
-        )
-        data = tcp_frame(*ends, *ports, sent[sender], 0 if flags == "S" else sent[other], flags, payload)
-        frames.append(Frame(start_ns + len(frames) * MS, data[:snaplen], len(data)))
-        sent[sender] += len(payload) + ("S" in flags) + ("F" in flags)
-
-    for sender, flags in ((">", "S"), ("<", "SA"), (">", "A")):
-        send(sender, flags)
-    for sender, payload in said:
-        send(sender, "PA", payload)
-    for sender, flags in ((">", "FA"), ("<", "FA"), (">", "A")):
-        send(sender, flags)
-    return frames
+from tests.support.pcap import pcap_bytes
+from tests.support.said import ESCAPES, MS, START_NS, talk
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import click
 
 from tcpsight.cli import values
 from tcpsight.cli.options import Input, input_options
-from tcpsight.errors import CaptureError, TcpsightError
+from tcpsight.errors import CaptureError, TcpsightError, UsageError, installing
 from tcpsight.output.units import printable
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     "commands",
     multiple=True,
     metavar="'CMD; CMD'",
-    help="Obey these commands; 'help' lists them. Repeatable.",
+    help="Obey these commands, in place of a screen; 'help' lists them. Repeatable.",
 )
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where answers go; '-' is standard output.")
 @click.option(
@@ -49,10 +50,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Keep the index of a capture of 64 MiB or more in ~/.cache/tcpsight, for the next look at it.",
 )
-def command(source: Input, commands: tuple[str, ...], output: str, overlaps: str, index: bool) -> int:
+@click.option("--prompt", is_flag=True, help="Commands from the terminal, in place of a screen.")
+def command(source: Input, commands: tuple[str, ...], output: str, overlaps: str, index: bool, prompt: bool) -> int:
     """Browse, follow, search, pipe and export what both sides said.
 
-    On a terminal there is a prompt; with -c, or with standard input that is no terminal, commands are obeyed.
+    On a terminal a screen opens; with -c, or with standard input that is no terminal, commands are obeyed.
 
     \b
     tcpsight streams capture.pcap
@@ -65,6 +67,8 @@ def command(source: Input, commands: tuple[str, ...], output: str, overlaps: str
 
     if source.is_followed:
         raise click.UsageError("streams reads what is there: leave out --follow")
+    if prompt and (commands or not _is_terminal(0)):
+        raise click.UsageError("--prompt is for somebody who types: without -c, on a terminal")
     if "-" in source.sources and not commands:
         raise click.UsageError("the capture is standard input: give commands with -c")
     is_typed = not commands and _is_terminal(0)
@@ -72,6 +76,8 @@ def command(source: Input, commands: tuple[str, ...], output: str, overlaps: str
         source = stack.enter_context(_readable_again(source))
         catalog = _catalog(source, overlaps, keeps_index=index)
         stack.callback(catalog.streams.close)
+        if is_typed and not prompt and output == "-" and _is_terminal(1):
+            return _browse(catalog, source)
         console = Console(output, values.zone(source.timezone))
         try:
             _obey(Shell(catalog, console), commands, is_typed=is_typed)
@@ -102,6 +108,14 @@ def _obey(shell: Shell, commands: tuple[str, ...], *, is_typed: bool) -> None:
                 if not is_typed:
                     raise
                 print(file=sys.stderr)
+
+
+def _browse(catalog: Catalog, source: Input) -> int:
+    if find_spec("textual") is None:
+        raise UsageError(f"the screen needs Textual: {installing('screen')}; or add -c, or --prompt")
+    from tcpsight.ui.streams_screen import run_streams_screen
+
+    return run_streams_screen(catalog, ", ".join(map(str, source.sources)), values.zone(source.timezone))
 
 
 def _catalog(source: Input, overlaps: str, *, keeps_index: bool) -> Catalog:

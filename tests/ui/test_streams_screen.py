@@ -1,0 +1,241 @@
+"""The browser of streams, key by key, as it looks, and on a capture that means harm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from textual.widgets import ContentSwitcher, Static
+
+import tcpsight
+from tcpsight.conversations.catalog import Catalog
+from tcpsight.tables import KINDS, LadderSegments
+from tcpsight.ui.lines import Lines
+from tcpsight.ui.sequence_plot import SequencePlot, picture
+from tcpsight.ui.sorted_table import SortedTable
+from tcpsight.ui.streams_screen import KeysScreen, StreamsScreen
+from tcpsight.ui.streams_talk import TalkScreen
+from tests.support.pcap import Frame, pcap_bytes
+from tests.support.said import ESCAPES, MS, START_NS, talk
+
+SIZE = (110, 24)
+
+QUICK = [(">", b"GET /a HTTP/1.1\r\nHost: here\r\n\r\n"), ("<", b"HTTP/1.1 200 OK\r\n\r\nhello")]
+ODD = [
+    (">", b"GET /b " + ESCAPES + b"[red]x[/nothing]"),
+    ("<", b"needle in a hay"),
+    ("<", b"stack"),
+    (">", b"more?"),
+    ("<", b"no"),
+]
+
+
+def late(frames: list[Frame], number: int, by_ns: int) -> list[Frame]:
+    """Let everything from one frame on come later."""
+    return [f._replace(time_ns=f.time_ns + (by_ns if i >= number else 0)) for i, f in enumerate(frames)]
+
+
+@pytest.fixture
+def catalog(tmp_path: Path):
+    path = tmp_path / "said.pcap"
+    frames: list[Frame] = [*talk(40_000, QUICK), *late(talk(40_001, ODD, START_NS + 50 * MS), 4, 1500 * MS)]
+    frames.insert(14, frames[13]._replace(time_ns=frames[13].time_ns + 200 * MS))  # sent again
+    frames.sort(key=lambda f: f.time_ns)
+    path.write_bytes(pcap_bytes(list(frames)))
+    analysis = tcpsight.open(path)
+    with analysis.streams() as streams:
+        yield Catalog(analysis, streams)
+
+
+async def press(pilot: Any, *keys: str) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+
+
+def on_screen(catalog: Catalog, talk_to: Callable[[StreamsScreen, Any], Any], source: str = "said.pcap") -> None:
+    async def run() -> None:
+        app = StreamsScreen(catalog, source)
+        async with app.run_test(size=SIZE) as pilot:
+            await pilot.pause()
+            await talk_to(app, pilot)
+
+    asyncio.run(run())
+
+
+def words(app: StreamsScreen, name: str) -> str:
+    return str(app.screen.query_one(f"#{name}", Static).content)
+
+
+def numbers(app: StreamsScreen) -> list[str]:
+    table = app.screen.query_one(SortedTable)
+    return [table.get_row_at(i)[0].plain for i in range(table.row_count)]
+
+
+def texts(app: StreamsScreen, name: str) -> list[str]:
+    return app.screen.query_one(f"#{name}", Lines).texts
+
+
+def test_connections_are_in_order_of_their_numbers_and_s_sorts_by_the_next_column(catalog):
+    async def steps(app, pilot):
+        assert numbers(app) == ["1", "9"]
+        assert "2 of 2 connections" in words(app, "head")
+        await press(pilot, "s", "s")
+        assert numbers(app) == ["9", "1"]  # the longest first
+        await press(pilot, "r")
+        assert numbers(app) == ["1", "9"]
+
+    on_screen(catalog, steps)
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "left"),
+    [
+        ("slash", "duration > 1s", ["9"]),
+        ("b", "port 40000", ["1"]),
+        ("m", "haystack", ["9"]),
+        ("m", "hex 47 45 54", ["1", "9"]),
+        ("m", "regex ^HTTP.*OK", ["1"]),
+    ],
+)
+def test_filters_and_searches_change_what_is_shown_and_escape_shows_all_again(catalog, key, typed, left):
+    async def steps(app, pilot):
+        await pilot.press(key)
+        app.screen.query_one("#ask").value = typed
+        await press(pilot, "enter")
+        assert numbers(app) == left
+        assert f"{len(left)} of 2 connections" in words(app, "head")
+        await press(pilot, "escape")
+        assert numbers(app) == ["1", "9"]
+
+    on_screen(catalog, steps)
+
+
+def test_what_makes_no_sense_is_said_below_the_table(catalog):
+    async def steps(app, pilot):
+        await pilot.press("slash")
+        app.screen.query_one("#ask").value = "nothing = 1"
+        await press(pilot, "enter")
+        assert "nothing" in words(app, "note")
+        assert numbers(app) == ["1", "9"]
+
+    on_screen(catalog, steps)
+
+
+def test_enter_leads_to_ladder_dialogue_requests_and_picture_and_escape_back(catalog):
+    async def steps(app, pilot):
+        await press(pilot, "down", "enter")
+        assert isinstance(app.screen, TalkScreen)
+        assert texts(app, "ladder")[1].split()[:4] == ["0.000000", "9", ">", "0"]
+        assert any("retransmission" in line for line in texts(app, "ladder"))
+        await press(pilot, "a")
+        assert texts(app, "ladder")[1].split()[3] == "1000"
+        await press(pilot, "2")
+        assert "<   needle in a haystack" in texts(app, "dialogue")
+        await press(pilot, "x")
+        assert any("|needle in a hay" in line for line in texts(app, "dialogue"))
+        await press(pilot, "x")
+        assert "needle in a haystack" in texts(app, "dialogue")
+        await press(pilot, "4")
+        assert app.screen.query_one(SequencePlot).direction == 1
+        await press(pilot, "d")
+        assert "what the client sent" in words(app, "sides")
+        await press(pilot, "escape")
+        assert numbers(app) == ["1", "9"]
+
+    on_screen(catalog, steps)
+
+
+def test_a_request_leads_to_its_bytes(catalog):
+    async def steps(app, pilot):
+        await pilot.resize_terminal(110, 8)
+        await press(pilot, "down", "enter", "3", "down", "enter")
+        assert app.screen.query_one(ContentSwitcher).current == "dialogue"
+        lines = app.screen.query_one("#dialogue", Lines)
+        at = next(i for i, text in enumerate(lines.texts) if "more?" in text)
+        assert lines.texts[at - 1].startswith("> 1.50")
+        assert int(lines.scroll_y) == min(at - 1, lines.max_scroll_y) > 0
+
+    on_screen(catalog, steps)
+
+
+def test_words_are_found_in_the_dialogue_and_n_finds_the_next(catalog):
+    async def steps(app, pilot):
+        await press(pilot, "down", "enter", "2", "slash")
+        app.screen.query_one("#ask").value = "HAYSTACK"
+        await press(pilot, "enter")
+        assert words(app, "note") == ""
+        await press(pilot, "slash")
+        app.screen.query_one("#ask").value = "nowhere"
+        await press(pilot, "enter", "n")
+        assert "no line has 'nowhere'" in words(app, "note")
+
+    on_screen(catalog, steps)
+
+
+def test_nothing_of_a_capture_is_markup_or_obeyed(catalog):
+    async def steps(app, pilot):
+        await press(pilot, "down", "enter")
+        for keys in (("1",), ("2",), ("x",), ("x",), ("3",), ("4",)):
+            await press(pilot, *keys)
+            picture_of_it = app.export_screenshot()
+            assert "\x1b" not in picture_of_it
+            assert "\x9b" not in picture_of_it
+            assert not any(ord(letter) < 32 for line in texts(app, "dialogue") for letter in line)
+        assert any("\\x1b]0;owned\\x07" in line and "[red]x[/nothing]" in line for line in texts(app, "dialogue"))
+
+    on_screen(catalog, steps, source="[red]a\x1b[2Jb.pcap")
+
+
+def test_a_question_mark_tells_the_keys_and_q_ends_it(catalog):
+    async def steps(app, pilot):
+        await press(pilot, "question_mark")
+        assert isinstance(app.screen, KeysScreen)
+        await press(pilot, "question_mark", "q")
+        assert app.return_code == 0
+
+    on_screen(catalog, steps)
+
+
+def test_the_picture_marks_what_was_sent_again():
+    segments = LadderSegments.allocate(3)
+    segments.rows["direction"] = 1
+    segments.rows["time_ns"] = [0, 50, 100]
+    segments.rows["offset"] = [0, 100, 0]
+    segments.rows["payload_bytes"] = 100
+    segments.rows["kind"] = [0, 0, KINDS.index("retransmission")]
+    segments.rows["acked_offset"] = np.iinfo(np.int64).min
+    text = picture(segments, 1, 20, 5)
+    lines = text.plain.split("\n")
+    assert len(lines) == 5
+    assert [lines[row][0] != " " for row in range(4)] == [False, False, True, True]  # the first half, below
+    assert lines[0][9] != " "  # the second half, above, in the middle of the time
+    assert any(span.style == "bold red" for span in text.spans)
+    assert picture(segments, 0, 20, 5).plain == "no bytes of this side were seen"
+    assert picture(segments, 1, 0, 0).plain
+
+
+# ------------------------------------------------------------------------------------------------------ as it looks
+
+
+@pytest.mark.parametrize(
+    "keys", [(), ("down", "enter"), ("down", "enter", "2"), ("down", "enter", "4"), ("question_mark",)]
+)
+def test_screens_look_as_they_should(snap_compare, catalog, keys):
+    async def before(pilot):
+        await press(pilot, *keys)
+
+    assert snap_compare(StreamsScreen(catalog, "said.pcap"), terminal_size=SIZE, run_before=before)
+
+
+@pytest.mark.parametrize("form", ["hex", "requests"])
+def test_parts_look_as_they_should(snap_compare, catalog, form):
+    async def before(pilot):
+        await press(pilot, "down", "enter", *({"hex": ("2", "x"), "requests": ("3",)}[form]))
+
+    assert snap_compare(StreamsScreen(catalog, "said.pcap"), terminal_size=SIZE, run_before=before)
