@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.tables import FLAG_FIN, FLAG_RST, FLAG_SYN, KINDS, SegmentDetails
+from tcpsight.tables import FLAG_FIN, FLAG_RST, FLAG_SYN, KINDS, SegmentDetails, joined_rows
 
 MOST_SEGMENTS = 2000
 
@@ -47,13 +47,13 @@ class SegmentExcerpt:
     def feed(self, segments: SegmentDetails) -> None:
         """Take its next segments; they are copied."""
         self.seen += len(segments)
-        self._parts.append(segments.rows.copy())
+        self._parts.append(joined_rows([segments.rows]))
         self._held += len(segments)
         # By half a run, so that trouble at the edge of one is whole in the next.
         step = max(self._most // 2, 1)
         if self._held < self._most + step:
             return
-        window = np.concatenate(self._parts)
+        window = joined_rows(self._parts)
         while len(window) >= self._most + step:
             self._consider(window[: self._most])
             window = window[step:]
@@ -61,7 +61,7 @@ class SegmentExcerpt:
 
     def segments(self) -> SegmentDetails:
         """Give the run that is kept."""
-        window = np.concatenate([self._best[:0], *self._parts])
+        window = joined_rows([self._best[:0], *self._parts])
         self._consider(window[: self._most])
         self._consider(window[-self._most :])
         return SegmentDetails(self._best)
@@ -69,7 +69,7 @@ class SegmentExcerpt:
     def _consider(self, rows: np.ndarray[Any, Any]) -> None:
         score = int(notable(SegmentDetails(rows)).sum())
         if score > self._best_score:
-            self._best, self._best_score = rows.copy(), score
+            self._best, self._best_score = joined_rows([rows]), score
 
 
 def notable(segments: SegmentDetails) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -43,7 +43,6 @@ frequent as other gaps: they are what is usual here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,7 @@ from tcpsight.model.ordering import stable_order
 from tcpsight.model.releases import releases_in
 from tcpsight.model.stall_list import Stall, StallList
 from tcpsight.model.waiting import Hazard, gaps_of, tail_of
-from tcpsight.tables import Requests, Unanswered, rows_at
+from tcpsight.tables import Requests, Unanswered, joined_rows, rows_at
 
 WINDOW = 32_768
 """Requests that are looked at together: their habits are the baseline."""
@@ -184,11 +183,6 @@ def remembered(requests: Requests) -> Rows:
     rows["end_ns"] = np.maximum(ends, rows["arrival_ns"])
     rows["is_answered"] = not is_waiting
     return rows
-
-
-def joined_rows(parts: Sequence[Rows]) -> Rows:
-    """Put rows behind each other: as bytes, because NumPy copies structured rows field by field."""
-    return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in parts]).view(ROW)
 
 
 class _Window:
