@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -330,6 +331,32 @@ def test_an_interface_that_is_made_again_is_found_by_its_name():
     veth("a", "b")
     _send_until(listening, 2)
     assert {1, 2} <= {struct.unpack_from(">I", g.data, 14)[0] for g in listening.stop()}
+
+
+def test_an_interface_that_is_made_again_is_found_while_another_one_is_busy():
+    veth("a", "b")
+    veth("c", "d")
+    capture = open_live(["b", "d"], wait_ns=20_000_000)
+    listening = Listening(capture)
+    ended = threading.Event()
+
+    def keep_busy() -> None:
+        with cable_end("c") as end:
+            while not ended.is_set():
+                end.send(frame(10**6))
+                time.sleep(0.0005)
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        ip("link del dev a")
+        _wait_for(lambda: capture.down == ["b"])
+        veth("a", "b")
+        _send_until(listening, 2)
+    finally:
+        ended.set()
+        busy.join()
+    assert 2 in {struct.unpack_from(">I", g.data, 14)[0] for g in listening.stop()}
 
 
 def _wait_for(true) -> None:

@@ -276,10 +276,15 @@ sys.path.insert(0, {SOURCE!r})
 import tcpsight.capture.privileges as privileges
 from tcpsight.cli.main import main
 loaded = []
-privileges.drop_privileges = lambda **arguments: loaded.append(set(sys.modules))
+def drop(**arguments):
+    loaded.append(set(sys.modules))
+    return privileges.Dropped("nobody", (), ("Landlock",))
+privileges.drop_privileges = drop
 assert main(["capture", "-i", "lo", "-w", sys.argv[1], "--duration", "100ms", "--rotate-every", "1h"]) == 0
 print(sorted(set(sys.modules) - loaded[0]))
 """
     command = [sys.executable, "-c", program, str(tmp_path / name)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert run.stdout == "[]\n"
+    # Whoever relies on the fence shall know that there is a hole in it.
+    assert "not fenced in as it could be: Landlock cannot be had here" in run.stderr

@@ -100,6 +100,8 @@ class RingCapture(LiveCapture):
     def _look(self, *, is_last: bool) -> Frames:
         for ring in self._rings:
             ring.count(self.interfaces[ring.index], is_last=is_last)
+        if time.monotonic_ns() - self._cared_ns >= CARE_NS:
+            self._care()
         self._damaged = sum(ring.walk.damaged for ring in self._rings)
         frames = self._one() if len(self._rings) == 1 else self._several(is_last=is_last)
         return self._filter.apply(frames) if len(frames) else frames
@@ -127,9 +129,8 @@ class RingCapture(LiveCapture):
             most = max(self._shape.blocks // 2, 1)
             count = ring.walk.walk(self._memory, rows.view(np.uint8), most)
             fresh.append(rows[:count])
-            # It has told all until its last frame; where it is silent, until a while before the look.
-            told_ns = looked_ns - self._late_ns if count < BATCH_FRAMES else 0
-            complete_ns = min(complete_ns, max(told_ns, ring.walk.last_ns))
+            silent_ns = looked_ns - self._late_ns if count < BATCH_FRAMES else 0
+            complete_ns = min(complete_ns, told_until_ns(ring.walk.last_ns, looked_ns, silent_ns))
             is_full |= ring.walk.held >= most
         rows = np.concatenate(fresh)
         order = np.argsort(rows["time_ns"], kind="stable")
@@ -166,8 +167,19 @@ class RingCapture(LiveCapture):
             poll.register(ring, select.POLLIN | select.POLLERR)
         most_ms = max(nanoseconds // MS, 1)
         ready = poll.poll(min(most_ms, self._shape.tick_ms) if is_held else most_ms)
-        now = time.monotonic_ns()
-        if any(event & select.POLLERR for _, event in ready) or now - self._cared_ns >= CARE_NS:
-            self._cared_ns = now
-            for ring in self._rings:
-                ring.look_after()
+        if any(event & select.POLLERR for _, event in ready):
+            self._care()
+
+    def _care(self) -> None:
+        """Look after interfaces that went away or came back."""
+        self._cared_ns = time.monotonic_ns()
+        for ring in self._rings:
+            ring.look_after()
+
+
+def told_until_ns(last_ns: int, looked_ns: int, silent_ns: int) -> int:
+    """Tell until when a ring has told all: its last frame, or the time until which it is known to have been silent.
+
+    A frame from the future tells that the clock was set back since: it says nothing of what comes now.
+    """
+    return max(silent_ns, last_ns) if last_ns <= looked_ns else silent_ns

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tcpsight.cli import values
+from tcpsight.cli.rights import give_up_rights, places_of
 from tcpsight.cli.running import handling
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def command(
         encoder = encoder_for(capture, file_format or format_of(path), expression)
         beginning = _beginning(capture)
         if fence:
-            _fence(user, path)
+            give_up_rights(user, [] if path == "-" else places_of(path))
         files = PacketFiles(path, encoder, compression, Rotation(rotate_size, rotate_every, keep_total))
         recording = Recording(capture, files, wanted)
         with _signals(capture, recording):
@@ -188,21 +189,6 @@ def _check(interfaces: tuple[str, ...], path: str, sizes: tuple[int | None, ...]
         raise click.UsageError("--keep-total removes files of a set: it needs --rotate-size or --rotate-every")
     if total is not None and size is not None and total < 2 * size:
         raise click.UsageError("--keep-total must leave room for two files of --rotate-size")
-
-
-def _fence(user: str | None, path: str) -> None:
-    """Give up what is not needed any more: FILE is opened without any rights."""
-    from pathlib import Path
-
-    from tcpsight.capture.privileges import drop_privileges
-
-    writable: list[str] = []
-    if path != "-":
-        places = [Path(path), Path(os.path.realpath(path))]
-        is_device = places[0].exists() and not places[0].is_file()
-        writable = [str(place) for place in places if place.exists()]
-        writable += [] if is_device else [str(place.parent) for place in places]
-    drop_privileges(user=user, writable=list(dict.fromkeys(writable)))
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from tcpsight.errors import CaptureError
+from tcpsight.output.drawing import plain
+from tcpsight.output.units import printable
 from tcpsight.tables import REASON_TEXTS, REASONS
 
 if TYPE_CHECKING:
@@ -111,9 +113,6 @@ def is_unicode(stream: TextIO) -> bool:
 
 def warn(text: str) -> None:
     """Write a line to standard error."""
-    from tcpsight.output.drawing import plain
-    from tcpsight.output.units import printable
-
     line = f"tcpsight: note: {printable(text)}"
     click.echo(line if is_unicode(sys.stderr) else plain(line), err=True)
 

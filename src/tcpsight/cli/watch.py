@@ -135,9 +135,9 @@ class Losses:
 def _fenced(wanted: Wanted) -> AbstractContextManager[None]:
     """Give up every right that is not needed any more, where there were some to open interfaces."""
     if wanted.interfaces and wanted.is_fenced:
-        from tcpsight.cli.watch_rights import give_up_rights
+        from tcpsight.cli.rights import give_up_rights_of_watch
 
-        give_up_rights(wanted)
+        give_up_rights_of_watch(wanted)
     return nullcontext()
 
 
@@ -164,7 +164,7 @@ def _saving(slices: Watch, wanted: Wanted) -> Iterator[Callable[[Slice], None]]:
     is_new = not Path(asked.record).exists()
     files = FindingFiles(slices.recall, asked.record)
     if is_new and wanted.interfaces:
-        from tcpsight.cli.watch_rights import hand_over
+        from tcpsight.cli.rights import hand_over
 
         hand_over(asked.record, wanted.user)
     is_asked = False

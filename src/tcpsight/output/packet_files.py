@@ -40,6 +40,8 @@ Lengths = np.ndarray[Any, np.dtype[np.uint32]]
 FORMATS = ("pcap", "pcapng")
 FORMAT_SUFFIXES = {".pcapng": "pcapng", ".ntar": "pcapng"}
 
+OPENED = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+
 FLUSH_NS = 900_000_000
 """What is collected is written after so long: within a second, since a look comes every tenth of one."""
 
@@ -137,7 +139,7 @@ class PacketFiles:
     """
 
     def __init__(self, path: str, encoder: Encoder, compression: str, rotation: Rotation) -> None:
-        self.frames = self.files = 0
+        self.frames = self.files = self._number = 0
         self.name = path
         self._path = path
         self._encoder = encoder
@@ -247,16 +249,13 @@ class PacketFiles:
         self._start_ns = now_ns
         if self._rotation.every_ns:
             self._slot = now_ns // self._rotation.every_ns
-        if self._rotation.is_wanted:
-            when = datetime.fromtimestamp(now_ns // 10**9, UTC).strftime("%Y%m%dT%H%M%SZ")
-            name = f"{_stem(self._path)}-{when}-{self.files + 1:06}{_endings(self._path)}"
-            self.name = str(Path(self._path).with_name(name))
         try:
             if self._path == "-":
                 self.name, self._descriptor = "standard output", os.dup(1)
+            elif self._rotation.is_wanted:
+                self.name, self._descriptor = self._open_next(now_ns)
             else:
-                how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-                self._descriptor = os.open(self.name, how, 0o666)
+                self._descriptor = os.open(self.name, OPENED | os.O_TRUNC, 0o666)
         except OSError as error:
             raise TcpsightError(f"{self.name}: {error.strerror or error}") from error
         self._is_regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode) and self._path != "-"
@@ -264,6 +263,16 @@ class PacketFiles:
         # At once: a reader that waits for the file shall see what it is.
         header = self._encoder.begin()
         self._write(header if self._compress is None else self._compress(header))
+
+    def _open_next(self, now_ns: int) -> tuple[str, int]:
+        """Open the next file of the set; one that another recording began in the same second stays what it is."""
+        when = datetime.fromtimestamp(now_ns // 10**9, UTC).strftime("%Y%m%dT%H%M%SZ")
+        while True:
+            self._number += 1
+            name = f"{_stem(self._path)}-{when}-{self._number:06}{_endings(self._path)}"
+            path = str(Path(self._path).with_name(name))
+            with suppress(FileExistsError):
+                return path, os.open(path, OPENED | os.O_EXCL, 0o666)
 
     def _next(self, now_ns: int, counts: Sequence[Counts]) -> None:
         """End the file and begin another one; an empty one is gone on with."""

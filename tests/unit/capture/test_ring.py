@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tcpsight.capture._ring import BlockWalk, RingMemory
+from tcpsight.capture.live_rings import told_until_ns
 from tcpsight.capture.ring import shape_of
 from tcpsight.tables import Frames
 from tests.support.ring import BLOCK_BYTES, Block, Held, ring_bytes
@@ -117,3 +118,17 @@ def test_rings_have_blocks_enough_for_two_to_work_at_once(ring_bytes):
     assert shape.blocks >= 2
     assert shape.block_bytes & (shape.block_bytes - 1) == 0
     assert shape.block_bytes * shape.blocks <= max(ring_bytes, 2 * 65536)
+
+
+@pytest.mark.parametrize(
+    ("last_ns", "looked_ns", "silent_ns", "told_ns"),
+    [
+        (50, 100, 80, 80),  # it was silent
+        (95, 100, 80, 95),  # its last frame is younger than what is known of its silence
+        (95, 100, 0, 95),  # it has more to tell
+        (500, 100, 80, 80),  # the clock was set back since its last frame
+        (500, 100, 0, 0),
+    ],
+)
+def test_a_ring_has_told_all_until_its_last_frame_or_its_silence(last_ns, looked_ns, silent_ns, told_ns):
+    assert told_until_ns(last_ns, looked_ns, silent_ns) == told_ns

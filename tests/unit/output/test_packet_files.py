@@ -147,6 +147,16 @@ def test_the_drops_of_a_set_add_up(tmp_path):
     assert sum(i.kernel_drops or 0 for i in capture.interfaces) == 70
 
 
+def test_a_set_that_begins_again_in_the_same_second_leaves_the_files_of_the_one_before_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.time_ns", lambda: START_NS)
+    for first in (100, 200):
+        files = files_at(tmp_path / "trace.pcap", Rotation(every_ns=60 * 10**9))
+        write(files, frames_of(10, first=first))
+        files.finish(NOTHING)
+    rows, _ = read_whole(*tmp_path.iterdir())
+    assert sorted(int.from_bytes(r.data[:4], "big") for r in rows) == [*range(100, 110), *range(200, 210)]
+
+
 @pytest.mark.parametrize("name", ["trace.pcap", "trace.pcapng", "trace.pcap.zst", "trace.pcapng.gz"])
 def test_a_set_holds_every_frame_once_and_no_file_is_larger_than_wanted(tmp_path, name):
     limit = 5000
