@@ -196,7 +196,7 @@ REASON_TEXTS = {
     "acknowledgment_outside_window": "acknowledgments of bytes that cannot have been sent; not believed",
     "unrepresentable_time": "frames stamped before the year 1823 or after 2116; moved to that limit",
     "untimed_frame": "frames without a time; given that of the frame before them",
-    "connection_overflow": "connections given up because more were open than may be; their rows say what was seen until then",
+    "connection_overflow": "connections given up because more were open than may be, or more in their handshake than an eighth of that; their rows say what was seen until then",
 }
 """What each reason means, for people."""
 

@@ -109,6 +109,15 @@ class Input:
         )
 
 
+TIMEOUTS: list[Decorator] = [
+    click.option("--timeout-handshake", type=values.duration_ns, metavar="DURATION",
+                 help="A handshake without answer is given up after this.  [default: 130s]"),
+    click.option("--timeout-ended", type=values.duration_ns, metavar="DURATION",
+                 help="A closed connection is final after this.  [default: 60s]"),
+    click.option("--timeout-established", type=values.duration_ns, metavar="DURATION",
+                 help="A silent connection is given up after this.  [default: 2h10min]"),
+]  # fmt: skip
+
 _INPUT: list[Decorator] = [
     click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
     click.option("--server", "servers", multiple=True, metavar="[ADDRESS]:PORT",
@@ -130,12 +139,7 @@ _INPUT: list[Decorator] = [
                  help="Wait for more at the end of a file that is still being written, until Ctrl-C."),
     click.option("--follow-idle", "follow_idle_ns", type=values.duration_ns, metavar="DURATION",
                  help="Follow it until nothing was added for so long."),
-    click.option("--timeout-handshake", type=values.duration_ns, metavar="DURATION",
-                 help="A handshake without answer is given up after this.  [default: 130s]"),
-    click.option("--timeout-ended", type=values.duration_ns, metavar="DURATION",
-                 help="A closed connection is final after this.  [default: 60s]"),
-    click.option("--timeout-established", type=values.duration_ns, metavar="DURATION",
-                 help="A silent connection is given up after this.  [default: 2h10min]"),
+    *TIMEOUTS,
     click.option("--max-connections", "most_connections", type=click.IntRange(min=256), default=1_000_000,
                  metavar="N", show_default=True,
                  help="At most so many open at once (1 to 4 kB each); then the oldest are given up, and counted."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tcpsight.cli import values
-from tcpsight.cli.options import Input, decorated
+from tcpsight.cli.options import TIMEOUTS, Input, decorated
 
 if TYPE_CHECKING:
     from tcpsight.watching import Slice
@@ -141,8 +141,11 @@ _MADE: list[Callable[[Function], Function]] = [
     click.option("--input-timezone", default="UTC", metavar="ZONE", help="Zone of times in tcpdump text."),
     click.option("--max-services", "most_services", type=click.IntRange(1, 10_000), default=100, show_default=True,
                  metavar="N", help="At most so many services have rows of their own."),
-    click.option("--max-connections", "most_connections", type=click.IntRange(min=256), default=1_000_000,
-                 show_default=True, metavar="N", help="At most so many open at once; then the oldest are given up."),
+    *TIMEOUTS,
+    click.option("--max-connections", "most_connections", type=click.IntRange(min=256), default=250_000,
+                 show_default=True, metavar="N",
+                 help="At most so many connections at once, an eighth of them in their handshake; then the oldest are "
+                 "given up. Each takes up to 5 kB, 1.5 kB with --no-findings."),
     click.option("--user", metavar="ACCOUNT",
                  help="Become this account once interfaces are open.  [default: who called sudo, if that will do]"),
     click.option("--fence/--no-fence", "is_fenced", default=True, show_default=True,
@@ -192,7 +195,7 @@ def _watched(timezone: str, others: dict[str, Any]) -> dict[str, Any]:
         since=None,
         until=None,
         timezone=timezone,
-        timeouts_ns=(None, None, None),
+        timeouts_ns=tuple(others.pop(f"timeout_{name}") for name in ("handshake", "ended", "established")),
         progress=False,
         **{name: others.pop(name) for name in names},
     )
