@@ -5,15 +5,17 @@ Theory of operation
 Frames go through as they come; on the way the headers of each are copied, with a pcapng record in front, into chunks of
 about a second, which are compressed and kept in memory until they are too old, or there are too many bytes of them.
 A file is made only when something is to be saved: the descriptions of the interfaces, then the chunks of the time that
-is asked for.
+is asked for, compressed as they are. It is written by a thread, one file at a time, because frames do not wait for a
+slow disk; what is found meanwhile is saved together in the next file.
 
 What it cannot see: payload, of which nothing is kept; and whatever came before the oldest chunk that is still there.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -39,7 +41,11 @@ MARGIN_NS = 10_000_000_000
 """So much is saved from before a finding began."""
 
 MOST_FILES = 100
-"""So many findings are saved; then it is said that there is no more room."""
+MOST_TIMES_MEMORY = 16
+"""So many files are saved, and so many times as much of them as may be kept in memory; then it is said that there is no
+more room."""
+
+SUFFIX = ".pcapng.zst"
 
 SNAPLEN = 262_144
 
@@ -74,8 +80,8 @@ class Recall:
 
     Attributes
     ----------
-    held_bytes : int
-        How much they take.
+    held_bytes, most_bytes : int
+        How much they take, and may take.
     last_ns : int
         The latest time of a frame.
     """
@@ -84,12 +90,11 @@ class Recall:
         import zstandard
 
         self.held_bytes = 0
+        self.most_bytes = most_bytes
         self._capture = capture
         self._keep_ns = keep_ns
-        self._most_bytes = most_bytes
         self._encoder = PcapngEncoder([], "")
         self._compressor: Any = zstandard.ZstdCompressor(level=1)
-        self._decompressor: Any = zstandard.ZstdDecompressor()
         self._chunks: deque[_Chunk] = deque()
         self._open = bytearray()
         self.last_ns = 0
@@ -101,23 +106,13 @@ class Recall:
                 self._keep(frames)
             yield frames
 
-    def save(self, path: Path, since_ns: int, until_ns: int) -> int:
-        """Write the frames of a time to a file; give how many chunks there were.
-
-        Raises
-        ------
-        TcpsightError
-            It cannot be written.
-        """
+    def parts(self, since_ns: int, until_ns: int) -> list[bytes]:
+        """Give the frames of a time as parts of a compressed pcapng file, its beginning first; none without frames."""
         self._close()
-        described = [DescribedInterface(each.name, each.link_type, SNAPLEN) for each in self._capture.interfaces]
         wanted = [each for each in self._chunks if each.last_ns >= since_ns and each.first_ns <= until_ns]
-        destination = Destination(path)
-        destination.write(PcapngEncoder(described, f"tcpsight {tcpsight.__version__}").begin())
-        for chunk in wanted:
-            destination.write(self._decompressor.decompress(chunk.compressed))
-        destination.close()
-        return len(wanted)
+        described = [DescribedInterface(each.name, each.link_type, SNAPLEN) for each in self._capture.interfaces]
+        beginning = PcapngEncoder(described, f"tcpsight {tcpsight.__version__}").begin()
+        return [self._compressor.compress(beginning), *(each.compressed for each in wanted)] if wanted else []
 
     def _keep(self, frames: Frames) -> None:
         if not self._open:
@@ -137,12 +132,27 @@ class Recall:
             chunks.append(_Chunk(self._first_ns, self._last_ns, self._compressor.compress(self._open)))
             self.held_bytes += len(chunks[-1].compressed)
             self._open = bytearray()
-        while chunks and (self.held_bytes > self._most_bytes or chunks[0].last_ns < self._last_ns - self._keep_ns):
+        while chunks and (self.held_bytes > self.most_bytes or chunks[0].last_ns < self._last_ns - self._keep_ns):
             self.held_bytes -= len(chunks.popleft().compressed)
 
 
+class _Wanted(NamedTuple):
+    """What is to be saved next: a stretch of time, and what for."""
+
+    names: tuple[str, ...]
+    since_ns: int
+    until_ns: int
+
+    @property
+    def what(self) -> str:
+        """Name it in words."""
+        if len(self.names) == 1:
+            return self.names[0]
+        return f"{self.names[0]} and {len(self.names) - 1} more"
+
+
 class FindingFiles:
-    """Save findings with their packets, a file each.
+    """Save findings with their packets, in one file those that were found together.
 
     Parameters
     ----------
@@ -160,14 +170,17 @@ class FindingFiles:
     def __init__(self, recall: Recall, folder: str | Path) -> None:
         self._recall = recall
         self._folder = Path(folder)
-        self._count = 0
+        self._files = self._bytes = 0
+        self._wanted: _Wanted | None = None
+        self._writing: threading.Thread | None = None
+        self._lines: list[str] = []
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"--record {folder}: {error.strerror or error}") from error
 
-    def save(self, findings: Findings, until_ns: int) -> list[str]:
-        """Save what was found, but what is merely worth knowing; give a line about each for people.
+    def save(self, findings: Findings, until_ns: int) -> None:
+        """Save what was found, but what is merely worth knowing.
 
         Parameters
         ----------
@@ -176,20 +189,61 @@ class FindingFiles:
         until_ns : int
             To where frames are saved; what was kept ends before, if this is later.
         """
-        lines = []
         for row in findings.rows[findings.severity > 0]:
-            lines.append(self.save_as(FINDINGS[row["kind"]], int(row["start_ns"]) - MARGIN_NS, until_ns))
+            self.save_as(FINDINGS[row["kind"]], int(row["start_ns"]) - MARGIN_NS, until_ns)
+
+    def save_as(self, name: str, since_ns: int, until_ns: int) -> None:
+        """Save a stretch of time under a name, with what else is to be saved."""
+        before = self._wanted or _Wanted((), since_ns, until_ns)
+        since_ns, until_ns = min(before.since_ns, since_ns), max(before.until_ns, until_ns)
+        self._wanted = _Wanted((*before.names, name), since_ns, until_ns)
+
+    def look(self) -> list[str]:
+        """Begin to write what is to be saved, if nothing else is being written; give a line about each file so far."""
+        if self._writing is not None and not self._writing.is_alive():
+            self._writing.join()
+            self._writing = None
+        if self._writing is None and self._wanted is not None:
+            self._begin(self._wanted)
+            self._wanted = None
+        lines, self._lines = self._lines, []
         return lines
 
-    def save_as(self, name: str, since_ns: int, until_ns: int) -> str:
-        """Save a stretch of time under a name; give a line about it."""
-        if self._count >= MOST_FILES:
-            return f"{name} is not saved: {MOST_FILES} files were, which is all the room there is"
-        when = instant(self._recall.last_ns, digits=0).replace("-", "").replace(":", "")
-        path = self._folder / f"{when}-{self._count:03}-{name}.pcapng"
+    def finish(self) -> list[str]:
+        """Write all that is still to be saved; give a line about each file."""
+        lines = []
+        while self._writing is not None or self._wanted is not None:
+            if self._writing is not None:
+                self._writing.join()
+            lines += self.look()
+        return lines + self.look()
+
+    def _begin(self, wanted: _Wanted) -> None:
+        parts = self._recall.parts(wanted.since_ns, wanted.until_ns)
+        size = sum(map(len, parts))
+        if not parts:
+            self._lines.append(f"{wanted.what}: nothing of it is kept any more")
+        elif self._files >= MOST_FILES:
+            self._lines.append(f"{wanted.what} is not saved: {MOST_FILES} files were, which is all the room there is")
+        elif self._bytes + size > MOST_TIMES_MEMORY * self._recall.most_bytes:
+            self._lines.append(
+                f"{wanted.what} is not saved: {self._bytes:,} bytes were, which is all the room there is"
+            )
+        else:
+            when = instant(self._recall.last_ns, digits=0).replace("-", "").replace(":", "")
+            path = self._folder / f"{when}-{self._files:03}-{wanted.names[0]}{SUFFIX}"
+            self._files += 1
+            self._bytes += size
+            self._writing = threading.Thread(target=self._write, args=(wanted.what, path, parts), daemon=True)
+            self._writing.start()
+
+    def _write(self, what: str, path: Path, parts: Sequence[bytes]) -> None:
         try:
-            chunks = self._recall.save(path, since_ns, until_ns)
+            destination = Destination(path)
+            for part in parts:
+                destination.write(part)
+            destination.close()
         except TcpsightError as error:
-            return f"{name} is not saved: {error}"
-        self._count += 1
-        return f"{name} is saved with its packets in {path}" if chunks else f"{name}: nothing of it is kept any more"
+            self._lines.append(f"{what} is not saved: {error}")
+        else:
+            self._lines.append(f"{what} is saved with its packets in {path}")

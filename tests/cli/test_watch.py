@@ -163,7 +163,7 @@ def test_findings_are_told_beside_the_lines_unless_they_are_not_wanted(here, exa
 def test_what_was_found_is_saved_with_its_packets(here, examples_dir, tmp_path):
     done = here("watch", examples_dir / "mariadb-lock.pcap", "--record", tmp_path / "found")
     (saved,) = (tmp_path / "found").iterdir()
-    assert saved.name.endswith("-stall.pcapng")
+    assert saved.name.endswith("-stall.pcapng.zst")
     assert str(saved) in done.err
     assert "9 requests waited for up to 1.50 s" in here("findings", saved, "--format", "csv").text
 
@@ -178,7 +178,7 @@ def test_a_signal_saves_what_is_kept(tmp_path):
         running.send_signal(signal.SIGUSR1)
         append(path, [Frame(START_NS + 10**9, frames[0].data)])
         deadline = time.monotonic() + 20
-        while not list((tmp_path / "kept").glob("*-asked.pcapng")) and time.monotonic() < deadline:
+        while not list((tmp_path / "kept").glob("*-asked.pcapng.zst")) and time.monotonic() < deadline:
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=30)

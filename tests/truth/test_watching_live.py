@@ -130,7 +130,7 @@ def test_live_and_replay_are_the_same_for_the_same_frames(tmp_path, rows):
         # Silence is told, too, and ends the last slices of the load.
         time.sleep(1)
         watch.signal(signal.SIGUSR1)
-        until(lambda: bool(list((tmp_path / "kept").glob("*-asked.pcapng"))), "a recording")
+        until(lambda: bool(list((tmp_path / "kept").glob("*-asked.pcapng.zst"))), "a recording")
         live = watch.stop()
     (saved,) = (path for path in (tmp_path / "kept").iterdir() if "asked" in path.name)
     done = process("watch", saved, "--json", *slices)

@@ -175,14 +175,19 @@ def _saving(slices: Watch, wanted: Wanted) -> Iterator[Callable[[Slice], None]]:
 
     def save(each: Slice) -> None:
         nonlocal is_asked
-        for line in files.save(each.findings, each.end_ns + asked.record_ns):
-            warn(line)
+        files.save(each.findings, each.end_ns + asked.record_ns)
         if is_asked:
             is_asked = False
-            warn(files.save_as("asked", each.end_ns - asked.record_ns, each.end_ns + asked.record_ns))
+            files.save_as("asked", each.end_ns - asked.record_ns, each.end_ns + asked.record_ns)
+        for line in files.look():
+            warn(line)
 
     with handling(signal.SIGUSR1, ask):
-        yield save
+        try:
+            yield save
+        finally:
+            for line in files.finish():
+                warn(line)
 
 
 @contextmanager
