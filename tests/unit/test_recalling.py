@@ -111,10 +111,10 @@ def test_what_is_found_together_or_while_a_file_is_written_is_saved_together(tmp
         files.save_as(f"at{second}", START_NS + second * S, START_NS + second * S)
         assert files.look() == []
     may_go_on.set()
-    first, second = files.finish()
-    assert "stall is saved" in first
-    assert "at20 and 1 more is saved" in second
-    with open_capture([second.rpartition(" ")[2]]) as capture:
+    stall, others = files.finish()
+    assert "stall is saved" in stall
+    assert "at20 and 1 more is saved" in others
+    with open_capture([others.rpartition(" ")[2]]) as capture:
         times = [time for batch in capture for time in batch.time_ns.tolist()]
     assert START_NS + 19 * S <= times[0] <= START_NS + 20 * S
     assert START_NS + 25 * S <= times[-1] <= START_NS + 27 * S
