@@ -57,6 +57,7 @@ SOURCES = {
     "serve": "[SOURCE] [FILTER]...",
     "sockets": "",
     "kill": "",
+    "anonymize": "IN OUT",
 }
 """What commands read that do not read a capture in any number of files."""
 NEEDED = {"capture": "--write", "kill": "--where", "watch": "-i", "serve": "-i"}

@@ -36,6 +36,7 @@ COMMANDS = {
     "capture": "Record the headers of live frames, and nothing else.",
     "sockets": "Connections of this machine as its kernel sees them, with their processes.",
     "kill": "End chosen connections, of this machine or seen on the wire, and only those.",
+    "anonymize": "A capture that may be given away: mapped addresses, no payload, the same analysis.",
     "compat": "The older tools by their own command lines.",
 }
 

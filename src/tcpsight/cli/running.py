@@ -22,6 +22,7 @@ from tcpsight.tables import Table
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis, Run
+    from tcpsight.capture import Capture
     from tcpsight.output.writers import Writer
     from tcpsight.pipeline import Batch
     from tcpsight.where import Where
@@ -211,8 +212,8 @@ def _kept(tables: Iterator[Table], where: Where) -> Iterator[Table]:
 
 
 @contextmanager
-def _bar(run: Run, progress: bool | None) -> Iterator[Callable[[], None]]:
-    """Show how far reading has come, if somebody looks."""
+def reading_bar(capture: Capture, progress: bool | None) -> Iterator[Callable[[], None]]:
+    """Show how far reading has come, if somebody looks; what it gives is to be called now and then."""
     if not (sys.stderr.isatty() if progress is None else progress):
         yield lambda: None
         return
@@ -221,8 +222,8 @@ def _bar(run: Run, progress: bool | None) -> Iterator[Callable[[], None]]:
 
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=run.capture.bytes_total)
-        yield lambda: bar.update(task, completed=run.capture.bytes_read)
+        task = bar.add_task("reading", total=capture.bytes_total)
+        yield lambda: bar.update(task, completed=capture.bytes_read)
 
 
 @contextmanager
@@ -252,7 +253,7 @@ def patient(source: Input) -> Iterator[Analysis]:
 
 def watched(run: Run, progress: bool | None, patience: ExitStack) -> Iterator[Batch]:
     """Give the batches of a run while a bar shows how far it has come; patience ends with them."""
-    with patience, _bar(run, progress) as update:
+    with patience, reading_bar(run.capture, progress) as update:
         for count, batch in enumerate(run):
             if count % 64 == 0:
                 update()

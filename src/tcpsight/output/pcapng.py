@@ -56,15 +56,20 @@ class PcapngEncoder:
         In the order of `Frames.interface_id`.
     application : str
         What wrote it.
+    tells_system : bool
+        Whether it says on which hardware and system.
     """
 
-    def __init__(self, interfaces: Sequence[DescribedInterface], application: str) -> None:
-        system = os.uname()
-        options = _option(_HARDWARE_NAME, system.machine.encode())
-        options += _option(_SYSTEM_NAME, f"{system.sysname} {system.release}".encode())
+    def __init__(
+        self, interfaces: Sequence[DescribedInterface], application: str, *, tells_system: bool = True
+    ) -> None:
+        system, options = os.uname(), b""
+        if tells_system:
+            options += _option(_HARDWARE_NAME, system.machine.encode())
+            options += _option(_SYSTEM_NAME, f"{system.sysname} {system.release}".encode())
         options += _option(_APPLICATION_NAME, application.encode())
         section = struct.pack("=IHHq", _BYTE_ORDER, 1, 0, _LENGTH_UNKNOWN) + options + _option(0, b"")
-        self._header = _block(_SECTION, section) + b"".join(_interface(each) for each in interfaces)
+        self._header = _block(_SECTION, section) + b"".join(described(each) for each in interfaces)
         self._room = bytearray()
 
     def begin(self) -> bytes:
@@ -73,7 +78,7 @@ class PcapngEncoder:
 
     def described(self, interfaces: Sequence[DescribedInterface]) -> bytes:
         """Describe interfaces that were met since; their numbers go on."""
-        return b"".join(_interface(each) for each in interfaces)
+        return b"".join(described(each) for each in interfaces)
 
     def sizes(self, kept: Lengths) -> Lengths:
         """Tell how long the blocks of frames are of which so much is kept."""
@@ -97,7 +102,8 @@ class PcapngEncoder:
         return b"".join(blocks)
 
 
-def _interface(each: DescribedInterface) -> bytes:
+def described(each: DescribedInterface) -> bytes:
+    """Give the description of an interface; those of a section are numbered as they come."""
     options = _option(_IF_NAME, each.name.encode(errors="surrogateescape"))
     options += _option(_IF_RESOLUTION, bytes([_NANOSECONDS]))
     if each.expression:
