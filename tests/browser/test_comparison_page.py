@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 import tcpsight
 from tcpsight.output.comparison_html import comparison_html
 from tests.conftest import ROOT
+from tests.support.pcap import pcap_bytes
+from tests.support.traffic import START_NS, Talk, answered, capture
 
 PAIRS = ROOT / "tests" / "truth" / "compare_pairs"
 
@@ -39,6 +42,29 @@ def test_captures_with_little_in_them_have_a_page_that_says_so(show):
     seen.scroll_through()
     assert "Too little data" in seen.page.locator("#main").inner_text()
     assert "Not compared: too few" in seen.page.locator("#service-1-load").inner_text()
+
+
+def test_one_level_of_concurrency_can_be_read_at_the_same_place_and_a_service_that_is_gone_is_told(show):
+    def written(*services):
+        talks = [
+            Talk(answered(*[wait_ms + i * 37 % 101 / 200 for i in range(200)]), client_port=20_000 + port + c,
+                 server_port=port, start_ns=START_NS + 977 * c)
+            for port, wait_ms in services
+            for c in range(5)
+        ]  # fmt: skip
+        return io.BytesIO(pcap_bytes(capture(talks), nanoseconds=True))
+
+    seen = show(comparison_html(tcpsight.compare(written((3306, 5), (80, 5)), written((3306, 7)))))
+    assert "It is gone" in seen.page.locator("#verdict .finding", has_text="10.0.0.9:80").inner_text()
+    assert "throughput at equal concurrency −2" in seen.page.locator("#verdict .finding").first.inner_text()
+    seen.bring("service-1-load")
+    before, after = seen.page.evaluate(
+        "() => document.querySelector('#service-1-load .canvas').data"
+        ".filter(each => each.mode === 'lines').map(each => [each.x, each.y])"
+    )
+    assert before[0] == after[0]
+    assert len(before[0]) == 3
+    assert before[1][0] > after[1][0]
 
 
 def test_names_from_outside_are_text(show):

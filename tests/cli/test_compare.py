@@ -45,6 +45,7 @@ def test_worse_is_status_1_and_said_first(here: Here, slower: tuple[Path, Path])
     verdict = next(line for line in done.text.splitlines() if "verdict" in line)
     assert "worse" in verdict
     assert "median" in verdict
+    assert "throughput at equal concurrency −2" in " ".join(done.text.split())
 
 
 def stalled(path: Path, stall_ms: float | None) -> Path:

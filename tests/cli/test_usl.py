@@ -641,6 +641,27 @@ def test_a_plot_is_drawn_and_is_the_same_each_time(here, pcap, tmp_path, suffix,
     assert drawn[0] == drawn[1]
 
 
+def test_a_plot_has_the_curve_of_each_service(here, tmp_path):
+    talks = [
+        Talk(answered(*[5 + i * 37 % 101 / 20 for i in range(100)]), client_port=40_000 + c, server_port=80 + c % 2)
+        for c in range(4)
+    ]
+    (tmp_path / "two.pcap").write_bytes(pcap_bytes(capture(talks), nanoseconds=True))
+    assert here("usl", tmp_path / "two.pcap", "--plot", tmp_path / "two.svg").status == 0
+    text = (tmp_path / "two.svg").read_text()
+    assert text.count("10.0.0.9:80<") == text.count("10.0.0.9:81<") == 1
+    assert here("usl", tmp_path / "two.pcap", "--top", "1", "--plot", tmp_path / "one.svg").status == 0
+    assert "10.0.0.9:" not in (tmp_path / "one.svg").read_text()
+
+
+def test_more_services_than_a_picture_holds_are_refused(here, tmp_path):
+    talks = [Talk(answered(1, 1), client_port=40_000 + c, server_port=1000 + c) for c in range(51)]
+    (tmp_path / "many.pcap").write_bytes(pcap_bytes(capture(talks), nanoseconds=True))
+    done = here("usl", tmp_path / "many.pcap", "--top", "51", "--plot", tmp_path / "many.png")
+    assert done.status == 2
+    assert "51 services are more than 50" in done.err
+
+
 def test_a_plot_names_its_coefficients_and_refusals_are_drawn_too(here, table, tmp_path):
     here("usl", table, "--plot", tmp_path / "a.svg")
     text = (tmp_path / "a.svg").read_text()

@@ -42,7 +42,9 @@ TABLE_SUFFIXES = (".csv", ".tsv")
 @top_option
 @click.option("--at", metavar="N,N...", help="Forecast throughput and response time at these concurrencies, too.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the resampling that gives the intervals.")
-@click.option("--plot", metavar="FILE", help="Draw points and curve into a .png, .svg or .pdf (needs Matplotlib).")
+@click.option(
+    "--plot", metavar="FILE", help="Draw points and curve of each service into a .png, .svg or .pdf (needs Matplotlib)."
+)
 @facts_options
 @output_option
 def command(source: Input, interval_ns: int | None, plot: str | None, format: str | None, **others: Any) -> int:

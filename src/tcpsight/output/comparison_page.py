@@ -246,7 +246,18 @@ def _reasons(service: Facts) -> list[str]:
             told = _interval(row["low"], row["high"], _points)
             said.append(f"{SHARE_TEXTS[row['name']]} {_points(row['difference'])} ({told})")
     decided = ("response_time", "failures")
-    return said + [WORSE_TEXTS[kind] for kind in service["worse"] if kind not in decided]
+    return said + [WORSE_TEXTS[kind] + _how_much(service, kind) for kind in service["worse"] if kind not in decided]
+
+
+def _how_much(service: Facts, kind: str) -> str:
+    """Say by how much throughput or retransmissions are worse."""
+    if kind == "throughput":
+        equal = service["throughput_at_equal_concurrency"]
+        return f" {_percent(equal['ratio'])} ({_interval(equal['low'], equal['high'], _percent)})"
+    if kind == "retransmissions":
+        again = next(each for each in service["shares"] if each["name"] == "retransmitted")
+        return f" {_points(again['difference'])} ({_interval(again['low'], again['high'], _points)})"
+    return ""
 
 
 def _by_service(worse: Sequence[Facts]) -> dict[str, list[str]]:

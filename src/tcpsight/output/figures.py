@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcpsight.errors import UsageError, installing
 from tcpsight.output.destination import Destination
+from tcpsight.output.units import endpoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,12 @@ _SETTINGS: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "ps.fonttype": 42,
 
 # No clock enters a file.
 _METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+HEIGHT = 4.8
+"""Of one pair of axes, in inches."""
+
+MOST_PANELS = 50
+"""A picture is 65,535 points high at most."""
 
 LINE, POINT, LEFT_OUT = "#1F5FA8", "#8B3A00", "#9A9A9A"
 
@@ -45,7 +52,7 @@ def figure(path: str, format: str) -> Iterator[Axes]:
     ImportError
         Matplotlib is not installed.
     """
-    with panels(path, format, (4.8,)) as (axes,):
+    with panels(path, format, (HEIGHT,)) as (axes,):
         yield axes
 
 
@@ -116,16 +123,23 @@ def require_matplotlib() -> None:
 
 
 def draw_scalability(facts: Facts, path: str) -> None:
-    """Draw the points of a model, the curve through them, its band and its peak.
+    """Draw the points of a model, the curve through them, its band and its peak; several services below each other.
 
     Raises
     ------
     UsageError
-        Matplotlib is not installed, or the file is of no format that is drawn.
+        Matplotlib is not installed, the file is of no format that is drawn, or there are too many services.
     """
+    services = facts.get("services") or [facts]
+    if len(services) > MOST_PANELS:
+        raise UsageError(f"--plot {path}: {len(services)} services are more than {MOST_PANELS}, which one figure holds")
     try:
-        with figure(path, image_format(path)) as axes:
-            _draw(axes, facts)
+        with panels(path, image_format(path), [HEIGHT] * len(services)) as several:
+            for axes, service in zip(several, services, strict=True):
+                _draw(axes, service)
+                if len(services) > 1:
+                    where = endpoint(service["server_address"], service["server_port"])
+                    axes.set_title(f"{where}\n{axes.get_title()}", fontsize=9)
     except ImportError:
         raise UsageError(NEEDS_MATPLOTLIB) from None
 

@@ -19,6 +19,7 @@ from tcpsight.output.findings import finding_lines
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
 from tcpsight.output.times import beyond_part, time_pieces
+from tcpsight.output.turn_words import turn_pieces
 
 Facts = dict[str, Any]
 
@@ -243,11 +244,7 @@ class _Page:
         if s["requests"]:
             pieces.append(Piece(f"{units.size(s['request_bytes'])} of requests"))
             pieces.append(Piece(f"{units.size(s['response_bytes'])} of responses"))
-        if s["overlapped"] and s["turns"]["hold"]:
-            many = units.count(s["overlapped"])
-            pieces.append(Piece(f"{many} sent while a response was going on", "yellow"))
-            pieces.append(Piece("whose times are lower bounds", "yellow"))
-        return pieces
+        return pieces + turn_pieces(s)
 
     def _load(self, s: Facts) -> list[Piece]:
         pieces = []

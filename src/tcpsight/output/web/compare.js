@@ -54,13 +54,20 @@ function serviceName(service) {
   return service.after_server_address === service.server_address ? before : `${before}, after it ${endpointText(service.after_server_address, service.server_port)}`;
 }
 
+/** By how much throughput or retransmissions are worse. */
+function howMuch(service, kind) {
+  const equal = service.throughput_at_equal_concurrency, again = service.shares.find((row) => row.name === "retransmitted");
+  if (kind === "throughput") return ` ${changeText(equal.ratio)} (${intervalText(equal, changeText)})`;
+  return kind === "retransmissions" ? ` ${pointsText(again.difference)} (${intervalText(again, pointsText)})` : "";
+}
+
 /** What of the numbers that decide shows a difference, and what else is worse; else what would have been found. */
 function reasons(service) {
   const times = service.response_time.filter((row) => row.is_decisive && isBeyond(row, 1))
     .map((row) => `${row.quantile === 0.5 ? "median" : quantileText(row)} ${changeText(row.ratio)} (${intervalText(row, changeText)})`);
   const shares = service.shares.filter((row) => row.is_decisive && isBeyond(row, 0))
     .map((row) => `${SHARES[row.name].toLowerCase()} ${pointsText(row.difference)} (${intervalText(row, pointsText)})`);
-  const more = service.worse.filter((kind) => kind !== "response_time" && kind !== "failures").map((kind) => WORSE[kind]);
+  const more = service.worse.filter((kind) => kind !== "response_time" && kind !== "failures").map((kind) => WORSE[kind] + howMuch(service, kind));
   if (times.length + shares.length + more.length > 0) return [...times, ...shares, ...more].join(", ");
   if (service.refusal !== null) return `Response times are not compared: ${service.refusal}.`;
   return isUnknown(service.detectable_fraction) ? "" : `A median longer by ${percent(service.detectable_fraction)} would have been found.`;
@@ -87,7 +94,7 @@ function vanishedCards(facts) {
   const compared = new Set(facts.services.map((service) => endpointText(service.server_address, service.server_port)));
   return facts.worse.map((each) => [each, endpointText(each.server_address, each.server_port)])
     .filter(([each, name]) => each.kind === "vanished" && !compared.has(name))
-    .map(([, name]) => element("li", { className: "finding critical" }, element("span", { className: "severity" }, "Worse"), element("strong", {}, name), element("p", {}, `${WORSE.vanished}.`)));
+    .map(([, name]) => element("li", { className: "finding critical" }, element("span", { className: "severity" }, "Worse"), element("strong", {}, name), element("p", {}, "It is gone: nothing was asked and answered any more.")));
 }
 
 /** What of that which is worse the exit status was told to leave out. */
@@ -159,16 +166,26 @@ function equalLoadFigure(service, id) {
   const equal = service.throughput_at_equal_concurrency;
   return new Figure({
     id: `${id}-load`, title: "Throughput at equal concurrency", height: 300,
-    about: "Intervals with as many requests in progress: a server that is asked more answers more slowly without being worse. Below the other at the same place is worse.",
+    about: "Intervals with as many requests in progress: a server that is asked more answers more slowly without being worse. Points are means of a level, lines what is done for each request in progress there. The lower line at the same place is worse.",
     plot: () => {
       if (equal.refusal !== null) return { empty: `Not compared: ${equal.refusal}.` };
       const colours = palette();
-      const traces = WHEN.map((when, i) => ({
-        type: "scatter", mode: "lines+markers", name: when, x: equal.levels.map((level) => level[when].concurrency), y: equal.levels.map((level) => level[when].throughput_per_s),
-        line: { color: colours.series[i], dash: i === 0 ? "dot" : "solid" }, marker: { size: 8, symbol: i === 0 ? "circle-open" : "circle" },
-        text: equal.levels.map((level) => `${number(level[when].concurrency)} at a time ${when}: ${rate(level[when].throughput_per_s)}<br>${counted(level[when].intervals, "interval")}`), hoverinfo: "text",
-      }));
-      return { traces, layout: { xaxis: { title: { text: "requests at a time" }, rangemode: "tozero" }, yaxis: { title: { text: "throughput (1/s)" }, rangemode: "tozero" } } };
+      const { levels } = equal, wide = levels[levels.length - 1].high_concurrency > 3 * levels[0].low_concurrency;
+      const rangemode = wide ? "tozero" : "normal"; // one level alone would be squeezed into a corner
+      const traces = WHEN.flatMap((when, i) => {
+        const own = levels.map((level) => level[when]), dash = i === 0 ? "dot" : "solid", line = { color: colours.series[i], dash };
+        // What each capture does for a request in progress, over the whole level: so both can be read at the same place.
+        const ends = levels.flatMap(({ low_concurrency: low, high_concurrency: high }, k) => [low, high, null].map((n) => [n, n === null ? null : (n * own[k].throughput_per_s) / own[k].concurrency]));
+        return [
+          { type: "scatter", mode: "lines", x: ends.map(([n]) => n), y: ends.map(([, x]) => x), line, connectgaps: false, showlegend: false, hoverinfo: "skip" },
+          {
+            type: "scatter", mode: "markers", name: when, x: own.map((each) => each.concurrency), y: own.map((each) => each.throughput_per_s),
+            marker: { size: 9, symbol: i === 0 ? "circle-open" : "circle", color: colours.series[i] },
+            text: own.map((each) => `${number(each.concurrency)} at a time ${when}: ${rate(each.throughput_per_s)}<br>${counted(each.intervals, "interval")}`), hoverinfo: "text",
+          },
+        ];
+      });
+      return { traces, layout: { showlegend: true, xaxis: { title: { text: "requests at a time" }, rangemode }, yaxis: { title: { text: "throughput (1/s)" }, rangemode } } };
     },
     table: () => ({
       caption: `Throughput by concurrency, in intervals of ${duration(equal.interval_ns)}`, head: ["requests at a time", "before", "intervals", "after", "intervals"],
