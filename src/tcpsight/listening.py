@@ -36,6 +36,7 @@ class Listening(Analysis):
         self._expression = expression
         self._how = how
         self._capture: Any = None
+        self._is_stopped = False
 
     def _opened(self) -> Capture:
         from tcpsight.capture.live import open_live
@@ -43,9 +44,12 @@ class Listening(Analysis):
         if self._capture is not None:
             raise UsageError("what interfaces carry can be listened to once")
         self._capture = open_live(self._interfaces, expression=self._expression, **self._how)
+        if self._is_stopped:
+            self._capture.stop()
         return self._capture  # type: ignore[no-any-return]
 
     def stop(self) -> None:
         """Listen no more: what was captured is given, and the pass ends; safe to call from a signal handler."""
+        self._is_stopped = True
         if self._capture is not None:
             self._capture.stop()

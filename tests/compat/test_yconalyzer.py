@@ -384,7 +384,6 @@ class Server:
 def server(require_program):
     if os.geteuid() != 0:
         pytest.skip("needs root to capture")
-    require_program("tcpdump")
     server = Server()
     yield server
     server.close()
@@ -451,7 +450,6 @@ def test_what_was_recorded_live_is_read_later(server, tmp_path):
 
 @pytest.mark.live
 def test_an_interface_that_is_not_there_is_one_line(require_program):
-    require_program("tcpdump")
     command = [*COMMAND, "compat", "yconalyzer", "-p", "80", "-i", "nonesuch0", "-t", "1"]
     done = subprocess.run(command, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (1, b"")

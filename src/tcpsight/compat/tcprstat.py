@@ -28,20 +28,14 @@ from tcpsight.compat.tcprstat_options import HELP, USAGE, VERSION, Options, Refu
 from tcpsight.errors import TcpsightError
 
 if TYPE_CHECKING:
-    from tcpsight.analysis import Analysis, Source
-    from tcpsight.compat.live import LiveCapture
+    from tcpsight.listening import Listening
     from tcpsight.pipeline import Batch
+    from tcpsight.pipeline import Options as RoomOptions
 
 US_PER_S = 1_000_000
 
-LATENESS_S = 1.5
-"""How long live segments may be on their way: tcpdump's kernel buffer is handed over every second."""
-
-PAUSE_S = 0.01
-"""How long live frames are collected before they are looked at."""
-
-SNAPLEN = 128
-"""Enough for every header."""
+LATENESS_S = 1.0
+"""How long live segments may be on their way, on a machine that has no time for us."""
 
 Sample = tuple[int, int]
 """When the answer was seen, and the response time, both in microseconds."""
@@ -73,9 +67,8 @@ def _complain(error: TcpsightError) -> int:
     return 1
 
 
-def _analysis(source: Source, options: Options) -> Analysis:
+def _asked(options: Options) -> RoomOptions:
     """Ask for the requests to the local addresses, each as soon as it is answered."""
-    from tcpsight.analysis import Analysis
     from tcpsight.compat.local_addresses import local_addresses
     from tcpsight.endpoints import server_at
     from tcpsight.pipeline import Options as RoomOptions
@@ -86,7 +79,7 @@ def _analysis(source: Source, options: Options) -> Analysis:
         raise TcpsightError("this machine has no addresses; name the server's with --local")
     ports = (options.port,) if options.port else ()
     selection = Selection(tuple(server_at(address) for address in local))
-    return Analysis([source], RoomOptions(selection, ports=ports, by="capture", given_at="answer"))
+    return RoomOptions(selection, ports=ports, by="capture", given_at="answer")
 
 
 def _samples(batch: Batch) -> list[Sample]:
@@ -164,9 +157,11 @@ class FileLines:
 
 def _read(options: Options) -> int:
     """Write the lines of a capture; give the exit status."""
+    from tcpsight.analysis import Analysis
+
     _write_header(options)
     lines = FileLines(options)
-    with _quiet_end(), _analysis(options.read_from, options).run() as reading:
+    with _quiet_end(), Analysis([options.read_from], _asked(options)).run() as reading:
         for batch in reading:
             for text in lines.feed(batch):
                 sys.stdout.write(text)
@@ -197,9 +192,12 @@ class LiveSamples:
         Why reading ended, if not because it was told to.
     is_over : bool
         Whether it has ended.
+    dropped : int
+        Frames that the kernel had no room for; known when it has ended.
     """
 
     def __init__(self) -> None:
+        self.dropped = 0
         self.failure: TcpsightError | None = None
         self.is_over = False
         self._changed = threading.Condition()
@@ -207,26 +205,20 @@ class LiveSamples:
         self._samples: list[Sample] = []
         self._seen_us = 0
 
-    def read(self, live: LiveCapture, options: Options) -> None:
-        """Read all that comes; ends when the capture does."""
+    def read(self, listening: Listening) -> None:
+        """Read all that comes; ends when the listening does."""
         failure: TcpsightError | None = None
         try:
-            with _analysis(live.stream, options).run() as reading:
+            with listening.run() as reading:
                 with self._changed:
                     self._has_begun = True
                     self._changed.notify()
                 for batch in reading:
                     self._take(batch)
-                    # What comes meanwhile makes one batch: frame by frame costs more than it tells.
-                    time.sleep(PAUSE_S)
-            live.finish()
+                self.dropped = getattr(reading.capture, "dropped", 0)
+                failure = reading.pipeline.broken
         except TcpsightError as error:
             failure = error
-            # It says better why there is nothing to read.
-            try:
-                live.finish()
-            except TcpsightError as better:
-                failure = better
         with self._changed:
             self.failure, self.is_over = failure, True
             self._changed.notify()
@@ -260,26 +252,26 @@ class LiveSamples:
 
 def _listen(options: Options) -> int:
     """Write a line per interval of what the interfaces see; give the exit status."""
-    from tcpsight.compat.live import capturing
+    from tcpsight.compat.live import listening_to
 
     expression = f"tcp port {options.port}" if options.port else "tcp"
     samples = LiveSamples()
-    # Ctrl-C stops the capture; what it holds is read, then reading is over.
-    with capturing("any", expression, snaplen=SNAPLEN, seconds=0) as live, _stopping_at_termination(live):
-        reader = threading.Thread(target=samples.read, args=(live, options), daemon=True)
+    # Ctrl-C stops the listening; what there is is read, then reading is over.
+    with listening_to("any", expression, _asked(options)) as listening, _stopping_at_termination(listening):
+        reader = threading.Thread(target=samples.read, args=(listening,), daemon=True)
         reader.start()
         _write_live_lines(options, samples)
-        live.stop()
+        listening.stop()
         reader.join(LATENESS_S)
-        if live.dropped:
-            print(f"{live.dropped} packets dropped by kernel", file=sys.stderr)
+        if samples.dropped:
+            print(f"{samples.dropped} packets dropped by kernel", file=sys.stderr)
     return _complain(samples.failure) if samples.failure is not None else 0
 
 
 @contextmanager
-def _stopping_at_termination(live: LiveCapture) -> Iterator[None]:
+def _stopping_at_termination(listening: Listening) -> Iterator[None]:
     is_main = threading.current_thread() is threading.main_thread()
-    usual = signal.signal(signal.SIGTERM, lambda *_: live.stop()) if is_main else None
+    usual = signal.signal(signal.SIGTERM, lambda *_: listening.stop()) if is_main else None
     try:
         yield
     finally:

@@ -14,7 +14,6 @@ from tcpsight.errors import CaptureError, TcpsightError
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
-    from tcpsight.compat.live import LiveCapture
     from tcpsight.output.destination import Destination
     from tcpsight.output.pcap import PcapWriter
 
@@ -76,26 +75,22 @@ def _analyse(options: Options) -> int:
     if not options.is_live:
         with Analysis([options.read_from], frame_filter=_words(options) or None).run() as reading:
             return _tell(options, reading)
-    from tcpsight.compat.live import capturing
+    from tcpsight.compat.live import listening_to
 
-    with capturing(options.interface, _expression(options), snaplen=SNAPLEN, seconds=options.run_time_s) as live:
-        try:
-            with Analysis([live.stream]).run() as reading:
-                return _tell(options, reading, live)
-        except CaptureError:
-            live.finish()  # says better why there is nothing to read
-            raise
+    live = listening_to(options.interface, _expression(options), seconds=options.run_time_s)
+    with live as listening, listening.run() as reading:
+        return _tell(options, reading, is_live=True)
 
 
-def _tell(options: Options, reading: Run, live: LiveCapture | None = None) -> int:
+def _tell(options: Options, reading: Run, *, is_live: bool = False) -> int:
     if options.debug:
         sys.stdout.write(f"{FILTER_SET}Setting filter to {_old_expression(options)}\n")
     sys.stdout.writelines(considered(options))
     if options.has_rtt:
-        where = "this trace was captured on" if live is None else "this machine is"
+        where = "this machine is" if is_live else "this trace was captured on"
         complain(f"{RTT_ENABLED}Estimates will be wrong if {where} the server for port {options.port}\n")
     accounting = Accounting(options, sys.stdout.write)
-    if live is not None:
+    if is_live:
         accounting.first_us = time.time_ns() // 1000
         if not options.interface:
             from tcpsight.compat.local_addresses import local_addresses
@@ -103,16 +98,16 @@ def _tell(options: Options, reading: Run, live: LiveCapture | None = None) -> in
             accounting.local_addresses = frozenset(local_addresses())
     for batch in reading:
         accounting.feed(batch.headers)
-    if live is not None:
+    if is_live:
         accounting.end(time.time_ns() // 1000)
-        _count_frames(live)
+        _count_frames(reading)
     sys.stdout.writelines(report(accounting, options))
-    return _conclude(reading, is_live=live is not None)
+    return _conclude(reading, is_live=is_live)
 
 
-def _count_frames(live: LiveCapture) -> None:
-    live.finish()
-    complain(f"{live.received} Packets received\n{live.dropped} Packets dropped\n")
+def _count_frames(reading: Run) -> None:
+    received, dropped = (getattr(reading.capture, name) for name in ("received", "dropped"))
+    complain(f"{received} Packets received\n{dropped} Packets dropped\n")
 
 
 def _conclude(reading: Run, *, is_live: bool) -> int:
@@ -172,10 +167,13 @@ def _writer(destination: Destination, reading: Run) -> PcapWriter:
 
 def _record(options: Options, destination: Destination) -> int:
     """Write what an interface shows, as it comes, until the time is up or Ctrl-C."""
-    from tcpsight.compat.live import capturing
+    from tcpsight.compat.live import listening_to
 
-    with capturing(options.interface, _expression(options), snaplen=SNAPLEN, seconds=options.run_time_s) as live:
-        while data := live.stream.read1(1 << 16):
-            destination.write(data)
-        _count_frames(live)
+    live = listening_to(options.interface, _expression(options), seconds=options.run_time_s)
+    with live as listening, listening.run() as reading:
+        writer = _writer(destination, reading)
+        for frames in reading.capture:
+            writer.write(frames)
+            destination.flush()
+        _count_frames(reading)
     return 0
