@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from tcpsight.compat.live import first_up
 from tests.cli.running import COMMAND, Here, Outcome
 from tests.conftest import BESIDE
 from tests.support.packet_sockets import wait_until_it_captures
@@ -455,3 +456,11 @@ def test_an_interface_that_is_not_there_is_one_line(require_program):
     assert (done.returncode, done.stdout) == (1, b"")
     assert len(done.stderr.splitlines()) == 1
     assert b"nonesuch0" in done.stderr
+
+
+@pytest.mark.live
+def test_without_a_name_the_interface_is_the_one_that_libpcap_would_choose(require_program):
+    """That one first which is up, in tcpdump's own list."""
+    listed = subprocess.run([require_program("tcpdump"), "-D"], capture_output=True, text=True, check=True).stdout
+    names = [line.split(".", 1)[1].split()[0] for line in listed.splitlines() if "[Up" in line]
+    assert first_up() == next(name for name in names if name != "any")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SNAPLEN = 256
 """Enough for every header, as the older tools took it."""
 
-_UP_AND_RUNNING, _LOOPBACK = 0x41, 0x8  # IFF_UP | IFF_RUNNING, IFF_LOOPBACK
+_UP, _LOOPBACK = 0x1, 0x8  # IFF_UP, IFF_LOOPBACK; /sys knows no IFF_RUNNING
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def listening_to(
 
 
 def first_up() -> str:
-    """Name the interface that libpcap would choose: the first that is up and running, loopback only for want of others.
+    """Name the interface that libpcap would choose: the first that is up, loopback only for want of others.
 
     Raises
     ------
@@ -64,10 +64,10 @@ def first_up() -> str:
         None is up.
     """
     flags = {name: _flags_of(name) for _, name in sorted(socket.if_nameindex())}
-    running = [name for name, found in flags.items() if found & _UP_AND_RUNNING == _UP_AND_RUNNING]
-    if not running:
+    up = [name for name, found in flags.items() if found & _UP]
+    if not up:
         raise TcpsightError("no interface is up")
-    return min(running, key=lambda name: bool(flags[name] & _LOOPBACK))
+    return min(up, key=lambda name: bool(flags[name] & _LOOPBACK))
 
 
 def _flags_of(interface: str) -> int:
@@ -75,4 +75,4 @@ def _flags_of(interface: str) -> int:
     try:
         return int((Path("/sys/class/net") / interface / "flags").read_text("ascii"), 16)
     except (OSError, ValueError):
-        return _UP_AND_RUNNING | (_LOOPBACK if interface.startswith("lo") else 0)
+        return _UP | (_LOOPBACK if interface.startswith("lo") else 0)
