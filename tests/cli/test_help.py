@@ -58,6 +58,7 @@ SOURCES = {
     "sockets": "",
     "kill": "",
     "anonymize": "IN OUT",
+    "ipc": "",
 }
 """What commands read that do not read a capture in any number of files."""
 NEEDED = {"capture": "--write", "kill": "--where", "watch": "-i", "serve": "-i"}

@@ -37,6 +37,7 @@ COMMANDS = {
     "sockets": "Connections of this machine as its kernel sees them, with their processes.",
     "kill": "End chosen connections, of this machine or seen on the wire, and only those.",
     "anonymize": "A capture that may be given away: mapped addresses, no payload, the same analysis.",
+    "ipc": "What TCP loopback costs here against Unix sockets, pipes and shared memory.",
     "compat": "The older tools by their own command lines.",
 }
 

@@ -1,0 +1,173 @@
+"""Transports: every message arrives, times are those of round trips, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tcpsight.errors import TcpsightError
+from tcpsight.tables import Requests
+from tcpsight.transports import _exchange
+from tcpsight.transports.channels import TRANSPORTS, open_channel
+from tcpsight.transports.facts import measured_facts, service_facts, stack_ns
+from tcpsight.transports.measuring import Case, cases, measure, processors
+
+CASE_NS = 20_000_000
+
+
+@pytest.mark.parametrize("size", [1, 64, 5000, 200_000])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_every_byte_that_was_sent_arrives_and_round_trips_are_counted(transport, size):
+    found = measure(Case(transport, size, "free"), CASE_NS)
+    assert found.messages > 0
+    assert found.byte_count == found.messages * size
+    if transport == "shared_memory" and not found.round_trips.count:
+        return  # on a busy processor both sides may look in vain for all the time there is
+    assert 0 < found.round_trips.min <= found.round_trips.quantile(0.5) <= found.round_trips.max
+    assert found.duration_ns >= CASE_NS // 2
+
+
+@pytest.mark.parametrize("delay_ms", [2, 6])
+def test_a_side_that_takes_its_time_is_measured(delay_ms):
+    """The truth is what the other side waits: no round trip is shorter."""
+    one, other = socket.socketpair()
+
+    def answer() -> None:
+        while data := other.recv(100):
+            time.sleep(delay_ms / 1000)
+            other.sendall(data)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    samples = np.zeros(20, np.int64)
+    message = np.zeros(10, np.uint8)
+    count = _exchange.ping(one.fileno(), one.fileno(), message, _exchange.now_ns() + 10**10, samples, is_datagram=False)
+    one.close()
+    thread.join()
+    other.close()
+    assert count == 20
+    assert samples.min() >= delay_ms * 1_000_000
+
+
+@pytest.mark.parametrize("transport", [each for each in TRANSPORTS if each != "shared_memory"])
+def test_the_other_side_gets_the_bytes_that_were_sent(transport):
+    ours, theirs = open_channel(transport)
+    message = np.frombuffer(bytes(range(200)), np.uint8).copy()
+    assert _exchange.flood(ours.sending, message, 0) > 0
+    got = np.zeros(200, np.uint8)
+    answers = threading.Thread(target=lambda: os.write(theirs.sending, os.read(theirs.receiving, 200)))
+    answers.start()
+    answers.join()
+    assert os.read(ours.receiving, 200) == bytes(range(200))
+    ours.say_end()
+    assert _exchange.drain(theirs.receiving, got, is_datagram=transport == "unix_datagram") % 200 == 0
+    for each in (ours, theirs):
+        each.close()
+
+
+def test_shared_memory_carries_the_bytes_there_and_back_and_round_the_ring():
+    size, until = 100, _exchange.now_ns() + 50_000_000
+    memory = np.zeros(_exchange.shared_bytes(size), np.uint8)
+    message, taken = np.arange(size, dtype=np.uint8), np.zeros(size, np.uint8)
+    total: list[int] = []
+    drain = threading.Thread(target=lambda: total.append(_exchange.drain_shared(memory, taken, until)))
+    drain.start()
+    count = _exchange.flood_shared(memory, message, until)
+    drain.join()
+    assert count > 64  # slots are used again
+    assert total == [count * size]
+    assert (taken == message).all()
+
+
+def test_memory_that_is_too_small_is_refused():
+    with pytest.raises(ValueError, match="too little memory"):
+        _exchange.ping_shared(np.zeros(100, np.uint8), np.zeros(50, np.uint8), 0, np.zeros(1, np.int64))
+
+
+@pytest.mark.parametrize("transport", ["unix_stream", "pipe", "tcp"])
+def test_a_side_that_has_gone_is_an_error_not_a_hang(transport):
+    ours, theirs = open_channel(transport)
+    theirs.close()
+    samples = np.zeros(5, np.int64)
+    message = np.zeros(10, np.uint8)
+    until = _exchange.now_ns() + 10**9
+    assert _exchange.ping(ours.sending, ours.receiving, message, until, samples, is_datagram=False) < 0
+    ours.close()
+
+
+def test_a_message_that_a_transport_does_not_take_is_told():
+    with pytest.raises(TcpsightError, match="Message too long"):
+        measure(Case("unix_datagram", 10_000_000, "free"), CASE_NS)
+
+
+def test_nothing_is_left_when_it_has_been_measured():
+    before = os.sched_getaffinity(0), set(Path("/proc/self/fd").iterdir())
+    for pinning in ("same", "free"):
+        measure(Case("pipe", 64, pinning), CASE_NS)
+        measure(Case("shared_memory", 64, pinning), CASE_NS)
+    assert (os.sched_getaffinity(0), set(Path("/proc/self/fd").iterdir())) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_pinned_processes_run_where_they_should(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {5, 3, 9})
+    assert (processors("free"), processors("same"), processors("apart")) == (None, (3, 3), (3, 5))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4})
+    with pytest.raises(TcpsightError, match="two processors are needed"):
+        processors("apart")
+
+
+def test_cases_go_by_pinning_then_size():
+    made = list(cases(("pipe", "tcp"), (1, 2), ("free", "same")))
+    assert [(each.pinning, each.message_bytes, each.transport) for each in made[:3]] == [
+        ("free", 1, "pipe"),
+        ("free", 1, "tcp"),
+        ("free", 2, "pipe"),
+    ]
+    assert len(made) == 8
+
+
+def measured(transport: str, size: int, p50: int | None) -> dict[str, Any]:
+    return {"transport": transport, "message_bytes": size, "pinning": "free", "round_trip_p50_ns": p50}
+
+
+def test_the_stack_is_a_quarter_of_the_round_trips_of_request_and_response():
+    rows = [measured("tcp_nodelay", 100, 8_000), measured("tcp_nodelay", 300, 16_000), measured("pipe", 100, 1_000)]
+    assert stack_ns(rows, "tcp_nodelay", (100, 300)) == (8_000 + 16_000) / 4
+    assert stack_ns(rows, "tcp_nodelay", (200, 1_000_000)) == (12_000 + 16_000) / 4
+    assert stack_ns(rows, "unix_stream", (1, 1)) is None
+    assert stack_ns([], "tcp_nodelay", (1, 1)) is None
+
+
+def test_services_are_told_their_share_and_what_they_would_save():
+    requests = Requests.allocate(4)
+    requests.server_address[:, 10:12] = 255
+    requests.server_address[:2, 12:] = (127, 0, 0, 1)
+    requests.server_address[2:, 12:] = (10, 0, 0, 1)
+    requests.ip_version[:] = 4
+    requests.server_port[:] = 80
+    requests.request_bytes[:] = requests.response_bytes[:] = 100
+    requests.response_time_ns[:] = (40_000, 40_000, 1_000, 1_000)
+    rows = [measured("tcp_nodelay", 100, 8_000), measured("unix_stream", 100, 5_000)]
+    one, other = sorted(service_facts([requests], rows), key=lambda each: each["server_address"], reverse=True)
+    assert (one["server_address"], one["is_loopback"], one["requests"]) == ("127.0.0.1", True, 2)
+    assert (one["stack_ns"], one["stack_fraction"], one["saved_by_unix_stream_ns"]) == (4_000, 0.1, 1_500)
+    assert (other["is_loopback"], other["stack_fraction"]) == (False, 1.0)
+
+
+def test_facts_tell_rates_and_what_was_left_out():
+    found = measure(Case("pipe", 64, "free"), CASE_NS)
+    facts = measured_facts([found], [(Case("tcp", 9, "free"), "no")])
+    (row,) = facts["transports"]
+    assert row["messages_per_s"] == pytest.approx(found.messages * 1e9 / found.duration_ns)
+    assert row["bytes_per_s"] == pytest.approx(64 * row["messages_per_s"])
+    assert sum(step["count"] for step in row["histogram"]) == row["round_trips"]
+    assert facts["refused"] == [{"transport": "tcp", "message_bytes": 9, "pinning": "free", "reason": "no"}]
