@@ -89,7 +89,7 @@ class PageCollection:
         timezone : tzinfo, optional
             Of instants; UTC by default.
         """
-        span = report.run.pipeline.span
+        span, part = report.run.pipeline.span, report.run.pipeline.options.selection
         first_ns = span[0] if span is not None else 0
         ends = Ends(report.run.tags)
         rows = self._connections.rows()
@@ -100,6 +100,9 @@ class PageCollection:
             "plots": {
                 "span_ns": span[1] - span[0] if span is not None else None,
                 "start": instant(first_ns, timezone) if span is not None else None,
+                "begin": instant(first, timezone) if (first := report.run.pipeline.first_ns) is not None else None,
+                # As text, where a part of the time was asked for.
+                "part": [None if each is None else instant(each, timezone) for each in (part.since_ns, part.until_ns)],
                 **grid_facts(),
                 "services": self._plots.facts(ends) if self._plots is not None else [],
                 "connections": connection_facts(rows, self._connections.seen, ends, first_ns),

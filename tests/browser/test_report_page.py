@@ -14,6 +14,8 @@ import pytest
 
 import tcpsight
 from tcpsight.facts import capture_filter
+from tcpsight.pipeline import Options
+from tcpsight.selection import Selection
 from tests.support.pages import report_html
 
 WEB = Path(tcpsight.__file__).parent / "output" / "web"
@@ -487,3 +489,21 @@ def test_a_narrow_screen_needs_no_scrolling_to_the_side(show, html):
     seen.page.set_viewport_size({"width": 390, "height": 800})
     seen.scroll_through()
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_part_that_lies_in_a_stall_has_a_page_that_says_so(show, examples_dir):
+    path = examples_dir / "mariadb-lock.pcap"
+    first_ns = int(tcpsight.open(path).segments.to_arrow()["time_ns"][0].as_py())
+    part = Selection(since_ns=first_ns + 6_500_000_000, until_ns=first_ns + 7_500_000_000)
+    seen = show(report_html(path, options=Options(selection=part, with_network=True)))
+    seen.scroll_through()
+    top = seen.page.locator("#top").inner_text()
+    assert "13.0 s from 2026-11-21T22:50:20.81" in top
+    assert "Only from 2026-11-21T22:50:27.31" in top
+    assert "before 2026-11-21T22:50:28.31" in top
+    assert "9 requests waited for up to 1.50 s" in seen.page.locator(".finding").first.inner_text()
+    assert "9 connections reach beyond the time asked for" in seen.page.locator("#service").inner_text()
+    assert "who waited came before it" in seen.page.locator("#service").inner_text()
+    assert "who waited came before it" in seen.page.locator("#completions .empty").inner_text()
+    seen.page.get_by_text("Show in the plots").first.click()
+    assert seen.page.locator(".range").inner_text().startswith("whole capture")

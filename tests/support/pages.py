@@ -18,7 +18,7 @@ def report_html(path: Path, *, top: int = 10, options: Options | None = None, is
     """Make the page of a capture."""
     analysis = Analysis([path], options)
     with analysis.run(Findings) as run:
-        collection = PageCollection(top)
+        collection = PageCollection(top, analysis.options.selection)
         for batch in run:
             collection.feed(batch)
         report = collection.report(run)

@@ -73,6 +73,10 @@ def test_a_part_that_meets_a_stall_tells_it_as_the_whole_does(after_begin_ms, be
     assert [(each["kind"], each["start_ns"], each["end_ns"]) for each in report["findings"]] == whole
     assert report["findings"][0]["evidence"]["is_over"]
     assert report["findings"][0]["evidence"]["requests_fraction"] <= 1
+    if not report["services"][0]["requests"]:
+        text = " ".join(page(report).split())
+        assert "none arrived in the time asked for: who waited came before" in text
+        assert "8 requests at a time on average" in text
 
 
 @pytest.mark.parametrize("side", ["before", "after"])

@@ -238,6 +238,8 @@ class _Page:
     def _requests(self, s: Facts) -> list[Piece]:
         rate = f" ({units.rate(s['throughput_per_s'])})" if s["requests"] else ""
         pieces = [Piece(f"{units.count(s['requests'])} answered{rate}")]
+        if not s["requests"] and s["concurrency"]:
+            pieces = [Piece("none arrived in the time asked for: who waited came before", "yellow")]
         if s["unanswered"]:
             pieces.append(Piece(f"{units.count(s['unanswered'])} never answered", "red"))
         pieces += [Piece(text) for text in self._in_flight(s)]
@@ -248,7 +250,7 @@ class _Page:
 
     def _load(self, s: Facts) -> list[Piece]:
         pieces = []
-        if s["concurrency"] is not None and s["requests"]:
+        if s["concurrency"] is not None and (s["requests"] or s["concurrency"]):
             pieces.append(Piece(f"{units.number(s['concurrency'])} requests at a time on average"))
             busy = units.fraction(s["utilization_fraction"])
             pieces.append(Piece(f"utilization {busy} (the time with at least one)"))

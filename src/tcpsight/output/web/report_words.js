@@ -5,10 +5,10 @@ function captureHead(report) {
   const names = capture.files.map((each) => each.path);
   const title = names.length === 1 ? names[0] : `${names.length} files`;
   const formats = [...new Set(capture.files.map((each) => [each.format, each.compression].filter(Boolean).join(" ")))].join(", ");
-  const of = capture.duration_ns === null ? [] : [`${duration(capture.duration_ns)} from ${report.plots.start ?? UNKNOWN}`];
+  const of = capture.duration_ns === null ? [] : [`${duration(capture.duration_ns)} from ${report.plots.begin ?? UNKNOWN}`];
   const { selection } = capture;
   const chosen = [selection.servers.length > 0 ? `services ${selection.servers.join(", ")}` : null, selection.filter === null ? null : `frames that match ${selection.filter}`,
-    selection.since_ns === null && selection.until_ns === null ? null : "a part of the time"].filter(Boolean);
+    report.plots.part[0] === null ? null : `from ${report.plots.part[0]}`, report.plots.part[1] === null ? null : `before ${report.plots.part[1]}`].filter(Boolean);
   const times = capture.response_time;
   const interfaces = [...new Set(capture.interfaces.map((each) => each.name).filter(Boolean))];
   return [
@@ -20,6 +20,9 @@ function captureHead(report) {
     capture.broken === null ? null : element("p", { className: "note" }, `The capture breaks off: ${capture.broken}. What came before it is told here.`),
   ];
 }
+
+/** Of a part of the time that lies in a stall. */
+const WAITED_THROUGH = "No request arrived in the time asked for: who waited came before it. How many did is shown over time.";
 
 const FIRST_FINDINGS = 3;
 const SEVERITY_MARKS = { critical: "▲ critical", warning: "◆ warning", info: "● info" };
@@ -63,7 +66,7 @@ function serviceFacts(report) {
 /** What makes the numbers of a service mean less than they seem to. */
 function serviceNotes(facts) {
   const notes = [];
-  if (facts.requests === 0) notes.push("No request of this service was answered, so there are no response times.");
+  if (facts.requests === 0) notes.push(facts.concurrency > 0 ? WAITED_THROUGH : "No request of this service was answered, so there are no response times.");
   else if (facts.turns.reason !== null) notes.push(`No response times are told: ${facts.turns.reason}.`);
   else if (facts.turns.doubt !== null) notes.push(`Response times may mean nothing: ${facts.turns.doubt}.`);
   else if (facts.turns.hold && facts.turns.trickling > 0) notes.push(`${counted(facts.turns.trickling, "answer goes", "answers go")} on for long in small pieces: perhaps the server speaks unasked (push).`);
