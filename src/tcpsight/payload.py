@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +24,28 @@ COPIED = 2**62
 
 SPAN_BYTES = 1 << 20
 GAP_BYTES = 1 << 16
+STRETCH_BYTES = 4 << 20
 
 Positions = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Stretch(NamedTuple):
+    """Bytes as they lie in a file; valid until the next.
+
+    Attributes
+    ----------
+    first, last : int
+        Which of the places that were asked for they hold: [first, last).
+    data : memoryview
+        The bytes.
+    origin : int
+        Where in the file they begin.
+    """
+
+    first: int
+    last: int
+    data: memoryview
+    origin: int
 
 
 class PayloadStore:
@@ -85,7 +106,7 @@ class PayloadStore:
     def read(self, files: np.ndarray[Any, Any], positions: Positions, lengths: Positions) -> bytes:
         """Give the bytes kept at these places behind each other; see `tcpsight.connections.streams.Read`."""
         out = bytearray(int(lengths.sum()))
-        view, at = memoryview(out), 0
+        view, at, room = memoryview(out), 0, bytearray()
         ends = positions + lengths
         is_near = (files[1:] == files[:-1]) & (positions[1:] >= ends[:-1]) & (positions[1:] - ends[:-1] <= GAP_BYTES)
         edges = [0, *(np.flatnonzero(~is_near) + 1).tolist(), len(positions)]
@@ -94,13 +115,36 @@ class PayloadStore:
             while begin < last:
                 start = int(positions[begin])
                 until = begin + max(1, int(np.searchsorted(ends[begin:last], start + SPAN_BYTES, "right")))
-                data = self._read_at(int(files[begin]), start, int(ends[until - 1]) - start)
+                length = int(ends[until - 1]) - start
+                if length > len(room):
+                    room = bytearray(length)
+                data = memoryview(room)[:length]
+                self._read_into(int(files[begin]), start, data)
                 run = slice(begin, until)
                 at += gather(data, positions[run] - start, np.ascontiguousarray(lengths[run], np.int64), view[at:])
                 begin = until
         return bytes(out)
 
-    def _read_at(self, file: int, position: int, length: int) -> bytes:
+    def stretches(self, files: np.ndarray[Any, Any], positions: Positions, lengths: Positions) -> Iterator[Stretch]:
+        """Give the bytes at these places as they lie in their files, with what is between them, in order."""
+        ends = positions + lengths
+        is_near = (files[1:] == files[:-1]) & (positions[1:] >= ends[:-1]) & (positions[1:] - ends[:-1] <= GAP_BYTES)
+        edges = [0, *(np.flatnonzero(~is_near) + 1).tolist(), len(positions)]
+        room = bytearray(STRETCH_BYTES)
+        for first, last in pairwise(edges):
+            begin = first
+            while begin < last:
+                start = int(positions[begin])
+                until = begin + max(1, int(np.searchsorted(ends[begin:last], start + STRETCH_BYTES, "right")))
+                length = int(ends[until - 1]) - start
+                if length > len(room):
+                    room = bytearray(length)
+                view = memoryview(room)[:length]
+                self._read_into(int(files[begin]), start, view)
+                yield Stretch(begin, until, view, start)
+                begin = until
+
+    def _read_into(self, file: int, position: int, view: memoryview) -> None:
         path = self._paths[file]
         if position >= COPIED:
             assert self._copy is not None
@@ -108,16 +152,15 @@ class PayloadStore:
         else:
             assert path is not None
             descriptor = self._descriptor(file, path)
-        data = b""
-        while len(data) < length:
+        done = 0
+        while done < len(view):
             try:
-                more = os.pread(descriptor, length - len(data), position + len(data))
+                count = os.preadv(descriptor, [view[done:]], position + done)
             except OSError as error:
                 raise CaptureError(path, position, f"cannot be read: {error.strerror}") from None
-            if not more:
+            if not count:
                 raise CaptureError(path, position, "the file is shorter than when it was first read")
-            data = data + more if data else more
-        return data
+            done += count
 
     def _descriptor(self, file: int, path: str) -> int:
         if file not in self._descriptors:

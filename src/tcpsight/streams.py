@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from tcpsight.connections.searching import PieceSearch
 from tcpsight.connections.stream_index import pieces_of
 from tcpsight.connections.streams import Block, Bounds, Conflict, Policy, Read, Stream, dialogue
 from tcpsight.payload import PayloadStore, no_room, write_all
@@ -44,7 +45,12 @@ __all__ = [
     "Stream",
 ]
 
-MEMORY_BYTES = 64 << 20
+SEARCHED_PIECES = 1 << 16
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+MEMORY_BYTES = 512 << 20
+"""Rows of each kind that are kept in memory: those of 8 million segments. Beyond, they go to a temporary file."""
 
 Watch = Callable[["Run"], Iterable["Batch"]]
 
@@ -55,6 +61,7 @@ class _Rows:
     def __init__(self, table_type: type[Table]) -> None:
         # Not zeroed: pages that no row ever reaches cost nothing.
         self._rows = np.empty(max(MEMORY_BYTES // table_type.dtype.itemsize, 1), table_type.dtype)
+        self._bytes = self._rows.view(np.uint8)
         self._filled = 0
         self._file: IO[bytes] | None = None
 
@@ -65,7 +72,10 @@ class _Rows:
             some = rows[first : first + room]
             if self._filled + len(some) > room:
                 self._flush()
-            self._rows[self._filled : self._filled + len(some)] = some
+            # As bytes: NumPy copies structured rows field by field, which takes ten times as long.
+            size = self._rows.itemsize
+            packed = np.ascontiguousarray(some).view(np.uint8)
+            self._bytes[self._filled * size : (self._filled + len(some)) * size] = packed
             self._filled += len(some)
 
     def _flush(self) -> None:
@@ -225,6 +235,22 @@ class CapturedStreams:
             overlaps=self._overlaps,
             direction=name,
         )
+
+    def holding(self, pattern: bytes) -> Mask:
+        """Tell which of `connections` hold some bytes, on either side, shape (n,)."""
+        pieces, numbers = self._pieces, self.connections.connection_id
+        looking = PieceSearch(pieces, pattern)
+        for first in range(0, len(pieces), SEARCHED_PIECES):
+            some = pieces[first : first + SEARCHED_PIECES]
+            places = (some["file"], some["position"], some["captured_bytes"].astype(np.int64))
+            for stretch in self._store.stretches(*places):
+                looking.feed(first + stretch.first, first + stretch.last, stretch.data, stretch.origin)
+        found = looking.holding()
+        holds: Mask = np.isin(numbers, found.sure)
+        for at in np.flatnonzero(np.isin(numbers, found.doubtful)).tolist():
+            told = self._conversation(self.connections.rows[at])
+            holds[at] = any(next(stream.find(pattern), None) is not None for stream in (told.client, told.server))
+        return holds
 
     def __enter__(self) -> Self:
         return self

@@ -110,6 +110,8 @@ class Catalog:
 
     def holding(self, pattern: Pattern) -> Mask:
         """Tell which connections hold a pattern, of all."""
+        if pattern.plain is not None:
+            return self.streams.holding(pattern.plain)
         holds = np.zeros(len(self.all), np.bool_)
         for i, conversation in enumerate(self.streams):
             both = (conversation.client, conversation.server)

@@ -1,0 +1,94 @@
+"""The search through runs as they lie in a capture misses nothing and invents nothing: beside the slow twin of streams."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcpsight.connections.searching import PieceSearch
+from tcpsight.tables import KINDS, Pieces
+from tests.reference.streams import Run, assemble
+
+PROBE = KINDS.index("zero_window_probe")
+
+RUNS = st.lists(
+    st.tuples(
+        st.integers(0, 2),  # whose
+        st.integers(-3, 3),  # how far from the end of the one before it
+        st.binary(max_size=6).map(lambda data: bytes(byte % 2 + 97 for byte in data)),
+        st.integers(0, 2),  # bytes cut off
+        st.integers(0, 15).map(lambda n: n == 0),  # a probe
+    ),
+    max_size=14,
+)
+PATTERNS = st.binary(min_size=1, max_size=9).map(lambda data: bytes(byte % 2 + 97 for byte in data))
+
+
+def laid_out(runs):
+    """Lay runs one behind the other, with something between them; give pieces, bytes, and the runs of each stream."""
+    pieces, content = Pieces.allocate(len(runs)), bytearray(b"b")
+    last: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    streams: dict[int, list[Run]] = {}
+    for i, (whose, step, data, cut, is_probe) in enumerate(runs):
+        offset = ends.get(whose, 0) + step * (step < -1 or step > 1)
+        row = pieces.rows[i]
+        row["connection_id"], row["offset"], row["position"] = whose + 1, offset, len(content)
+        row["previous"], row["captured_bytes"], row["payload_bytes"] = last.get(whose, -1), len(data), len(data) + cut
+        row["kind"] = PROBE if is_probe else 0
+        content += data + b"a"
+        last[whose], ends[whose] = i, offset + len(data) + cut
+        streams.setdefault(whose + 1, []).append(Run(offset, data, len(data) + cut, is_probe))
+    return pieces, bytes(content), streams
+
+
+def holds(runs, pattern):
+    """Look at every offset for the pattern."""
+    content = assemble(runs, 0, overlaps="first", has_start=True).content
+    return any(all(content.get(at + i) == byte for i, byte in enumerate(pattern)) for at in content)
+
+
+@given(RUNS, PATTERNS, st.lists(st.integers(0, 14)))
+def test_what_is_sure_holds_the_pattern_and_nothing_that_does_is_missed(runs, pattern, cuts):
+    pieces, content, streams = laid_out(runs)
+    looking = PieceSearch(pieces.rows, pattern)
+    edges = [0, *sorted(min(cut, len(runs)) for cut in cuts), len(runs)]
+    for first, last in zip(edges, edges[1:], strict=False):
+        looking.feed(first, last, content, 0)
+    found = looking.holding()
+    truth = {number for number, parts in streams.items() if holds(parts, pattern)}
+    assert set(found.sure.tolist()) <= truth
+    assert truth <= set(found.sure.tolist()) | set(found.doubtful.tolist())
+    assert not set(found.sure.tolist()) & set(found.doubtful.tolist())
+
+
+def test_streams_in_order_are_never_doubtful():
+    runs = [(0, 0, b"aab", 0, False), (1, 0, b"b", 0, False), (0, 0, b"", 0, False), (0, 0, b"bab", 0, False)]
+    pieces, content, _ = laid_out(runs)
+    looking = PieceSearch(pieces.rows, b"abba")
+    looking.feed(0, 4, content, 0)
+    assert looking.holding().sure.tolist() == [1]
+    assert looking.holding().doubtful.tolist() == []
+
+
+def test_a_pattern_of_more_than_64_bytes_is_looked_for_by_its_beginning():
+    runs = [(0, 0, b"ab" * 40, 0, False), (1, 0, b"a" * 80, 0, False)]
+    pieces, content, _ = laid_out(runs)
+    looking = PieceSearch(pieces.rows, b"ab" * 35)
+    looking.feed(0, 2, content, 0)
+    assert (looking.holding().sure.tolist(), looking.holding().doubtful.tolist()) == ([], [1])
+
+
+def test_places_outside_of_the_data_are_refused():
+    pieces, content, _ = laid_out([(0, 0, b"abab", 0, False)])
+    for name, value in (("position", 10**6), ("position", -1), ("captured_bytes", 2**30), ("previous", 0), ("previous", -5)):
+        broken = pieces.copy()
+        broken.rows[name] = value
+        looking = PieceSearch(broken.rows, b"ab")
+        try:
+            looking.feed(0, 1, content, 0)
+        except ValueError:
+            continue
+        raise AssertionError(name)
+    assert isinstance(np.asarray(pieces.rows), np.ndarray)
