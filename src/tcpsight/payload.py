@@ -40,12 +40,25 @@ class Stretch(NamedTuple):
         The bytes.
     origin : int
         Where in the file they begin.
+    positions, lengths : ndarray of int64
+        Those places.
     """
 
     first: int
     last: int
     data: memoryview
     origin: int
+    positions: Positions
+    lengths: Positions
+
+    def gathered(self, order: Positions, room: bytearray) -> Positions:
+        """Put the bytes of the places behind each other into some room, in this order; give where each place's end."""
+        lengths = self.lengths[order]
+        ends = np.cumsum(lengths)
+        if len(room) < ends[-1]:
+            room.extend(bytes(int(ends[-1]) - len(room)))
+        gather(self.data, self.positions[order] - self.origin, lengths, room)
+        return ends
 
 
 class PayloadStore:
@@ -125,23 +138,25 @@ class PayloadStore:
                 begin = until
         return bytes(out)
 
-    def stretches(self, files: np.ndarray[Any, Any], positions: Positions, lengths: Positions) -> Iterator[Stretch]:
+    def stretches(
+        self, files: np.ndarray[Any, Any], positions: Positions, lengths: Positions, most: int = STRETCH_BYTES
+    ) -> Iterator[Stretch]:
         """Give the bytes at these places as they lie in their files, with what is between them, in order."""
         ends = positions + lengths
         is_near = (files[1:] == files[:-1]) & (positions[1:] >= ends[:-1]) & (positions[1:] - ends[:-1] <= GAP_BYTES)
         edges = [0, *(np.flatnonzero(~is_near) + 1).tolist(), len(positions)]
-        room = bytearray(STRETCH_BYTES)
+        room = bytearray()
         for first, last in pairwise(edges):
             begin = first
             while begin < last:
                 start = int(positions[begin])
-                until = begin + max(1, int(np.searchsorted(ends[begin:last], start + STRETCH_BYTES, "right")))
+                until = begin + max(1, int(np.searchsorted(ends[begin:last], start + most, "right")))
                 length = int(ends[until - 1]) - start
                 if length > len(room):
-                    room = bytearray(length)
+                    room = bytearray(max(length, min(most, length * 2)))
                 view = memoryview(room)[:length]
                 self._read_into(int(files[begin]), start, view)
-                yield Stretch(begin, until, view, start)
+                yield Stretch(begin, until, view, start, positions[begin:until], lengths[begin:until])
                 begin = until
 
     def _read_into(self, file: int, position: int, view: memoryview) -> None:

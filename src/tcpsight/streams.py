@@ -21,7 +21,7 @@ import numpy as np
 from tcpsight.connections.searching import PieceSearch
 from tcpsight.connections.stream_index import pieces_of
 from tcpsight.connections.streams import Block, Bounds, Conflict, Policy, Read, Stream, dialogue
-from tcpsight.payload import PayloadStore, no_room, write_all
+from tcpsight.payload import PayloadStore, Stretch, no_room, write_all
 from tcpsight.saved_index import Kept
 from tcpsight.tables import DIRECTIONS, INT64_MIN, Connections, Pieces, Streams, Table
 
@@ -235,6 +235,16 @@ class CapturedStreams:
             overlaps=self._overlaps,
             direction=name,
         )
+
+    @property
+    def pieces(self) -> np.ndarray[Any, Any]:
+        """`Pieces` rows of the whole capture, in the order of capture, shape (n,)."""
+        return self._pieces
+
+    def stretches(self, places: np.ndarray[Any, Any], most: int) -> Iterator[Stretch]:
+        """Give the bytes of some pieces as they lie in the capture, at most so many at a time."""
+        some = self._pieces[places]
+        return self._store.stretches(some["file"], some["position"], some["captured_bytes"].astype(np.int64), most)
 
     def holding(self, pattern: bytes) -> Mask:
         """Tell which of `connections` hold some bytes, on either side, shape (n,)."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tcpsight
 from tcpsight.cli.streams_prompt import split
 from tcpsight.cli.streams_words import parted
 from tests.cli.running import COMMAND, assert_one_line, process
@@ -171,6 +172,37 @@ def test_dump_never_leaves_its_folder_nor_replaces_unasked(here, path, tmp_path)
     assert victim.read_text() == "mine"
     assert not (folder / name).is_symlink()
     assert (folder / name).read_bytes() == b"needle in a haystack"
+
+
+@pytest.mark.parametrize("stretch_bytes", [64, 1 << 20])
+def test_dump_writes_the_same_bytes_whether_streams_came_in_order_or_not(here, tmp_path, monkeypatch, stretch_bytes):
+    monkeypatch.setattr("tcpsight.conversations.extracting.EXTRACTED_BYTES", stretch_bytes)
+    monkeypatch.setattr("tcpsight.conversations.dumping.MOST_OPEN", 2)
+    frames = []
+    for i in range(5):
+        said = [("><"[turn % 2], bytes([97 + turn, 65 + i]) * (30 + turn)) for turn in range(6)]
+        frames.append(talk(40_000 + i, said, START_NS + i * 1000))
+    frames[1][4], frames[1][5] = frames[1][5], frames[1][4]  # late
+    frames[2].insert(6, frames[2][4]._replace(time_ns=frames[2][5].time_ns + 1))  # sent again
+    del frames[3][5]  # never captured
+    mixed = sorted((f for each in frames for f in each), key=lambda f: f.time_ns)
+    path = tmp_path / "mixed.pcap"
+    path.write_bytes(pcap_bytes(mixed))
+    outcome = here("streams", path, "-c", f"dump {tmp_path}/out")
+    told = {}
+    with tcpsight.open(path).streams() as streams:
+        for each in streams:
+            for side in ("client", "server"):
+                stream = getattr(each, side)
+                told[f"{each.connection_id}", side] = b"".join(block.data for block in stream.blocks())
+    written = {
+        (name.name.split("-")[0], name.suffix[1:]): name.read_bytes()
+        for name in (tmp_path / "out").iterdir()
+        if name.name != "holes.jsonl"
+    }
+    assert written == told
+    assert outcome.text.replace("\u202f", "").startswith(f"10 files, {sum(map(len, told.values()))} bytes")
+    assert "not captured" in outcome.text
 
 
 def test_what_was_not_captured_is_told_and_never_invented(here, tmp_path):

@@ -1,6 +1,8 @@
-"""The search through runs as they lie in a capture misses nothing and invents nothing: beside the slow twin of streams."""
+"""The search through runs as they lie in a capture misses and invents nothing: beside the twin of streams."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
@@ -54,7 +56,7 @@ def test_what_is_sure_holds_the_pattern_and_nothing_that_does_is_missed(runs, pa
     pieces, content, streams = laid_out(runs)
     looking = PieceSearch(pieces.rows, pattern)
     edges = [0, *sorted(min(cut, len(runs)) for cut in cuts), len(runs)]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         looking.feed(first, last, content, 0)
     found = looking.holding()
     truth = {number for number, parts in streams.items() if holds(parts, pattern)}
@@ -82,7 +84,13 @@ def test_a_pattern_of_more_than_64_bytes_is_looked_for_by_its_beginning():
 
 def test_places_outside_of_the_data_are_refused():
     pieces, content, _ = laid_out([(0, 0, b"abab", 0, False)])
-    for name, value in (("position", 10**6), ("position", -1), ("captured_bytes", 2**30), ("previous", 0), ("previous", -5)):
+    for name, value in (
+        ("position", 10**6),
+        ("position", -1),
+        ("captured_bytes", 2**30),
+        ("previous", 0),
+        ("previous", -5),
+    ):
         broken = pieces.copy()
         broken.rows[name] = value
         looking = PieceSearch(broken.rows, b"ab")

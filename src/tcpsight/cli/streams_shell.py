@@ -245,8 +245,7 @@ class Shell:
         chosen = self._chosen(words[1:])
         folder = Folder(words[0], overwrites="--overwrite" in options, zeros="--zeros" in options)
         with closing(folder):
-            for number in chosen:
-                folder.add(self._catalog[number])
+            self._catalog.dump(np.array(chosen, np.int64), folder)
         told = folder.dumped
         missing = f"; {units.counted(told.missing_bytes, 'byte')} not captured" if told.missing_bytes else ""
         self._print(f"{units.counted(told.files, 'file')}, {units.counted(told.bytes, 'byte')} in {words[0]}{missing}")

@@ -4,11 +4,12 @@ Theory of operation
 -------------------
 Where a stream's runs were captured in order, without overlaps, a pattern stands in one of them, or begins at the end of
 one and goes on in the next: both are seen while the capture is read from front to back, once, and no stream is put in
-order. A stream with a run that begins before the end of the one before it is doubtful: something was sent again, or came
-late. Whoever asks must put it in order and look there. So nothing is missed, and nothing is found that is not there.
+order. A stream with a run that begins before the end of the one before it is doubtful: something was sent again, or
+came late. Whoever asks must put it in order and look there. So nothing is missed, and nothing is found that is not
+there.
 
-What it cannot see: patterns of more than `MOST_BYTES`; whoever has one looks for its beginning and takes every stream that
-holds it for doubtful.
+What it cannot see: patterns of more than `MOST_BYTES`; whoever has one looks for its beginning and takes every stream
+that holds it for doubtful.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tcpsight.conversations.dumping import export
+from tcpsight.conversations.dumping import Folder, export
 from tcpsight.conversations.ladder import LadderMaking
 from tcpsight.errors import UsageError
 from tcpsight.output.ladders import Rung, rungs
@@ -159,6 +159,10 @@ class Catalog:
     def export(self, connection_ids: np.ndarray[Any, Any], path: str) -> int:
         """Write the frames of connections to a pcapng file; give how many."""
         return export(self._analysis, connection_ids, path)
+
+    def dump(self, connection_ids: np.ndarray[Any, Any], folder: Folder) -> None:
+        """Write the streams of connections to files of a folder."""
+        folder.add_all(self.streams, np.flatnonzero(np.isin(self.all.connection_id, connection_ids)))
 
     def requests(self, connection_id: int) -> Requests:
         """Give a connection's answered requests, by index."""

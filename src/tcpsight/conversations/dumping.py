@@ -12,11 +12,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 import tcpsight
+from tcpsight.conversations.extracting import Extraction
 from tcpsight.errors import TcpsightError, UsageError
 from tcpsight.facts import address_text
 from tcpsight.output.destination import Destination
@@ -26,11 +27,12 @@ from tcpsight.tables import DIRECTIONS, LINK_TYPE_TEXT_LENGTHS, SegmentDetails
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
-    from tcpsight.streams import Conversation, Stream
+    from tcpsight.streams import CapturedStreams, Conversation, Stream
     from tcpsight.tables import Frames
 
 HOLES = "holes.jsonl"
 SNAPLEN = 262_144
+MOST_OPEN = 512
 
 
 @dataclass
@@ -85,7 +87,32 @@ class Folder:
         for side in sides:
             stream: Stream = getattr(conversation, side)
             if len(stream):
-                self._add(f"{name_of(conversation)}.{side}", stream)
+                self._add(f"{name_of(conversation.connection)}.{side}", stream)
+
+    def add_all(self, streams: CapturedStreams, rows: np.ndarray[Any, Any]) -> None:
+        """Write what both sides of connections sent, told by their places in the table."""
+        extraction = Extraction(streams, rows)
+        connections = streams.connections.rows
+        names: dict[tuple[int, int], str] = {}
+        with Descriptors(MOST_OPEN) as opened:
+            for row, side, offset, data in extraction.shares():
+                name = names.get((row, side))
+                if name is None:
+                    name = names[row, side] = f"{name_of(connections[row])}.{DIRECTIONS[side]}"
+                    opened.put(name, self._create(name))
+                    self.dumped.files += 1
+                self._write_at(opened.get(name, self._descriptor), data, offset)
+                self.dumped.bytes += len(data)
+        for row, name in extraction.others:
+            self.add(streams[int(connections[row]["connection_id"])], (name,))
+
+    def _write_at(self, descriptor: int, data: memoryview, offset: int) -> None:
+        try:
+            done = os.pwrite(descriptor, data, offset)
+            while done < len(data):
+                done += os.pwrite(descriptor, data[done:], offset + done)
+        except OSError as error:
+            raise TcpsightError(f"{self._path}: {error.strerror or error}") from None
 
     def _add(self, name: str, stream: Stream) -> None:
         with self._new(name) as file:
@@ -114,27 +141,59 @@ class Folder:
             file.write(lines.encode())
 
     def _new(self, name: str) -> Any:
+        return os.fdopen(self._create(name), "wb", 0)
+
+    def _create(self, name: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             if self._overwrites:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._descriptor)  # a link goes, not what it points to
-            descriptor = os.open(name, flags, 0o666, dir_fd=self._descriptor)
+            return os.open(name, flags, 0o666, dir_fd=self._descriptor)
         except FileExistsError:
             raise UsageError(f"{self._path}/{name} is there already: name another folder, or add --overwrite") from None
         except OSError as error:
             raise TcpsightError(f"{self._path}/{name}: {error.strerror or error}") from None
-        return os.fdopen(descriptor, "wb", 0)
 
 
-def name_of(conversation: Conversation) -> str:
-    """Call a conversation by its number and endpoints: letters, digits, dots, dashes."""
-    row = conversation.connection
+class Descriptors:
+    """Files of a folder that are open for writing, not too many: the one that was used longest ago is closed."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: dict[str, int] = {}
+
+    def put(self, name: str, descriptor: int) -> None:
+        """Take a file that was opened."""
+        while len(self._open) >= self._most:
+            os.close(self._open.pop(next(iter(self._open))))
+        self._open[name] = descriptor
+
+    def get(self, name: str, folder: int) -> int:
+        """Give a file, opened again if it had to be closed."""
+        descriptor = self._open.pop(name, -1)
+        if descriptor < 0:
+            descriptor = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            self.put(name, descriptor)
+        self._open[name] = descriptor
+        return descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+
+def name_of(row: Any) -> str:
+    """Call a row of `Connections` by its number and endpoints: letters, digits, dots, dashes."""
     ends = []
     for side in DIRECTIONS:
         address = address_text(row[f"{side}_address"].tobytes(), int(row["ip_version"]))
         ends.append(f"{address.replace(':', '_')}.{int(row[f'{side}_port'])}")
-    return f"{conversation.connection_id}-{ends[0]}-{ends[1]}"
+    return f"{int(row['connection_id'])}-{ends[0]}-{ends[1]}"
 
 
 def export(analysis: Analysis, connection_ids: np.ndarray[Any, Any], path: str) -> int:
