@@ -70,8 +70,8 @@ FIRST_COLUMNS = {
         "client_address client_port server_address server_port connection_id request_index"
     ),
     "Sockets": (
-        "local_address local_port remote_address remote_port state process pid rtt_ns retransmissions idle_ns "
-        "send_queue_bytes delivery_rate_bits_per_s congestion_window_segments in_flight_segments"
+        "local_port remote_address remote_port state process rtt_ns idle_ns retransmissions send_queue_bytes pid "
+        "local_address delivery_rate_bits_per_s congestion_window_segments in_flight_segments"
     ),
     "LadderSegments": (
         "frame_number time_ns connection_id direction relative_sequence relative_acknowledgment flags payload_bytes "

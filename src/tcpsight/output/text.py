@@ -27,6 +27,8 @@ from tcpsight.tables import Column, Table
 
 _GAP = "  "
 _LONGEST_TEXT = 80
+# Columns without room that are named: more than two lines of names are not read.
+_MOST_NAMED = 12
 _LONGEST_DURATION_NS = 10**17
 _LAST_INSTANT_NS = 2**63
 
@@ -111,7 +113,10 @@ class TextEncoder:
         if more > 0:
             notes.append(f"… {units.count(more)} more row{'' if more == 1 else 's'}")
         if self._hidden:
-            notes.append(f"no room for {', '.join(self._hidden)} (--columns chooses)")
+            named = self._hidden[:_MOST_NAMED]
+            more_columns = len(self._hidden) - len(named)
+            others = f" and {more_columns} more" if more_columns else ""
+            notes.append(f"no room for {', '.join(named)}{others} (--columns chooses)")
         if notes:
             self._write("".join(f"{note}\n" for note in notes))
 

@@ -155,3 +155,12 @@ def test_several_numbers_in_a_column_are_separated_by_blanks():
     table = Everything.allocate(1)
     table.edges[:] = np.array([[1, 2, 3]])
     assert text(table, ["edges"]).splitlines()[1] == "1 2 3"
+
+
+def test_of_many_columns_without_room_some_are_named_and_the_others_counted(tmp_path):
+    path = tmp_path / "connections.txt"
+    with open_writer(path, Connections, "table", layout=TextLayout(width=60)) as writer:
+        writer.write(Connections.allocate(1))
+    last = path.read_text(encoding="utf-8").splitlines()[-1]
+    assert last.count(",") == 11
+    assert " more (--columns chooses)" in last
