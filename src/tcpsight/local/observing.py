@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 ENDABLE = tuple(STATES.index(name) for name in ("open", "half_closed"))
 
+MOST_REMEMBERED = 200_000
+"""Ways whose numbers are remembered before those of connections that are over are forgotten."""
+
 WAY_BYTES = 36
 _WAY = ("source_address", "destination_address", "source_port", "destination_port")
 
@@ -48,6 +51,7 @@ class Observation:
         self.unseen = UnseenCounter()
         self._pipeline = Pipeline(())
         self._numbers: dict[bytes, Numbers] = {}
+        self._limit = MOST_REMEMBERED
         self._before: dict[bytes, Numbers] = {}
 
     def begin_live(self) -> None:
@@ -62,6 +66,8 @@ class Observation:
             self.until_ns = max(self.until_ns, frames.until_ns)
         for batch in self._pipeline.feed(frames):
             self._note(batch.headers)
+        if len(self._numbers) > self._limit:
+            self._forget()
 
     def connections(self) -> Connections:
         """Give the connections that are open, by the number of the frame that opened them."""
@@ -77,6 +83,14 @@ class Observation:
     def is_live(self, side: Endpoint, other: Endpoint) -> bool:
         """Tell whether one side has said something since `begin_live`."""
         return way(side, other) in self._numbers
+
+    def _forget(self) -> None:
+        """Forget the numbers of connections that are over."""
+        table = self._pipeline.open_connections(self.until_ns)
+        ways = {way(*pair) for row in table.rows for client, server in [sides_of(row)]
+                for pair in ((client, server), (server, client))}  # fmt: skip
+        self._numbers = {key: numbers for key, numbers in self._numbers.items() if key in ways}
+        self._limit = max(MOST_REMEMBERED, 2 * len(self._numbers))
 
     def _note(self, headers: Headers) -> None:
         rows = headers.rows[(headers.flags & FLAG_ACK) != 0]
