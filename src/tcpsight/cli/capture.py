@@ -13,7 +13,6 @@ import click
 
 from tcpsight.cli import values
 from tcpsight.cli.rights import give_up_rights, places_of
-from tcpsight.cli.running import handling
 
 if TYPE_CHECKING:
     from tcpsight.capture.live import LiveCapture
@@ -138,6 +137,7 @@ def command(
     """
     from tcpsight.capture.live import open_live
     from tcpsight.capturing import PacketFiles, Recording, Rotation, Wanted, encoder_for
+    from tcpsight.cli import running  # noqa: F401 - now, while every account's files can be read
     from tcpsight.output.compressing import compressing
     from tcpsight.output.packet_files import compression_of, format_of
 
@@ -197,6 +197,8 @@ def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
 
     But a SIGHUP that comes since the terminal has gone is meant to end it.
     """
+    from tcpsight.cli.running import handling
+
     has_terminal = os.isatty(2)
     ending = (signal.SIGINT, signal.SIGTERM)
     usual = {number: signal.getsignal(number) for number in ending}

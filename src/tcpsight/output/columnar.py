@@ -23,7 +23,7 @@ from tcpsight.tables import Column, Table
 _DICTIONARY_PAGE_BYTES = 4 << 20
 
 
-GROUP_BYTES = 1 << 22
+GROUP_BYTES = 1 << 21
 """About as much of a table is converted at a time; wide rows come in smaller groups, so that memory stays small."""
 
 

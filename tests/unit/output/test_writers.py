@@ -202,7 +202,7 @@ def test_chosen_columns_come_in_the_order_chosen(format):
 def test_row_groups_have_a_fixed_number_of_rows():
     table = requests(140_000)
     metadata = pyarrow.parquet.ParquetFile(io.BytesIO(written(table, "parquet"))).metadata
-    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [16_384] * 8 + [8_928]
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [8_192] * 17 + [736]
 
 
 def test_parquet_states_the_range_of_times_so_that_readers_can_skip():
