@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import pytest
 
 from tcpsight.anonymity.anonymizing import Wanted
 from tcpsight.anonymity.prefixes import Secrets
-from tcpsight.errors import CaptureError
+from tcpsight.anonymity.writing import FrameWriter
+from tcpsight.errors import CaptureError, UsageError
 from tcpsight.local.resets import checksum
+from tcpsight.output.destination import Destination
+from tcpsight.output.packet_files import Counts
+from tcpsight.tables import Frames
 from tests.support.anonymized import KEY, anonymized, differences, rows_of
 from tests.support.capture import read_capture
 
@@ -213,3 +218,32 @@ def test_each_address_becomes_another(examples_dir):
     for name in ("client_address", "server_address"):
         assert not (Secrets(KEY).addresses(rows[name])[:, 12:] == rows[name][:, 12:]).all(axis=1).any()
     assert np.isin(rows["ip_version"], (4,)).all()
+
+
+def test_what_was_dropped_is_told_and_interfaces_have_numbers_for_names(tmp_path):
+    destination_bytes = io.BytesIO()
+    destination = Destination(destination_bytes)
+    writer = FrameWriter(destination, "pcapng")
+    frames = Frames.allocate(2)
+    frames.data = b"\0" * 14
+    frames.captured_bytes[:] = frames.wire_bytes[:] = 14
+    frames.interface_id[:] = (1, 0)
+    writer.write(frames)
+    writer.finish(Counts(None, None, 7))
+    destination.close()
+    found = read_capture(destination_bytes.getvalue())
+    assert found.capture is not None
+    assert [(each.name, each.kernel_drops) for each in found.capture.interfaces] == [
+        ("interface 0", 7),
+        ("interface 1", None),
+    ]
+    assert b"Linux" not in destination_bytes.getvalue()  # nor of the machine where it was made
+
+
+def test_frames_of_several_interfaces_do_not_fit_into_pcap():
+    writer = FrameWriter(Destination(io.BytesIO()), "pcap")
+    frames = Frames.allocate(2)
+    frames.data = b"\0" * 14
+    frames.interface_id[:] = (0, 1)
+    with pytest.raises(UsageError, match=r"name the file \.pcapng"):
+        writer.write(frames)
