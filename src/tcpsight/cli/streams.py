@@ -54,13 +54,13 @@ if TYPE_CHECKING:
 def command(source: Input, commands: tuple[str, ...], output: str, overlaps: str, index: bool, prompt: bool) -> int:
     """Browse, follow, search, pipe and export what both sides said.
 
-    On a terminal a screen opens; with -c, or with standard input that is no terminal, commands are obeyed.
-
     \b
     tcpsight streams capture.pcap
     tcpsight streams capture.pcap -c 'match text SELECT; list; follow 5648'
     tcpsight streams capture.pcap -c 'filter server_port = 3306 and duration > 1s; dump streams/'
     tcpsight streams capture.pcap -c 'follow 5648 --format json' | jq .
+
+    On a terminal a screen opens; with -c, or with standard input that is no terminal, commands are obeyed.
     """
     from tcpsight.cli.streams_console import Console
     from tcpsight.cli.streams_shell import Shell
