@@ -1,0 +1,231 @@
+"""Speed of ``tcpsight streams`` on captures that it generates: ``python benchmarks/streams.py [--store]``.
+
+Each ratio is of two commands that ran one after the other, in turns; the median of the turns is told. Frames of
+1,500 bytes are listed against ``cat``; small ones (96 bytes) are listed by themselves; the screen is opened on a
+pseudo-terminal until the first connection is on it, without an index and with one; a string that is nowhere is searched
+for, on one core; all streams are extracted against ``tcpflow``, to the same file system, and compared byte by byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import pty
+import select
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "streams.json"
+COMMAND = [sys.executable, "-m", "tcpsight", "streams"]
+MSS = 1448
+WORDS = b"the quick brown fox jumps over the lazy dog; GET /index.html HTTP/1.1 Host: example.org Accept: text/html "
+FRAME = np.dtype(
+    [
+        *(("seconds", "<u4"), ("micros", "<u4"), ("captured", "<u4"), ("wire", "<u4"), ("ethernet", "u1", 12)),
+        *(("ether_type", ">u2"), ("version", "u1"), ("service", "u1"), ("length", ">u2"), ("id", ">u2")),
+        *(("fragment", ">u2"), ("ttl", "u1"), ("protocol", "u1"), ("checksum", ">u2"), ("source", ">u4")),
+        *(("destination", ">u4"), ("source_port", ">u2"), ("destination_port", ">u2"), ("sequence", ">u4")),
+        *(("acknowledgment", ">u4"), ("offset", "u1"), ("flags", "u1"), ("window", ">u2"), ("tcp_checksum", ">u2")),
+        *(("urgent", ">u2"), ("options", "u1", 12), ("payload", "u1", MSS)),
+    ]
+)
+HEADER = FRAME.itemsize - MSS - 12
+CLIENT, SERVER, PORT, SYN, ACK, FIN = 0x0A000001, 0x0A800001, 8080, 2, 16, 1
+
+
+def controls(connections: int, micros: int, steps: tuple[tuple[int, Any, int, bool], ...]) -> np.ndarray[Any, Any]:
+    """Make segments without payload, cut behind their header: (flags, sequence, acknowledgment, from the server)."""
+    rows = np.zeros(connections * len(steps), FRAME)
+    who = np.repeat(np.arange(connections), len(steps))
+    for i, (flags, sequence, acknowledgment, is_server) in enumerate(steps):
+        some = rows[i :: len(steps)]
+        some["flags"], some["sequence"], some["acknowledgment"] = flags, sequence, acknowledgment
+        number = who[i :: len(steps)]
+        ends = [(CLIENT + number, 20_000 + number), (np.full(connections, SERVER), np.full(connections, PORT))]
+        (some["source"], some["source_port"]), (some["destination"], some["destination_port"]) = ends[
+            :: -1 if is_server else 1
+        ]
+    rows["captured"] = rows["wire"] = HEADER - 16
+    rows["length"], rows["offset"] = HEADER - 16 - 14, 0x50
+    return stamped(rows, micros)
+
+
+def stamped(rows: np.ndarray[Any, Any], micros: int) -> np.ndarray[Any, Any]:
+    """Fill in what all frames have, a microsecond apart."""
+    times = micros + np.arange(len(rows))
+    rows["seconds"], rows["micros"] = times // 10**6, times % 10**6
+    rows["ether_type"], rows["version"], rows["ttl"], rows["protocol"], rows["window"] = 0x800, 0x45, 64, 6, 65_000
+    return rows
+
+
+def generate(path: Path, frames: int, connections: int) -> None:
+    """Write a capture of downloads that go on side by side, four segments at a time, all of them whole."""
+    text = np.frombuffer((WORDS * (1 + (1 << 20) // len(WORDS)))[: 1 << 20], np.uint8)
+    sent = np.zeros(connections, np.int64)
+    micros = 1_700_000_000 * 10**6
+    with path.open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1))
+        opening = ((SYN, 999, 0, False), (SYN | ACK, 4999, 1000, True), (ACK, 1000, 5000, False))
+        write_cut(file, controls(connections, micros, opening))
+        micros += 3 * connections
+        for done in range(0, frames, 4096):
+            n = min(4096, frames - done)
+            who = (np.arange(done, done + n) // 4) % connections
+            order = np.argsort(who, kind="stable")
+            first = np.searchsorted(who[order], who[order])
+            rank = np.empty(n, np.int64)
+            rank[order] = np.arange(n) - first
+            at = sent[who] + rank * MSS
+            np.add.at(sent, who, MSS)
+            rows = stamped(np.zeros(n, FRAME), micros)
+            micros += n
+            rows["captured"] = rows["wire"] = FRAME.itemsize - 16
+            rows["length"], rows["id"], rows["offset"], rows["flags"] = FRAME.itemsize - 30, done % 65_536, 0x80, ACK
+            rows["source"], rows["source_port"] = SERVER, PORT
+            rows["destination"], rows["destination_port"] = CLIENT + who, 20_000 + who
+            rows["sequence"], rows["acknowledgment"] = (5000 + at) % 2**32, 1000
+            rows["options"] = np.array([1] * 12, np.uint8)
+            rows["payload"] = text[(at % ((1 << 20) - MSS))[:, None] + np.arange(MSS)]
+            rows.tofile(file)
+        ends = (5000 + sent) % 2**32
+        closing = ((FIN | ACK, 1000, ends, False), (FIN | ACK, ends, 1001, True), (ACK, 1001, ends + 1, False))
+        write_cut(file, controls(connections, micros, closing))
+
+
+def write_cut(file: Any, rows: np.ndarray[Any, Any]) -> None:
+    """Write frames without the room for options and payload."""
+    file.write(rows.view(np.uint8).reshape(len(rows), -1)[:, :HEADER].tobytes())
+
+
+def seconds(*command: str | Path, cpu: int | None = None) -> float:
+    """Tell how long a command takes."""
+    pinned = ["taskset", "-c", str(cpu)] if cpu is not None else []
+    begin = time.perf_counter()
+    subprocess.run([*pinned, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - begin
+
+
+def streams(path: Path, commands: str, *options: str, cpu: int | None = None) -> float:
+    """Tell how long it takes to obey commands."""
+    return seconds(*COMMAND, path, "--no-progress", *options, "-c", commands, cpu=cpu)
+
+
+def opening(path: Path, *options: str) -> float:
+    """Tell how long it takes until the browser shows the first connection."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        [*COMMAND, str(path), "--no-progress", *options], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    seen = b""
+    while b"10.128.0.1:8080" not in seen:
+        if not select.select([ours], [], [], 60)[0]:
+            process.kill()
+            raise SystemExit("the browser shows nothing")
+        seen += os.read(ours, 65_536)
+    took = time.perf_counter() - begin
+    os.write(ours, b"q")
+    while process.poll() is None:
+        if select.select([ours], [], [], 0.1)[0]:
+            os.read(ours, 65_536)
+    process.wait(10)
+    os.close(ours)
+    os.close(theirs)
+    return took
+
+
+def digests(folder: Path) -> list[str]:
+    """Give the sorted hashes of what files hold."""
+    return sorted(
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.name not in ("report.xml", "holes.jsonl") and path.stat().st_size
+    )
+
+
+def extraction(path: Path, folder: Path) -> tuple[float, float]:
+    """Tell how long tcpflow takes, and we, to extract all streams; they must be the same."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    theirs = seconds("tcpflow", "-q", "-r", path, "-o", folder / "theirs")
+    ours = streams(path, f"dump {folder}/ours", "--no-index")
+    same = digests(folder / "theirs") == digests(folder / "ours")
+    shutil.rmtree(folder)
+    if not same:
+        raise SystemExit("tcpflow has other bytes")
+    return theirs, ours
+
+
+def measure(folder: Path, rounds: int, frames: int) -> dict[str, Any]:
+    """Measure everything."""
+    large, small = folder / "streams-1500.pcap", folder / "streams-96.pcap"
+    if not large.exists():
+        generate(large, frames, 64)
+    if not small.exists():
+        counts = ("--segments", str(4 * frames), "--connections", str(max(frames // 125, 100)))
+        subprocess.run([sys.executable, ROOT / "benchmarks" / "generate.py", small, *counts], check=True)
+    half = folder / "streams-1500-half.pcap"
+    if not half.exists():
+        generate(half, frames // 2, 256)
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    size = large.stat().st_size
+    turns: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        turns.setdefault(name, []).append(value)
+
+    for _ in range(rounds):
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        cat, listed = seconds("cat", large), streams(large, "list", "--no-index")
+        note("cat_seconds", cat)
+        note("list_seconds", listed)
+        note("list_rate_against_cat", cat / listed)
+        note("small_frames_per_s", 4 * frames / streams(small, "filter requests < 0; list", "--no-index"))
+        note("open_without_index_seconds", opening(half, "--no-index"))
+        streams(half, "list")
+        note("open_with_index_seconds", opening(half))
+        streams(large, "list")
+        indexed = streams(large, "list", cpu=0)
+        note("search_bytes_per_s", size / max(streams(large, "match text zebra-nowhere", cpu=0) - indexed, 1e-3))
+        if shutil.which("tcpflow"):
+            theirs, ours = extraction(half, Path("/dev/shm") / f"tcpsight-bench-{os.getpid()}")
+            note("tcpflow_seconds", theirs)
+            note("dump_seconds", ours)
+            note("dump_against_tcpflow", theirs / ours)
+    return {"frames": frames, "rounds": rounds} | {name: statistics.median(some) for name, some in turns.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="where captures are made")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=1_320_000, help="of the large capture: 2 GB by default")
+    parser.add_argument("--store", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
+    chosen = parser.parse_args()
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    told = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    told |= measure(chosen.folder, chosen.rounds, chosen.frames)
+    text = json.dumps(told, indent=2) + "\n"
+    print(text, end="")
+    if chosen.store:
+        RESULTS.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
