@@ -10,14 +10,18 @@ import os
 import pty
 import stat
 import subprocess
+from datetime import UTC
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tcpsight
+from tcpsight.cli.streams_console import Console
 from tcpsight.cli.streams_prompt import split
+from tcpsight.cli.streams_shell import COMMANDS, Shell
 from tcpsight.cli.streams_words import parted
+from tcpsight.conversations.catalog import Catalog
 from tests.cli.running import COMMAND, assert_one_line, process
 from tests.support.pcap import pcap_bytes
 from tests.support.said import ESCAPES, MS, START_NS, talk
@@ -343,6 +347,19 @@ def test_an_index_that_is_damaged_is_made_anew(here, path, tmp_path, monkeypatch
     (kept,) = (tmp_path / "cache").rglob("*.index")
     kept.write_bytes(damage or kept.read_bytes()[: 1 << 16])
     assert here("streams", path, "-c", "follow 9 --format raw --side server").out == b"needle in a haystack"
+
+
+def test_help_tells_every_command_and_completion_knows_commands_options_and_numbers(path):
+    text = process("streams", path, "-c", "help").text
+    assert all(f"{name} " in text or f"{name}\n" in text for name in COMMANDS)
+    assert "\\n" not in text
+    analysis = tcpsight.open(path)
+    with analysis.streams() as streams:
+        shell = Shell(Catalog(analysis, streams), Console("-", UTC))
+        assert shell.complete("fo") == ["follow"]
+        assert shell.complete("follow ") == ["1", "9"]
+        assert shell.complete("follow 9 --f") == ["--format"]
+        assert shell.complete("help sh") == ["show"]
 
 
 def test_lines_are_cut_at_semicolons_outside_of_quotes():

@@ -310,4 +310,5 @@ class Shell:
     def _help(self, rest: str) -> None:
         for name, (usage, meaning) in COMMANDS.items():
             if not rest or name.startswith(rest):
-                self._print(f"{usage}\n      {meaning}")
+                self._print(usage)
+                self._print(f"      {meaning}")
