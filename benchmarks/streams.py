@@ -47,7 +47,7 @@ HEADER = FRAME.itemsize - MSS - 12
 CLIENT, SERVER, PORT, SYN, ACK, FIN = 0x0A000001, 0x0A800001, 8080, 2, 16, 1
 
 
-def controls(connections: int, micros: int, steps: tuple[tuple[int, Any, int, bool], ...]) -> np.ndarray[Any, Any]:
+def controls(connections: int, micros: int, steps: tuple[tuple[int, Any, Any, bool], ...]) -> np.ndarray[Any, Any]:
     """Make segments without payload, cut behind their header: (flags, sequence, acknowledgment, from the server)."""
     rows = np.zeros(connections * len(steps), FRAME)
     who = np.repeat(np.arange(connections), len(steps))
