@@ -42,17 +42,26 @@ class Runs:
     """Sums of 16-bit words of any runs of bytes in one buffer."""
 
     def __init__(self, data: Any) -> None:
-        raw = np.frombuffer(data, np.uint8)
-        even, odd = raw.astype(np.int64), raw.astype(np.int64)
-        even[1::2] = 0
-        odd[0::2] = 0
-        self._even, self._odd = (np.concatenate([[0], np.cumsum(each)]) for each in (even, odd))
+        self._raw = np.frombuffer(data, np.uint8)
+        # Words that begin at even places, and those that begin at odd ones.
+        self._totals = [_running(self._raw[begin:]) for begin in (0, 1)]
 
     def sums(self, begin: Ints, end: Ints) -> Ints:
         """Sum the words of runs, the last byte of odd ones filled up with zero, shape (n,)."""
-        even, odd = self._even[end] - self._even[begin], self._odd[end] - self._odd[begin]
-        total: Ints = np.where(begin % 2 == 0, even * 256 + odd, odd * 256 + even)
+        first, words = begin // 2, (end - begin) // 2
+        even, odd = (total[np.minimum(first + words, len(total) - 1)] - total[first] for total in self._totals)
+        last = np.where((end - begin) % 2 == 1, self._raw[np.maximum(end - 1, 0)].astype(np.int64) << 8, 0)
+        total: Ints = np.where(begin % 2 == 0, even, odd) + last
         return total
+
+
+def _running(raw: Bytes) -> Ints:
+    """Give the sums of the first 0, 1, 2 … words."""
+    words = raw[: len(raw) // 2 * 2].view(">u2")
+    totals: Ints = np.zeros(len(words) + 2, np.int64)  # one more: a run may begin behind the last word
+    np.cumsum(words, out=totals[1:-1], dtype=np.int64)
+    totals[-1] = totals[-2]
+    return totals
 
 
 class Places(NamedTuple):
