@@ -5,8 +5,9 @@ Theory of operation
 Beside what it says of the capture, an index file holds the rows of three tables as they lie in memory, each from a page
 of its own, so that a later look maps them instead of reading the capture. It is found by a hash of the capture's real
 path and of everything that was asked (filter, services, time-outs, layout of rows), and it holds only while size,
-inode and time of the last change of the capture are what they were. Files appear whole or not at all, for their owner
-only, in the user's cache; the oldest go when there are more than `MOST_FILES` or `MOST_BYTES`.
+inode and time of the last change of the capture are what they were, and while its own checksums are right. Files appear
+whole or not at all, for their owner only, in the user's cache; the oldest go when there are more than `MOST_FILES` or
+`MOST_BYTES`.
 
 What it cannot see: a capture that was changed without changing its size, its inode or that time.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -107,7 +109,7 @@ class SavedIndex:
             if header["capture"] != self._identity() or not self._before:
                 return None
             return self._mapped(header, size)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError):
             return None
 
     def _mapped(self, header: dict[str, Any], size: int) -> Kept | None:
@@ -117,6 +119,8 @@ class SavedIndex:
             if count < 0 or at + length > size:
                 return None
             rows = np.memmap(self.path, table.dtype, "r", at, (int(count),)) if count else np.zeros(0, table.dtype)
+            if zlib.crc32(rows.view(np.uint8)) != header["checksums"][len(tables)]:
+                return None
             tables.append(rows)
             at = _next_page(at + length)
         self.notes = [str(note) for note in header["notes"]]
@@ -128,6 +132,7 @@ class SavedIndex:
         header = {
             "capture": self._before,
             "rows": [len(each) for each in rows],
+            "checksums": [zlib.crc32(np.ascontiguousarray(each).view(np.uint8)) for each in rows],
             "cut_bytes": kept.cut_bytes,
             "notes": self.notes,
         }

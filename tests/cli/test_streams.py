@@ -349,6 +349,19 @@ def test_an_index_that_is_damaged_is_made_anew(here, path, tmp_path, monkeypatch
     assert here("streams", path, "-c", "follow 9 --format raw --side server").out == b"needle in a haystack"
 
 
+@pytest.mark.parametrize("at", [1 << 16, (1 << 16) + 100, -5000])
+def test_an_index_with_damaged_rows_is_made_anew(here, path, tmp_path, monkeypatch, at):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("tcpsight.saved_index.LEAST_CAPTURE_BYTES", 0)
+    commands = "list --format csv; match GET; follow 9 --format raw"
+    first = here("streams", path, "-c", commands)
+    (kept,) = (tmp_path / "cache").rglob("*.index")
+    data = bytearray(kept.read_bytes())
+    data[at] ^= 0xA5
+    kept.write_bytes(data)
+    assert here("streams", path, "-c", commands) == first
+
+
 def test_help_tells_every_command_and_completion_knows_commands_options_and_numbers(path):
     text = process("streams", path, "-c", "help").text
     assert all(f"{name} " in text or f"{name}\n" in text for name in COMMANDS)
