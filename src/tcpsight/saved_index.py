@@ -113,13 +113,14 @@ class SavedIndex:
             return None
 
     def _mapped(self, header: dict[str, Any], size: int) -> Kept | None:
-        at, tables = HEADER_BYTES, []
+        at = HEADER_BYTES
+        tables: list[Rows] = []
         for table, count in zip(TABLES, header["rows"], strict=True):
             length = int(count) * table.dtype.itemsize
             if count < 0 or at + length > size:
                 return None
             rows = np.memmap(self.path, table.dtype, "r", at, (int(count),)) if count else np.zeros(0, table.dtype)
-            if zlib.crc32(rows.view(np.uint8)) != header["checksums"][len(tables)]:
+            if _checksum(rows) != header["checksums"][len(tables)]:
                 return None
             tables.append(rows)
             at = _next_page(at + length)
@@ -132,7 +133,7 @@ class SavedIndex:
         header = {
             "capture": self._before,
             "rows": [len(each) for each in rows],
-            "checksums": [zlib.crc32(np.ascontiguousarray(each).view(np.uint8)) for each in rows],
+            "checksums": [_checksum(each) for each in rows],
             "cut_bytes": kept.cut_bytes,
             "notes": self.notes,
         }
@@ -163,6 +164,10 @@ class SavedIndex:
             path, status = found.pop(0)
             total -= status.st_size
             path.unlink(missing_ok=True)
+
+
+def _checksum(rows: Rows) -> int:
+    return zlib.crc32(np.ascontiguousarray(rows).view(np.uint8).data)
 
 
 def _next_page(at: int) -> int:
