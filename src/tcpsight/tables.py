@@ -411,8 +411,10 @@ def joined_rows(parts: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
 
     NumPy copies structured rows field by field, which takes ten times as long.
     """
-    joined = np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in parts])
-    return joined.view(parts[0].dtype)
+    dtype = parts[0].dtype
+    if any(part.dtype is not dtype and part.dtype != dtype for part in parts):
+        raise TypeError("rows of different kinds cannot be joined")
+    return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in parts]).view(dtype)
 
 
 def rows_at(rows: np.ndarray[Any, Any], where: slice | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
