@@ -13,10 +13,15 @@ What it cannot see: payload, of which nothing is kept; and whatever came before 
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -47,6 +52,12 @@ more room."""
 
 SUFFIX = ".pcapng.zst"
 
+ASKED = "asked"
+"""What a file is called that was asked for."""
+
+PATIENCE_S = 10.0
+"""How long the end waits for what is still being written."""
+
 SNAPLEN = 262_144
 
 
@@ -60,7 +71,9 @@ class Described(Protocol):
     def __iter__(self) -> Iterator[Frames]: ...
 
 
-class _Chunk(NamedTuple):
+class Chunk(NamedTuple):
+    """Frames of a second or so, in the order in which they came, as compressed records of pcapng."""
+
     first_ns: int
     last_ns: int
     compressed: bytes
@@ -82,8 +95,8 @@ class Recall:
     ----------
     held_bytes, most_bytes : int
         How much they take, and may take.
-    last_ns : int
-        The latest time of a frame.
+    last_ns, gone_ns : int
+        The latest time of a frame, and of one that is not kept any more; 0 where there is none.
     """
 
     def __init__(self, capture: Described, *, keep_ns: int, most_bytes: int) -> None:
@@ -95,9 +108,9 @@ class Recall:
         self._keep_ns = keep_ns
         self._encoder = PcapngEncoder([], "")
         self._compressor: Any = zstandard.ZstdCompressor(level=1)
-        self._chunks: deque[_Chunk] = deque()
+        self._chunks: deque[Chunk] = deque()
         self._open = bytearray()
-        self.last_ns = 0
+        self.last_ns = self.gone_ns = 0
         self._first_ns = self._last_ns = 0
 
     def __iter__(self) -> Iterator[Frames]:
@@ -106,13 +119,18 @@ class Recall:
                 self._keep(frames)
             yield frames
 
-    def parts(self, since_ns: int, until_ns: int) -> list[bytes]:
-        """Give the frames of a time as parts of a compressed pcapng file, its beginning first; none without frames."""
+    def kept(self, since_ns: int, until_ns: int) -> list[Chunk]:
+        """Give what is kept of a time, in chunks of a second or so."""
         self._close()
-        wanted = [each for each in self._chunks if each.last_ns >= since_ns and each.first_ns <= until_ns]
+        return [each for each in self._chunks if each.last_ns >= since_ns and each.first_ns <= until_ns]
+
+    def beginning(self) -> bytes:
+        """Give the beginning of a compressed pcapng file that chunks make whole."""
         described = [DescribedInterface(each.name, each.link_type, SNAPLEN) for each in self._capture.interfaces]
-        beginning = PcapngEncoder(described, f"tcpsight {tcpsight.__version__}").begin()
-        return [self._compressor.compress(beginning), *(each.compressed for each in wanted)] if wanted else []
+        compressed: bytes = self._compressor.compress(
+            PcapngEncoder(described, f"tcpsight {tcpsight.__version__}").begin()
+        )
+        return compressed
 
     def _keep(self, frames: Frames) -> None:
         if not self._open:
@@ -129,26 +147,33 @@ class Recall:
         """Close the open chunk, and let go of what is too old or too much."""
         chunks = self._chunks
         if self._open:
-            chunks.append(_Chunk(self._first_ns, self._last_ns, self._compressor.compress(self._open)))
+            chunks.append(Chunk(self._first_ns, self._last_ns, self._compressor.compress(self._open)))
             self.held_bytes += len(chunks[-1].compressed)
             self._open = bytearray()
         while chunks and (self.held_bytes > self.most_bytes or chunks[0].last_ns < self._last_ns - self._keep_ns):
-            self.held_bytes -= len(chunks.popleft().compressed)
+            gone = chunks.popleft()
+            self.held_bytes -= len(gone.compressed)
+            self.gone_ns = max(self.gone_ns, gone.last_ns)
 
 
-class _Wanted(NamedTuple):
-    """What is to be saved next: a stretch of time, and what for."""
+@dataclass
+class _Wanted:
+    """What is to be saved next: what for, since when, and all that was kept of it when that was asked for."""
 
-    names: tuple[str, ...]
+    name: str
     since_ns: int
-    until_ns: int
+    chunks: dict[int, Chunk]
+    more: int = 0
 
     @property
     def what(self) -> str:
         """Name it in words."""
-        if len(self.names) == 1:
-            return self.names[0]
-        return f"{self.names[0]} and {len(self.names) - 1} more"
+        return f"{self.name} and {self.more} more" if self.more else self.name
+
+    @property
+    def size(self) -> int:
+        """How many bytes it is, compressed."""
+        return sum(len(chunk.compressed) for chunk in self.chunks.values())
 
 
 class FindingFiles:
@@ -170,10 +195,10 @@ class FindingFiles:
     def __init__(self, recall: Recall, folder: str | Path) -> None:
         self._recall = recall
         self._folder = Path(folder)
-        self._files = self._bytes = 0
+        self._number = self._files = self._bytes = 0
         self._wanted: _Wanted | None = None
         self._writing: threading.Thread | None = None
-        self._lines: list[str] = []
+        self._lines: SimpleQueue[str] = SimpleQueue()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -194,9 +219,20 @@ class FindingFiles:
 
     def save_as(self, name: str, since_ns: int, until_ns: int) -> None:
         """Save a stretch of time under a name, with what else is to be saved."""
-        before = self._wanted or _Wanted((), since_ns, until_ns)
-        since_ns, until_ns = min(before.since_ns, since_ns), max(before.until_ns, until_ns)
-        self._wanted = _Wanted((*before.names, name), since_ns, until_ns)
+        chunks = {id(chunk): chunk for chunk in self._recall.kept(since_ns, until_ns)}
+        wanted = self._wanted
+        if wanted is None:
+            self._wanted = _Wanted(name, since_ns, chunks)
+            return
+        wanted.since_ns = min(wanted.since_ns, since_ns)
+        wanted.more += 1
+        if name == ASKED:
+            wanted.name = name  # who asked for it looks for that
+        # No more than may be kept is kept for a disk that does not take it.
+        if wanted.size + sum(len(chunks[key].compressed) for key in chunks.keys() - wanted.chunks.keys()) <= (
+            self._recall.most_bytes
+        ):
+            wanted.chunks |= chunks
 
     def look(self) -> list[str]:
         """Begin to write what is to be saved, if nothing else is being written; give a line about each file so far."""
@@ -204,46 +240,68 @@ class FindingFiles:
             self._writing.join()
             self._writing = None
         if self._writing is None and self._wanted is not None:
-            self._begin(self._wanted)
-            self._wanted = None
-        lines, self._lines = self._lines, []
+            wanted, self._wanted = self._wanted, None
+            self._begin(wanted)
+        lines: list[str] = []
+        with suppress(Empty):
+            while True:
+                lines.append(self._lines.get_nowait())
         return lines
 
     def finish(self) -> list[str]:
-        """Write all that is still to be saved; give a line about each file."""
-        lines = []
+        """Write all that is still to be saved; give a line about each file. A disk that hangs is not waited for."""
+        lines: list[str] = []
+        until = time.monotonic() + PATIENCE_S
         while self._writing is not None or self._wanted is not None:
             if self._writing is not None:
-                self._writing.join()
+                self._writing.join(max(until - time.monotonic(), 0))
+                if self._writing.is_alive():
+                    return [*lines, f"what was found is not saved: {self._folder} took nothing for {PATIENCE_S:.0f} s"]
             lines += self.look()
         return lines + self.look()
 
     def _begin(self, wanted: _Wanted) -> None:
-        parts = self._recall.parts(wanted.since_ns, wanted.until_ns)
-        size = sum(map(len, parts))
-        if not parts:
-            self._lines.append(f"{wanted.what}: nothing of it is kept any more")
+        most = MOST_TIMES_MEMORY * self._recall.most_bytes
+        beginning = self._recall.beginning()
+        if not wanted.chunks:
+            self._lines.put(f"{wanted.what}: nothing of it is kept any more")
         elif self._files >= MOST_FILES:
-            self._lines.append(f"{wanted.what} is not saved: {MOST_FILES} files were, which is all the room there is")
-        elif self._bytes + size > MOST_TIMES_MEMORY * self._recall.most_bytes:
-            self._lines.append(
-                f"{wanted.what} is not saved: {self._bytes:,} bytes were, which is all the room there is"
-            )
+            self._lines.put(f"{wanted.what} is not saved: {MOST_FILES} files were, which is all the room there is")
+        elif self._bytes + len(beginning) + wanted.size > most:
+            self._lines.put(f"{wanted.what} is not saved: {self._bytes:,} bytes were, which is all the room there is")
         else:
             when = instant(self._recall.last_ns, digits=0).replace("-", "").replace(":", "")
-            path = self._folder / f"{when}-{self._files:03}-{wanted.names[0]}{SUFFIX}"
-            self._files += 1
-            self._bytes += size
-            self._writing = threading.Thread(target=self._write, args=(wanted.what, path, parts), daemon=True)
+            self._writing = threading.Thread(target=self._write, args=(wanted, when, beginning), daemon=True)
             self._writing.start()
 
-    def _write(self, what: str, path: Path, parts: Sequence[bytes]) -> None:
+    def _write(self, wanted: _Wanted, when: str, beginning: bytes) -> None:
+        chunks = sorted(wanted.chunks.values(), key=lambda chunk: chunk.first_ns)
+        late = ""
+        if self._recall.gone_ns >= wanted.since_ns and chunks[0].first_ns > wanted.since_ns:
+            late = f", from {instant(chunks[0].first_ns, digits=0)} on: what came before is not kept any more"
         try:
-            destination = Destination(path)
-            for part in parts:
-                destination.write(part)
-            destination.close()
-        except TcpsightError as error:
-            self._lines.append(f"{what} is not saved: {error}")
-        else:
-            self._lines.append(f"{what} is saved with its packets in {path}")
+            path = self._reserved(f"{when}-", f"-{wanted.name}{SUFFIX}")
+            try:
+                destination = Destination(path)
+                for part in (beginning, *(chunk.compressed for chunk in chunks)):
+                    destination.write(part)
+                destination.close()
+            except TcpsightError:
+                with suppress(OSError):
+                    path.unlink()
+                raise
+        except (OSError, TcpsightError) as error:
+            self._lines.put(f"{wanted.what} is not saved: {error}")
+            return
+        self._files += 1
+        self._bytes += len(beginning) + wanted.size
+        self._lines.put(f"{wanted.what} is saved with its packets in {path}{late}")
+
+    def _reserved(self, before: str, after: str) -> Path:
+        """Make an empty file with a number that none has, not even one of another watch."""
+        while True:
+            path = self._folder / f"{before}{self._number:03}{after}"
+            self._number += 1
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+                return path

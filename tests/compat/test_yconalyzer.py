@@ -7,12 +7,15 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
+import tcpsight
 from tcpsight.compat.live import first_up
 from tests.cli.running import COMMAND, Here, Outcome
 from tests.conftest import BESIDE
@@ -464,3 +467,22 @@ def test_without_a_name_the_interface_is_the_one_that_libpcap_would_choose(requi
     listed = subprocess.run([require_program("tcpdump"), "-D"], capture_output=True, text=True, check=True).stdout
     names = [line.split(".", 1)[1].split()[0] for line in listed.splitlines() if "[Up" in line]
     assert first_up() == next(name for name in names if name != "any")
+
+
+@pytest.mark.live
+def test_an_interface_without_a_cable_is_not_taken_where_another_one_has_one(require_program):
+    if os.geteuid() != 0:
+        pytest.skip("needs root for a network of its own")
+    made = "; ".join([
+        "mount -t sysfs sysfs /sys", "ip link set lo up",
+        *(f"ip link add {name} type veth peer name {peer}" for name, peer in (("aaa0", "zzz0"), ("bbb0", "zzz1"))),
+        "ip link set aaa0 up", "ip link set bbb0 up", "ip link set zzz1 up",
+    ])  # fmt: skip
+    asked = "from tcpsight.compat.live import first_up; print(first_up())"
+    both = f'{made}; {sys.executable} -c "{asked}"; {require_program("tcpdump")} -D'
+    environment = os.environ | {"PYTHONPATH": str(Path(tcpsight.__file__).parents[1])}
+    command = [require_program("unshare"), "-nm", "sh", "-c", both]
+    chosen, *listed = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment
+    ).stdout.splitlines()
+    assert chosen == listed[0].split(".", 1)[1].split()[0] != "aaa0"

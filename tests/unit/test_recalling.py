@@ -12,7 +12,7 @@ import pytest
 import tcpsight
 from tcpsight.capture import open_capture
 from tcpsight.errors import UsageError
-from tcpsight.recalling import MOST_FILES, MOST_TIMES_MEMORY, FindingFiles, Recall
+from tcpsight.recalling import ASKED, MOST_FILES, MOST_TIMES_MEMORY, FindingFiles, Recall
 from tcpsight.tables import FINDINGS, Findings
 from tests.support.pcap import Frame, pcap_bytes
 from tests.support.traffic import MS, START_NS, Talk, answered
@@ -33,7 +33,8 @@ def recall_of(frames: list[Frame], *, keep_ns: int = 3600 * S, most_bytes: int =
 
 
 def saved(recall: Recall, path: Path, since_ns: int = 0, until_ns: int = 2**62) -> list[int]:
-    path.write_bytes(b"".join(recall.parts(since_ns, until_ns)))
+    chunks = [chunk.compressed for chunk in recall.kept(since_ns, until_ns)]
+    path.write_bytes(b"".join([recall.beginning(), *chunks]))
     with open_capture([path]) as capture:
         return [time for batch in capture for time in batch.time_ns.tolist()]
 
@@ -138,6 +139,64 @@ def test_all_files_together_have_a_bound(tmp_path):
         lines += files.finish()
     assert "all the room" in lines[-1]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= MOST_TIMES_MEMORY * 2000
+
+
+def test_watches_that_share_a_folder_leave_the_files_of_each_other_alone(tmp_path):
+    lines = []
+    for _ in range(2):
+        files = FindingFiles(recall_of(frames_of(1)), tmp_path)
+        files.save_as("stall", 0, 2**62)
+        lines += files.finish()
+    assert len(list(tmp_path.iterdir())) == len(set(lines)) == 2
+
+
+def test_what_was_kept_when_it_was_found_is_saved_however_slow_the_disk(tmp_path, monkeypatch):
+    frames = frames_of(40)
+    recall = Recall(open_capture([io.BytesIO(pcap_bytes(frames, nanoseconds=True))], batch_frames=7),
+                    keep_ns=10 * S, most_bytes=1 << 24)  # fmt: skip
+    files = FindingFiles(recall, tmp_path)
+    may_go_on = threading.Event()
+    write = FindingFiles._write
+    monkeypatch.setattr(FindingFiles, "_write", lambda *parts: may_go_on.wait(60) and write(*parts))
+    due = [3, 15]
+    for batch in recall:
+        second = (int(batch.time_ns[-1]) - START_NS) // S
+        if due and second >= due[0]:
+            files.save_as(f"at{due[0]}", START_NS + (due.pop(0) - 3) * S, 2**62)
+            files.look()
+    may_go_on.set()
+    paths = {line.split()[0]: line.rpartition(" ")[2] for line in files.finish()}
+    with open_capture([paths["at15"]]) as capture:
+        first = int(next(iter(capture)).time_ns[0])
+    assert START_NS + 11 * S <= first <= START_NS + 12 * S
+
+
+def test_a_beginning_that_is_gone_is_told(tmp_path):
+    files = FindingFiles(recall_of(frames_of(30), keep_ns=10 * S), tmp_path)
+    files.save_as("stall", START_NS + 5 * S, 2**62)
+    (line,) = files.finish()
+    assert "on: what came before is not kept any more" in line
+
+
+def test_files_that_could_not_be_written_take_no_room(tmp_path):
+    files = FindingFiles(recall_of(frames_of(1)), tmp_path / "found")
+    (tmp_path / "found").rmdir()
+    for _ in range(MOST_FILES + 1):
+        files.save_as("stall", 0, 2**62)
+        (line,) = files.finish()
+        assert "all the room" not in line
+    (tmp_path / "found").mkdir()
+    files.save_as("stall", 0, 2**62)
+    assert "is saved" in files.finish()[0]
+
+
+def test_what_somebody_asked_for_is_found_by_that_name(tmp_path):
+    files = FindingFiles(recall_of(frames_of(1)), tmp_path)
+    files.save_as("stall", 0, 2**62)
+    files.save_as(ASKED, 0, 2**62)
+    files.finish()
+    (path,) = tmp_path.iterdir()
+    assert path.name.endswith("-asked.pcapng.zst")
 
 
 def test_nothing_kept_is_said(tmp_path):

@@ -82,4 +82,4 @@ def hand_over(folder: str, user: str | None) -> None:
     account = account_to_become(user)
     if account is not None and os.geteuid() == 0:
         with suppress(OSError):
-            os.chown(folder, account.uid, account.gid)
+            os.chown(folder, account.uid, account.gid, follow_symlinks=False)

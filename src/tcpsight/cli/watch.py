@@ -159,7 +159,7 @@ def _saving(slices: Watch, wanted: Wanted) -> Iterator[Callable[[Slice], None]]:
         return
     from tcpsight.cli.notes import warn
     from tcpsight.cli.running import handling
-    from tcpsight.recalling import FindingFiles
+    from tcpsight.recalling import ASKED, FindingFiles
 
     is_new = not Path(asked.record).exists()
     files = FindingFiles(slices.recall, asked.record)
@@ -178,7 +178,7 @@ def _saving(slices: Watch, wanted: Wanted) -> Iterator[Callable[[Slice], None]]:
         files.save(each.findings, each.end_ns + asked.record_ns)
         if is_asked:
             is_asked = False
-            files.save_as("asked", each.end_ns - asked.record_ns, each.end_ns + asked.record_ns)
+            files.save_as(ASKED, each.end_ns - asked.record_ns, each.end_ns + asked.record_ns)
         for line in files.look():
             warn(line)
 

@@ -56,7 +56,9 @@ def listening_to(
 
 
 def first_up() -> str:
-    """Name the interface that libpcap would choose: the first that is up, loopback only for want of others.
+    """Name the interface that libpcap would choose: the first that is up, those with a cable in it before others.
+
+    Loopback is taken only for want of others.
 
     Raises
     ------
@@ -67,7 +69,15 @@ def first_up() -> str:
     up = [name for name, found in flags.items() if found & _UP]
     if not up:
         raise TcpsightError("no interface is up")
-    return min(up, key=lambda name: bool(flags[name] & _LOOPBACK))
+    return min(up, key=lambda name: (bool(flags[name] & _LOOPBACK), not _has_carrier(name)))
+
+
+def _has_carrier(interface: str) -> bool:
+    """Tell whether a cable is in it; of what has none, nothing else is known."""
+    try:
+        return (Path("/sys/class/net") / interface / "carrier").read_text("ascii").strip() == "1"
+    except (OSError, ValueError):
+        return True
 
 
 def _flags_of(interface: str) -> int:
