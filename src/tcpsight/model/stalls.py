@@ -230,11 +230,11 @@ class _Window:
             return []
         surprise = np.minimum(lengths.surprise(gaps.length_ns), together.surprise(gaps.together_ns))
         is_halt = (surprise >= ALARM) & (gaps.length_ns >= self.median_ns)
-        is_lone = bool((gaps.present[closed] < LEAST_RESIDENTS).all())
-        if is_lone:
-            is_halt &= gaps.length_ns >= max(LONE_NS, LONE_RATIO * self.median_ns)
-        else:
-            is_halt &= gaps.present >= LEAST_RESIDENTS
+        is_shared = gaps.present >= LEAST_RESIDENTS
+        # Those that wait together in the last gap are no reason to doubt that there was only ever one before.
+        is_lone = not is_shared[closed].any()
+        is_long = gaps.length_ns >= max(LONE_NS, LONE_RATIO * self.median_ns)
+        is_halt &= (is_shared | is_long) if is_lone else is_shared
         found: list[Candidate] = []
         for gap in np.flatnonzero(is_halt):
             start, end = int(gaps.start_ns[gap]), int(gaps.end_ns[gap])

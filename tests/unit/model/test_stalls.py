@@ -229,5 +229,23 @@ def test_nobody_waited_for_a_request_that_came_after_them():
     assert (stall.kind, stall.cause, stall.blocker) == ("stall", "server", None)
 
 
+def one_at_a_time(count: int = 2000) -> list[tuple[int, int]]:
+    """Requests of which each comes when the one before was answered: after 50 ms or so."""
+    random = np.random.default_rng(1)
+    times = (random.gamma(4, 12.5, count) * MS).astype(np.int64)
+    arrivals = np.cumsum(times + 20 * MS) - times
+    return list(zip(arrivals.tolist(), times.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("held", [5, 50])
+@pytest.mark.parametrize("overlapped", [0, 1])
+def test_many_that_wait_at_the_end_are_a_stall_where_there_was_only_ever_one_before(held, overlapped):
+    pairs = one_at_a_time()
+    begin = pairs[-1][0] + pairs[-1][1]
+    pairs += [(pairs[100][0] + MS, MS)] * overlapped
+    (stall,) = found(pairs, [(begin + each * 5 * MS, 5 * SECOND) for each in range(1, held + 1)], begin + 5 * SECOND)
+    assert (stall.kind, stall.requests, stall.is_over) == ("stall", held, False)
+
+
 def test_of_nothing_nothing_is_found():
     assert not StallDetection().finish(0)
