@@ -6,6 +6,7 @@ share is between 0 and 1; unknown is None.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -291,7 +292,7 @@ def _findings(comparison: Comparison, pair: ServicePair) -> Facts:
             if own == (address, port, version):
                 # Of several of a kind, as stalls may be, the worst stands for all.
                 key = int(row["kind"]), int(row["direction"])
-                if key not in rows or row["severity"] > rows[key]["severity"]:
+                if key not in rows or _gravity(row) > _gravity(rows[key]):
                     rows[key] = row
         both.append(rows)
     before, after = both
@@ -313,10 +314,18 @@ def _finding(row: Any, before: Any = None) -> Facts:
         "kind": FINDINGS[row["kind"]],
         "severity": SEVERITIES[row["severity"]],
         "severity_before": SEVERITIES[before["severity"]] if before is not None else None,
+        "possible_severity": SEVERITIES[_gravity(row)],
+        "possible_severity_before": SEVERITIES[_gravity(before)] if before is not None else None,
         "direction": DIRECTIONS[row["direction"]] if row["direction"] < len(DIRECTIONS) else None,
         "connections": int(row["connections"]),
         "summary": row["summary"].decode(),
     }
+
+
+def _gravity(row: Any) -> int:
+    """Tell how bad a finding is if what is in doubt of it was so, by number of `SEVERITIES`."""
+    possible: str | None = json.loads(row["evidence"]).get("possible_severity")
+    return max(int(row["severity"]), SEVERITIES.index(possible) if possible is not None else 0)
 
 
 def _ratio(log_ratio: float) -> float | None:

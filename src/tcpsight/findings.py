@@ -127,7 +127,7 @@ def _unheard(n: Numbers) -> str:
     """Tell of a stall in which nothing was captured."""
     silent, waited = duration(n["not_captured_ns"]), counted(n["requests"], "request")
     text = f"nothing at all was captured for {silent}" + (f", {n['stalls']} times" if "stalls" in n else "")
-    return f"{text}: the clock was set, or capturing stood still; else {waited} waited meanwhile"
+    return f"{text}: either {waited} waited meanwhile, or the clock was set or capturing stood still"
 
 
 def _cause(n: Numbers) -> str:

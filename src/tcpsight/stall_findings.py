@@ -40,7 +40,7 @@ EXAMPLES = 5
 LONE = 0.5
 """How sure it is that who waits alone, where there is only ever one, does not wait for what it asked."""
 
-DOUBTED = 0.2
+DOUBTED = 0.4
 """How sure it is that requests waited where nobody was heard."""
 
 RULE = (
@@ -164,7 +164,7 @@ def stall_findings(
 ) -> Iterable[Finding]:
     """Tell the worst stalls one by one, the others together, and how many requests were not looked at.
 
-    One in which nothing at all was captured for the most part is told, and believed to be none: see `Silences`.
+    One in which nothing at all was captured for the most part is told as possible: see `Silences`.
     """
     doubted = {id(stall): silent_ns for stall in stalls if (silent_ns := _unheard(stall, silences))}
     ranked, rest = stalls.those(lambda stall: id(stall) not in doubted).worst(MOST_STALLS)
@@ -175,9 +175,9 @@ def stall_findings(
         yield _others(usual, rest, left_out)
     ranked, rest = stalls.those(lambda stall: id(stall) in doubted).worst(MOST_STALLS)
     for stall in ranked:
-        yield _doubted(_finding(usual, stall, filter_of), doubted[id(stall)])
+        yield _doubted(_finding(usual, stall, filter_of), doubted.pop(id(stall)))
     if rest.stalls:
-        yield _doubted(_others(usual, rest, 0), rest.duration_ns)
+        yield _doubted(_others(usual, rest, 0), sum(doubted.values()))
 
 
 def _unheard(stall: Stall, silences: Silences) -> int:
@@ -187,11 +187,11 @@ def _unheard(stall: Stall, silences: Silences) -> int:
 
 
 def _doubted(finding: Finding, silent_ns: int) -> Finding:
-    """Take back what a stall would say of the server."""
-    numbers = finding.numbers | {"not_captured_ns": silent_ns}
+    """Say no more of the server than that it may be."""
+    numbers = finding.numbers | {"not_captured_ns": silent_ns, "possible_severity": finding.severity}
     if "cause" in numbers:
         numbers |= {"cause": "unheard", "blocker": None, "spoke_again": None}
-    return replace(finding, severity="info", confidence=DOUBTED, numbers=numbers)
+    return replace(finding, severity="warning", confidence=DOUBTED, numbers=numbers)
 
 
 def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:

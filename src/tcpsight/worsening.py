@@ -62,8 +62,8 @@ def worse_kinds(service: Facts, tolerances: tuple[float, float], *, is_gone: boo
 
 
 def is_new_critical(finding: Facts) -> bool:
-    """Tell whether a finding is critical, and was not before."""
-    return bool(finding["severity"] == SEVERITIES[-1] and finding["severity_before"] != SEVERITIES[-1])
+    """Tell whether a finding is critical, and was not before; what may be is as what is: a gate does not stay open."""
+    return bool(finding["possible_severity"] == SEVERITIES[-1] != finding["possible_severity_before"])
 
 
 def vanished(comparison: Comparison) -> list[Endpoint]:

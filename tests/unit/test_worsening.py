@@ -103,6 +103,25 @@ def test_a_critical_finding_that_came_makes_it_worse():
     assert grown["is_worse"]
 
 
+def locked(wait_ms: float) -> list[Talk]:
+    """Give clients of whom all wait at once, and nobody else is heard."""
+    talks = []
+    for i in range(8):
+        waits = [5 + (i * 37 + j) % 101 / 20 for j in range(301)]
+        waits[150] = wait_ms - sum(waits[:150])
+        talks.append(Talk(answered(*waits), client_port=40_000 + i))
+    return talks
+
+
+def test_a_long_stall_in_which_nobody_was_heard_makes_it_worse_for_it_may_be_one():
+    found = compare(locked(1500), locked(70_000))
+    rows = found["services"][0]["findings"]
+    (stall,) = [row for row in rows["came"] + rows["stayed"] if row["kind"] == "stall"]
+    assert (stall["severity"], stall["possible_severity"]) == ("warning", "critical")
+    assert ("findings", DATABASE) in kinds(found)
+    assert compare(locked(70_000), locked(70_000))["worse"] == []
+
+
 def test_only_what_is_to_count_decides():
     database = talks(DATABASE, 5, 50)
     both = [*database, *talks(NGINX, 5, 20)], database
@@ -149,4 +168,4 @@ def test_worse_is_what_lies_beyond_what_is_tolerated_with_its_whole_interval(cha
     ],
 )
 def test_a_critical_finding_is_new_if_it_was_not_there_or_not_critical(severity, before, is_new):
-    assert is_new_critical({"severity": severity, "severity_before": before}) is is_new
+    assert is_new_critical({"possible_severity": severity, "possible_severity_before": before}) is is_new

@@ -4,17 +4,17 @@ Theory of operation
 -------------------
 Somebody who waits does not wait silently for long. TCP asks again within seconds if what it sent was not acknowledged;
 keep-alives, health checks and clients that give up speak within a minute (nginx gives its upstream 60 s, InnoDB a lock
-50 s, most HTTP clients 30 s). So a stretch of a minute or more without a single frame says that nobody was listening,
-or that the clock was set, rather than that a server let everybody wait: `LEAST_NS`. A shorter one is what a stall looks
-like from outside, where all clients of a captured service wait.
+50 s, most HTTP clients 30 s). So a minute or more without a single frame may say that nobody was listening, or that the
+clock was set: `LEAST_NS`. But where requests were acknowledged, keep-alives come after hours and nobody gives up, as
+with clients of a database that wait for a lock, it is a stall. Both are possible, and both are told. A shorter one is
+what a stall looks like from outside, where all clients of a captured service wait.
 
 One frame far in the future does not move the clock: a second one has to confirm it. Frames come in order of capture, in
 batches; only those are looked into whose latest instant is so far ahead, so it costs nothing where there is traffic.
 Memory: the longest `MOST_SILENCES`.
 
 What it cannot see: a clock that was set by less than a minute; a clock that was set back (the frames until it has
-caught up are no silence); a server that really stood still for more than a minute while nobody asked, asked again, or
-gave up.
+caught up are no silence).
 """
 
 from __future__ import annotations

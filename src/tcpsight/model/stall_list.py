@@ -11,7 +11,7 @@ MOST_STALLS = 1000
 
 CAUSES = ("request", "either", "server", "unseen", "alone", "unheard")
 """What a wait was for: one request; a request, or the server as a whole; the server as a whole; nothing that is seen
-here, or it is not over; nobody knows, as only one waited where there is only ever one; nothing perhaps, as nothing was
+here, or it is not over; nobody knows, as only one waited where there is only ever one; nobody knows, as nothing was
 captured meanwhile."""
 
 

@@ -11,7 +11,7 @@ const SHARES = {
 const DURATIONS = { connect: "Set-up", client_round_trip: "Round trip, client's data", server_round_trip: "Round trip, server's data" };
 const WORSE = {
   response_time: "response times", failures: "failures", throughput: "throughput at equal concurrency", retransmissions: "segments sent again",
-  vanished: "it is gone: nothing was asked and answered any more", findings: "a critical finding",
+  vanished: "it is gone: nothing was asked and answered any more", findings: "a critical finding, or one that may be",
 };
 const WHEN = ["before", "after"];
 

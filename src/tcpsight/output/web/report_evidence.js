@@ -8,7 +8,7 @@ const EVIDENCE_NAMES = {
   false_alarms_per_request: "false alarms expected", fifteen_within_ns: "15 of them within", high_ns: "longest", in_flight_max_bytes: "most in flight", is_at_server: "captured at the server",
   is_over: "over when the capture ended", largest_acknowledged_bytes: "largest segment that passed", log10_chance: "chance that it is an accident", low_ns: "shortest", missing: "requests not answered meanwhile",
   median_response_time_ns: "usual response time (median)", never_answered: "never answered", non_idle_ns: "time with data under way", not_captured_ns: "time in which nothing was captured", not_looked_at: "waiting requests not looked at",
-  overlapped: "sent while an answer was going on", overlapped_fraction: "share of them", overlapped_fraction_low: "share of them, at least", rate_bits_per_s: "rate", reaction_distance: "how much requests change what comes next (0 to 1)",
+  possible_severity: "how bad it is if they waited", overlapped: "sent while an answer was going on", overlapped_fraction: "share of them", overlapped_fraction_low: "share of them, at least", rate_bits_per_s: "rate", reaction_distance: "how much requests change what comes next (0 to 1)",
   released_within_ns: "nine of ten answered within", requests_fraction: "share of all requests", residence_ns: "how long requests were there", rtt_min_ns: "shortest round trip", rtt_p95_ns: "95th percentile of round trips",
   rtt_samples: "round trips", rule: "rule", scale_ns: "slices of", server_again: "server speaks again", silent_ns: "longest time without an answer", spoke_again: "silent connection that spoke again", syns_dropped: "SYNs dropped",
   time_fraction: "share of the time", times: "how often", together_ns: "together", waited_ns: "waited, all together", window_limited_ns: "time held back by the window", window_max_bytes: "largest window", zero_window_ns: "time with a closed window",
@@ -16,7 +16,7 @@ const EVIDENCE_NAMES = {
 
 const CAUSES = {
   request: "one request", server: "the server as a whole", either: "one request, or the server as a whole", unseen: "nothing that is seen here", alone: "unknown: there was only one",
-  unheard: "perhaps nothing: nobody was heard",
+  unheard: "unknown: nobody was heard",
 };
 
 /** What a number means by the end of its name. */
