@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.running import Here
+from tests.cli.running import SIZES_AND_COLOURS, Here
 from tests.support.pcap import pcap_bytes
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture
 
@@ -21,7 +21,9 @@ RESPONSE_TIMES_MS = [1, 2, 3, 4, 5, 50]
 
 
 @pytest.fixture
-def here(capsysbinary: Any) -> Here:
+def here(capsysbinary: Any, monkeypatch: pytest.MonkeyPatch) -> Here:
+    for name in SIZES_AND_COLOURS:  # pytest-xdist sets some
+        monkeypatch.delenv(name, raising=False)
     return Here(capsysbinary)
 
 

@@ -45,10 +45,13 @@ def process(*arguments: str | Path, stdin: bytes = b"", **options: Any) -> Outco
     return Outcome(done.returncode, done.stdout, done.stderr.decode())
 
 
+SIZES_AND_COLOURS = ("NO_COLOR", "COLUMNS", "FORCE_COLOR")
+"""Variables of the environment that size or colour a page."""
+
+
 def environment(**changes: str) -> dict[str, str]:
     """Give this process's environment with changes, and without what colours or sizes a page."""
-    names = {"NO_COLOR", "COLUMNS", "FORCE_COLOR"}
-    return {name: value for name, value in os.environ.items() if name not in names} | changes
+    return {name: value for name, value in os.environ.items() if name not in SIZES_AND_COLOURS} | changes
 
 
 class Here:
