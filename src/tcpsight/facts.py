@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.output.link_types import DECODED, HOLDS_NO_TCP, NAMES, advice
+from tcpsight.output.turn_words import turn_notes
 from tcpsight.tables import DIRECTIONS, FINDINGS, REASON_TEXTS, REASONS, SEVERITIES, STATES
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
     # Where the sides do not take turns, nothing that follows from response times is told.
     is_told = service.turns.hold is not False
     busy_ns = length_ns if is_told else 0
-    return {
+    told = {
         "server_address": address_text(address, version),
         "server_port": port,
         "requests": service.requests,
@@ -220,6 +221,13 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
         "slowest_requests": [_request(row, _place(row, each, report)) for row in service.slowest.rows if is_told],
         "unanswered_requests": [_waiting(row, _place(row, each, report)) for row in service.waiting.rows],
     }
+    return told | {"is_waited_through": _is_waited_through(told), "remarks": turn_notes(told)}
+
+
+def _is_waited_through(service: Facts) -> bool:
+    """Tell whether somebody waited, and nobody asked: of a part of the time, those who wait may have come before it."""
+    arrived = service["requests"] + service["unanswered"] + service["in_flight_at_end"]
+    return not arrived and bool(service["concurrency"] or service["unanswered_concurrency"])
 
 
 def _turns(service: Service) -> Facts:
@@ -239,7 +247,8 @@ def _turns(service: Service) -> Facts:
         "reaction_distance": turns.reactions.distance,
         "first": turns.first,
         "handshakes": turns.handshakes,
-        "unsolicited_bytes": service.totals["unsolicited_bytes"],
+        "unsolicited_bytes": service.unsolicited_bytes,
+        "from_their_syn": service.whole_connections,
     }
 
 

@@ -16,7 +16,7 @@ from tcpsight.reporting import ReportCollection
 from tcpsight.tables import FINDINGS, Findings
 from tests.support import traffic
 from tests.support.pcap import Frame, pcap_bytes
-from tests.support.traffic import MS, START_NS, Talk, answered
+from tests.support.traffic import MS, START_NS, Exchange, Talk, answered
 
 SECOND = 1000 * MS
 STALL_MS = 2000
@@ -77,6 +77,22 @@ def test_a_part_that_meets_a_stall_tells_it_as_the_whole_does(after_begin_ms, be
         text = " ".join(page(report).split())
         assert "none arrived in the time asked for: who waited came before" in text
         assert "8 requests at a time on average" in text
+
+
+def test_who_arrives_in_a_part_and_is_never_answered_is_told_beside_who_waits_since_before():
+    usual = [Talk(answered(*[5] * 50), client_port=41_000 + i) for i in range(3)]
+    old = Talk([*answered(*[5] * 50), Exchange(10 * MS, 20 * SECOND)], client_port=42_000)
+    new = [Talk([Exchange(9 * SECOND, None)], client_port=43_000 + i, is_closed=False) for i in range(4)]
+    capture = written(traffic.capture([*usual, old, *new]))
+    since_ns = START_NS + 5 * SECOND
+    part = told(capture, since_ns=since_ns, until_ns=since_ns + 10 * SECOND)
+    (service,) = part["services"]
+    assert (service["requests"], service["unanswered"] + service["in_flight_at_end"]) == (0, 4)
+    assert not service["is_waited_through"]
+    assert "none arrived" not in page(part)
+    quiet = told(capture, since_ns=since_ns, until_ns=since_ns + SECOND)
+    assert quiet["services"][0]["is_waited_through"]
+    assert "none arrived in the time asked for" in page(quiet)
 
 
 @pytest.mark.parametrize("side", ["before", "after"])

@@ -106,6 +106,8 @@ class Service:
         Connections whose state is unknown; they are in no number of `states`.
     retried_connections : int
         Connections whose SYN had to be repeated.
+    whole_connections, unsolicited_bytes : int
+        Connections whose SYN was captured; what their servers sent before any request. Of others nobody knows.
     joined_connections : int
         Connections with sequence numbers and without a SYN: they began before the capture.
     unsequenced_connections : int
@@ -137,6 +139,8 @@ class Service:
     states: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(len(STATES), np.int64))
     stateless_connections: int = 0
     retried_connections: int = 0
+    whole_connections: int = 0
+    unsolicited_bytes: int = 0
     joined_connections: int = 0
     unsequenced_connections: int = 0
     tunnelled_connections: int = 0
@@ -229,6 +233,9 @@ class ServiceSummary:
             states = np.bincount(rows.state, minlength=len(STATES))
             service.states += states[: len(STATES)]
             service.stateless_connections += int(states[len(STATES) :].sum())
+            is_whole = rows.connect_attempts > 0
+            service.whole_connections += int(is_whole.sum())
+            service.unsolicited_bytes += _sum(np.maximum(rows.unsolicited_bytes[is_whole], 0))
             service.joined_connections += int(((rows.connect_attempts == 0) & (rows.is_sequenced != 0)).sum())
             service.unsequenced_connections += int((rows.is_sequenced == 0).sum())
             service.tunnelled_connections += int((rows.encapsulation != 0).sum())

@@ -19,7 +19,6 @@ from tcpsight.output.findings import finding_lines
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
 from tcpsight.output.times import beyond_part, time_pieces
-from tcpsight.output.turn_words import turn_pieces
 
 Facts = dict[str, Any]
 
@@ -238,7 +237,7 @@ class _Page:
     def _requests(self, s: Facts) -> list[Piece]:
         rate = f" ({units.rate(s['throughput_per_s'])})" if s["requests"] else ""
         pieces = [Piece(f"{units.count(s['requests'])} answered{rate}")]
-        if not s["requests"] and s["concurrency"]:
+        if s["is_waited_through"]:
             pieces = [Piece("none arrived in the time asked for: who waited came before", "yellow")]
         if s["unanswered"]:
             pieces.append(Piece(f"{units.count(s['unanswered'])} never answered", "red"))
@@ -246,7 +245,7 @@ class _Page:
         if s["requests"]:
             pieces.append(Piece(f"{units.size(s['request_bytes'])} of requests"))
             pieces.append(Piece(f"{units.size(s['response_bytes'])} of responses"))
-        return pieces + turn_pieces(s)
+        return pieces + [Piece(note, "yellow") for note in s["remarks"]]
 
     def _load(self, s: Facts) -> list[Piece]:
         pieces = []

@@ -1,11 +1,13 @@
-"""What is told of a service's turns beside its requests, where they hold."""
+"""What makes the response times of a service mean less than they seem to, where its sides take turns: in words.
+
+Every face of a report tells these notes as they are.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tcpsight.output import units
-from tcpsight.output.drawing import Piece
 
 Facts = dict[str, Any]
 
@@ -13,25 +15,23 @@ GREETING_BYTES = 536
 """A greeting fits any segment (RFC 9293 §3.7.1)."""
 
 
-def turn_pieces(service: Facts) -> list[Piece]:
-    """Tell what makes response times mean less than they seem to: overlaps, and answers that may be push.
+def turn_notes(service: Facts) -> list[str]:
+    """Tell of overlaps, and of what may be push.
 
     Parameters
     ----------
     service : dict
         The facts of one service.
     """
-    turns, pieces = service["turns"], []
+    turns, notes = service["turns"], []
     if service["overlapped"] and turns["hold"]:
-        many = units.count(service["overlapped"])
-        pieces.append(Piece(f"{many} sent while a response was going on", "yellow"))
-        pieces.append(Piece("whose times are lower bounds", "yellow"))
+        sent = units.counted(service["overlapped"], "request was", "requests were")
+        notes.append(f"{sent} sent while a response was going on: their times are lower bounds")
     if turns["trickling"] and turns["hold"] and turns["doubt"] is None:
         # The time to their beginning is right; what goes on after it may answer nobody.
-        verb = "goes" if turns["trickling"] == 1 else "go"
-        many = units.counted(turns["trickling"], "answer")
-        pieces.append(Piece(f"{many} {verb} on for long in small pieces: perhaps push, unasked", "yellow"))
-    if turns["unsolicited_bytes"] > GREETING_BYTES * service["connections"]["count"]:
-        # Greetings are short.
-        pieces.append(Piece(f"{units.size(turns['unsolicited_bytes'])} sent before anybody asked: push", "yellow"))
-    return pieces
+        many = units.counted(turns["trickling"], "answer goes", "answers go")
+        notes.append(f"{many} on for long in small pieces: perhaps push, unasked")
+    if turns["unsolicited_bytes"] > GREETING_BYTES * turns["from_their_syn"]:
+        # Greetings are short. Before the first request that was captured of a connection that is older, others were.
+        notes.append(f"{units.size(turns['unsolicited_bytes'])} were sent before anybody asked: perhaps push")
+    return notes

@@ -10,7 +10,7 @@ import pytest
 from tcpsight.analysis import Analysis
 from tcpsight.facts import facts
 from tcpsight.output.report import page
-from tcpsight.output.turn_words import turn_pieces
+from tcpsight.output.turn_words import turn_notes
 from tcpsight.reporting import ReportCollection
 from tcpsight.tables import Findings
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
@@ -62,7 +62,7 @@ def test_what_a_server_sends_before_anybody_asked_is_noted_as_push():
     begin = Talk([], client_port=SUBSCRIBER, is_closed=False).frames()
     service, text = report_of([*begin, *pushed(9001, 1001, START_NS + 300 * MS, 10)])
     assert service["turns"]["unsolicited_bytes"] == 6000
-    assert "5.86 KiB sent before anybody asked: push" in text
+    assert "5.86 KiB were sent before anybody asked: perhaps push" in text
 
 
 def test_requests_alone_are_no_push():
@@ -71,9 +71,24 @@ def test_requests_alone_are_no_push():
 
 
 @pytest.mark.parametrize(
-    ("unsolicited", "words"), [(536 * 3, []), (536 * 3 + 1, ["1.57 KiB sent before anybody asked: push"])]
+    ("unsolicited", "words"), [(536 * 3, []), (536 * 3 + 1, ["1.57 KiB were sent before anybody asked: perhaps push"])]
 )
 def test_greetings_are_short(unsolicited, words):
-    turns = {"hold": True, "doubt": None, "trickling": 0, "unsolicited_bytes": unsolicited}
-    told = turn_pieces({"overlapped": 0, "turns": turns, "connections": {"count": 3}})
-    assert [piece.text for piece in told] == words
+    turns = {"hold": True, "doubt": None, "trickling": 0, "unsolicited_bytes": unsolicited, "from_their_syn": 3}
+    assert turn_notes({"overlapped": 0, "turns": turns}) == words
+
+
+def test_what_comes_first_of_a_connection_that_is_older_than_the_capture_is_no_push():
+    download = pushed(900_000, 500, START_NS, 10)
+    service, text = report_of([*asking(), *download])
+    assert service["connections"]["unsolicited_bytes"] == 6000
+    assert (service["turns"]["unsolicited_bytes"], service["turns"]["from_their_syn"]) == (0, 4)
+    assert "push" not in text
+    assert service["remarks"] == []
+
+
+def test_every_face_tells_the_same_notes():
+    begin = Talk([], client_port=SUBSCRIBER, is_closed=False).frames()
+    service, text = report_of([*begin, *pushed(9001, 1001, START_NS + 300 * MS, 10)])
+    assert service["remarks"] == ["5.86 KiB were sent before anybody asked: perhaps push"]
+    assert service["remarks"][0] in text

@@ -65,7 +65,7 @@ function completionPlot(report) {
   const found = service.completed.columns(view.range, MOST_COLUMNS);
   const unanswered = [[service.never, "never answered, at the end of its waiting", "x-thin", colours.bad], [service.inFlight, "in flight at the end of the capture", "line-ns", colours.text]]
     .map(([points, ...look]) => [points, points.within(view.range), ...look]).filter(([, own]) => own.length > 0);
-  if (found.total === 0 && unanswered.length === 0 && service.facts.requests === 0 && service.facts.concurrency > 0) return { empty: WAITED_THROUGH };
+  if (found.total === 0 && unanswered.length === 0 && service.facts.is_waited_through) return { empty: WAITED_THROUGH };
   if (found.total === 0 && unanswered.length === 0) return { empty: view.isWhole ? "No request of this service was answered, and none waited: there is nothing to plot." : "No request completed in this stretch of time. Those that were waited for are listed below." };
   const { within, isAll } = shownPoints(service, view.range, found.total);
   const traces = [];

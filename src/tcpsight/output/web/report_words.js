@@ -66,12 +66,11 @@ function serviceFacts(report) {
 /** What makes the numbers of a service mean less than they seem to. */
 function serviceNotes(facts) {
   const notes = [];
-  if (facts.requests === 0) notes.push(facts.concurrency > 0 ? WAITED_THROUGH : "No request of this service was answered, so there are no response times.");
-  else if (facts.turns.reason !== null) notes.push(`No response times are told: ${facts.turns.reason}.`);
+  if (facts.turns.reason !== null) notes.push(`No response times are told: ${facts.turns.reason}.`);
+  else if (facts.is_waited_through) notes.push(WAITED_THROUGH);
+  else if (facts.requests === 0) notes.push(`No request ${facts.concurrency > 0 ? "that arrived in the time asked for" : "of this service"} was answered, so there are no response times.`);
   else if (facts.turns.doubt !== null) notes.push(`Response times may mean nothing: ${facts.turns.doubt}.`);
-  else if (facts.turns.hold && facts.turns.trickling > 0) notes.push(`${counted(facts.turns.trickling, "answer goes", "answers go")} on for long in small pieces: perhaps the server speaks unasked (push).`);
-  if (facts.turns.unsolicited_bytes > 536 * facts.connections.count) notes.push(`${size(facts.turns.unsolicited_bytes)} were sent before anybody asked: push.`);
-  if (facts.turns.hold && facts.turns.doubt === null && facts.overlapped > 0) notes.push(`${counted(facts.overlapped, "request was", "requests were")} sent while an answer was still going on: their response times are those of turns that overlap.`);
+  notes.push(...facts.remarks.map((note) => `${note}.`));
   if (facts.requests === 1) notes.push("There is one request only: plots over time have one point.");
   if (facts.connections.reaching_beyond > 0) notes.push(`${counted(facts.connections.reaching_beyond, "connection reaches", "connections reach")} beyond the time asked for: how they ended, what was lost and where their time went is of their whole lives. Set-up is of those that began in it.`);
   if (facts.connections.unsequenced > 0) notes.push("Sequence numbers are not known for some connections: segments sent again cannot be told there.");
