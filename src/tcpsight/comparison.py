@@ -141,6 +141,7 @@ class CollectedCapture:
         self.span = (0, 0)
         self._findings = CaptureFindings(selection)
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",))
+        self._usual = BlockWriter(Requests, BLOCK_ROWS, self.summary.feed_usual)
         self._writers: tuple[BlockWriter[Any], ...] = (
             BlockWriter(Requests, BLOCK_ROWS, self._feed_requests),
             BlockWriter(Unanswered, BLOCK_ROWS, self._feed_unanswered),
@@ -157,11 +158,13 @@ class CollectedCapture:
             writer.write(table)
         self._findings.add(batch)
         self._by_arrival.add(batch.residents)
+        if self._is_part:
+            self._usual.write(batch.served)
 
     def finish(self, run: Run) -> CollectedCapture:
         """Take the end of the capture; everything is known then."""
         self.run = run
-        for writer in self._writers:
+        for writer in (*self._writers, self._usual):
             writer.flush()
         self.summary.finish()
         self.health.finish(self._longest_ns)

@@ -232,11 +232,11 @@ def _is_waited_through(service: Facts) -> bool:
 
 def _turns(service: Service) -> Facts:
     """Tell whether the sides take turns, and what speaks against it."""
-    turns = service.turns
+    usual, turns = service.turns, service.own_turns
     return {
-        "hold": turns.hold,
-        "reason": turns.reason,
-        "doubt": turns.doubt,
+        "hold": usual.hold,
+        "reason": usual.reason,
+        "doubt": usual.doubt,
         "overlapped": turns.overlapped,
         "overlapped_fraction": turns.overlapped / turns.requests if turns.requests else None,
         "overlapped_fraction_low": turns.overlapped_low if turns.requests else None,
@@ -244,7 +244,7 @@ def _turns(service: Service) -> Facts:
         "trickling": turns.trickling,
         "client_again": turns.client_again,
         "server_again": turns.server_again,
-        "reaction_distance": turns.reactions.distance,
+        "reaction_distance": usual.reactions.distance,
         "first": turns.first,
         "handshakes": turns.handshakes,
         "unsolicited_bytes": service.unsolicited_bytes,

@@ -153,6 +153,7 @@ class ReportCollection:
         self._by_arrival = SortedSpill(Requests, ("arrival_ns",), memory_rows=MEMORY_ROWS)
         self._waiting_by_arrival = SortedSpill(Unanswered, ("arrival_ns",))
         self._requests = BlockWriter(Requests, BLOCK_ROWS, self.summary.feed_requests)
+        self._usual = BlockWriter(Requests, BLOCK_ROWS, self.summary.feed_usual)
         self._unanswered = BlockWriter(Unanswered, BLOCK_ROWS, self.summary.feed_unanswered)
         self._connections = BlockWriter(Connections, BLOCK_ROWS, self._feed_connections)
 
@@ -165,6 +166,8 @@ class ReportCollection:
         self._filters.add(batch.connections)
         self._searched.add(batch)
         self._by_arrival.add(batch.served)
+        if self._part is not None:
+            self._usual.write(batch.served)
         self._waiting_by_arrival.add(batch.unserved)
 
     def _feed_connections(self, connections: Connections) -> None:
@@ -173,7 +176,7 @@ class ReportCollection:
 
     def report(self, run: Run) -> Report:
         """Give the facts, when the run has ended."""
-        for blocks in (self._requests, self._unanswered, self._connections):
+        for blocks in (self._requests, self._usual, self._unanswered, self._connections):
             blocks.flush()
         self.summary.finish()
         ranked = self.summary.largest(len(self.summary.services))

@@ -54,13 +54,13 @@ class StallSearch:
     services : sequence of (bytes, int)
         Address and port of each.
     selection : Selection, optional
-        Of a part of the time: what is usual, and what is a stall, is told by all requests; findings are those that
-        overlap it, and all numbers but theirs are of the requests that were there in it.
+        Of a part of the time: what is usual, what is a stall, and whether sides take turns is told by all requests;
+        findings are those that overlap it, and all numbers but theirs are of the requests that were there in it.
     """
 
     def __init__(self, services: Sequence[tuple[bytes, int]], selection: Selection | None = None) -> None:
         self._part = selection if selection is not None and selection.is_part else None
-        self._detections = [StallDetection() for _ in services]
+        self._detections = [StallDetection(self._overlaps) for _ in services]
         self._turns = [Turns() for _ in services]
         self._bands = [BandSearch() for _ in services]
         self._counts = [CountScales() for _ in services]
@@ -75,12 +75,12 @@ class StallSearch:
             self._detections[i].feed(every)
             if not isinstance(every, Unanswered):
                 self._counts[i].add(every)
+                self._turns[i].add(every)
             own = every if self._part is None else residents(every, self._part)
             if not len(own):
                 continue
             self._usual[i].add(own)
             if not isinstance(own, Unanswered):
-                self._turns[i].add(own)
                 self._bands[i].add(own)
                 if self._part is not None:
                     self._own_counts[i].add(own)
@@ -94,18 +94,17 @@ class StallSearch:
         silences = silences or Silences()
         found: list[Finding] = []
         for i, usual in enumerate(self._usual):
-            if self._turns[i].hold is False:
+            turns, detection = self._turns[i], self._detections[i]
+            if turns.hold is False:
                 # Who waits, and for how long, is not known either.
-                found.append(no_turns_finding(usual, self._turns[i]))
+                found += [no_turns_finding(usual, turns)] if usual.requests else []
                 continue
-            if self._turns[i].doubt is not None and self._turns[i].requests >= LEAST_DOUBTED:
-                found.append(no_turns_finding(usual, self._turns[i]))
-            stalls = self._detections[i].finish(end_ns)
-            slowdowns = slowdowns_in(self._counts[i], [(stall.start_ns, stall.drained_ns) for stall in stalls])
-            if self._part is not None:
-                stalls = stalls.those(self._overlaps)
-                slowdowns = [each for each in slowdowns if self._overlaps(each)]
-            found += stall_findings(usual, stalls, self._detections[i].left_out, filter_of, silences)
+            if turns.doubt is not None and turns.requests >= LEAST_DOUBTED and usual.requests:
+                found.append(no_turns_finding(usual, turns))
+            stalls = detection.finish(end_ns)
+            every = sorted((stall.start_ns, stall.drained_ns) for stall in (*stalls, *detection.elsewhere))
+            slowdowns = [each for each in slowdowns_in(self._counts[i], every) if self._overlaps(each)]
+            found += stall_findings(usual, stalls, detection.left_out, filter_of, silences)
             found += slowdown_findings(usual, slowdowns)
             found += [band_finding(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found

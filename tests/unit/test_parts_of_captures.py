@@ -15,7 +15,7 @@ from tcpsight.output.report import page
 from tcpsight.reporting import ReportCollection
 from tcpsight.tables import FINDINGS, Findings
 from tests.support import traffic
-from tests.support.pcap import Frame, pcap_bytes
+from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered
 
 SECOND = 1000 * MS
@@ -93,6 +93,52 @@ def test_who_arrives_in_a_part_and_is_never_answered_is_told_beside_who_waits_si
     quiet = told(capture, since_ns=since_ns, until_ns=since_ns + SECOND)
     assert quiet["services"][0]["is_waited_through"]
     assert "none arrived in the time asked for" in page(quiet)
+
+
+def multiplexed() -> list[Frame]:
+    """Write clients of whom each fifth request is sent while an answer goes on; once all wait for 2 s."""
+    frames: list[Frame] = []
+    for k in range(8):
+        port, time_ns = 40_000 + k, START_NS + k * 777_777
+        both: list[tuple[str, str, int, int]] = [
+            ("10.0.0.1", "10.0.0.9", port, 443),
+            ("10.0.0.9", "10.0.0.1", 443, port),
+        ]
+        said = [100, 1000]
+
+        def add(side: int, size: int, at_ns: int, unheard: int = 0, *, both: Any = both, said: Any = said) -> None:
+            source, destination, *ports = both[side]
+            place = (said[side], said[1 - side] - unheard)
+            data = tcp_frame(source, destination, ports[0], ports[1], *place, "PA" if size else "A", bytes(size))
+            frames.append(Frame(at_ns, data))
+            said[side] += size
+
+        frames.append(Frame(time_ns, tcp_frame("10.0.0.1", "10.0.0.9", port, 443, 99, 0, "S")))
+        frames.append(Frame(time_ns + MS, tcp_frame("10.0.0.9", "10.0.0.1", 443, port, 999, 100, "SA")))
+        add(0, 0, time_ns + 2 * MS)
+        for i in range(400):
+            time_ns += (5 + (i * 37 + k * 13) % 100 // 10) * MS
+            wait_ns = (4 + (i * 53 + k * 7) % 40 / 10) * MS
+            wait_ns += 2000 * MS if time_ns < START_NS + 4 * SECOND <= time_ns + wait_ns + 20 * MS else 0
+            add(0, 50, time_ns)
+            time_ns += round(wait_ns)
+            add(1, 1400, time_ns)
+            if i % 5 == 0 and not START_NS + 3 * SECOND < time_ns < START_NS + 7 * SECOND:
+                add(0, 50, time_ns + MS)
+                add(1, 1400, time_ns + 2 * MS, unheard=50)
+                add(1, 900, time_ns + 5 * MS)
+                time_ns += 8 * MS
+    return frames
+
+
+def test_whether_sides_take_turns_is_told_by_all_requests_in_a_part_too():
+    capture = written(multiplexed())
+    assert [kind for kind, _, _ in findings(capture)] == ["no_turns"]
+    part = {"since_ns": START_NS + 3500 * MS, "until_ns": START_NS + 6500 * MS}
+    assert [kind for kind, _, _ in findings(capture, **part)] == ["no_turns"]
+    (service,) = told(capture, **part)["services"]
+    assert service["turns"]["hold"] is False
+    assert service["turns"]["overlapped"] < 3
 
 
 @pytest.mark.parametrize("side", ["before", "after"])

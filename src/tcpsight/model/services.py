@@ -98,8 +98,10 @@ class Service:
         Sums over requests.
     unanswered, in_flight_at_end : int
         How many were never answered; how many were merely in flight when the capture ended.
-    turns : Turns
-        Whether its sides take turns.
+    own_turns : Turns
+        How its sides take turns, in the requests that are counted.
+    usual_turns : Turns or None
+        The same of all requests, where only a part of them is counted.
     states : ndarray of int64, shape (states,)
         Connections by end state, in the order of `STATES`.
     stateless_connections : int
@@ -133,7 +135,8 @@ class Service:
     client_handshake_rtts: Distribution = field(default_factory=Distribution)
     request_bytes: int = 0
     response_bytes: int = 0
-    turns: Turns = field(default_factory=Turns)
+    own_turns: Turns = field(default_factory=Turns)
+    usual_turns: Turns | None = None
     unanswered: int = 0
     in_flight_at_end: int = 0
     states: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(len(STATES), np.int64))
@@ -156,7 +159,12 @@ class Service:
     @property
     def overlapped(self) -> int:
         """Requests that were sent while a response was going on."""
-        return self.turns.overlapped
+        return self.own_turns.overlapped
+
+    @property
+    def turns(self) -> Turns:
+        """Whether its sides take turns, told by all of its requests that are known."""
+        return self.own_turns if self.usual_turns is None else self.usual_turns
 
     @property
     def requests(self) -> int:
@@ -202,6 +210,7 @@ class ServiceSummary:
         self.others = Service()
         self.other_services_seen = False
         self._most = most_services
+        self._usual_turns: dict[Endpoint, Turns] = {}
 
     def feed_requests(self, requests: Requests) -> None:
         """Take answered requests."""
@@ -209,9 +218,18 @@ class ServiceSummary:
             service.response_times.add(rows.response_time_ns)
             service.request_bytes += int(rows.request_bytes.sum())
             service.response_bytes += int(rows.response_bytes.sum())
-            service.turns.add(rows)
+            service.own_turns.add(rows)
             service.slowest = Requests(_longest(service.slowest.rows, rows.rows, _duration(rows.rows)))
             _add_response_times(service, rows)
+
+    def feed_usual(self, requests: Requests) -> None:
+        """Take all answered requests, where only some are wanted: by these it is told whether sides take turns."""
+        for endpoint, rows in by_endpoint(requests, "server_address", "server_port"):
+            turns = self._usual_turns.get(endpoint)
+            if turns is None and len(self._usual_turns) < self._most:
+                turns = self._usual_turns[endpoint] = Turns()
+            if turns is not None:
+                turns.add(rows)
 
     def feed_unanswered(self, unanswered: Unanswered) -> None:
         """Take requests without an answer."""
@@ -266,6 +284,8 @@ class ServiceSummary:
 
     def finish(self) -> None:
         """Tell who was in flight when the capture ended from who was never answered: everything has been fed."""
+        for endpoint, known in self.services.items():
+            known.usual_turns = self._usual_turns.get(endpoint)
         for service in (*self.services.values(), self.others):
             longest_ns = service.response_times.max
             count, unanswered = service.open_requests.split(longest_ns)

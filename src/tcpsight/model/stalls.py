@@ -43,6 +43,7 @@ frequent as other gaps: they are what is usual here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -110,15 +111,24 @@ class StallDetection:
     Feed requests in order of arrival; unanswered ones may run ahead of the others. How they are cut never changes what
     is found.
 
+    Parameters
+    ----------
+    is_wanted : callable, optional
+        Tells which stalls are; all by default.
+
     Attributes
     ----------
     left_out : int
         Requests that waited, or would have been remembered, beyond `MOST_KEPT`: they were not looked at.
+    elsewhere : StallList
+        Stalls that are not wanted. They take no room from those that are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_wanted: Callable[[Stall], bool] = lambda _: True) -> None:
         self.left_out = 0
+        self.elsewhere = StallList()
         self._found = StallList()
+        self._is_wanted = is_wanted
         self._kept = np.zeros(0, ROW)
         self._kept_new = 0
         self._new: list[Rows] = []
@@ -143,7 +153,7 @@ class StallDetection:
                 self._settle(None)
 
     def finish(self, end_ns: int) -> StallList:
-        """Give what was found, when the capture ended at `end_ns`."""
+        """Give what was found and is wanted, when the capture ended at `end_ns`."""
         self._settle(end_ns)
         return self._found
 
@@ -164,8 +174,9 @@ class StallDetection:
         window = _Window(rows, until_ns, is_last=end_ns is not None)
         for candidate in joined(window.candidates()):
             is_new = self._settled_ns < candidate.end_ns <= cut_ns
-            if is_new and candidate.start_ns >= self._found.last_ns:
-                self._found.add(window.stall(candidate))
+            if is_new and candidate.start_ns >= max(self._found.last_ns, self.elsewhere.last_ns):
+                stall = window.stall(candidate)
+                (self._found if self._is_wanted(stall) else self.elsewhere).add(stall)
         self._settled_ns = cut_ns
         if end_ns is None:
             kept = window.kept(cut_ns)

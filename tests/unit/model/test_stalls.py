@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcpsight.model import stalls
+from tcpsight.model import stall_list, stalls
 from tcpsight.model.stall_list import StallList
 from tcpsight.model.stalls import StallDetection
 from tcpsight.tables import Requests, Unanswered
@@ -245,6 +245,21 @@ def test_many_that_wait_at_the_end_are_a_stall_where_there_was_only_ever_one_bef
     pairs += [(pairs[100][0] + MS, MS)] * overlapped
     (stall,) = found(pairs, [(begin + each * 5 * MS, 5 * SECOND) for each in range(1, held + 1)], begin + 5 * SECOND)
     assert (stall.kind, stall.requests, stall.is_over) == ("stall", held, False)
+
+
+def test_stalls_that_are_not_wanted_take_no_room_from_those_that_are(monkeypatch):
+    monkeypatch.setattr(stall_list, "MOST_STALLS", 2)
+    pairs = usual(count=16_000)
+    for at in range(1, 16):
+        # Longer ones come later.
+        pairs = stopped(pairs, at * 2 * SECOND, at * 2 * SECOND + (200 + 20 * at) * MS)
+    detection = StallDetection(lambda stall: stall.start_ns < 11 * SECOND)
+    detection.feed(table(pairs))
+    wanted = detection.finish(max(arrival + time for arrival, time in pairs))
+    assert (len(wanted), len(detection.elsewhere)) == (5, 10)
+    assert len(list(wanted)) == 3
+    assert wanted.rest.stalls == 2
+    assert max(stall.end_ns for stall in wanted) < 12 * SECOND
 
 
 def test_of_nothing_nothing_is_found():
