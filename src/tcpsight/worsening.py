@@ -20,6 +20,7 @@ from tcpsight.tables import SEVERITIES
 
 if TYPE_CHECKING:
     from tcpsight.comparison import CollectedCapture, Comparison, ServicePair
+    from tcpsight.model.services import Service
 
 Facts = dict[str, Any]
 
@@ -28,6 +29,9 @@ WORSE_KINDS = ("response_time", "failures", "throughput", "retransmissions", "va
 
 LEAST_EXPECTED = 20
 """A service is missed that would have had so many requests by its rate before; of fewer none may be an accident."""
+
+LEAST_TAKEN_OVER = 0.1
+"""A service is not missed if addresses that came served so much of what it would have on its port: it has moved."""
 
 LEAST_SHARE = 0.01
 """A service with fewer of all requests than this is not missed: on a machine that asks many, some always change."""
@@ -68,7 +72,7 @@ def is_new_critical(finding: Facts) -> bool:
 
 def vanished(comparison: Comparison) -> list[Endpoint]:
     """Give the services that are in the capture before only, and are missed after."""
-    return [each for each in comparison.only[0] if _is_missed(comparison.before, comparison.after, each)]
+    return [each for each in comparison.only[0] if _is_missed(comparison, each)]
 
 
 def is_gone(comparison: Comparison, pair: ServicePair) -> bool:
@@ -77,16 +81,29 @@ def is_gone(comparison: Comparison, pair: ServicePair) -> bool:
     is_silent = not (after.requests or after.unanswered or after.in_flight_at_end)
     if not is_silent or not pair.before.service.requests:
         return False
-    return _is_missed(comparison.before, comparison.after, pair.before.endpoint)
+    return _is_missed(comparison, pair.before.endpoint)
 
 
-def _is_missed(before: CollectedCapture, after: CollectedCapture, endpoint: Endpoint) -> bool:
+def _is_missed(comparison: Comparison, endpoint: Endpoint) -> bool:
+    before, after = comparison.before, comparison.after
     services = before.summary.services
     # Of a service that was never seen to answer, connections are what there was.
-    name = "requests" if services[endpoint].requests else "connections"
-    own, all_of_them = getattr(services[endpoint], name), sum(getattr(each, name) for each in services.values())
+    count = _requests if services[endpoint].requests else _established
+    own, all_of_them = count(services[endpoint]), sum(map(count, services.values()))
     expected = own * _length(after) / max(_length(before), 1)
-    return bool(own >= LEAST_SHARE * all_of_them and expected >= LEAST_EXPECTED)
+    if own < LEAST_SHARE * all_of_them or expected < LEAST_EXPECTED:
+        return False
+    newcomers = (after.summary.services[each] for each in comparison.only[1] if each[1] == endpoint[1])
+    return sum(map(count, newcomers)) < LEAST_TAKEN_OVER * expected
+
+
+def _requests(service: Service) -> int:
+    return service.requests
+
+
+def _established(service: Service) -> int:
+    """Count connections over which something could be asked: a port that refuses everybody is no service."""
+    return service.connections - service.failed_connections
 
 
 def _length(capture: CollectedCapture) -> int:

@@ -11,7 +11,7 @@ import pytest
 import tcpsight
 from tcpsight.errors import UsageError
 from tcpsight.worsening import is_new_critical, worse_kinds
-from tests.support.pcap import Frame, pcap_bytes
+from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.steady_service import Workload, capture, live
 from tests.support.traffic import MS, START_NS, Talk, answered
 from tests.support.traffic import capture as written
@@ -51,6 +51,40 @@ def test_a_service_that_is_connected_to_and_asked_nothing_any_more_has_vanished(
     found = compare([*database, *talks(NGINX, 5, 20)], [*database, *idle])
     assert kinds(found) == [("vanished", NGINX)]
     assert {each["server_port"]: each["verdict"] for each in found["services"]}[NGINX] == "worse"
+
+
+def test_a_port_that_refused_everybody_is_not_missed():
+    database = talks(DATABASE, 3, 100)
+    frames = written(database)
+    refused = []
+    for i in range(40):
+        time_ns = START_NS + i * 20 * MS
+        refused.append(Frame(time_ns, tcp_frame("10.0.0.1", "10.0.0.9", 30_000 + i, 9999, 1, 0, "S")))
+        refused.append(Frame(time_ns + MS, tcp_frame("10.0.0.9", "10.0.0.1", 9999, 30_000 + i, 0, 2, "RA")))
+    before = sorted([*frames, *refused], key=lambda frame: frame.time_ns)
+    found = tcpsight.compare(*(io.BytesIO(pcap_bytes(each, nanoseconds=True)) for each in (before, frames)))
+    assert found["worse"] == []
+
+
+def backends(*servers: str, requests: int = 100) -> list[Talk]:
+    return talks(DATABASE, 3, 100) + [
+        Talk(
+            answered(*[5] * requests),
+            client_port=20_000 + 100 * i + c,
+            server=server,
+            server_port=NGINX,
+            start_ns=START_NS + 977 * c,
+        )
+        for i, server in enumerate(servers)
+        for c in range(3)
+    ]
+
+
+def test_a_service_that_moved_to_other_addresses_is_not_missed():
+    assert compare(backends("10.1.0.1", "10.1.0.2"), backends("10.1.0.3", "10.1.0.4"))["worse"] == []
+    few = [*backends(), *backends("10.1.0.3", requests=2)[3:]]
+    found = compare(backends("10.1.0.1", "10.1.0.2"), few)
+    assert kinds(found) == [("vanished", NGINX)] * 2
 
 
 @pytest.mark.parametrize("requests", [(1, 19), (30, 5000)], ids=["few would be expected", "a small part of all"])
