@@ -9,11 +9,14 @@ import pty
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tcpsight.local.audit import SPARED
+from tcpsight.errors import TcpsightError, UsageError
+from tcpsight.local import destroying
+from tcpsight.local.audit import FAILED, SPARED
 from tcpsight.local.destroying import destroy
 from tcpsight.local.reading import read_sockets
 from tcpsight.local.sock_diag import DiagnosticSocket
@@ -207,3 +210,78 @@ def test_on_a_terminal_it_asks(answer, ends):
     assert pair.is_alive != ends
     assert bool(ports_of_connections()) != ends
     pair.close()
+
+
+def test_what_the_kernel_still_has_has_not_ended(monkeypatch):
+    monkeypatch.setattr(destroying, "_CONFIRM_S", 0.05)
+    monkeypatch.setattr(DiagnosticSocket, "destroy", lambda *_: 0)
+    pair = Pair()
+    row = next(row for row in read_sockets().sockets if row["remote_port"] == pair.port)
+    with DiagnosticSocket() as asking:
+        assert destroy(asking, row, lambda table: True).result == FAILED
+    assert pair.is_alive
+    pair.close()
+
+
+def test_one_that_does_not_meet_the_conditions_any_more_is_looked_at_as_it_is_now():
+    pair = Pair()
+    row = next(row for row in read_sockets().sockets if row["remote_port"] == pair.port)
+    before = int(row["bytes_sent"])
+    pair.exchange(1000)
+    seen: list[int] = []
+
+    def is_chosen(table: Any) -> bool:
+        seen.append(int(table.bytes_sent[0]))
+        return False
+
+    with DiagnosticSocket() as asking:
+        assert destroy(asking, row, is_chosen).result == SPARED
+    assert seen == [before + 1000]
+    pair.close()
+
+
+def outcomes(file: Path) -> list[tuple[str, str]]:
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return [(row["outcome"], row["detail"]) for row in rows]
+
+
+def test_one_that_cannot_be_ended_keeps_no_other_from_its_end(pairs, here: Here, monkeypatch, tmp_path):
+    real, audit = destroying.destroy, tmp_path / "audit.jsonl"
+
+    def failing(asking: Any, row: Any, is_chosen: Any) -> Any:
+        if row["local_port"] == pairs[0].port:
+            raise TcpsightError("the kernel does not answer")
+        return real(asking, row, is_chosen)
+
+    monkeypatch.setattr(destroying, "destroy", failing)
+    ports = f"{pairs[0].port}, {pairs[1].port}"
+    done = here("kill", "--where", f"local_port in ({ports})", "--yes", "--audit", audit)
+    assert done.status == 1
+    assert sorted(outcomes(audit))[:2] == [("ended", ""), ("is about to be ended", "")]
+    assert ("not ended", "the kernel does not answer") in outcomes(audit)
+    assert_only_ended(pairs, [pairs[1]])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(UsageError("no right"), "no right"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_what_was_intended_has_an_outcome_even_if_it_is_broken_off(
+    pairs, here: Here, monkeypatch, tmp_path, error, words
+):
+    audit = tmp_path / "audit.jsonl"
+
+    def failing(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(destroying, "destroy", failing)
+    done = here("kill", "--where", f"local_port = {pairs[0].port}", "--yes", "--audit", audit)
+    assert done.status in (2, 130)
+    assert outcomes(audit) == [("is about to be ended", ""), ("not confirmed", str(error) or "interrupted")]
+
+
+def test_the_audit_file_is_no_link(pairs, here: Here, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    done = here("kill", "--where", f"local_port = {pairs[0].port}", "--yes", "--audit", tmp_path / "link")
+    assert done.status == 2
+    assert not (tmp_path / "elsewhere").exists()
+    assert_only_ended(pairs, [])

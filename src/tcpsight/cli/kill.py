@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tcpsight.cli.running import Output
+    from tcpsight.local.audit import Outcome
+    from tcpsight.local.sock_diag import DiagnosticSocket
     from tcpsight.tables import Table
+    from tcpsight.where import Where
 
 _CHOOSING: list[Decorator] = [
     click.option("--idle", "idle_ns", type=values.positive_duration_ns, metavar="DURATION",
@@ -135,7 +138,6 @@ _OF_OUTPUT = ("format", "output", "sort", "columns", "where")
 def _local(asked: Asked, output: Output) -> int:
     """End connections of this machine."""
     from tcpsight.local.audit import Audit
-    from tcpsight.local.destroying import destroy
     from tcpsight.local.reading import four_tuple, is_connection, read_sockets
     from tcpsight.local.sock_diag import DiagnosticSocket
     from tcpsight.tables import Sockets
@@ -161,10 +163,24 @@ def _local(asked: Asked, output: Output) -> int:
         for row in chosen.rows:
             what = _described(row)
             audit.intend(what)
-            outcome = destroy(asking, row, lambda table: all(each.mask(table).all() for each in conditions))
+            outcome = _destroyed(asking, row, conditions)
             audit.tell(what, outcome)
             results.append(outcome.is_fine)
     return 0 if all(results) else 1
+
+
+def _destroyed(asking: DiagnosticSocket, row: np.void, conditions: list[Where]) -> Outcome:
+    """End one; that it could not be must not keep the others from their end."""
+    from tcpsight.errors import TcpsightError, UsageError
+    from tcpsight.local.audit import FAILED, Outcome
+    from tcpsight.local.destroying import destroy
+
+    try:
+        return destroy(asking, row, lambda table: all(each.mask(table).all() for each in conditions))
+    except UsageError:
+        raise  # it would be the same of each
+    except TcpsightError as error:
+        return Outcome(FAILED, str(error))
 
 
 def list_rows(chosen: Table, output: Output, asked: Asked) -> None:

@@ -80,14 +80,14 @@ def _end(asked: Asked, chosen: Connections, seen: Observation, live: object) -> 
     from tcpsight.local.audit import Audit
     from tcpsight.local.observing import sides_of
     from tcpsight.local.resets import RawSender
-    from tcpsight.local.resetting import FURTHEST_SEEN, FURTHEST_UNSEEN, Resetting, Side, Target
+    from tcpsight.local.resetting import Resetting, Side, Target
 
     assert isinstance(live, LiveCapture)
     described, targets = {}, []
     for row in chosen.rows:
         client, server = sides_of(row)
         sides = [
-            Side(*way, seen.numbers(*way), FURTHEST_SEEN if seen.is_live(*way) else FURTHEST_UNSEEN)
+            Side(*way, seen.numbers(*way) if seen.is_live(*way) else None, seen.before(*way))
             for way in ((client, server), (server, client))
         ]
         target = Target((sides[0], sides[1]), must_be_idle=asked.idle_ns is not None)

@@ -40,6 +40,9 @@ class Outcome(NamedTuple):
 class Audit:
     """Tells lines to whoever reads, and adds them to a file if one is named; a context manager.
 
+    Whatever was intended and of which nothing was told when it is left (an error, an interrupt) has a line in the file
+    that says so.
+
     Parameters
     ----------
     why : str
@@ -60,10 +63,11 @@ class Audit:
     def __init__(self, why: str, how: str, path: str | None, say: Callable[[str], None]) -> None:
         self._why, self._how, self._path, self._say = why, how, path, say
         self._who = account()
+        self._intended: list[str] = []
         self._descriptor = -1
         if path is not None:
             try:
-                how_opened = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+                how_opened = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW
                 self._descriptor = os.open(path, how_opened, 0o640)
             except (OSError, ValueError) as error:
                 raise TcpsightError(f"--audit {path}: {getattr(error, 'strerror', None) or error}") from None
@@ -71,7 +75,11 @@ class Audit:
     def __enter__(self) -> Audit:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        why = "" if error is None else str(error) or "interrupted"
+        with suppress(TcpsightError):  # the file, of which it was told already
+            for what in self._intended:
+                self._write(what, Outcome(UNKNOWN, why))
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
@@ -84,6 +92,7 @@ class Audit:
             It cannot be written: the connection must not be ended.
         """
         self._write(what, Outcome("is about to be ended"))
+        self._intended.append(what)
 
     def tell(self, what: str, outcome: Outcome) -> None:
         """Write what came of it, to standard error too."""
@@ -91,6 +100,7 @@ class Audit:
         line = f"{_now()} {outcome.result}{of}: {what}; by {self._who}, {self._how}; why: {self._why}"
         self._say(line)
         self._write(what, outcome)
+        self._intended.remove(what)
 
     def _write(self, what: str, outcome: Outcome) -> None:
         if self._descriptor < 0:

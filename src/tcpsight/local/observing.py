@@ -36,6 +36,11 @@ class Numbers(NamedTuple):
     expected: int
     sent: int
 
+    @property
+    def swapped(self) -> Numbers:
+        """What the other side says if it has got all of it."""
+        return Numbers(self.sent, self.expected)
+
 
 class Observation:
     """Takes frames; knows the connections that are open, and the numbers of their sides.
@@ -80,6 +85,10 @@ class Observation:
         key = way(side, other)
         return self._numbers.get(key) or self._before.get(key)
 
+    def before(self, side: Endpoint, other: Endpoint) -> Numbers | None:
+        """Give what one side had said last to the other when `begin_live` was called."""
+        return self._before.get(way(side, other))
+
     def is_live(self, side: Endpoint, other: Endpoint) -> bool:
         """Tell whether one side has said something since `begin_live`."""
         return way(side, other) in self._numbers
@@ -93,6 +102,9 @@ class Observation:
         self._limit = max(MOST_REMEMBERED, 2 * len(self._numbers))
 
     def _note(self, headers: Headers) -> None:
+        for row in headers.rows[(headers.flags & FLAG_SYN) != 0] if self._before else ():
+            for pair in (_endpoints_of(row), _endpoints_of(row)[::-1]):
+                self._before.pop(way(*pair), None)  # it was of another connection
         rows = headers.rows[(headers.flags & FLAG_ACK) != 0]
         if not len(rows):
             return
@@ -114,6 +126,11 @@ def ways_of(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def way(side: Endpoint, other: Endpoint) -> bytes:
     """Write from whom to whom."""
     return side[0] + other[0] + np.array([side[1], other[1]], np.uint16).tobytes()
+
+
+def _endpoints_of(row: np.void) -> tuple[Endpoint, Endpoint]:
+    source = row["source_address"].tobytes(), int(row["source_port"])
+    return source, (row["destination_address"].tobytes(), int(row["destination_port"]))
 
 
 def numbers_of(row: np.void) -> Numbers:

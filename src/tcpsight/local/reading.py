@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
 _LISTEN = SOCKET_STATES.index("listening")
 _NEW_SYN_RECEIVED = 12
+_SETTING_UP = tuple(SOCKET_STATES.index(name) for name in ("syn_sent", "syn_received"))
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _UNLIMITED_SEGMENTS = 0x7FFFFFFF
 _NO_LEAST_RTT = 0xFFFFFFFF
@@ -201,6 +202,8 @@ def _fill(table: Sockets, answer: Answer) -> None:
     table.is_application_limited[:] = np.where(sizes > 7, raw[:, 7] & 1, 255)
     never = table.bytes_received == 0
     table.rows["last_received_ns"][never] = -1  # the kernel counts from its start
+    for name in ("last_sent_ns", "last_received_ns", "last_acked_ns"):
+        table.rows[name][np.isin(table.state, _SETTING_UP)] = -1  # the same: nothing was sent yet
     sent, received = table.last_sent_ns, table.last_received_ns
     table.idle_ns[:] = np.where(received < 0, sent, np.where(sent < 0, received, np.minimum(sent, received)))
     table.least_age_ns[:] = np.maximum(sent, received)

@@ -118,17 +118,29 @@ class DiagnosticSocket:
         return answer
 
     def one(self, family: int, identity: bytes) -> Answer | None:
-        """Ask for the socket of a four-tuple and cookie; None if it is no more, even if another has the four-tuple."""
+        """Ask for the socket of a four-tuple and cookie; None if it is no more, even if another has the four-tuple.
+
+        Raises
+        ------
+        TcpsightError
+            The kernel does not tell whether it is.
+        """
         self._send(SOCK_DIAG_BY_FAMILY, 0, family, ALL_STATES, identity)
         answered = list(self._answers(is_single=True))
-        return None if any(kind == NLMSG_ERROR for kind, _, _ in answered) else _answer(answered)
+        for kind, _, body in answered:
+            if kind == NLMSG_ERROR:
+                number = _errno(body)
+                if number in (errno.ENOENT, errno.ESTALE):
+                    return None
+                raise TcpsightError(f"sock_diag: {os.strerror(number)}")
+        return _answer(answered)
 
     def destroy(self, family: int, identity: bytes) -> int:
         """Tell the kernel to end the socket of a four-tuple and cookie, and of no other; give its errno, 0 for done."""
         self._send(SOCK_DESTROY, NLM_F_ACK, family, ALL_STATES, identity)
         for kind, _, body in self._answers(is_single=True):
             if kind == NLMSG_ERROR:
-                return -int(struct.unpack_from("=i", body)[0])
+                return _errno(body)
         return 0
 
     def _send(self, kind: int, flags: int, family: int, states: int, identity: bytes) -> None:
@@ -153,15 +165,20 @@ class DiagnosticSocket:
             for kind, flags, sequence, body in _messages(data):
                 if sequence != self._sequence:
                     continue  # of a question that was given up
-                if kind == NLMSG_DONE:
+                if kind == NLMSG_DONE and not _errno(body):
                     return
-                if kind == NLMSG_ERROR and not is_single:
-                    number = -int(struct.unpack_from("=i", body)[0])
+                if kind == NLMSG_DONE or (kind == NLMSG_ERROR and not is_single):
+                    number = _errno(body)
                     hint = " (CONFIG_INET_TCP_DIAG)" if number == errno.ENOENT else ""
                     raise TcpsightError(f"sock_diag: {os.strerror(number)}{hint}")
                 yield kind, flags, body
                 if is_single:
                     return
+
+
+def _errno(body: bytes) -> int:
+    """Give the error that a message of the end or of an error tells; 0 for none."""
+    return -int(struct.unpack_from("=i", body)[0]) if len(body) >= 4 else 0
 
 
 def _answer(answered: list[tuple[int, int, bytes]]) -> Answer:

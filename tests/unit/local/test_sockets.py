@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,10 +16,12 @@ from typing import Any
 
 import pytest
 
-from tcpsight.errors import UsageError
+from tcpsight.errors import TcpsightError, UsageError
+from tcpsight.local import sock_diag
 from tcpsight.local.measured import last_slices
 from tcpsight.local.processes import holders
-from tcpsight.local.reading import read_sockets
+from tcpsight.local.reading import read_again, read_sockets
+from tcpsight.local.sock_diag import DiagnosticSocket
 from tcpsight.tables import SOCKET_STATES, Sockets
 from tcpsight.where import Where
 from tests.conftest import require_program
@@ -199,3 +203,93 @@ def test_a_file_without_slices_is_refused(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(UsageError, match="no slice of a service"):
         last_slices(str(file))
+
+
+def test_one_that_is_being_set_up_is_not_told_how_long_it_was_idle():
+    """The kernel counts from its own start as long as nothing was sent."""
+    for words in (
+        "link add name d0 type veth peer name d1",
+        "link set dev d0 up",
+        "link set dev d1 up",
+        "addr add 10.99.0.1/24 dev d0",
+    ):
+        subprocess.run(["ip", *words.split()], check=True)
+    with socket.socket() as setting_up:
+        setting_up.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            setting_up.connect(("10.99.0.9", 80))
+        sockets = read_sockets().sockets
+        (row,) = sockets.rows[sockets.state == SOCKET_STATES.index("syn_sent")]
+    names = ("last_sent_ns", "last_received_ns", "last_acked_ns", "idle_ns", "least_age_ns")
+    assert [int(row[name]) for name in names] == [-1] * 5
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *messages: tuple[int, int, bytes]) -> None:
+    """Let the kernel answer everything so."""
+
+    class Fake:
+        sequence = 0
+
+        def send(self, data: bytes) -> None:
+            self.sequence = struct.unpack_from("=I", data, 8)[0]
+
+        def recv(self, size: int) -> bytes:
+            return b"".join(
+                struct.pack("=IHHII", 16 + len(body), kind, flags, self.sequence, 0) + body
+                for kind, flags, body in messages
+            )
+
+        def close(self) -> None:
+            pass
+
+    fake = Fake()
+    begin = DiagnosticSocket.__init__
+
+    def init(self: DiagnosticSocket) -> None:
+        begin(self)
+        self._socket.close()
+        self._socket = fake  # type: ignore[assignment]
+
+    monkeypatch.setattr(DiagnosticSocket, "__init__", init)
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EINVAL, errno.EPERM])
+def test_an_error_of_a_look_up_does_not_mean_that_it_is_gone(monkeypatch, number):
+    pair = Pair()
+    row = row_of(pair.port, is_server=True)
+    answering(monkeypatch, (sock_diag.NLMSG_ERROR, 0, struct.pack("=i", -number)))
+    with DiagnosticSocket() as asking, pytest.raises(TcpsightError, match=re.escape(os.strerror(number))):
+        read_again(asking, row)
+    pair.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
+def test_one_that_the_kernel_does_not_find_is_gone(monkeypatch, number):
+    pair = Pair()
+    row = row_of(pair.port, is_server=True)
+    answering(monkeypatch, (sock_diag.NLMSG_ERROR, 0, struct.pack("=i", -number)))
+    with DiagnosticSocket() as asking:
+        assert len(read_again(asking, row)) == 0
+    pair.close()
+
+
+def test_an_error_at_the_end_of_an_answer_is_told(monkeypatch):
+    answering(monkeypatch, (sock_diag.NLMSG_DONE, 0, struct.pack("=i", -errno.ENOENT)))
+    with pytest.raises(TcpsightError, match="No such file"):
+        read_sockets()
+
+
+def test_an_answer_under_which_tables_changed_is_asked_for_again_then_told(monkeypatch):
+    asked: list[int] = []
+    real = DiagnosticSocket._send
+
+    def counted(*given: Any) -> None:
+        asked.append(given[3])
+        real(*given)
+
+    monkeypatch.setattr(DiagnosticSocket, "_send", counted)
+    message = (sock_diag.SOCK_DIAG_BY_FAMILY, sock_diag.NLM_F_DUMP_INTERRUPTED, bytes(72))
+    answering(monkeypatch, message, (sock_diag.NLMSG_DONE, 0, bytes(4)))
+    with DiagnosticSocket() as asking:
+        assert asking.sockets(socket.AF_INET).is_torn
+    assert len(asked) == 5
