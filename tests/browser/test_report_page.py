@@ -453,7 +453,7 @@ def test_evidence_is_told_in_words_with_units(stall):
         ([("it's mine.pcap", None)], "tcpdump -r 'it'\\''s mine.pcap' 'F'"),
         ([("$(rm -rf x).pcap", None)], "tcpdump -r '$(rm -rf x).pcap' 'F'"),
         ([("-w.pcap", None)], "tcpdump -r ./-w.pcap 'F'"),
-        ([("-", None)], "tcpdump -r - 'F'"),
+        ([("-", None)], None),
         ([("a b.pcap.gz", "gzip")], "gzip -dc 'a b.pcap.gz' | tcpdump -r - 'F'"),
         ([("a.pcap", None), ("b.pcap.zst", "zstd")], "tcpdump -r a.pcap 'F'; zstd -dc b.pcap.zst | tcpdump -r - 'F'"),
         ([("https://x/a.pcap?y=1&z=2", None)], "curl -sL 'https://x/a.pcap?y=1&z=2' | tcpdump -r - 'F'"),
@@ -461,14 +461,27 @@ def test_evidence_is_told_in_words_with_units(stall):
     ],
 )
 def test_the_command_has_the_name_of_the_capture_quoted_for_a_shell(stall, files, command):
-    asked = [{"path": path, "compression": compression} for path, compression in files]
+    asked = [{"path": path, "format": "pcap", "compression": compression} for path, compression in files]
     assert stall.page.evaluate(f"files => {{ {SCRIPTS} return filterCommand('F', files); }}", asked) == command
     if command and len(files) == 1 and not files[0][0].startswith(("-", "https")):
         assert shlex.split(command.replace("gzip -dc", "tcpdump -r"))[2] == files[0][0]
 
 
+@pytest.mark.parametrize(
+    ("format", "has_command"),
+    [("pcap", True), ("pcapng", True), ("tcpdump text", False), ("ERF", False), ("snoop", False)],
+)
+def test_there_is_a_command_for_captures_that_its_tool_reads_only(stall, format, has_command):
+    asked = [
+        {"path": "a.pcap", "format": "pcap", "compression": None},
+        {"path": "b", "format": format, "compression": None},
+    ]
+    command = stall.page.evaluate(f"files => {{ {SCRIPTS} return filterCommand('F', files); }}", asked)
+    assert (command is not None) is has_command
+
+
 def test_a_command_for_what_only_a_display_filter_finds_names_the_capture_too(stall):
-    files = [{"path": "a b.pcap", "compression": None}]
+    files = [{"path": "a b.pcap", "format": "pcapng", "compression": None}]
     display = "tshark -Y 'tcp.port == 80'"
     written = stall.page.evaluate(
         f"files => {{ {SCRIPTS} return filterCommand({json.dumps(display)}, files); }}", files

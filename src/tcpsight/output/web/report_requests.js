@@ -212,12 +212,13 @@ const UNPACKERS = { gzip: "gzip -dc", zstd: "zstd -dc", lz4: "lz4 -dc", xz: "xz 
 
 /** The command that shows what a filter lets through of these files, ready for a shell; null where none can be written. */
 function filterCommand(filter, files) {
-  // Who pastes a control character does not see what it does.
-  if (files.length === 0 || files.some(({ path }) => /[\u0000-\u001f\u007f]/.test(path))) return null;
+  // Text and rare formats are no captures to tcpdump, what came by standard input is gone, and who pastes a control
+  // character does not see what it does.
+  if (files.length === 0 || files.some(({ path, format }) => !["pcap", "pcapng"].includes(format) || path === "-" || /[\u0000-\u001f\u007f]/.test(path))) return null;
   const reader = (name) => (filter.startsWith("tshark ") ? filter.replace("tshark ", () => `tshark -r ${name} `) : `tcpdump -r ${name} '${filter}'`);
   return files.map(({ path, compression }) => {
-    // A name that begins with a dash would be taken for an option; the dash alone is standard input.
-    const name = shellQuoted(path.startsWith("-") && path !== "-" ? `./${path}` : path);
+    // A name that begins with a dash would be taken for an option.
+    const name = shellQuoted(path.startsWith("-") ? `./${path}` : path);
     const unpacker = compression === null ? null : UNPACKERS[compression] ?? "gzip -dc";
     if (/^https?:/.test(path)) return ["curl -sL " + name, unpacker, reader("-")].filter(Boolean).join(" | ");
     return unpacker === null ? reader(name) : `${unpacker} ${name} | ${reader("-")}`;
