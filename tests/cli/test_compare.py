@@ -86,6 +86,9 @@ def test_a_critical_finding_or_a_vanished_service_is_status_1_and_named(here: He
     assert done.status == 0
     assert "worse   10.0.0.9:80: it is gone: nothing was asked and answered any more (does not count)" in done.text
     assert here("compare", usual, bad, "--fail-on", "none").status == 0
+    both = here("compare", usual, bad, "--fail-on", "none", "--fail-on", "failures")
+    assert both.status == 2
+    assert "--fail-on none says that nothing counts: give it alone" in both.err
 
 
 def test_better_or_within_tolerance_is_status_0(here: Here, slower: tuple[Path, Path]):

@@ -75,6 +75,7 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     from tcpsight.comparison_facts import Tolerance, comparison_facts
     from tcpsight.errors import UsageError
 
+    counted = _counted(others["fail_on"])
     if (html := others["html"]) is not None:
         check_html(html, before.sources + after.sources, others["top"])
     sides = _collected(before), _collected(after)
@@ -86,7 +87,7 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
         for side in sides:
             conclude(side.run)
         raise UsageError(nothing_in_common(*sides))
-    facts = comparison_facts(comparison, Tolerance(tolerance, failure_tolerance, _counted(others["fail_on"])))
+    facts = comparison_facts(comparison, Tolerance(tolerance, failure_tolerance, counted))
     if html is not None:
         _write_html(facts, html, before.timezone)
     else:
@@ -99,6 +100,10 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
 
 def _counted(asked: tuple[str, ...]) -> tuple[str, ...]:
     """Give the kinds of worsening that count, as the library calls them."""
+    from tcpsight.errors import UsageError
+
+    if "none" in asked and len(set(asked)) > 1:
+        raise UsageError("--fail-on none says that nothing counts: give it alone")
     return tuple(each.replace("-", "_") for each in asked or KINDS if each != "none")
 
 
