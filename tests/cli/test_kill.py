@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from tcpsight.errors import TcpsightError, UsageError
-from tcpsight.local import destroying
+from tcpsight.local import destroying, reading
 from tcpsight.local.audit import FAILED, SPARED
 from tcpsight.local.destroying import destroy
 from tcpsight.local.reading import read_sockets
 from tcpsight.local.sock_diag import DiagnosticSocket
+from tcpsight.tables import SOCKET_STATES
 from tests.cli.running import COMMAND, Here, assert_one_line, environment
 from tests.support.live_network import own_network, require_live_network
-from tests.support.local_connections import Pair, network_with_ipv6, ports_of_connections
+from tests.support.local_connections import Pair, network_with_ipv6, pair_elsewhere, ports_of_connections
 
 pytestmark = pytest.mark.live
 
@@ -149,14 +150,59 @@ def test_what_lacks_is_said(here: Here, monkeypatch, number, words):
 
 
 def test_without_the_right_the_kernel_is_believed():
+    with pair_elsewhere() as port:
+        command = [*COMMAND, "kill", "--where", f"local_port = {port}", "--yes"]
+        done = subprocess.run(
+            ["setpriv", "--bounding-set=-net_admin", *command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert "CAP_NET_ADMIN" in done.stderr.splitlines()[-1]
+        assert ports_of_connections()
+
+
+def test_the_connections_of_those_who_called_it_are_left_out():
+    """Without what sshd tells, as sudo leaves it: this process holds a connection, and calls the command by another."""
     pair = Pair()
-    command = [*COMMAND, "kill", "--where", f"local_port = {pair.port}", "--yes"]
-    done = subprocess.run(
-        ["setpriv", "--bounding-set=-net_admin", *command], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "CAP_NET_ADMIN" in done.stderr.splitlines()[-1]
+    pair.exchange(10)
+    command = [*COMMAND, "kill", "--state", "established", "--yes"]
+    with pair_elsewhere() as port:
+        done = subprocess.run(
+            ["setsid", "--wait", *command], capture_output=True, text=True, check=False, env=environment()
+        )
+        assert done.returncode == 0, done.stderr
+        assert "your own session" in done.stderr
+        assert not {port} & {number for ports in ports_of_connections() for number in ports}
     assert pair.is_alive
+    pair.close()
+
+
+def test_those_that_nobody_knows_whose_they_are_are_not_ended_by_a_condition_on_processes(here: Here, monkeypatch):
+    monkeypatch.setattr(reading, "holders", dict)
+    pair = Pair()
+    for where in ("process != mysqld", "not process = mysqld", "holders = 1 or local_port > 0"):
+        done = here("kill", "--where", where, "--yes")
+        assert "no connection is chosen" in done.err
+        assert "cannot be seen" in done.err
+    assert_only_ended([pair], [])
+    assert here("kill", "--where", f"local_port = {pair.port}", "--yes").status == 0
+    assert_only_ended([pair], [pair])
+    pair.close()
+
+
+def test_one_in_time_wait_is_no_account_s(here: Here):
+    pair = Pair()
+    pair.client.close()
+    assert pair.server.recv(1) == b""
+    pair.server.close()
+    deadline = time.monotonic() + 10
+    waits = SOCKET_STATES.index("time_wait")
+    while waits not in (rows := read_sockets().sockets).state and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (row,) = rows.rows[rows.state == waits]
+    names = ("uid", "inode", "pid", "receive_queue_bytes", "send_queue_bytes")
+    assert [int(row[name]) for name in names] == [-1] * 5
+    done = here("kill", "--where", "(process != mysqld or uid = 0) and state = time_wait", "--dry-run")
+    assert "no connection is chosen" in done.err
     pair.close()
 
 
@@ -195,9 +241,15 @@ def test_the_session_that_it_is_called_from_is_left_out(pairs, here: Here, monke
 
 @pytest.mark.parametrize(("answer", "ends"), [("yes\n", True), ("y\n", False), ("\n", False)])
 def test_on_a_terminal_it_asks(answer, ends):
-    pair = Pair()
     main, other = pty.openpty()
-    command = [*COMMAND, "kill", "--where", f"local_port = {pair.port}"]
+    with pair_elsewhere() as port:
+        _answer(main, other, port, answer)
+        assert bool(ports_of_connections()) != ends
+    os.close(main)
+
+
+def _answer(main: int, other: int, port: int, answer: str) -> None:
+    command = [*COMMAND, "kill", "--where", f"local_port = {port}"]
     with subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment()) as process:
         os.close(other)
         shown = b""
@@ -206,10 +258,6 @@ def test_on_a_terminal_it_asks(answer, ends):
         assert b"end this connection?" in shown
         os.write(main, answer.encode())
         assert process.wait(timeout=20) == 0
-    os.close(main)
-    assert pair.is_alive != ends
-    assert bool(ports_of_connections()) != ends
-    pair.close()
 
 
 def test_what_the_kernel_still_has_has_not_ended(monkeypatch):

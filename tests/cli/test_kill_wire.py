@@ -125,6 +125,20 @@ def test_an_idle_one_that_speaks_is_spared(here: Here, tmp_path):
     pair.close()
 
 
+def test_the_session_that_it_is_called_from_is_left_out(here: Here, monkeypatch):
+    pairs = [Pair(), Pair()]
+    for pair in pairs:
+        pair.keep_busy()
+    port = pairs[0].client.getsockname()[1]
+    monkeypatch.setenv("SSH_CONNECTION", f"127.0.0.1 {port} 127.0.0.1 {pairs[0].port}")
+    done = here("kill", "-i", "lo", "--listen", "500ms", "--state", "open", "--yes")
+    assert done.status == 0, done.err
+    assert "your own session" in done.err
+    assert_only_ended(pairs, [pairs[1]])
+    for pair in pairs:
+        pair.close()
+
+
 def test_a_connection_whose_hosts_say_nothing_is_not_confirmed(here: Here, tmp_path):
     path = str(tmp_path / "silent.pcap")
     recording = record(path)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 
 from tcpsight.local.reading import four_tuple, is_connection, read_sockets
@@ -96,3 +99,18 @@ def ports_of_connections() -> set[tuple[int, int]]:
     sockets = read_sockets().sockets
     rows = sockets.rows[is_connection(sockets) & (sockets.state == 1)]
     return {(found[1], found[3]) for found in map(four_tuple, rows)}
+
+
+@contextmanager
+def pair_elsewhere() -> Iterator[int]:
+    """Give the port of a connection that is held by a process which is neither this one nor above what it calls."""
+    made = (
+        "import sys; from tests.support.local_connections import Pair\n"
+        "pair = Pair(); print(pair.port, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", made], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()

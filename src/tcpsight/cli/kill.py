@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from tcpsight.cli.running import Output
     from tcpsight.local.audit import Outcome
     from tcpsight.local.sock_diag import DiagnosticSocket
-    from tcpsight.tables import Table
-    from tcpsight.where import Where
+    from tcpsight.tables import Sockets, Table
+    from tcpsight.where import AnyTable, Where
 
 _CHOOSING: list[Decorator] = [
     click.option("--idle", "idle_ns", type=values.positive_duration_ns, metavar="DURATION",
@@ -137,24 +136,25 @@ _OF_OUTPUT = ("format", "output", "sort", "columns", "where")
 
 def _local(asked: Asked, output: Output) -> int:
     """End connections of this machine."""
+    from tcpsight.cli.notes import warn
     from tcpsight.local.audit import Audit
+    from tcpsight.local.own import own_connections
     from tcpsight.local.reading import four_tuple, is_connection, read_sockets
     from tcpsight.local.sock_diag import DiagnosticSocket
     from tcpsight.tables import Sockets
     from tcpsight.where import Where
 
     conditions = [Where(text, Sockets) for text in asked.conditions("idle_ns", "least_age_ns")]
-    chosen = read_sockets().sockets
-    chosen = chosen[is_connection(chosen)]
+    reading = read_sockets()
+    if reading.is_torn:
+        warn("connections came and went while the kernel told them: one may be missing")
+    chosen = reading.sockets[is_connection(reading.sockets)]
     for condition in conditions:
         chosen = condition.apply(chosen)
-    mine = _own_session()
-    kept = [four_tuple(row) != mine for row in chosen.rows]
-    if not all(kept):
-        from tcpsight.cli.notes import warn
-
-        warn("the connection of your own session is among them: it is left out")
-        chosen = chosen[_mask(kept)]
+    mine = own_connections(reading.sockets)
+    chosen = without_own(chosen, [four_tuple(row) in mine for row in chosen.rows])
+    if asked.where is not None and names_process(asked.where):
+        chosen = _without_hidden(chosen)
     list_rows(chosen, output, asked)
     if not agreed(asked, len(chosen)):
         return 0
@@ -167,6 +167,36 @@ def _local(asked: Asked, output: Output) -> int:
             audit.tell(what, outcome)
             results.append(outcome.is_fine)
     return 0 if all(results) else 1
+
+
+def without_own(chosen: AnyTable, is_own: list[bool]) -> AnyTable:
+    """Leave out the connections by which whoever runs this came here."""
+    from tcpsight.cli.notes import warn
+
+    if not any(is_own):
+        return chosen
+    warn("the connection of your own session is among them: it is left out")
+    return chosen[_mask([not each for each in is_own])]
+
+
+def names_process(where: str) -> bool:
+    """Tell whether a condition is about who holds a connection."""
+    from tcpsight.where.tokens import tokens
+
+    return any(token.text in ("process", "pid", "holders") for token in tokens(where))
+
+
+def _without_hidden(chosen: Sockets) -> Sockets:
+    """Leave out those of which nobody knows whose they are: any name but theirs would be said of them, too."""
+    from tcpsight.cli.notes import warn
+    from tcpsight.output.units import counted
+
+    is_hidden = chosen.pid < 0
+    if is_hidden.any():
+        of = counted(int(is_hidden.sum()), "connection")
+        warn(f"the process of {of} cannot be seen, or there is none, and the condition is about it: left out")
+        chosen = chosen[~is_hidden]
+    return chosen
 
 
 def _destroyed(asking: DiagnosticSocket, row: np.void, conditions: list[Where]) -> Outcome:
@@ -252,18 +282,3 @@ def _mask(kept: list[bool]) -> Any:
     import numpy as np
 
     return np.array(kept, np.bool_)
-
-
-def _own_session() -> tuple[bytes, int, bytes, int] | None:
-    """Give the connection by which whoever runs this came here, from what sshd tells."""
-    import ipaddress
-
-    try:
-        remote, remote_port, local, local_port = os.environ.get("SSH_CONNECTION", "").split()
-        packed = []
-        for text in (local, remote):
-            address = ipaddress.ip_address(text.partition("%")[0])
-            packed.append(address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed)
-        return packed[0], int(local_port), packed[1], int(remote_port)
-    except ValueError:
-        return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from tcpsight.cli.kill import agreed, list_rows, say
+from tcpsight.cli.kill import agreed, list_rows, say, without_own
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,23 @@ def _chosen(asked: Asked, seen: Observation) -> Connections:
         connections = connections[connections.end_ns <= seen.until_ns - asked.idle_ns]
     if asked.age_ns is not None:
         connections = connections[connections.start_ns <= seen.until_ns - asked.age_ns]
-    return connections
+    return without_own(connections, _are_own(connections))
+
+
+def _are_own(connections: Connections) -> list[bool]:
+    """Tell which are those by which whoever runs this came here."""
+    from tcpsight.errors import TcpsightError
+    from tcpsight.local.observing import sides_of
+    from tcpsight.local.own import own_connections
+    from tcpsight.local.reading import read_sockets
+    from tcpsight.tables import Sockets
+
+    sockets = Sockets()
+    with suppress(TcpsightError):  # a kernel without sock_diag: what sshd tells is left
+        sockets = read_sockets().sockets
+    mine = own_connections(sockets)
+    sides = [sides_of(row) for row in connections.rows]
+    return [(*client, *server) in mine or (*server, *client) in mine for client, server in sides]
 
 
 def _tell_numbers(chosen: Connections, seen: Observation) -> None:

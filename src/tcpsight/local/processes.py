@@ -51,6 +51,27 @@ def holders(proc: str = "/proc") -> dict[int, Process]:
     return found
 
 
+def ancestors(proc: str = "/proc") -> list[int]:
+    """Give the numbers of the processes that called this one, the nearest first."""
+    found: list[int] = []
+    at = "self"
+    while True:
+        try:
+            status = Path(f"{proc}/{at}/status").read_text("utf-8", "replace")
+            pid = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:"))
+        except (OSError, ValueError, IndexError, StopIteration):
+            return found
+        if pid <= 0 or pid in found:
+            return found
+        found.append(pid)
+        at = str(pid)
+
+
+def inodes_of(pid: int, proc: str = "/proc") -> set[int]:
+    """Give the inodes of the sockets that a process holds; none where it may not be looked at."""
+    return _inodes(f"{proc}/{pid}/fd")
+
+
 def _inodes(folder: str) -> set[int]:
     """Give the inodes of the sockets that a process holds; none where it may not be looked at, or has ended."""
     inodes = set()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
 _LISTEN = SOCKET_STATES.index("listening")
 _NEW_SYN_RECEIVED = 12
+_WITHOUT_SOCKET = tuple(SOCKET_STATES.index(name) for name in ("time_wait", "syn_received"))
 _SETTING_UP = tuple(SOCKET_STATES.index(name) for name in ("syn_sent", "syn_received"))
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _UNLIMITED_SEGMENTS = 0x7FFFFFFF
@@ -167,10 +168,13 @@ def _rows(answer: Answer) -> Sockets:
     is_mapped = (table.local_address[:, :12] == _MAPPED).all(axis=1)
     table.ip_version[:] = np.where(is_mapped, 4, 6)
     table.is_mapped[:] = is_mapped & (messages["family"] == socket.AF_INET6)
-    is_listening = table.state == _LISTEN
-    table.receive_queue_bytes[:] = np.where(is_listening, -1, messages["receive_queue"].astype(np.int64))
-    table.send_queue_bytes[:] = np.where(is_listening, -1, messages["send_queue"].astype(np.int64))
-    table.uid[:], table.inode[:] = messages["uid"], messages["inode"]
+    inode = messages["inode"].astype(np.int64)
+    is_part = np.isin(table.state, _WITHOUT_SOCKET) & (inode == 0)  # what the kernel does not keep is 0
+    has_no_queue = is_part | (table.state == _LISTEN)
+    table.receive_queue_bytes[:] = np.where(has_no_queue, -1, messages["receive_queue"].astype(np.int64))
+    table.send_queue_bytes[:] = np.where(has_no_queue, -1, messages["send_queue"].astype(np.int64))
+    table.inode[:] = np.where(is_part, -1, inode)
+    table.uid[:] = np.where(inode == 0, -1, messages["uid"].astype(np.int64))
     table.congestion_control[:] = np.frombuffer(answer.algorithms, f"S{CONGESTION_BYTES}")
     _fill(table, answer)
     return table
@@ -221,11 +225,11 @@ def _name_processes(table: Sockets) -> int:
     known = holders()
     table.pid[:], table.holders[:] = -1, -1
     for row in table.rows:
-        process = known.get(int(row["inode"])) if row["inode"] else None
+        process = known.get(int(row["inode"])) if row["inode"] > 0 else None
         if process is not None:
             row["pid"], row["holders"] = process.pid, process.holders
             row["process"] = process.name.encode()
-    return int(((table.pid < 0) & (table.inode != 0) & (table.state != _LISTEN)).sum())
+    return int(((table.pid < 0) & (table.inode > 0) & (table.state != _LISTEN)).sum())
 
 
 def _join(table: Sockets, measured: Mapping[Service, Measured]) -> None:
