@@ -82,3 +82,34 @@ def test_frames_without_tcp_are_told(here: Here, tmp_path: Path):
     assert done.status == 0
     assert "1 frame without a TCP segment" in done.err
     assert "1 segment with a wrong checksum" in done.err
+
+
+@pytest.mark.parametrize("option", ["--key", "--new-key"])
+def test_the_key_is_never_written_over(here: Here, pcap: Path, tmp_path: Path, option):
+    key, link = tmp_path / "site.key", tmp_path / "link"
+    if option == "--key":
+        key.write_text("ab" * 32)
+    link.symlink_to(key)
+    for output in (key, link, tmp_path / "." / "site.key"):
+        done = here("anonymize", pcap, output, option, key)
+        assert done.status == 2
+        assert_one_line(done.err, "the key would be lost")
+    assert (key.read_text() if key.exists() else None) == ("ab" * 32 if option == "--key" else None)
+
+
+def test_a_new_key_by_which_nothing_was_mapped_is_not_left(here: Here, pcap: Path, tmp_path: Path):
+    key, kept = tmp_path / "site.key", tmp_path / "kept.key"
+    assert here("anonymize", tmp_path / "none.pcap", tmp_path / "a.pcap", "--new-key", key).status == 2
+    assert here("anonymize", pcap, tmp_path / "no" / "a.pcap", "--new-key", key).status == 2
+    assert not key.exists()
+    kept.write_text("of another")
+    assert here("anonymize", pcap, tmp_path / "a.pcap", "--new-key", kept).status == 2
+    assert kept.read_text() == "of another"
+
+
+def test_half_a_key_in_digits_is_no_raw_key(here: Here, pcap: Path, tmp_path: Path):
+    key = tmp_path / "half.key"
+    key.write_text("0123456789abcdef" * 2)
+    done = here("anonymize", pcap, tmp_path / "a.pcap", "--key", key)
+    assert done.status == 2
+    assert_one_line(done.err, "half a key")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tcpsight.local import reading
+from tcpsight.local.processes import Process
+from tcpsight.local.sock_diag import DiagnosticSocket
 from tests.cli.running import Here, assert_one_line
 from tests.support.live_network import own_network, require_live_network
 from tests.support.local_connections import Pair, network_with_ipv6
@@ -76,3 +82,24 @@ def test_a_name_that_a_process_gave_itself_obeys_no_terminal(here: Here, monkeyp
     assert b"\x1b" not in done.out
     assert "\\x1b[2Jevil" in done.text
     pair.close()
+
+
+def test_a_terminal_is_not_told_the_control_characters_of_a_process(here: Here, monkeypatch):
+    """A name is what its process says it is."""
+    monkeypatch.setattr(reading, "holders", lambda: {int(inode): EVIL for inode in read_inodes()})
+    pair = Pair()
+    arguments = ["sockets", "--where", f"local_port = {pair.port}", "--columns", "process", "--format", "csv"]
+    assert here(*arguments).out.splitlines()[1] == EVIL.name.encode()
+    for stream in (sys.stdout, sys.__stdout__):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    assert here(*arguments).out.splitlines()[1] == rb"\x1b]0;pwned\x07"
+    pair.close()
+
+
+EVIL = Process(1, "\x1b]0;pwned\x07", 1)
+
+
+def read_inodes() -> list[int]:
+    with DiagnosticSocket() as asking:
+        messages = asking.sockets(socket.AF_INET).messages
+    return [struct.unpack_from("=I", messages, at + 68)[0] for at in range(0, len(messages), 72)]

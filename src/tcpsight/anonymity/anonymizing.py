@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tcpsight.anonymity.prefixes import LOW_PORTS
 from tcpsight.anonymity.rebuilding import BLANK, LINK_TYPE_ETHERNET, build, shapes_of
 from tcpsight.anonymity.sums import OPAQUE, PARTIAL, RIGHT, WRONG, ZERO, Runs, find_headers, folded, pseudo_sums
 from tcpsight.decode import Decoding, extents_of
 from tcpsight.errors import UsageError
-from tcpsight.tables import FLAG_ACK, OPTION_CUT, OPTION_TIMESTAMPS, OPTION_UNSEQUENCED, Frames
+from tcpsight.tables import OPTION_CUT, OPTION_TIMESTAMPS, OPTION_UNSEQUENCED, Frames
 
 if TYPE_CHECKING:
     from tcpsight.anonymity.prefixes import Secrets
@@ -65,15 +66,15 @@ class Anonymizing:
 
     Attributes
     ----------
-    segments, others, tunnelled, wrong : int
+    segments, others, tunnelled, wrong, near : int
         How many frames had a TCP segment; how many had none, and are blank; how many segments were in a tunnel; how
-        many had a wrong checksum.
+        many had a wrong checksum; how many had two ports that are mapped among themselves, both low.
     interfaces : int
         How many interfaces frames were captured on.
     """
 
     def __init__(self, secrets: Secrets, wanted: Wanted) -> None:
-        self.segments = self.others = self.tunnelled = self.wrong = 0
+        self.segments = self.others = self.tunnelled = self.wrong = self.near = 0
         self._secrets = secrets
         self._ports = secrets.ports() if wanted.maps_ports else None
         self._shift_ns = wanted.shift_ns
@@ -112,12 +113,13 @@ class Anonymizing:
         secrets = self._secrets
         clocks = [secrets.clock_offsets(rows[name]) for name in ("source_address", "destination_address")]
         has = rows["options"] & OPTION_TIMESTAMPS != 0
-        echoes = has & (rows["flags"] & FLAG_ACK != 0) & (rows["timestamp_echo"] != 0)
+        echoes = has & (rows["timestamp_echo"] != 0)  # RSTs without ACK have them, too
         rows["timestamp_value"][has] += clocks[0][has]
         rows["timestamp_echo"][echoes] += clocks[1][echoes]
         for name in ("source_address", "destination_address"):
             rows[name] = secrets.addresses(rows[name])
         if self._ports is not None:
+            self.near += int(((rows["source_port"] < LOW_PORTS) & (rows["destination_port"] < LOW_PORTS)).sum())
             for name in ("source_port", "destination_port"):
                 rows[name] = self._ports[rows[name]]
         return rows

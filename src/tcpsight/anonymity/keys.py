@@ -25,6 +25,8 @@ def read_key(path: str) -> tuple[bytes, bool]:
     except (OSError, ValueError) as error:
         raise UsageError(f"--key {path}: {getattr(error, 'strerror', None) or error}") from None
     key = data
+    if len(data) == KEY_BYTES and all(byte in b"0123456789abcdefABCDEF\r\n" for byte in data):
+        raise UsageError(f"--key {path}: half a key: {KEY_BYTES} hex digits are {KEY_BYTES // 2} bytes")
     if len(data) != KEY_BYTES:
         try:
             key = bytes.fromhex(data.decode("ascii").strip())

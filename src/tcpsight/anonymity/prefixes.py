@@ -26,6 +26,9 @@ KEY_BYTES = 32
 MOST_REMEMBERED = 1 << 20
 """Addresses whose mapping is remembered."""
 
+LOW_PORTS = 32_768
+"""Ports below it are mapped among themselves, and so are the others."""
+
 _MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
 _SLICE = 4096
 """So many addresses are mapped at a time: eight megabytes of blocks for IPv6."""
@@ -114,8 +117,8 @@ class Secrets:
         numbers[:, :2] = np.arange(65_536, dtype=">u2").view(np.uint8).reshape(-1, 2)
         sealed = np.frombuffer(self._ports(numbers.tobytes()), np.uint64).reshape(-1, 2)[:, 0]
         table = np.zeros(65_536, np.uint16)
-        table[1:32_768] = 1 + np.argsort(sealed[1:32_768])
-        table[32_768:] = 32_768 + np.argsort(sealed[32_768:])
+        table[1:LOW_PORTS] = 1 + np.argsort(sealed[1:LOW_PORTS])
+        table[LOW_PORTS:] = LOW_PORTS + np.argsort(sealed[LOW_PORTS:])
         return table
 
     def damage(self, checksums: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint16]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -87,6 +88,7 @@ def command(
     if len(sources) > 1:
         raise click.UsageError(f"{source!r} is several files: each becomes one of its own")
     values.refuse_output_over_input(output, sources)
+    _refuse_output_over_key(output, key_path, new_key_path)
     if start is not None and shift_ns:
         raise click.UsageError("--start shifts times: leave out --shift")
     if output == "-" and sys.stdout.isatty():
@@ -94,8 +96,9 @@ def command(
     values.zone(input_timezone)
     start_ns = values.instant_ns(start, "UTC") if start is not None else None
     wanted = Wanted(ports == "map", shift_ns, start_ns)
-    anonymizing = Anonymizing(_secrets(key_path, new_key_path), wanted)
     with ExitStack() as stack:
+        anonymizing = Anonymizing(_secrets(key_path, new_key_path), wanted)
+        new_key = stack.enter_context(_NewKey(new_key_path))
         capture = stack.enter_context(open_capture(sources, input_timezone=input_timezone))
         update = stack.enter_context(reading_bar(capture, progress))
         destination = Destination(output)
@@ -107,13 +110,39 @@ def command(
                 writer.write(frames)
                 update()
         except CaptureError as error:
-            broken = error  # what came before is worth keeping
+            broken = error  # what came before is worth new_key
         writer.finish(_dropped(capture))
         destination.close()
+        new_key.is_used = True
     _tell(anonymizing)
     if broken is not None:
         raise broken
     return 0
+
+
+class _NewKey:
+    """A new key's file, which goes again if nothing was mapped by it."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self.is_used = False
+
+    def __enter__(self) -> _NewKey:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._path is not None and not self.is_used:
+            Path(self._path).unlink(missing_ok=True)
+
+
+def _refuse_output_over_key(output: str, key_path: str | None, new_key_path: str | None) -> None:
+    """Refuse to write a capture where the key is, or is to be."""
+    key = key_path if key_path is not None else new_key_path
+    if key is None or output == "-":
+        return
+    with suppress(OSError, ValueError):
+        if Path(output).resolve() == Path(key).resolve() or Path(output).samefile(key):
+            raise click.UsageError(f"the output {output!r} is the key {key!r}: the key would be lost")
 
 
 def _secrets(key_path: str | None, new_key_path: str | None) -> Secrets:
@@ -154,5 +183,8 @@ def _tell(anonymizing: Anonymizing) -> None:
     if anonymizing.tunnelled:
         of = counted(anonymizing.tunnelled, "segment")
         warn(f"{of} in tunnels: outside of them in the result, where the same endpoints are one connection")
+    if anonymizing.near:
+        of = counted(anonymizing.near, "segment")
+        warn(f"{of} between two ports below 32768: where no handshake tells, client and server may have changed places")
     if anonymizing.wrong:
         warn(f"{counted(anonymizing.wrong, 'segment')} with a wrong checksum: wrong in the result, too")

@@ -78,6 +78,9 @@ def _slice(line: bytes) -> tuple[Service, Measured] | None:
         packed = address.packed if address.version == 6 else _MAPPED + address.packed
         rates = [float("nan" if row[name] is None else row[name]) for name in ("throughput_per_s", "concurrency")]
         p50, p99 = (-1 if row[name] is None else int(row[name]) for name in _TIMES)
-        return (packed, int(row["server_port"])), Measured(int(row["start_ns"]), rates[0], rates[1], p50, p99)
+        start_ns = int(row["start_ns"])
+        if not all(-1 <= each < 2**63 for each in (start_ns, p50, p99)):
+            return None
+        return (packed, int(row["server_port"])), Measured(start_ns, rates[0], rates[1], p50, p99)
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None

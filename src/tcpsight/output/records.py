@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy as np
 from tcpsight.output._kernel import RecordWriter, is_plain
 from tcpsight.output.columns import AddressColumn, ColumnBlock, null_mask, place, shown_columns
 from tcpsight.output.destination import Destination
+from tcpsight.output.units import printable
 from tcpsight.tables import Column, Table
 
 # Kinds of cells; the kernel has the same numbers.
@@ -76,6 +77,14 @@ JSON = Notation(
 )
 
 
+CSV_ON_TERMINAL = replace(
+    CSV,
+    text=lambda text: _csv_text(printable(text)),
+    special=_flags(b',"' + bytes(range(32))),
+)
+"""A terminal obeys what is in texts: there, control characters are written as ``\\x1b``."""
+
+
 class RecordEncoder:
     """Write blocks of rows as lines.
 
@@ -88,7 +97,7 @@ class RecordEncoder:
     columns : sequence of str, optional
         Only these, in this order.
     notation : Notation
-        `CSV` or `JSON`.
+        `CSV`, `CSV_ON_TERMINAL` or `JSON`.
     """
 
     # A block and its lines (about 300 bytes each) stay near the L2 cache.
@@ -112,7 +121,7 @@ class RecordEncoder:
 
     def begin(self) -> None:
         """Write the header line, in CSV."""
-        if self._notation is CSV:
+        if self._notation in (CSV, CSV_ON_TERMINAL):
             self._destination.write((",".join(c.name for c in self._columns) + "\n").encode())
 
     def encode(self, rows: Table) -> None:

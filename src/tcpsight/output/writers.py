@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from types import TracebackType
@@ -12,7 +13,7 @@ from tcpsight.errors import UsageError
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.columns import shown_columns
 from tcpsight.output.destination import Destination
-from tcpsight.output.records import CSV, JSON, RecordEncoder
+from tcpsight.output.records import CSV, CSV_ON_TERMINAL, JSON, Notation, RecordEncoder
 from tcpsight.output.text import TextEncoder, TextLayout
 from tcpsight.tables import Table
 
@@ -164,7 +165,8 @@ def open_writer(
         if format == "table":
             encoder = TextEncoder(opened, table_type, columns, layout or TextLayout(), zone)
         else:
-            encoder = _encoder(opened, table_type, format, columns)
+            is_shown = destination == "-" and sys.stdout is not None and sys.stdout.isatty()
+            encoder = _encoder(opened, table_type, format, columns, CSV_ON_TERMINAL if is_shown else CSV)
         writer = Writer(opened, table_type, encoder)
         encoder.begin()
     except BaseException:
@@ -173,10 +175,12 @@ def open_writer(
     return writer
 
 
-def _encoder(destination: Destination, table_type: type[Table], format: str, columns: Sequence[str] | None) -> Encoder:
+def _encoder(
+    destination: Destination, table_type: type[Table], format: str, columns: Sequence[str] | None, csv: Notation
+) -> Encoder:
     """Make the encoder of a machine format; Arrow, whose import costs a third of a second, only where needed."""
     if format in ("csv", "jsonl"):
-        return RecordEncoder(destination, table_type, columns, CSV if format == "csv" else JSON)
+        return RecordEncoder(destination, table_type, columns, csv if format == "csv" else JSON)
     from tcpsight.output.columnar import IpcEncoder, ParquetEncoder
 
     return (ParquetEncoder if format == "parquet" else IpcEncoder)(destination, table_type, columns)

@@ -12,6 +12,8 @@ import pytest
 from tcpsight.anonymity.anonymizing import Wanted
 from tcpsight.anonymity.prefixes import Secrets
 from tcpsight.anonymity.writing import FrameWriter
+from tcpsight.capture import open_capture
+from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError, UsageError
 from tcpsight.local.resets import checksum
 from tcpsight.output.destination import Destination
@@ -247,3 +249,34 @@ def test_frames_of_several_interfaces_do_not_fit_into_pcap():
     frames.interface_id[:] = (0, 1)
     with pytest.raises(UsageError, match=r"name the file \.pcapng"):
         writer.write(frames)
+
+
+def timestamps(value: int, echo: int) -> bytes:
+    return b"\1\1\x08\x0a" + struct.pack("!II", value, echo)
+
+
+def test_no_clock_is_left_as_it_was_whatever_the_flags_and_offsets_differ(tmp_path):
+    """A RST without ACK has the other side's clock, too; 0 says that there is none."""
+    flags = [0x10, 0x04, 0x02, 0x00]
+    copy, _ = made(
+        tmp_path, *(ethernet(tcp_packet(flags=each, options=timestamps(1000, 777_000_111))) for each in flags)
+    )
+    path = tmp_path / "copy.pcapng"
+    path.write_bytes(copy)
+    with open_capture([path]) as capture:
+        found = np.concatenate([Decoding().feed(frames).rows for frames in capture])
+    assert len(found) == 4
+    assert len(set(found["timestamp_value"].tolist())) == len(set(found["timestamp_echo"].tolist())) == 1
+    assert found["timestamp_value"][0] != 1000
+    assert found["timestamp_echo"][0] != 777_000_111
+    assert (int(found["timestamp_value"][0]) - 1000) % 2**32 != (int(found["timestamp_echo"][0]) - 777_000_111) % 2**32
+
+
+def test_segments_between_two_low_ports_are_counted_when_ports_are_mapped(tmp_path):
+    file = tmp_path / "original.pcapng"
+    file.write_bytes(pcapng(ethernet(tcp_packet())))
+    low = tcp_packet()
+    file.with_name("low.pcapng").write_bytes(pcapng(ethernet(low[:20] + struct.pack("!H", 12_000) + low[22:])))
+    for name, number in (("original", 0), ("low", 1)):
+        assert anonymized(tmp_path / f"{name}.pcapng", Wanted(maps_ports=True))[1].near == number
+    assert anonymized(tmp_path / "low.pcapng", Wanted())[1].near == 0

@@ -197,7 +197,17 @@ def test_what_a_watch_told_last_of_a_service_stands_beside_both_sides(tmp_path):
     pair.close()
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe{}[", b'{"server_address": 3}\n', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe{}[",
+        b'{"server_address": 3}\n',
+        b"[" * 100_000,
+        told(80, 10**30).encode(),
+        told(80, 0, response_time_p50_ns=-(10**30)).encode(),
+    ],
+)
 def test_a_file_without_slices_is_refused(tmp_path, content):
     file = tmp_path / "slices.jsonl"
     file.write_bytes(content)
