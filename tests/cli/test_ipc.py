@@ -24,9 +24,11 @@ def test_every_transport_and_size_is_measured(here: Here):
     names = ("tcp_nodelay", "tcp", "unix_stream", "unix_datagram", "pipe", "shared_memory")
     assert measured == {(name, size) for name in names for size in (64, 4096)}
     for row in facts["transports"]:
-        assert (
-            row["round_trip_min_ns"] <= row["round_trip_p50_ns"] <= row["round_trip_p99_ns"] <= row["round_trip_max_ns"]
-        )
+        told = [row[f"round_trip_{name}_ns"] for name in ("min", "p50", "p99", "max")]
+        assert (told[1] is None) == (told[2] is None) == (row["round_trips"] < 20)
+        known = [each for each in told if each is not None]
+        assert known == sorted(known)
+        assert known
 
 
 def test_the_page_fits_a_terminal_and_names_what_was_measured(here: Here, monkeypatch):
@@ -47,7 +49,9 @@ def test_services_of_a_capture_are_told_what_the_stack_costs_them(here: Here, pc
     done = here("ipc", *SHORT, "--transport", "tcp_nodelay", "--capture", pcap, "--format", "json")
     services = json.loads(done.out)["services"]
     assert sorted(each["server_port"] for each in services) == [80, 3306]
-    assert all(0 < each["stack_fraction"] <= 1 for each in services)
+    # On a busy machine there may be too few round trips to tell.
+    assert all(each["stack_fraction"] is None or 0 < each["stack_fraction"] <= 1 for each in services)
+    assert all(isinstance(each["is_within_sizes"], bool) for each in services)
     text = here("ipc", *SHORT, "--transport", "tcp_nodelay", "--capture", pcap).text
     assert "What the loopback stack is of recorded response times" in text
     assert "* not on loopback" in text

@@ -58,7 +58,10 @@ def _table(rows: Sequence[Facts]) -> list[str]:
                     f"{units.size(row['bytes_per_s'])}/s",
                 ]
             )
-    return [f"  {line}" for line in columns(cells, "rlrrrr")]
+    lines = [f"  {line}" for line in columns(cells, "rlrrrr")]
+    if any(row["round_trip_p50_ns"] is None for row in rows):
+        lines.append("  of fewer than 20 round trips no percentile is told: --duration gives them time")
+    return lines
 
 
 def _pictures(rows: Sequence[Facts], screen: Screen) -> list[str]:
@@ -88,6 +91,7 @@ def _services(facts: Facts, screen: Screen) -> list[str]:
     cells = [["service", "requests", "response time", "stack", "share", "Unix would save"]]
     for each in services:
         mark = "" if each["is_loopback"] else " *"
+        mark += "" if each["is_within_sizes"] else " +"
         cells.append(
             [
                 units.endpoint(each["server_address"], each["server_port"]) + mark,
@@ -101,6 +105,8 @@ def _services(facts: Facts, screen: Screen) -> list[str]:
     lines += [f"  {line}" for line in columns(cells, "lrrrrr")]
     if not all(each["is_loopback"] for each in services):
         lines.append("  * not on loopback: what it would be there")
+    if not all(each["is_within_sizes"] for each in services):
+        lines.append("  + shorter or longer than the messages measured: of the nearest size (--sizes)")
     return lines
 
 
@@ -117,7 +123,7 @@ def draw(facts: Facts, path: str) -> None:
     rows = [row for row in facts["transports"] if row["pinning"] == facts["transports"][0]["pinning"]]
     with panels(path, image_format(path), (3.4, 3.4)) as (upper, lower):
         for place, name in enumerate(dict.fromkeys(row["transport"] for row in rows)):
-            own = [row for row in rows if row["transport"] == name and row["round_trips"]]
+            own = [row for row in rows if row["transport"] == name and row["round_trip_p50_ns"] is not None]
             sizes, color = [row["message_bytes"] for row in own], _COLORS[place % len(_COLORS)]
             times = [row["round_trip_p50_ns"] / 1000 for row in own]
             upper.plot(sizes, times, marker="o", color=color, label=NAMES[name])

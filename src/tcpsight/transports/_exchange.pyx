@@ -85,11 +85,11 @@ cdef inline int64_t receive_whole(int fd, uint8_t *data, int64_t size, bint is_d
 
 
 def ping(int sending, int receiving, unsigned char[::1] message, int64_t until_ns, int64_t[::1] samples, *, bint is_datagram):
-    """Send messages and wait for each to come back; give how many did, with the time of each in `samples`."""
+    """Send messages, one at least, and wait for each to come back; give how many did, with the time of each."""
     cdef int64_t size = message.shape[0], most = samples.shape[0], count = 0, before, after, got
     with nogil:
         before = clock_now()
-        while count < most and before < until_ns:
+        while count < most and (before < until_ns or count == 0):
             got = send_whole(sending, &message[0], size)
             if got == 0:
                 got = receive_whole(receiving, &message[0], size, is_datagram)
@@ -187,7 +187,7 @@ def ping_shared(unsigned char[::1] memory, unsigned char[::1] message, int64_t u
     with nogil:
         said = load_acquire(&memory[SAID])
         before = clock_now()
-        while count < most and before < until_ns:
+        while count < most and (before < until_ns or count == 0):
             memcpy(&memory[MESSAGES], &message[0], message.shape[0])
             said += 1
             store_release(&memory[SAID], said)
@@ -225,12 +225,12 @@ def pong_shared(unsigned char[::1] memory, unsigned char[::1] message, int64_t u
 
 
 def flood_shared(unsigned char[::1] memory, unsigned char[::1] message, int64_t until_ns):
-    """Put messages into a ring until it is time, then the mark that there is no more; give how many."""
+    """Put messages, one at least, into a ring until it is time, then the mark that there is no more; give how many."""
     cdef int64_t stride = checked(memory, message), count = 0, late_ns = until_ns + LATE_NS
     cdef uint64_t heard
     cdef bint is_late = False
     with nogil:
-        while not is_late and ((count & 15 and message.shape[0] < LARGE) or clock_now() < until_ns):
+        while not is_late and (count == 0 or (count & 15 and message.shape[0] < LARGE) or clock_now() < until_ns):
             heard = load_acquire(&memory[HEARD])
             while not is_late and <uint64_t>count - heard >= SLOTS:
                 is_late = not waits(&memory[HEARD], heard, late_ns)

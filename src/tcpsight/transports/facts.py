@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.facts import address_text
+from tcpsight.model.distribution import Distribution
 from tcpsight.model.services import ServiceSummary
 from tcpsight.tables import Requests, Table
 from tcpsight.transports.measuring import Measurement
@@ -19,6 +20,9 @@ Facts = dict[str, Any]
 OF_SERVICES = "tcp_nodelay"
 INSTEAD = "unix_stream"
 """What services are thought to use: nearly all of them set TCP_NODELAY; and what they might use instead."""
+
+LEAST_ROUND_TRIPS = 20
+"""Of fewer no percentile is told."""
 
 _LOOPBACK_V4 = bytes(10) + b"\xff\xff\x7f"
 _LOOPBACK_V6 = bytes(15) + b"\x01"
@@ -49,8 +53,8 @@ def _one(each: Measurement) -> Facts:
         "pinning": each.case.pinning,
         "round_trips": trips.count,
         "round_trip_min_ns": _known(trips.min),
-        "round_trip_p50_ns": _known(trips.quantile(0.5)),
-        "round_trip_p99_ns": _known(trips.quantile(0.99)),
+        "round_trip_p50_ns": _quantile(trips, 0.5),
+        "round_trip_p99_ns": _quantile(trips, 0.99),
         "round_trip_max_ns": _known(trips.max),
         "histogram": [{"low_ns": s.low_ns, "high_ns": s.high_ns, "count": s.count} for s in trips.histogram()],
         "messages_per_s": each.messages / seconds,
@@ -58,6 +62,10 @@ def _one(each: Measurement) -> Facts:
         "throughput_messages": each.messages,
         "throughput_ns": each.duration_ns,
     }
+
+
+def _quantile(trips: Distribution, fraction: float) -> int | None:
+    return _known(trips.quantile(fraction)) if trips.count >= LEAST_ROUND_TRIPS else None
 
 
 def _known(value: int) -> int | None:
@@ -104,9 +112,16 @@ def _service(endpoint: Any, service: Any, transports: Sequence[Facts]) -> Facts:
         "response_bytes_mean": sizes[1],
         "response_time_p50_ns": p50,
         "stack_ns": stack,
+        "is_within_sizes": are_measured(transports, OF_SERVICES, sizes),
         "stack_fraction": min(stack / p50, 1.0) if stack is not None and p50 > 0 else None,
         "saved_by_unix_stream_ns": None if stack is None or instead is None else stack - instead,
     }
+
+
+def are_measured(transports: Sequence[Facts], name: str, sizes: tuple[float, float]) -> bool:
+    """Tell whether sizes lie between those that were measured; the nearest of these stands for them otherwise."""
+    known = [row["message_bytes"] for row in transports if row["transport"] == name and row["round_trip_p50_ns"]]
+    return bool(known) and all(min(known) <= size <= max(known) for size in sizes)
 
 
 def stack_ns(transports: Sequence[Facts], name: str, sizes: tuple[float, float]) -> float | None:
