@@ -44,7 +44,7 @@ KEYS = {
         "response_bytes",
         "throughput_per_s", "turns", "concurrency", "unanswered_concurrency", "utilization_fraction", "response_time",
         "count_dispersion", "histogram", "interval_ns", "series", "connections", "clients", "slowest_requests",
-        "unanswered_requests",
+        "unanswered_requests", "remarks", "is_waited_through",
     },
     "omitted": {"services", "requests", "unanswered", "in_flight_at_end", "connections", "failed_connections"},
     "unseen": {"reason", "count", "bytes", "first_frame", "first_line", "furthest_back_ns", "meaning"},
