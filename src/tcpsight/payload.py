@@ -119,23 +119,10 @@ class PayloadStore:
     def read(self, files: np.ndarray[Any, Any], positions: Positions, lengths: Positions) -> bytes:
         """Give the bytes kept at these places behind each other; see `tcpsight.connections.streams.Read`."""
         out = bytearray(int(lengths.sum()))
-        view, at, room = memoryview(out), 0, bytearray()
-        ends = positions + lengths
-        is_near = (files[1:] == files[:-1]) & (positions[1:] >= ends[:-1]) & (positions[1:] - ends[:-1] <= GAP_BYTES)
-        edges = [0, *(np.flatnonzero(~is_near) + 1).tolist(), len(positions)]
-        for first, last in pairwise(edges):
-            begin = first
-            while begin < last:
-                start = int(positions[begin])
-                until = begin + max(1, int(np.searchsorted(ends[begin:last], start + SPAN_BYTES, "right")))
-                length = int(ends[until - 1]) - start
-                if length > len(room):
-                    room = bytearray(length)
-                data = memoryview(room)[:length]
-                self._read_into(int(files[begin]), start, data)
-                run = slice(begin, until)
-                at += gather(data, positions[run] - start, np.ascontiguousarray(lengths[run], np.int64), view[at:])
-                begin = until
+        view, at = memoryview(out), 0
+        for each in self.stretches(files, positions, lengths, SPAN_BYTES):
+            wanted = np.ascontiguousarray(each.lengths, np.int64)
+            at += gather(each.data, each.positions - each.origin, wanted, view[at:])
         return bytes(out)
 
     def stretches(

@@ -7,12 +7,11 @@ import json
 import os
 from typing import Any, NamedTuple
 
+from tcpsight.endpoints import packed_address
 from tcpsight.errors import UsageError
 
 TAIL_BYTES = 1 << 20
 """So much of the end of a file is read: hundreds of slices of dozens of services."""
-
-_MAPPED = bytes(10) + b"\xff\xff"
 
 _TIMES = ("response_time_p50_ns", "response_time_p99_ns")
 
@@ -74,8 +73,7 @@ def last_slices(path: str) -> dict[Service, Measured]:
 def _slice(line: bytes) -> tuple[Service, Measured] | None:
     try:
         row: Any = json.loads(line)
-        address = ipaddress.ip_address(row["server_address"])
-        packed = address.packed if address.version == 6 else _MAPPED + address.packed
+        packed = packed_address(ipaddress.ip_address(row["server_address"]))
         rates = [float("nan" if row[name] is None else row[name]) for name in ("throughput_per_s", "concurrency")]
         p50, p99 = (-1 if row[name] is None else int(row[name]) for name in _TIMES)
         start_ns = int(row["start_ns"])

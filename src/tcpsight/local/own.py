@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tcpsight.endpoints import packed_address
 from tcpsight.local.processes import ancestors, inodes_of
 from tcpsight.local.reading import four_tuple
 
@@ -44,6 +45,6 @@ def _told_by_sshd() -> FourTuple | None:
         packed = []
         for text in (local, remote):
             address = ipaddress.ip_address(text.partition("%")[0])
-            packed.append(address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed)
+            packed.append(packed_address(address))
         return packed[0], int(local_port), packed[1], int(remote_port)
     return None
