@@ -3,7 +3,9 @@
 Each ratio is of two commands that ran one after the other, in turns; the median of the turns is told. Frames of
 1,500 bytes are listed against ``cat``; small ones (96 bytes) are listed by themselves; the screen is opened on a
 pseudo-terminal until the first connection is on it, without an index and with one; a string that is nowhere is searched
-for, on one core; all streams are extracted against ``tcpflow``, to the same file system, and compared byte by byte.
+for, on one core; all streams are extracted against ``tcpflow``, to the same file system, and compared byte by byte; how
+fast they could be at most is told by ``cp``, which copies the extracted files there and does nothing else. Of these
+three the CPU time is told, too.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import os
 import platform
 import pty
+import resource
 import select
 import shutil
 import statistics
@@ -119,6 +122,14 @@ def seconds(*command: str | Path, cpu: int | None = None) -> float:
     return time.perf_counter() - begin
 
 
+def spent(*command: str | Path) -> tuple[float, float]:
+    """Tell how long a command takes, and how much CPU time."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall = seconds(*command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def streams(path: Path, commands: str, *options: str, cpu: int | None = None) -> float:
     """Tell how long it takes to obey commands."""
     return seconds(*COMMAND, path, "--no-progress", *options, "-c", commands, cpu=cpu)
@@ -159,17 +170,32 @@ def digests(folder: Path) -> list[str]:
     )
 
 
-def extraction(path: Path, folder: Path) -> tuple[float, float]:
-    """Tell how long tcpflow takes, and we, to extract all streams; they must be the same."""
+def extraction(path: Path, folder: Path) -> dict[str, tuple[float, float]]:
+    """Tell what tcpflow takes, and we, to extract all streams, which must be the same; and cp to write them again."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    theirs = seconds("tcpflow", "-q", "-r", path, "-o", folder / "theirs")
-    ours = streams(path, f"dump {folder}/ours", "--no-index")
-    same = digests(folder / "theirs") == digests(folder / "ours")
+    size = path.stat().st_size
+    warm(folder, size)
+    theirs = spent("tcpflow", "-q", "-r", path, "-o", folder / "theirs")
+    expected = digests(folder / "theirs")
+    shutil.rmtree(folder / "theirs")
+    warm(folder, size)
+    ours = spent(*COMMAND, path, "--no-progress", "--no-index", "-c", f"dump {folder}/ours")
+    same = expected == digests(folder / "ours")
+    warm(folder, size)
+    copied = spent("cp", "-r", folder / "ours", folder / "copied")
     shutil.rmtree(folder)
     if not same:
         raise SystemExit("tcpflow has other bytes")
-    return theirs, ours
+    return {"tcpflow": theirs, "dump": ours, "cp": copied}
+
+
+def warm(folder: Path, size: int) -> None:
+    """Have the memory at hand: a virtual machine gives back what is free, and to get it again takes long."""
+    with (folder / "warm").open("wb") as file:
+        for _ in range(size >> 20):
+            file.write(bytes(1 << 20))
+    (folder / "warm").unlink()
 
 
 def measure(folder: Path, rounds: int, frames: int) -> dict[str, Any]:
@@ -204,10 +230,12 @@ def measure(folder: Path, rounds: int, frames: int) -> dict[str, Any]:
         indexed = streams(large, "list", cpu=0)
         note("search_bytes_per_s", size / max(streams(large, "match text zebra-nowhere", cpu=0) - indexed, 1e-3))
         if shutil.which("tcpflow"):
-            theirs, ours = extraction(half, Path("/dev/shm") / f"tcpsight-bench-{os.getpid()}")
-            note("tcpflow_seconds", theirs)
-            note("dump_seconds", ours)
-            note("dump_against_tcpflow", theirs / ours)
+            took = extraction(half, Path("/dev/shm") / f"tcpsight-bench-{os.getpid()}")
+            for name, (wall, cpu) in took.items():
+                note(f"{name}_seconds", wall)
+                note(f"{name}_cpu_seconds", cpu)
+            note("dump_against_tcpflow", took["tcpflow"][0] / took["dump"][0])
+            note("cp_against_tcpflow", took["tcpflow"][0] / took["cp"][0])
     return {"frames": frames, "rounds": rounds} | {name: statistics.median(some) for name, some in turns.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,24 @@ def require_folder(path: Path) -> Path:
 @pytest.fixture(name="require_program", scope="session")
 def _require_program() -> Callable[[str], str]:
     return require_program
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    """Run a test in a network of its own, or skip it."""
+    from tests.support.live_network import own_network, require_live_network
+
+    require_live_network()
+    require_program("ip")
+    with own_network():
+        yield
+
+
+@pytest.fixture(name="network_with_ipv6")
+def _network_with_ipv6(network: None) -> None:
+    from tests.support.local_connections import network_with_ipv6
+
+    network_with_ipv6()
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ ENUMERATIONS = {
     "BOUNDARY": tables.BOUNDARIES,
     "REASON": tables.REASONS,
     "ENCAPSULATION": tables.ENCAPSULATIONS,
+    "TLS": tables.TLS_RECORDS,
 }
 
 

@@ -6,6 +6,7 @@ from posix.stdlib cimport posix_memalign
 
 cdef extern from * nogil:
     """
+    #include <stdint.h>
     #if defined(__linux__)
     #include <sys/mman.h>
     #endif
@@ -21,9 +22,14 @@ cdef extern from * nogil:
     #else
     #define TCPSIGHT_PREFETCH(p) ((void)(p))
     #endif
+    /* Two lines of a place that nobody has checked yet: there may be nothing. */
+    #define TCPSIGHT_PREFETCH_BOTH(p, n) do { \\
+        TCPSIGHT_PREFETCH((const void *) ((uintptr_t) (p) + (uintptr_t) (n))); \\
+        TCPSIGHT_PREFETCH((const void *) ((uintptr_t) (p) + (uintptr_t) (n) + 64)); } while (0)
     """
     void ask_for_large_pages "TCPSIGHT_LARGE_PAGES" (void *p, size_t n)
     void prefetch "TCPSIGHT_PREFETCH" (const void *p)
+    void prefetch_both "TCPSIGHT_PREFETCH_BOTH" (const void *p, int64_t n)
 
 cdef enum:
     LARGE_PAGE_BYTES = 2097152

@@ -7,14 +7,12 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
 from tcpsight.batches import LEFT_OUT
 from tcpsight.endpoints import parse_server
 from tcpsight.errors import UsageError
 from tcpsight.requests import ENDS, STARTS
-from tcpsight.where.literals import DURATIONS
 
 if TYPE_CHECKING:
     from tcpsight.connections import Server
@@ -23,6 +21,12 @@ Source = str | os.PathLike[str] | BinaryIO
 
 LONGEST_NS = 2**62
 """No capture lasts as long: times of captures are clamped to it."""
+
+MOST_WORKERS = 256
+"""Connections live in so many shares, and none is divided."""
+
+USUAL_WORKERS = 3
+"""With more, connections have to be shared out, which costs half as much CPU again: for who asks for it."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z\u00b5\u03bc]*)\s*", re.ASCII | re.IGNORECASE)
 _SHOWN = 60
@@ -103,6 +107,26 @@ def kinds_of_requests(given: object) -> tuple[str, ...]:
     return chosen
 
 
+def worker_count(given: object) -> int:
+    """Take how many workers follow connections; None: one for each processor that this process may use.
+
+    Raises
+    ------
+    UsageError
+        If it is no number from 1 to 256.
+    """
+    if given is None:
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(usable, USUAL_WORKERS)
+    try:
+        count = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MOST_WORKERS:
+        raise UsageError(f"workers is {_shown(given)}: give a number from 1 to {MOST_WORKERS}")
+    return count
+
+
 def instant_ns(name: str, given: object) -> int | None:
     """Take an instant: nanoseconds since the Unix epoch, or None.
 
@@ -142,6 +166,10 @@ def slice_ns(name: str, given: object) -> int:
 
 
 def _duration_ns(name: str, text: str) -> int:
+    from fractions import Fraction
+
+    from tcpsight.where.literals import DURATIONS
+
     total, at, cleaned = Fraction(0), 0, text.strip().lower()
     for part in _DURATION.finditer(cleaned[:_SHOWN]):
         # As on the command line, a number alone is seconds; of several pieces each has its unit.

@@ -67,6 +67,8 @@ class Options:
         One of `Account`; without it the columns of the time account are null.
     leave_out : tuple of str
         Of `LEFT_OUT`: which requests are given no rows. Connections still count them.
+    workers : int
+        How many threads track connections; more than one give neither headers nor segments, nor what is still open.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -83,6 +85,7 @@ class Options:
     given_at: str = "final"
     account: Account = "none"
     leave_out: tuple[str, ...] = ()
+    workers: int = 1
 
 
 class Batch(NamedTuple):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tcpsight.comparison import CollectedCapture, compared
+from tcpsight.comparison import CollectedCapture, Comparison, compared
 from tcpsight.comparison_facts import Facts, Tolerance, comparison_facts
 from tcpsight.ending import conclude
 from tcpsight.errors import UsageError
 from tcpsight.opening import open as open_capture
 from tcpsight.rows import on_break
 from tcpsight.tables import Findings
-from tcpsight.worsening import WORSE_KINDS
+from tcpsight.worsening import WORSE_KINDS, vanished
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
@@ -59,7 +59,7 @@ def compare(
     Raises
     ------
     UsageError
-        If an argument makes no sense, or the captures have no service in common.
+        If an argument makes no sense, or the captures have no service in common and none is gone.
 
     Examples
     --------
@@ -73,8 +73,7 @@ def compare(
         raise UsageError(f"fail_on has {sorted(unknown)[0]!r}; known are {', '.join(WORSE_KINDS)}")
     both = [collected(open_capture(each, **options)) for each in (before, after)]
     comparison = compared(both[0], both[1], most_services=most_services)
-    if not comparison.pairs:
-        raise UsageError(nothing_in_common(both[0], both[1]))
+    check_common(comparison)
     return comparison_facts(comparison, Tolerance(tolerance, failure_tolerance, tuple(fail_on)))
 
 
@@ -90,7 +89,19 @@ def collected(analysis: Analysis) -> CollectedCapture:
     return collection
 
 
-def nothing_in_common(before: CollectedCapture, after: CollectedCapture) -> str:
+def check_common(comparison: Comparison) -> None:
+    """See whether there is anything to tell of two captures: a service that both have, or one that is gone.
+
+    Raises
+    ------
+    UsageError
+        If there is not.
+    """
+    if not comparison.pairs and not vanished(comparison):
+        raise UsageError(_nothing_in_common(comparison.before, comparison.after))
+
+
+def _nothing_in_common(before: CollectedCapture, after: CollectedCapture) -> str:
     """Say why two captures cannot be compared."""
     for when, each in (("before", before), ("after", after)):
         if not each.summary.services:

@@ -242,7 +242,7 @@ def _durations(pair: ServicePair) -> list[Facts]:
 def _load(comparison: Comparison, pair: ServicePair, *, is_told: bool) -> Facts:
     told = {}
     for when, side, capture in zip(("before", "after"), pair.sides, (comparison.before, comparison.after), strict=True):
-        span_ns = capture.span[1] - capture.span[0]
+        span_ns = capture.run.pipeline.elapsed_ns
         resident_ns = int(side.occupancy.weighted_ns.sum()) if side.occupancy is not None and is_told else None
         told[when] = {
             "throughput_per_s": _round(side.service.requests * 1e9 / span_ns) if span_ns else None,

@@ -4,18 +4,19 @@ import ipaddress
 
 from tcpsight.connections import Server
 from tcpsight.errors import UsageError
+from tcpsight.tables import IPV4_PREFIX
 
 HIGHEST_PORT = 65_535
 
 
 def packed_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
     """Give the 16 bytes that tables hold: IPv4 behind ``::ffff:``."""
-    return bytes(10) + b"\xff\xff" + address.packed if address.version == 4 else address.packed
+    return IPV4_PREFIX + address.packed if address.version == 4 else address.packed
 
 
 def server_at(address: bytes) -> Server:
     """Give whatever serves at an address, at any port; 16 bytes, IPv4 behind ``::ffff:``."""
-    return Server(address, 0, 4 if address.startswith(bytes(10) + b"\xff\xff") else 6)
+    return Server(address, 0, 4 if address.startswith(IPV4_PREFIX) else 6)
 
 
 def parse_server(text: str) -> Server:

@@ -10,6 +10,8 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tcpsight.clock_facts import clock_facts
+from tcpsight.output.clock_words import clock_notes
 from tcpsight.output.link_types import DECODED, HOLDS_NO_TCP, NAMES, advice
 from tcpsight.output.turn_words import turn_notes
 from tcpsight.tables import DIRECTIONS, FINDINGS, REASON_TEXTS, REASONS, SEVERITIES, STATES
@@ -94,6 +96,7 @@ def finding_facts(row: Any) -> Facts:
 def _capture(report: Report) -> Facts:
     run = report.run
     pipeline = run.pipeline
+    clock = clock_facts(run)
     first_ns, last_ns = pipeline.first_ns, pipeline.last_ns
     return {
         "files": [
@@ -123,6 +126,8 @@ def _capture(report: Report) -> Facts:
         "selection": _selection(run),
         "response_time": {"start": pipeline.options.start, "end": pipeline.options.end},
         "broken": str(pipeline.broken) if pipeline.broken else None,
+        "clock": clock,
+        "remarks": clock_notes(clock),
     }
 
 
@@ -189,11 +194,15 @@ def quantile_name(p: float) -> str:
 
 def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) -> Facts:
     service, series = each.service, each.series
-    length_ns = int(series.length_ns.sum())
+    # Where the clock was set back, more time passed than the series tells; in an instant none did.
+    length_ns = report.run.pipeline.elapsed_ns
+    span_ns = int(series.length_ns.sum()) if length_ns else 0
     address, port, version = each.endpoint
     # Where the sides do not take turns, nothing that follows from response times is told.
     is_told = service.turns.hold is not False
     busy_ns = length_ns if is_told else 0
+    # Of times that were gone through twice, busy ones are known once.
+    used_ns = span_ns if is_told and span_ns == length_ns else 0
     told = {
         "server_address": address_text(address, version),
         "server_port": port,
@@ -207,7 +216,7 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
         "throughput_per_s": service.requests * 1e9 / length_ns if length_ns else None,
         "concurrency": int(series.weighted_ns.sum()) / busy_ns if busy_ns else None,
         "unanswered_concurrency": int(series.unanswered_weighted_ns.sum()) / length_ns if length_ns else None,
-        "utilization_fraction": int(series.busy_ns.sum()) / busy_ns if busy_ns else None,
+        "utilization_fraction": int(series.busy_ns.sum()) / used_ns if used_ns else None,
         "response_time": distribution_facts(service.response_times, quantiles, is_told=is_told),
         "histogram": [
             {"low_ns": step.low_ns, "high_ns": step.high_ns, "count": step.count}
@@ -256,6 +265,8 @@ def _series(series: Any, *, is_told: bool = True) -> list[Facts]:
     names = ("start_ns", "length_ns", "arrivals", "completions", "throughput_per_s", "concurrency")
     rest = ("utilization_fraction", "response_time_p99_ns", "unanswered", "unanswered_backlog")
     columns = {name: series.rows[name].tolist() for name in names + rest}
+    for name in ("throughput_per_s", "concurrency", "utilization_fraction"):
+        columns[name] = [value if value == value else None for value in columns[name]]
     columns["is_cut_short"] = series.stumps().tolist()
     columns["response_time_p99_ns"] = [v if v >= 0 and is_told else None for v in columns["response_time_p99_ns"]]
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

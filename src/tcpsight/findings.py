@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.facts import endpoint_text
-from tcpsight.model.findings import Finding, FindingCollection, rank
+from tcpsight.model.findings import Finding, FindingCollection, OfTime, rank
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.units import bit_rate, duration, fraction, size
 from tcpsight.pipeline import Batch
@@ -156,6 +156,22 @@ def _part(n: Numbers) -> str:
     return f" for {duration(n['silent_ns'])} of it" if n.get("silent_ns", 0) < n.get("duration_ns", 0) else " meanwhile"
 
 
+class Judging:
+    """Judge blocks of connections, whose network came before; `collection` has what was found."""
+
+    def __init__(self, of_time: OfTime | None) -> None:
+        self.collection = FindingCollection(of_time)
+        self._networks: deque[Network] = deque()
+
+    def keep(self, network: Network) -> None:
+        """Keep the network of the next block."""
+        self._networks.append(network.copy())
+
+    def judge(self, connections: Connections) -> None:
+        """Judge the next block."""
+        self.collection.feed(self._networks.popleft(), connections)
+
+
 class FindingTable:
     """Collect batches until the capture has ended, then give the table; once.
 
@@ -166,14 +182,10 @@ class FindingTable:
     """
 
     def __init__(self, selection: Selection | None = None) -> None:
-        self._collection = FindingCollection(selection.of_time if selection is not None and selection.is_part else None)
+        self._judging = Judging(selection.of_time if selection is not None and selection.is_part else None)
         # Rules cost much per call and little per row. There are two rows of Network for each of Connections.
-        self._networks: deque[Network] = deque()
-        self._network = BlockWriter(Network, 2 * BLOCK_ROWS, lambda rows: self._networks.append(rows.copy()))
-        self._connections = BlockWriter(Connections, BLOCK_ROWS, self._look)
-
-    def _look(self, connections: Connections) -> None:
-        self._collection.feed(self._networks.popleft(), connections)
+        self._network = BlockWriter(Network, 2 * BLOCK_ROWS, self._judging.keep)
+        self._connections = BlockWriter(Connections, BLOCK_ROWS, self._judging.judge)
 
     def add(self, batch: Batch) -> None:
         """Take a batch of a run that carries `Findings`; of another there is nothing to find."""
@@ -189,13 +201,13 @@ class FindingTable:
     def add_policed(self, policed: Policed) -> None:
         """Take exchanges that were judged."""
         if len(policed):
-            self._collection.feed_policed(policed)
+            self._judging.collection.feed_policed(policed)
 
     def found(self, more: Iterable[Finding] = ()) -> list[Finding]:
         """Give what was found, the worst first; `more` are what others found."""
         self._network.flush()
         self._connections.flush()
-        return sorted([*self._collection.finish(), *more], key=rank)
+        return sorted([*self._judging.collection.finish(), *more], key=rank)
 
     def table(self, more: Iterable[Finding] = ()) -> Findings:
         """Give one row per finding, the worst first; `more` are what others found."""

@@ -17,7 +17,7 @@ while more than `MOST_CONNECTIONS` others did.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -72,6 +72,14 @@ MOST_TOLD = 10_000
 """Findings that are remembered as told."""
 
 
+class Told(NamedTuple):
+    """What has to be known of a finding that was told; the finding itself may hold on to requests."""
+
+    rank: int
+    was_going_on: bool
+    at_ns: int
+
+
 class LiveFindings:
     """Look for findings in what happened lately.
 
@@ -97,7 +105,7 @@ class LiveFindings:
         self._ended_count = 0
         self._policed: list[Policed] = []
         self._due_ns: int | None = None
-        self._told: dict[tuple[Key, int], tuple[Finding, int]] = {}
+        self._told: dict[tuple[Key, int], Told] = {}
 
     def add(self, batch: Batch) -> None:
         """Keep what became final; requests are kept as they are, all other rows copied."""
@@ -192,13 +200,12 @@ class LiveFindings:
         for mark in self._marks(finding):
             told = self._told.get(mark)
             if told is not None:
-                before, at_ns = told
-                is_worse = _rank(finding) > _rank(before)
-                if not is_worse and not _is_over_now(before, finding) and now_ns - at_ns < SILENCE_NS:
+                is_over_now = told.was_going_on and finding.numbers.get("is_over") is not False
+                if _rank(finding) <= told.rank and not is_over_now and now_ns - told.at_ns < SILENCE_NS:
                     return False
                 break
         for mark in self._marks(finding):
-            self._told[mark] = (finding, now_ns)
+            self._told[mark] = Told(_rank(finding), finding.numbers.get("is_over") is False, now_ns)
         while len(self._told) > MOST_TOLD:
             del self._told[next(iter(self._told))]
         return True
@@ -214,8 +221,3 @@ class LiveFindings:
 
 def _rank(finding: Finding) -> int:
     return SEVERITIES.index(finding.severity)
-
-
-def _is_over_now(before: Finding, now: Finding) -> bool:
-    """Tell whether a stall that was going on when it was told has ended."""
-    return before.numbers.get("is_over") is False and now.numbers.get("is_over") is not False

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tcpsight.analysis import Analysis
-from tcpsight.arguments import Source, captures, instant_ns, kinds_of_requests, services, start_and_end
+from tcpsight.arguments import (
+    Source,
+    captures,
+    instant_ns,
+    kinds_of_requests,
+    services,
+    start_and_end,
+    worker_count,
+)
 from tcpsight.errors import UsageError
 from tcpsight.pipeline import Options
 from tcpsight.selection import Selection
@@ -28,6 +36,7 @@ def open(  # noqa: PLR0913 - each is a question of its own, asked by name
     input_timezone: str = "UTC",
     following: Following | None = None,
     strict: bool = False,
+    workers: int | None = None,
 ) -> Analysis:
     """Open a capture, in one file or several.
 
@@ -54,6 +63,9 @@ def open(  # noqa: PLR0913 - each is a question of its own, asked by name
     strict : bool
         Raise `CaptureError` where a capture is cut short or has no TCP in it, instead of giving the rows before that
         with a `CaptureWarning`.
+    workers : int, optional
+        Threads that follow connections; by default one for each processor that this process may use, up to 3. Rows
+        never depend on it; pipes and passes over segments have one.
 
     Returns
     -------
@@ -77,7 +89,9 @@ def open(  # noqa: PLR0913 - each is a question of its own, asked by name
     if since_ns is not None and until_ns is not None and until_ns <= since_ns:
         raise UsageError(f"until_ns {until_ns} is not after since_ns {since_ns}")
     selection = Selection(services(servers), since_ns, until_ns)
-    options = Options(selection, *start_and_end(start_end), leave_out=kinds_of_requests(leave_out))
+    options = Options(
+        selection, *start_and_end(start_end), leave_out=kinds_of_requests(leave_out), workers=worker_count(workers)
+    )
     capture = Analysis(named, options, frame_filter=frame_filter, input_timezone=input_timezone, following=following)
     capture.is_strict = strict
     return capture

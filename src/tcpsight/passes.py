@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcpsight.arguments import Source, position_of
 from tcpsight.capture import Capture, open_capture
+from tcpsight.capture.reader import MAPPED_BYTES
 from tcpsight.capture.tags import TagSurvey
 from tcpsight.decode import Pair
 from tcpsight.ending import conclude
@@ -52,7 +53,7 @@ class Passes:
     @property
     def asked(self) -> str:
         """Everything that was asked of the capture, as one text: what is asked twice is the same."""
-        return repr((self.options, self._frame_filter, self._input_timezone, self._link_offset))
+        return repr((replace(self.options, workers=1), self._frame_filter, self._input_timezone, self._link_offset))
 
     @contextmanager
     def run(
@@ -69,7 +70,8 @@ class Passes:
 
         With `keep`, which takes care of payload, they index streams; `through` is the pipeline to go through; with
         `pairs` only segments between these endpoints are looked at; `with_segments` carries these beside that table;
-        `given_at` says when rows of requests come, if not as the options have it.
+        `given_at` says when rows of requests come, if not as the options have it. Only where none of these is asked
+        for, of files that are not followed, there are as many workers as the options say.
 
         Raises
         ------
@@ -96,7 +98,11 @@ class Passes:
             given_at=given_at or self.options.given_at,
             account=self.options.account if carrying is None else account_for(carrying),
         )
+        # Who wants to see segments, or what is open, has one worker; and a pipe gives rows as they become final.
+        is_alone = options.with_segments or given_at or keep or pairs or through is not Pipeline or self.following
         with self._opened() as capture:
+            if is_alone or capture.bytes_total is None:
+                options = replace(options, workers=1)
             tags = TagSurvey(passing)
             yield Run(capture, through(capture, options, tags, keep), frame_filter, tags)
 
@@ -150,7 +156,9 @@ class Passes:
         for source, position in zip(self.sources, self._positions, strict=True):
             if position is not None:
                 source.seek(position)  # type: ignore[union-attr]
-        return open_capture(self.sources, input_timezone=self._input_timezone, following=self.following)
+        return open_capture(
+            self.sources, input_timezone=self._input_timezone, following=self.following, mapped_bytes=MAPPED_BYTES
+        )
 
     def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:
         def read(on_break: OnBreak) -> Iterator[Table]:

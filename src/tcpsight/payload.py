@@ -17,6 +17,7 @@ from tcpsight.errors import CaptureError, TcpsightError
 if TYPE_CHECKING:
     from tcpsight.arguments import Source
     from tcpsight.capture import CaptureFile
+    from tcpsight.capture._mapping import Mapping
     from tcpsight.tables import Frames, Headers
 
 COPIED = 2**62
@@ -25,6 +26,10 @@ COPIED = 2**62
 SPAN_BYTES = 1 << 20
 GAP_BYTES = 1 << 16
 STRETCH_BYTES = 4 << 20
+LEAST_MAPPED = 256 << 10
+"""Shorter parts of a file are read: to map one costs about as much as to copy that much."""
+
+SHORTER = "the file is shorter than when it was first read"
 
 Positions = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -36,7 +41,7 @@ class Stretch(NamedTuple):
     ----------
     first, last : int
         Which of the places that were asked for they hold: [first, last).
-    data : memoryview
+    data : buffer
         The bytes.
     origin : int
         Where in the file they begin.
@@ -46,19 +51,10 @@ class Stretch(NamedTuple):
 
     first: int
     last: int
-    data: memoryview
+    data: Any
     origin: int
     positions: Positions
     lengths: Positions
-
-    def gathered(self, order: Positions, room: bytearray) -> Positions:
-        """Put the bytes of the places behind each other into some room, in this order; give where each place's end."""
-        lengths = self.lengths[order]
-        ends = np.cumsum(lengths)
-        if len(room) < ends[-1]:
-            room.extend(bytes(int(ends[-1]) - len(room)))
-        gather(self.data, self.positions[order] - self.origin, lengths, room)
-        return ends
 
 
 class PayloadStore:
@@ -81,6 +77,8 @@ class PayloadStore:
         self._copy: IO[bytes] | None = None
         self._copied = 0
         self._compressed: set[int] = set()
+        self._mapping: tuple[int, Mapping | None] = (-1, None)
+        self._room = bytearray()
 
     @property
     def is_in_place(self) -> bool:
@@ -128,23 +126,61 @@ class PayloadStore:
     def stretches(
         self, files: np.ndarray[Any, Any], positions: Positions, lengths: Positions, most: int = STRETCH_BYTES
     ) -> Iterator[Stretch]:
-        """Give the bytes at these places as they lie in their files, with what is between them, in order."""
+        """Give the bytes at these places as they lie in their files, with what is between them, in order.
+
+        Raises
+        ------
+        CaptureError
+            A file cannot be read, or is shorter than when it was first read: what was made of the last stretch is then
+            not true.
+        """
         ends = positions + lengths
         is_near = (files[1:] == files[:-1]) & (positions[1:] >= ends[:-1]) & (positions[1:] - ends[:-1] <= GAP_BYTES)
         edges = [0, *(np.flatnonzero(~is_near) + 1).tolist(), len(positions)]
-        room = bytearray()
         for first, last in pairwise(edges):
             begin = first
             while begin < last:
-                start = int(positions[begin])
+                start, file = int(positions[begin]), int(files[begin])
                 until = begin + max(1, int(np.searchsorted(ends[begin:last], start + most, "right")))
                 length = int(ends[until - 1]) - start
-                if length > len(room):
-                    room = bytearray(max(length, min(most, length * 2)))
-                view = memoryview(room)[:length]
-                self._read_into(int(files[begin]), start, view)
-                yield Stretch(begin, until, view, start, positions[begin:until], lengths[begin:until])
+                mapping = self._mapped(file, start, length)
+                data, origin = (
+                    (self._read(file, start, length), start) if mapping is None else (mapping, mapping.offset)
+                )
+                yield Stretch(begin, until, data, origin, positions[begin:until], lengths[begin:until])
+                if mapping is not None and mapping.sound_bytes() < mapping.length:
+                    raise CaptureError(str(self._paths[file]), start, SHORTER)
                 begin = until
+
+    def _mapped(self, file: int, position: int, length: int) -> Mapping | None:
+        """Map a part of a capture file; None where it is short, a copy, or of a file that the system does not map."""
+        path = self._paths[file]
+        if length < LEAST_MAPPED or position >= COPIED or path is None:
+            return None
+        from tcpsight.capture._mapping import ALIGNMENT_BYTES, Mapping
+
+        begin = position - position % ALIGNMENT_BYTES
+        needed = position + length - begin
+        known, mapping = self._mapping
+        try:
+            if mapping is None or known != file or len(mapping) < needed:
+                self._mapping = (file, None)  # its place goes to the next
+                mapping = Mapping(self._descriptor(file, path), needed + -needed % ALIGNMENT_BYTES)
+                self._mapping = (file, mapping)
+            if mapping.size < position + length:
+                raise CaptureError(path, position, SHORTER)
+            mapping.move(begin, needed)
+        except OSError:
+            return None
+        return mapping
+
+    def _read(self, file: int, position: int, length: int) -> memoryview:
+        """Read some bytes; they are there until the next are read."""
+        if length > len(self._room):
+            self._room = bytearray(max(length, SPAN_BYTES))
+        view = memoryview(self._room)[:length]
+        self._read_into(file, position, view)
+        return view
 
     def _read_into(self, file: int, position: int, view: memoryview) -> None:
         path = self._paths[file]
@@ -161,7 +197,7 @@ class PayloadStore:
             except OSError as error:
                 raise CaptureError(path, position, f"cannot be read: {error.strerror}") from None
             if not count:
-                raise CaptureError(path, position, "the file is shorter than when it was first read")
+                raise CaptureError(path, position, SHORTER)
             done += count
 
     def _descriptor(self, file: int, path: str) -> int:
@@ -176,6 +212,7 @@ class PayloadStore:
 
     def close(self) -> None:
         """Give back files; nothing can be read any more."""
+        self._mapping, self._room = (-1, None), bytearray()
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()

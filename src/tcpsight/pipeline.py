@@ -11,31 +11,25 @@ Rows are selected here, after the rooms: state is built from all frames whatever
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tcpsight.batches import NOWHERE, Batch, Keep, Options, Positions
-from tcpsight.connections import ConnectionTracking, Server, Tracked
+from tcpsight.connections import Server, Tracked
 from tcpsight.connections.stream_index import StreamIndexing
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
+from tcpsight.model.clock_steps import ClockSteps
 from tcpsight.model.silences import Silences
-from tcpsight.network import (
-    Accounted,
-    NetworkMeasuring,
-    PolicingDetection,
-    RequestMatching,
-    TimeAccounting,
-    agree_on_times,
-    fill,
-    forget_unseen,
-)
-from tcpsight.requests import Paired, RequestPairing
+from tcpsight.network import agree_on_times, forget_unseen
+from tcpsight.requests import Paired
+from tcpsight.rooms import Made, Rooms, complete
 from tcpsight.segment_details import details
-from tcpsight.selection import of_ports, without
+from tcpsight.selection import of_ports
 from tcpsight.tables import (
     BOUNDARIES,
     ConnectionAccounts,
@@ -44,8 +38,6 @@ from tcpsight.tables import (
     Headers,
     Network,
     Pieces,
-    Policed,
-    RequestAccounts,
     Requests,
     SegmentDetails,
     Streams,
@@ -55,8 +47,15 @@ from tcpsight.tables import (
 
 if TYPE_CHECKING:
     from tcpsight.capture.link_offset import Passing
+    from tcpsight.workers import Workers
 
 __all__ = ["Batch", "Keep", "Options", "Pipeline"]
+
+LEAST_SHARED = 4
+"""With so many workers connections are shared out; with fewer, whole rooms are, which costs less: `docs/scale.md`."""
+
+BLOCKS_OF_THREADS = 5
+"""See `side_by_side`: of tracked parts so many may be there at once."""
 
 SERVICES_LEFT_OUT = 6
 """So many services are remembered of those that a selection leaves out."""
@@ -88,8 +87,10 @@ class Pipeline:
         First and last TCP segment so far, over the connections that ended.
     broken : CaptureError or None
         Why the capture ended early.
+    clock_steps : ClockSteps
+        Where the clock that stamps frames was set back.
     silences : Silences
-        When nothing at all was captured; kept where `Network` is wanted.
+        When nothing at all was captured.
     """
 
     def __init__(
@@ -108,25 +109,17 @@ class Pipeline:
         self.last_ns: int | None = None
         self.broken: CaptureError | None = None
         self.silences = Silences()
+        self.clock_steps = ClockSteps()
         self._capture = capture
         self._open_services: set[int] = set()
         self._filter = frame_filter
         self._keep = keep
         self._indexing = StreamIndexing()
-        self._decoding = Decoding(self.options.pairs)
-        self._tracking = ConnectionTracking(
-            self.options.selection.servers,
-            self.options.timeouts,
-            most=self.options.most_connections,
-            hash_seed=secrets.randbits(64),
-        )
-        self._measuring = NetworkMeasuring() if self.options.with_network else None
-        self._policing = PolicingDetection() if self.options.with_policing else None
-        self._pairing = RequestPairing(
-            self.options.start, self.options.end, by=self.options.by, given_at=self.options.given_at
-        )
-        self._accounting = TimeAccounting(with_requests=self.options.account == "requests")
-        self._matching = RequestMatching()
+        blocks = 1 if self.options.workers == 1 else BLOCKS_OF_THREADS
+        self._decoding = Decoding(self.options.pairs, blocks=blocks)
+        self._rooms = Rooms(self.options, _seed(), blocks=blocks)
+        # Who counts what tracking did not understand.
+        self._counted: Rooms | Workers = self._rooms
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -136,9 +129,16 @@ class Pipeline:
         return self.options.selection.span(self.first_ns, self.last_ns)
 
     @property
+    def elapsed_ns(self) -> int:
+        """How long the wanted part of the capture took: where the clock was set back, longer than its span."""
+        first_ns, last_ns = self.span or (0, 0)
+        is_cut = self.options.selection.since_ns is not None or self.options.selection.until_ns is not None
+        return last_ns - first_ns + (0 if is_cut else self.clock_steps.back_ns)
+
+    @property
     def opened(self) -> int:
         """How many requests, answered or not, have begun so far."""
-        return self._pairing.opened
+        return self._rooms.pairing.opened
 
     def open_network(self, connections: Connections) -> Network:
         """Give what the network did so far to each direction of open connections, two rows for each.
@@ -148,9 +148,9 @@ class Pipeline:
         connections : Connections
             Some of `open_connections`, in their order; empty tables where the network is not measured.
         """
-        if self._measuring is None:
+        if self._rooms.measuring is None:
             return Network()
-        network = self._measuring.snapshot()
+        network = self._rooms.measuring.snapshot()
         network = network[np.isin(network.connection_id, connections.connection_id)]
         agree_on_times(network, connections)
         forget_unseen(network, connections)
@@ -159,7 +159,7 @@ class Pipeline:
     @property
     def open_count(self) -> int:
         """How many connections are open now."""
-        return self._tracking.open_connections
+        return self._rooms.tracking.open_connections
 
     @property
     def joined_fragments(self) -> int:
@@ -170,42 +170,88 @@ class Pipeline:
     def unseen(self) -> UnseenCounter:
         """What was not understood so far, by all rooms."""
         total = UnseenCounter()
-        for room in (self._capture, self._decoding, self._tracking, self._pairing):
-            total.merge(room.unseen)  # type: ignore[union-attr]
+        for counted in (self._capture.unseen, self._decoding.unseen, *self._counted.unseen):  # type: ignore[attr-defined]
+            total.merge(counted)
         return total
 
     def __iter__(self) -> Iterator[Batch]:
+        if self.options.workers == 1:
+            yield from self._one_by_one()
+        elif self.options.workers < LEAST_SHARED:
+            from tcpsight.side_by_side import SideBySide
+
+            made = SideBySide(self._tracked(), self._rooms)
+            with closing(made):
+                yield from map(self._selected, made)
+        else:
+            from tcpsight.workers import Workers
+
+            with closing(Workers(self.options, _seed())) as workers:
+                yield from map(self._selected, self._shared(workers))
+
+    def _one_by_one(self) -> Iterator[Batch]:
+        for captured in self._captured():
+            yield from self.feed(captured)
+        yield from self.finish()
+
+    def _tracked(self) -> Iterator[tuple[Headers, Tracked]]:
+        """Read, decode and track everything."""
+        for captured in self._captured():
+            yield from self._rooms.feed(self._decoded(captured)[0])
+        self._decoding.finish()
+        yield from self._rooms.finish()
+
+    def _shared(self, workers: Workers) -> Iterator[Made]:
+        """Read and decode everything, and share it out."""
+        self._counted = workers
+        for captured in self._captured():
+            yield from workers.feed(self._decoded(captured)[0])
+        self._decoding.finish()
+        yield from workers.finish()
+
+    def _captured(self) -> Iterator[Frames]:
+        """Give the capture's frames; where it breaks, that is noted, and they end."""
         try:
-            for captured in self._capture:
-                yield from self.feed(captured)
+            yield from self._capture
         except CaptureError as error:
             # Without the frames that it passed through: they would keep their buffers.
             self.broken = error.with_traceback(None)
-        yield from self.finish()
 
     def feed(self, captured: Frames) -> Iterator[Batch]:
         """Push the next frames through the rooms; give what became final, which must be taken to its end."""
-        self.frames += len(captured)
-        if self.options.with_network:
-            self.silences.feed(captured.time_ns)
-        frames = captured if self._filter is None else self._filter.apply(captured)
-        headers = self._decoding.feed(frames)
-        if self.options.ports:
-            headers = headers[of_ports(headers, self.options.ports)]
-        self.segments += len(headers)
-        kept = NOWHERE
-        if self._keep is not None:
-            kept = self._keep(frames, headers, self._decoding.payload_positions(frames, headers))
-        yield from self._batches(headers, self._tracking.feed(headers), kept)
+        headers, kept = self._decoded(captured)
+        yield from self._batches(self._rooms.feed(headers), kept)
 
     def finish(self) -> Iterator[Batch]:
         """End every room; give the rest."""
         self._decoding.finish()
-        yield from self._batches(Headers(), self._tracking.finish(), NOWHERE)
+        yield from self._batches(self._rooms.finish(), NOWHERE)
+
+    def _decoded(self, captured: Frames) -> tuple[Headers, Positions]:
+        """Give the segments in the next frames, and where their payload is kept."""
+        frames = captured if self._filter is None else self._filter.apply(captured)
+        headers = self._decoding.feed(frames)
+        if self.options.ports:
+            headers = headers[of_ports(headers, self.options.ports)]
+        kept = NOWHERE
+        if self._keep is not None:
+            kept = self._keep(frames, headers, self._decoding.payload_positions(frames, headers))
+        # Nothing looks at the frames' bytes from here on: what was read of them may be believed now, or never.
+        whole = captured.whole()
+        if len(whole) < len(captured):
+            sound = int(np.count_nonzero(headers.frame_number < captured.frame_number[len(whole)]))
+            headers, kept = headers[:sound], kept[:sound]
+        self.frames += len(whole)
+        self.segments += len(headers)
+        # Side by side once: each look at a column of rows costs as much as copying it.
+        instants_ns = np.ascontiguousarray(whole.time_ns)
+        self.silences.feed(instants_ns)
+        self.clock_steps.feed(instants_ns)
+        return headers, kept
 
     def waiting(self, until_ns: int) -> Unanswered:
         """Give the requests that wait for their answer now, as if the capture ended at `until_ns`, by slot."""
-        waiting = self._pairing.waiting(until_ns)[0]
+        waiting = self._rooms.pairing.waiting(until_ns)[0]
         return waiting[self.options.selection.of_services(waiting)]
 
     def open_connections(self, until_ns: int) -> Connections:
@@ -213,64 +259,43 @@ class Pipeline:
 
         Columns of the time account are null, and so is the Community ID.
         """
-        connections = self._tracking.snapshot()
-        waiting, counts = self._pairing.waiting(until_ns)
-        _complete(connections, Paired(Requests(), waiting, counts), ConnectionAccounts())
+        connections = self._rooms.tracking.snapshot()
+        waiting, counts = self._rooms.pairing.waiting(until_ns)
+        complete(connections, Paired(Requests(), waiting, counts), ConnectionAccounts())
         return connections[self.options.selection.of_services(connections)]
 
-    def _batches(self, headers: Headers, tracked: Tracked, kept: Positions) -> Iterator[Batch]:
+    def _batches(self, parts: Iterable[tuple[Headers, Tracked]], kept: Positions) -> Iterator[Batch]:
         """Give what headers became, in as many parts as tracking makes of it."""
         begin = 0
-        while True:
-            end = begin + len(tracked.segments)
-            yield self._batch(headers[begin:end], tracked, kept[begin:end])
-            if tracked.is_whole:
-                return
-            begin, tracked = end, self._tracking.more()
+        for headers, tracked in parts:
+            end = begin + len(headers)
+            yield self._batch(headers, tracked, kept[begin:end])
+            begin = end
 
     def _batch(self, headers: Headers, tracked: Tracked, kept: Positions) -> Batch:
-        paired = self._pairing.feed(tracked.segments, tracked.boundaries, headers)
-        connections = tracked.connections
-        accounted = self._accounted(headers, tracked)
-        if self.options.account == "requests":
-            paired = paired._replace(requests=self._matching.feed(paired.requests, accounted))
-        if self.options.leave_out:
-            paired = without(paired, self.options.leave_out)
-        if len(connections):
-            _complete(connections, paired, accounted.connections)
-            first, last = int(connections.start_ns.min()), int(connections.end_ns.max())
-            self.first_ns = first if self.first_ns is None else min(self.first_ns, first)
-            self.last_ns = last if self.last_ns is None else max(self.last_ns, last)
+        made = self._rooms.make(headers, tracked)
         segments = details(headers, tracked) if self.options.with_segments else SegmentDetails()
-        network, policed = Network(), Policed()
-        if self._measuring is not None:
-            network = self._measuring.feed(tracked.segments, headers, tracked.boundaries)
-            agree_on_times(network, connections)
-            forget_unseen(network, connections)
-        if self._policing is not None:
-            policed = self._policing.feed(tracked.segments, headers, tracked.boundaries)
         index: tuple[Pieces, Streams] = (Pieces(), Streams())
         if self._keep is not None:
             index = self._indexing.feed(headers, tracked, kept)
-        if self.options.selection.is_everything:
-            self.selected += len(connections)
-            whole = paired.requests, paired.unanswered
-            return Batch(*whole, connections, segments, *whole, headers, kept, *index, network, policed, *whole)
-        return self._selected(paired, tracked, (network, policed), segments)._replace(
-            headers=headers, kept=kept, pieces=index[0], streams=index[1]
-        )
+        batch = self._selected(made, self._selected_segments(segments, tracked))
+        return batch._replace(headers=headers, kept=kept, pieces=index[0], streams=index[1])
 
-    def _accounted(self, headers: Headers, tracked: Tracked) -> Accounted:
-        if self.options.account == "none":
-            return Accounted(ConnectionAccounts(), RequestAccounts())
-        return self._accounting.feed(tracked.segments, headers, tracked.boundaries, tracked.connections)
-
-    def _selected(
-        self, paired: Paired, tracked: Tracked, measured: tuple[Network, Policed], segments: SegmentDetails
-    ) -> Batch:
+    def _selected(self, made: Made, segments: SegmentDetails | None = None) -> Batch:
+        """Give a batch of what is wanted of the rows that were made."""
+        segments = segments or SegmentDetails()
+        requests, unanswered, connections, network, policed = made
+        bare = Headers(), NOWHERE
+        index = Pieces(), Streams()
+        if len(connections):
+            first, last = int(connections.start_ns.min()), int(connections.end_ns.max())
+            self.first_ns = first if self.first_ns is None else min(self.first_ns, first)
+            self.last_ns = last if self.last_ns is None else max(self.last_ns, last)
         selection = self.options.selection
-        requests, unanswered, connections = paired.requests, paired.unanswered, tracked.connections
-        network, policed = measured
+        if selection.is_everything:
+            self.selected += len(connections)
+            whole = requests, unanswered
+            return Batch(*whole, connections, segments, *whole, *bare, *index, network, policed, *whole)
         if self.selected == 0:
             self._remember_services(connections)
         is_wanted = selection.of_services(connections) & selection.of_time(connections.start_ns, connections.end_ns)
@@ -280,13 +305,11 @@ class Pipeline:
             requests[selection.of_arrivals(requests)],
             unanswered[selection.of_arrivals(unanswered)],
             connections,
-            self._selected_segments(segments, tracked),
+            segments,
             requests[selection.of_residents(requests, requests.completion_ns)],
             unanswered[selection.of_residents(unanswered, unanswered.end_ns)],
-            Headers(),
-            NOWHERE,
-            Pieces(),
-            Streams(),
+            *bare,
+            *index,
             # Two rows for each connection, in the same order.
             network[np.repeat(is_wanted, 2)] if len(network) else network,
             policed[selection.of_services(policed) & selection.of_time(policed.start_ns, policed.end_ns)],
@@ -303,7 +326,7 @@ class Pipeline:
             self.services_left_out[Server(address, int(row["server_port"]), int(row["ip_version"]))] = None
 
     def _selected_segments(self, segments: SegmentDetails, tracked: Tracked) -> SegmentDetails:
-        if not self.options.with_segments:
+        if not self.options.with_segments or self.options.selection.is_everything:
             return segments
         selection, boundaries = self.options.selection, tracked.boundaries
         wanted = selection.of_time(segments.time_ns, segments.time_ns)
@@ -315,9 +338,6 @@ class Pipeline:
         return segments[wanted]
 
 
-def _complete(connections: Connections, paired: Paired, accounts: ConnectionAccounts) -> None:
-    """Fill the columns of ended connections that later rooms counted; no account: its columns are null."""
-    counts = paired.counts
-    for name in ("requests", "unanswered", "unsolicited_bytes", "is_farewell"):
-        connections.rows[name] = counts.rows[name]
-    fill(connections, accounts)
+def _seed() -> int:
+    """Give a number that nobody knows beforehand."""
+    return int.from_bytes(os.urandom(8))

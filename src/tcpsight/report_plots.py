@@ -202,9 +202,9 @@ class _Level:
             "cut_short": np.flatnonzero(rows.stumps()).tolist(),
             **{name: packed(rows.rows[name]) for name in _COUNTS},
             # In thousandths: nobody sees more of a plot.
-            "concurrency": packed(np.rint(1000 * rows.concurrency)),
+            "concurrency": packed(np.rint(1000 * np.nan_to_num(rows.concurrency))),
             "unanswered_concurrency": packed(np.rint(1000 * rows.unanswered_weighted_ns / rows.length_ns)),
-            "utilization": packed(np.rint(1000 * rows.utilization_fraction)),
+            "utilization": packed(np.rint(1000 * np.nan_to_num(rows.utilization_fraction))),
             # One more than the value: 0 is unknown.
             **{name.removeprefix("response_time_"): packed(rows.rows[name] + 1) for name in _TIMES},
             "dispersion_ns": packed(np.rint(np.where(dispersion >= 0, dispersion, -1)) + 1),

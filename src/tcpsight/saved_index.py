@@ -14,7 +14,6 @@ What it cannot see: a capture that was changed without changing its size, its in
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zlib
@@ -80,8 +79,10 @@ class SavedIndex:
     def __init__(self, passes: Passes, folder: Path | None = None) -> None:
         self._capture = Path(os.path.realpath(os.fspath(passes.sources[0])))  # type: ignore[arg-type]
         self._folder = folder or _cache() / "tcpsight" / "streams"
+        from hashlib import sha256
+
         asked = [str(self._capture), passes.asked, [str(table.dtype) for table in TABLES]]
-        name = hashlib.sha256(json.dumps(asked).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        name = sha256(json.dumps(asked).encode("utf-8", "surrogateescape")).hexdigest()[:32]
         self.path = self._folder / f"{name}.index"
         self._before = self._identity()
         self.notes: list[str] = []

@@ -105,7 +105,8 @@ def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: 
         "load": _load(points),
         "headroom": _headroom(points, answer),
         "forecast": [],
-        "curve": _curve(points, fitted, resampled, answer),
+        # A law that is refused is not drawn either.
+        "curve": _curve(points, fitted, resampled, answer) if answer.sigma and not answer.is_missed else None,
         "checks": _checks(points, fitted) | {"littles_law": left.littles_law},
         "queue": _queue(used, fitted) if _is_known(answer) else None,  # nothing to compare with a law that is not told
         "confidence": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -60,6 +61,8 @@ class StallSearch:
 
     def __init__(self, services: Sequence[tuple[bytes, int]], selection: Selection | None = None) -> None:
         self._part = selection if selection is not None and selection.is_part else None
+        # Nothing here is part of a cycle: what is searched again and again must be let go of at once.
+        self._overlaps = partial(_overlaps, self._part)
         self._detections = [StallDetection(self._overlaps) for _ in services]
         self._turns = [Turns() for _ in services]
         self._bands = [BandSearch() for _ in services]
@@ -109,10 +112,11 @@ class StallSearch:
             found += [band_finding(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found
 
-    def _overlaps(self, each: Stall | Slowdown) -> bool:
-        """Tell whether one was in the part of the time that is asked for."""
-        instants = (np.array([instant], np.int64) for instant in (each.start_ns, each.end_ns))
-        return self._part is None or bool(self._part.of_time(*instants)[0])
+
+def _overlaps(part: Selection | None, each: Stall | Slowdown) -> bool:
+    """Tell whether one was in the part of the time that is asked for."""
+    instants = (np.array([instant], np.int64) for instant in (each.start_ns, each.end_ns))
+    return part is None or bool(part.of_time(*instants)[0])
 
 
 def residents(rows: Rows, selection: Selection) -> Rows:

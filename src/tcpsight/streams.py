@@ -246,8 +246,8 @@ class CapturedStreams:
         some = self._pieces[places]
         return self._store.stretches(some["file"], some["position"], some["captured_bytes"].astype(np.int64), most)
 
-    def holding(self, pattern: bytes) -> Mask:
-        """Tell which of `connections` hold some bytes, on either side, shape (n,)."""
+    def holding(self, pattern: bytes, progress: Callable[[float], object] | None = None) -> Mask:
+        """Tell which of `connections` hold some bytes, on either side, shape (n,); and how far looking has come."""
         pieces, numbers = self._pieces, self.connections.connection_id
         looking = PieceSearch(pieces, pattern)
         for first in range(0, len(pieces), SEARCHED_PIECES):
@@ -255,6 +255,8 @@ class CapturedStreams:
             places = (some["file"], some["position"], some["captured_bytes"].astype(np.int64))
             for stretch in self._store.stretches(*places):
                 looking.feed(first + stretch.first, first + stretch.last, stretch.data, stretch.origin)
+                if progress is not None:
+                    progress((first + stretch.last) / len(pieces))
         found = looking.holding()
         holds: Mask = np.isin(numbers, found.sure)
         for at in np.flatnonzero(np.isin(numbers, found.doubtful)).tolist():

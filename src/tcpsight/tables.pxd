@@ -10,7 +10,6 @@ cdef enum:
     OPTION_SACK = 16
     OPTION_UNSEQUENCED = 32
     OPTION_CUT = 64
-    OPTION_HANDSHAKE = 128
     FLAG_FIN = 1
     FLAG_SYN = 2
     FLAG_RST = 4
@@ -124,6 +123,17 @@ cdef enum:
     ENCAPSULATION_MPLS_IN_IP = 11
     ENCAPSULATION_TZSP = 12
 
+cdef enum:
+    TLS_NONE = 0
+    TLS_HELLO = 1
+    TLS_HANDSHAKE = 2
+    TLS_CHANGE = 3
+    TLS_FINISHED = 4
+    TLS_ALERT = 5
+    TLS_CLOSING = 6
+    TLS_ALIKE = 7
+    TLS_DATA = 8
+
 cdef struct Frame:
     int64_t frame_number
     int64_t time_ns
@@ -165,6 +175,9 @@ cdef struct Header:
     uint16_t mss_bytes
     uint16_t file
     uint32_t sack[8]
+    int32_t tls_bytes
+    uint8_t tls
+    uint8_t tls_records
 
 cdef struct Segment:
     int64_t frame_number
@@ -190,6 +203,9 @@ cdef struct Boundary:
     uint16_t server_port
     uint32_t slot
     int32_t position
+    int32_t row
+    uint8_t share
+    int64_t due_ns
     uint8_t boundary
     uint8_t ip_version
     uint8_t is_open
@@ -277,6 +293,7 @@ cdef struct Request:
     uint16_t server_port
     uint8_t ip_version
     int64_t request_number
+    int32_t made_by
     int64_t request_first_ns
     int64_t request_last_ns
     int64_t response_first_ns
@@ -299,6 +316,7 @@ cdef struct UnansweredRequest:
     uint16_t server_port
     uint8_t ip_version
     int64_t request_number
+    int32_t made_by
     int64_t request_first_ns
     int64_t request_last_ns
     int64_t response_first_ns
@@ -450,6 +468,7 @@ cdef struct NetworkRow:
 cdef struct PolicedRow:
     int64_t connection_id
     uint8_t direction
+    int32_t made_by
     uint8_t client_address[16]
     uint16_t client_port
     uint8_t server_address[16]

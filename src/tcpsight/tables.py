@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Self, overload
 import numpy as np
 
 INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
 """The null of stream offsets, where −1 is the offset of the SYN."""
 
 MAX_SACK_BLOCKS = 4
@@ -120,6 +121,9 @@ VANTAGES = ("server", "client", "between", "unknown")
 
 SPLITS = ("split", "unpaired", "unseen", "crossed", "clock_step", "reversed")
 """What became of a request whose time was to be split between two capture points; see `SplitRequests.outcome`."""
+
+TLS_RECORDS = ("none", "hello", "handshake", "change", "finished", "alert", "closing", "alike", "data")
+"""What the payload of a segment is, by the headers of its TLS records; see `Headers.tls`."""
 
 BOUNDARIES = ("opened", "ended")
 """The two ends of a connection's use of a slot."""
@@ -229,6 +233,9 @@ LINK_TYPE_TEXT_LENGTHS = 65_280
 """Pseudo link type of frames made from tcpdump text that shows lengths only: IP with sequence numbers unknown."""
 
 # Bits of Headers.options.
+IPV4_PREFIX = bytes(10) + b"\xff\xff"
+"""What stands in front of IPv4 addresses where tables hold 16 bytes: ``::ffff:`` (RFC 4291 §2.5.5.2)."""
+
 OPTION_TIMESTAMPS = 1
 OPTION_MSS = 2
 OPTION_WINDOW_SCALE = 4
@@ -236,8 +243,6 @@ OPTION_SACK_PERMITTED = 8
 OPTION_SACK = 16
 OPTION_UNSEQUENCED = 32
 OPTION_CUT = 64
-OPTION_HANDSHAKE = 128
-"""No TCP option: the payload begins with what a client sends in a TLS handshake."""
 
 # Bits of Headers.flags and Segments.flags (RFC 9293 §3.1; AE from RFC 9768).
 FLAG_FIN = 0x01
@@ -464,6 +469,21 @@ class Frames(Table):
         self.data = data
         self.origin = origin
 
+    def whole(self) -> Frames:
+        """Give the frames, from the first on, whose bytes were in the file all the time: these, unless it was cut.
+
+        What was read of the others is not true. To be asked after `data` was read, where it may be a part of a file
+        that is mapped.
+        """
+        sound_bytes = getattr(self.data, "sound_bytes", None)
+        if sound_bytes is None or not len(self):
+            return self
+        sound = sound_bytes()
+        # Positions ascend.
+        if int(self.position[-1]) + int(self.captured_bytes[-1]) <= sound:
+            return self
+        return self[: int(np.argmax(self.position + self.captured_bytes > sound))]
+
     def __getitem__(self, where: slice | np.ndarray[Any, Any]) -> Self:
         return type(self)(rows_at(self.rows, where), self.until_ns, self.data, self.origin)
 
@@ -503,6 +523,23 @@ class Headers(Table):
     mss_bytes = column("uint16", "B", "maximum segment size option")
     file = column("uint16", "", "index of the file")
     sack = column("uint32", "", "left and right edges of the SACK blocks, modulo 2³²", width=2 * MAX_SACK_BLOCKS)
+    tls_bytes = column(
+        "int32",
+        "B",
+        "payload up to the end of the handshake that it begins with (hello, handshake, change, finished); "
+        "length of each record (alike); else 0",
+        internal=True,
+    )
+    tls = column(
+        "uint8",
+        "",
+        "what TLS records the payload begins with: a ClientHello; others of a handshake; a ChangeCipherSpec only; up to "
+        "what is as long as a Finished of TLS 1.3; one alert; one as long as an alert of TLS 1.3; only encrypted ones of "
+        "one length; other encrypted ones",
+        names=TLS_RECORDS,
+        internal=True,
+    )
+    tls_records = column("uint8", "", "how many records of one length they are; 0 if they are not", internal=True)
 
 
 class Segments(Table):
@@ -599,6 +636,13 @@ class Boundaries(Table):
     server_port = column("uint16", "", "server's port")
     slot = column("uint32", "", "index of the connection's state", internal=True)
     position = column("int32", "", "it happens before the segment at this row of the batch", internal=True)
+    row = column(
+        "int32", "", "the same among all headers of the capture's batch, whoever else tracks some of them", internal=True
+    )
+    share = column("uint8", "", "which of 256 shares of all connections it is in", internal=True)
+    due_ns = column(
+        "int64", "epoch ns", "ended by a time-out: its deadline; by the end of the capture: 0; else the end of all times", internal=True
+    )
     boundary = column("uint8", "", "opened or ended", names=BOUNDARIES)
     ip_version = column("uint8", "", "4 or 6")
     is_open = column("uint8", "bool", "ended: whether it was open yet, and only the capture ended")
@@ -756,6 +800,9 @@ class Requests(Table):
     client_address, client_port, server_address, server_port = endpoints()
     ip_version = column("uint8", "", "4 or 6", internal=True)
     request_number = column("int64", "", "how many requests its pairing had opened before it", internal=True)
+    made_by = column(
+        "int32", "", "what of its batch made it final: this segment, or the boundary −1, −2 …", internal=True
+    )
     request_first_ns = column("int64", "epoch ns", "first client segment with new bytes of it")
     request_last_ns = column("int64", "epoch ns", "last client segment with new bytes of it")
     response_first_ns = column("int64", "epoch ns", "first server segment with new bytes of its answer", null=-1)
@@ -770,7 +817,7 @@ class Requests(Table):
     is_handshake = column(
         "uint8",
         "bool",
-        "whether it begins with a message of a TLS handshake, follows the ClientHello, or a session ticket answered it; "
+        "whether it is all of a TLS handshake: from the ClientHello to the client's Finished, without data; "
         "false, too, where payload was not captured",
     )
 
@@ -897,11 +944,11 @@ class Intervals(Table):
     unanswered = column("int64", "", "requests that arrived in it and were never answered")
     unanswered_backlog = column("int64", "", "never-answered requests resident at its end")
     unanswered_weighted_ns = column("int64", "ns", "residence of never-answered requests inside it")
-    arrival_rate_per_s = column("float64", "1/s", "arrivals / length")
-    throughput_per_s = column("float64", "1/s", "completions / length")
-    concurrency = column("float64", "", "time-averaged requests resident: weighted_ns / length_ns")
+    arrival_rate_per_s = column("float64", "1/s", "arrivals / length; null where all of the capture is one instant")
+    throughput_per_s = column("float64", "1/s", "completions / length; null likewise")
+    concurrency = column("float64", "", "time-averaged requests resident: weighted_ns / length_ns; null likewise")
     busy_ns = column("int64", "ns", "time with at least one request resident")
-    utilization_fraction = column("float64", "", "busy_ns / length_ns")
+    utilization_fraction = column("float64", "", "busy_ns / length_ns; null likewise")
     weighted_ns = column("int64", "ns", "residence of requests inside it, summed over requests")
     response_time_sum_ns = column("int64", "ns", "sum of response times of the requests that arrived in it")
     response_time_mean_ns = column("float64", "ns", "their mean", null=-1)
@@ -1095,6 +1142,9 @@ class Policed(Table):
 
     connection_id = column("int64", "", "the connection")
     direction = column("uint8", "", "who sent it", names=DIRECTIONS)
+    made_by = column(
+        "int32", "", "what of its batch made it final: this segment, or the boundary −1, −2 …", internal=True
+    )
     client_address, client_port, server_address, server_port = endpoints()
     ip_version = column("uint8", "", "4 or 6")
     start_ns = column("int64", "epoch ns", "first data segment of this direction in the exchange")

@@ -27,7 +27,7 @@ from tcpsight.errors import CaptureError
 from tcpsight.model.live_slices import MOST_SERVICES, ClosedSlice, LiveSlices
 from tcpsight.model.live_totals import LiveTotals
 from tcpsight.output.feeds.lines import told_services
-from tcpsight.tables import Findings, Frames, KeyedIntervals, Requests, ServiceTotals, Unanswered
+from tcpsight.tables import IPV4_PREFIX, Findings, Frames, KeyedIntervals, Requests, ServiceTotals, Unanswered
 
 if TYPE_CHECKING:
     from tcpsight.capture.tags import TagSurvey
@@ -41,7 +41,6 @@ JUMP_NS = 3_600_000_000_000
 STEP_BACK_NS = 10_000_000_000
 """A clock that was set back by more than this, and more than the slices that are open, lets slices begin anew."""
 
-_MAPPED = bytes(10) + b"\xff\xff"
 
 Times = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -88,7 +87,7 @@ class Slice(ClosedSlice):
 
 def version_of(address: bytes) -> int:
     """Tell IPv4 addresses, which are written as ``::ffff:a.b.c.d``, from others."""
-    return 4 if address.startswith(_MAPPED) else 6
+    return 4 if address.startswith(IPV4_PREFIX) else 6
 
 
 @dataclass(frozen=True, slots=True)

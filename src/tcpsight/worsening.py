@@ -30,6 +30,10 @@ WORSE_KINDS = ("response_time", "failures", "throughput", "retransmissions", "va
 LEAST_EXPECTED = 20
 """A service is missed that would have had so many requests by its rate before; of fewer none may be an accident."""
 
+LEAST_EXPECTED_ALONE = 5
+"""As many where no service is in both captures, so that this is the only question there is. Of five that come at
+random none is missed once in 150 times."""
+
 LEAST_TAKEN_OVER = 0.1
 """A service is not missed if addresses that came served so much of what it would have on its port: it has moved."""
 
@@ -91,7 +95,8 @@ def _is_missed(comparison: Comparison, endpoint: Endpoint) -> bool:
     count = _requests if services[endpoint].requests else _established
     own, all_of_them = count(services[endpoint]), sum(map(count, services.values()))
     expected = own * _length(after) / max(_length(before), 1)
-    if own < LEAST_SHARE * all_of_them or expected < LEAST_EXPECTED:
+    least = LEAST_EXPECTED if comparison.pairs else LEAST_EXPECTED_ALONE
+    if own < LEAST_SHARE * all_of_them or expected < least:
         return False
     newcomers = (after.summary.services[each] for each in comparison.only[1] if each[1] == endpoint[1])
     return sum(map(count, newcomers)) < LEAST_TAKEN_OVER * expected
@@ -107,7 +112,7 @@ def _established(service: Service) -> int:
 
 
 def _length(capture: CollectedCapture) -> int:
-    return capture.span[1] - capture.span[0]
+    return capture.run.pipeline.elapsed_ns
 
 
 def _is_above(low: float | None, most: float) -> bool:

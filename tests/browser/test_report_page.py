@@ -92,6 +92,16 @@ def test_double_clicking_shows_the_whole_again(stall):
     stall.page.wait_for_function("() => document.querySelector('.range').textContent.startsWith('whole')")
 
 
+@pytest.mark.parametrize("figure", ["concurrency"])
+def test_a_click_inside_the_band_of_a_stall_zooms_to_it(stall, figure):
+    stall.bring(figure)
+    x, y = stall.at(figure, STALL_S - 0.6, 0.55)
+    stall.page.mouse.click(x, y)
+    stall.page.wait_for_function("() => !document.querySelector('.range').textContent.startsWith('whole')")
+    low, high = stall.range_of(figure)
+    assert low < STALL_S - 1.4 < STALL_S < high < low + 4
+
+
 @pytest.mark.parametrize(("figure", "at", "height"), [("concurrency", 7.2, 0.03), ("completions", STALL_S, 0.07)])
 def test_from_a_spike_to_the_filter_that_isolates_it_in_three_clicks(stall, figure, at, height):
     x, y = stall.at(figure, at, height)
@@ -163,6 +173,11 @@ def test_connections_are_sorted_and_filtered(stall):
         ("> 5", "A column must stand before the sign"),
         ("client > 5", "client is no number"),
         ("requests > 3furlongs", "3furlongs is no number"),
+        ("(requests > 5)", "Parentheses are not understood"),
+        ("not state = closed", "not is not understood: != is"),
+        ("requests > 5 and", "Something must stand on both sides of and"),
+        ("or requests > 5", "Something must stand on both sides of or"),
+        ("requests > 5 and or requests < 3", "Something must stand on both sides of and"),
     ],
 )
 def test_a_filter_that_cannot_be_read_says_what_is_wrong_with_it(stall, words, said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,36 @@ def assert_one_line(err: str, *words: str) -> None:
     assert all(line.startswith("tcpsight: note:") for line in lines[:-1]), err
     for word in words:
         assert word in lines[-1], lines[-1]
+
+
+def on_a_terminal(*arguments: str) -> bytes:
+    """Run the command with a terminal for its output."""
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, *arguments, "--no-progress"]
+    done = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    return all_of(ours, done)
+
+
+def typed_on_a_terminal(command: list[str]) -> bytes:
+    """Run a command with a terminal for everything."""
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    return all_of(ours, done)
+
+
+def all_of(ours: int, done: subprocess.Popen[bytes]) -> bytes:
+    """Read what is said until it ends."""
+    seen = b""
+    while True:
+        try:
+            part = os.read(ours, 65_536)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    done.wait(60)
+    os.close(ours)
+    return seen

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,14 @@ from tcpsight.capture import CaptureInterface
 from tests.cli.running import COMMAND, assert_one_line, environment, process
 from tests.conftest import require_program
 from tests.support.capture import read_capture
-from tests.support.live_network import ip, own_network, require_live_network, tun, veth
+from tests.support.live_network import ip, tun, veth
 from tests.support.packet_sockets import wait_until_it_captures
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network")]
 
 ENDING = re.compile(
     r"tcpsight: (\d+) frames received, (\d+) written to (.*?)(?:, (\d+) left out as asked)?, (\d+) dropped"
 )
-
-
-@pytest.fixture(autouse=True)
-def _network() -> Iterator[None]:
-    require_live_network()
-    require_program("ip")
-    with own_network():
-        yield
 
 
 class Recorder:

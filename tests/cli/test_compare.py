@@ -91,6 +91,20 @@ def test_a_critical_finding_or_a_vanished_service_is_status_1_and_named(here: He
     assert "--fail-on none says that nothing counts: give it alone" in both.err
 
 
+def test_a_capture_in_which_the_service_is_gone_is_status_1_and_one_of_nothing_is_status_2(here: Here, tmp_path: Path):
+    usual, other = stalled(tmp_path / "usual.pcap", None), tmp_path / "other.pcap"
+    talks = [Talk(answered(*[5] * 300), client_port=40_000 + i, server_port=80) for i in range(8)]
+    other.write_bytes(pcap_bytes(traffic.capture(talks), nanoseconds=True))
+    for options in ([], ["--server", ":3306"]):
+        done = here("compare", usual, other, *options)
+        assert done.status == 1
+        assert "worse   10.0.0.9:3306: it is gone" in done.text
+    empty = tmp_path / "empty.pcap"
+    empty.write_bytes(pcap_bytes([]))
+    assert here("compare", usual, empty).status == 2
+    assert here("compare", other, usual, "--server", ":9999").status == 2
+
+
 def test_better_or_within_tolerance_is_status_0(here: Here, slower: tuple[Path, Path]):
     assert here("compare", *slower[::-1]).status == 0
     done = here("compare", *slower, "--tolerance", "50%")

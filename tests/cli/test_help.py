@@ -52,6 +52,7 @@ SOURCES = {
     "capture": "[FILTER]...",
     "split": "CLIENT_SIDE SERVER_SIDE",
     "compare": "BEFORE AFTER",
+    "follow": "SOURCE... N",
     "sql": "QUERY SOURCE...",
     "watch": "[SOURCE] [FILTER]...",
     "serve": "[SOURCE] [FILTER]...",

@@ -22,24 +22,15 @@ from tcpsight.local.reading import read_sockets
 from tcpsight.local.sock_diag import DiagnosticSocket
 from tcpsight.tables import SOCKET_STATES
 from tests.cli.running import COMMAND, Here, assert_one_line, environment
-from tests.support.live_network import own_network, require_live_network
-from tests.support.local_connections import Pair, network_with_ipv6, pair_elsewhere, ports_of_connections
+from tests.support.local_connections import Pair, pair_elsewhere, ports_of_connections
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network_with_ipv6")]
 
 HOSTS: dict[str, dict[str, Any]] = {
     "IPv4": {"host": "127.0.0.1"},
     "IPv6": {"host": "::1"},
     "mapped": {"host": "127.0.0.1", "listener": "::"},
 }
-
-
-@pytest.fixture(autouse=True)
-def _network() -> Iterator[None]:
-    require_live_network()
-    with own_network():
-        network_with_ipv6()
-        yield
 
 
 @pytest.fixture
@@ -100,6 +91,31 @@ def test_more_than_expected_are_not_ended(pairs, here: Here):
     assert done.status == 2
     assert "24 connections are chosen, more than --most 23: nothing was ended" in done.err
     assert_only_ended(pairs, [])
+
+
+@pytest.mark.parametrize("how", [["--yes"], ["--dry-run"], []])
+def test_a_dry_run_decides_what_the_run_decides(pairs, here: Here, how):
+    done = here("kill", "--state", "established", "--most", "23", *how)
+    assert done.status == 2
+    assert "24 connections are chosen, more than --most 23: nothing was ended" in done.err
+    assert here("kill", "--state", "established", "--most", "24", "--dry-run").status == 0
+    assert_only_ended(pairs, [])
+
+
+def test_a_time_without_its_unit_is_refused(here: Here):
+    for option in ("--idle", "--age"):
+        done = here("kill", option, "5", "--yes")
+        assert done.status == 2
+        assert_one_line(done.err, "'5' of what", "5min")
+
+
+def test_a_list_that_is_no_machine_format_has_the_columns_of_a_terminal(pairs, here: Here):
+    where = ["--where", f"local_port = {pairs[0].port}"]
+    heads = here("kill", *where, "--dry-run").text.splitlines()[0].split()
+    assert heads[:5] == ["local_port", "remote_address", "remote_port", "state", "process"]
+    assert len(heads) == 14
+    assert len(here("kill", *where, "--dry-run", "--format", "csv").rows()[0]) > 40
+    assert here("kill", *where, "--dry-run", "--columns", "uid,state").text.splitlines()[0].split() == ["uid", "state"]
 
 
 def test_parentheses_in_a_condition_do_not_widen_the_others(pairs, here: Here):

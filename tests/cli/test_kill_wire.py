@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
-from tcpsight.local.resets import MAPPED, Made, RawSender
-from tcpsight.tables import FLAG_RST
-from tests.cli.running import Here, process
+from tcpsight.local.resets import Made, RawSender
+from tcpsight.tables import FLAG_RST, IPV4_PREFIX
+from tests.cli.running import COMMAND, Here, process
 from tests.cli.test_kill import assert_only_ended
-from tests.support.live_network import own_network, require_live_network
-from tests.support.local_connections import Pair, network_with_ipv6
+from tests.support.local_connections import Pair, pair_elsewhere, ports_of_connections
 from tests.support.packet_sockets import wait_until_it_captures
 
-pytestmark = pytest.mark.live
-
-
-@pytest.fixture(autouse=True)
-def _network() -> Iterator[None]:
-    require_live_network()
-    with own_network():
-        network_with_ipv6()
-        yield
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network_with_ipv6")]
 
 
 def record(path: str) -> subprocess.Popen[bytes]:
@@ -177,10 +170,36 @@ def test_a_rst_in_the_window_that_is_not_exact_ends_nothing(host):
     """What the sender sends is taken by the kernel as RFC 5961 has it: the exact number is not luck."""
     pair = Pair(host)
     pair.exchange(100)
-    packed = MAPPED + socket.inet_aton(host) if "." in host else socket.inet_pton(socket.AF_INET6, host)
+    packed = IPV4_PREFIX + socket.inet_aton(host) if "." in host else socket.inet_pton(socket.AF_INET6, host)
     with RawSender() as sender:
         for wrong in (1, 1000, 2**31):
             sender.send(Made((packed, pair.client.getsockname()[1]), (packed, pair.port), wrong, 0, FLAG_RST, 7))
     time.sleep(0.1)
     assert pair.is_alive
     pair.close()
+
+
+def test_frames_are_taken_while_somebody_thinks_and_what_changed_meanwhile_is_left_alone():
+    ours, theirs = pty.openpty()
+    with ExitStack() as gone, pair_elsewhere(is_busy=True) as second, pair_elsewhere(is_busy=True) as third:
+        first = gone.enter_context(pair_elsewhere(is_busy=True))
+        arguments = ["kill", "-i", "lo", "--listen", "500ms", "--where", f"server_port in ({first}, {second})"]
+        asking = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs)
+        os.close(theirs)
+        said = b""
+        while b"Write yes" not in said:
+            said += os.read(ours, 4096)
+        gone.close()  # while somebody thinks
+        time.sleep(1)
+        os.write(ours, b"yes\n")
+        with suppress(OSError):
+            while part := os.read(ours, 4096):
+                said += part
+        text = said.decode()
+        assert asking.wait(timeout=30) == 0, text
+        assert text.count("not what it was any more, left alone") == 1
+        assert text.count(" ended: ") == 1
+        left = {port for ports in ports_of_connections() for port in ports}
+        assert third in left
+        assert second not in left
+    os.close(ours)

@@ -6,7 +6,6 @@ import json
 import socket
 import struct
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,18 +14,9 @@ from tcpsight.local import reading
 from tcpsight.local.processes import Process
 from tcpsight.local.sock_diag import DiagnosticSocket
 from tests.cli.running import Here, assert_one_line
-from tests.support.live_network import own_network, require_live_network
-from tests.support.local_connections import Pair, network_with_ipv6
+from tests.support.local_connections import Pair
 
-pytestmark = pytest.mark.live
-
-
-@pytest.fixture(autouse=True)
-def _network() -> Iterator[None]:
-    require_live_network()
-    with own_network():
-        network_with_ipv6()
-        yield
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network_with_ipv6")]
 
 
 def test_every_connection_is_a_row_and_listeners_only_when_asked_for(here: Here):

@@ -6,10 +6,8 @@ import base64
 import csv
 import io
 import json
-import os
-import pty
 import stat
-import subprocess
+import sys
 from datetime import UTC
 from pathlib import Path
 
@@ -22,20 +20,15 @@ from tcpsight.cli.streams_prompt import split
 from tcpsight.cli.streams_shell import COMMANDS, Shell
 from tcpsight.cli.streams_words import parted
 from tcpsight.conversations.catalog import Catalog
-from tests.cli.running import COMMAND, assert_one_line, process
+from tcpsight.conversations.patterns import pattern_from
+from tests.cli.running import assert_one_line, process, typed_on_a_terminal
 from tests.support.pcap import pcap_bytes
-from tests.support.said import ESCAPES, MS, START_NS, talk
+from tests.support.said import ESCAPES, MS, START_NS, talk, two_talks
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "talk.pcap"
-    frames = [
-        *talk(40_000, [(">", b"GET /a HTTP/1.1\r\n\r\n"), ("<", b"HTTP/1.1 200 OK\r\n\r\nhello")]),
-        *talk(40_001, [(">", b"GET /b" + ESCAPES), ("<", b"needle in a hay"), ("<", b"stack")], START_NS + 100 * MS),
-    ]
-    path.write_bytes(pcap_bytes(frames))
-    return path
+    return two_talks(tmp_path / "talk.pcap")
 
 
 FIRST, SECOND = 1, 9
@@ -82,8 +75,89 @@ def test_filter_bpf_and_match_hold_together_until_they_are_taken_off(here, path)
     ]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        (r"regex (?i)get\s/\S+\s", 1),  # backslashes are the expression's
+        (r"regex ^GET\s/[ab]", 2),
+        ("regex 'hay.*;?stack'", 1),
+        (r"regex hay.*\;?stack", 1),  # a semicolon that is part of it
+        ('"needle in"', 1),
+        ("it's", 0),
+        (r"\x1b", 0),  # text is text
+        ("in a", 1),
+        ("'in a'", 1),
+    ],
+)
+def test_a_pattern_is_the_rest_of_the_line_as_it_is_written(here, path, pattern, found):
+    lines = here("streams", path, "-c", f"find {pattern}; stats").text.splitlines()
+    assert lines[-7 - max(found, 1) :][: max(found, 1)] == lines[: max(found, 1)]
+    assert (lines[0] == "nowhere") == (found == 0)
+    assert lines[max(found, 1)] == "2 of 2 connections shown"
+
+
+def test_quotes_of_text_itself_are_looked_for():
+    assert pattern_from("""text '"a" and "b"'""").plain == b'"a" and "b"'
+    assert pattern_from("""text "a" and "b\"""").plain == b'"a" and "b"'
+    assert pattern_from("say 'so").plain == b"say 'so"
+    assert pattern_from(r"C:\new;").plain == rb"C:\new;"
+    assert pattern_from(r"C:\\;").plain == rb"C:\\;"
+
+
+def test_lists_are_sorted_and_cut(here, path):
+    def numbers(command: str) -> list[int]:
+        lines = here("streams", path, "-c", f"{command} --format jsonl").text.splitlines()
+        return [json.loads(line)["connection_id"] for line in lines]
+
+    assert numbers("list --sort -client_port") == [SECOND, FIRST]
+    assert numbers("list --sort client_port --limit 1") == [FIRST]
+    assert numbers("list client_port > 1 --sort -client_port --limit 1") == [SECOND]
+    assert numbers("requests 9 --sort -response_time_ns --limit 1") == [SECOND]
+    assert numbers("requests 9 --limit 0") == []
+
+
+def test_bytes_that_were_captured_with_different_content_are_told_everywhere(here, tmp_path):
+    frames = talk(40_000, [(">", b"AAAAAAAAAA"), (">", b"CCCC")])
+    other = talk(40_000, [(">", b"AAAAAAABBB")])[3]
+    path = tmp_path / "twice.pcap"
+    path.write_bytes(pcap_bytes([*frames[:4], other._replace(time_ns=frames[3].time_ns + 1), *frames[4:]]))
+    told = json.loads(here("follow", path, "1", "--format", "json").text)
+    assert told["conflicts"] == [
+        {"direction": "client", "offset": 7, "frame_number": 5, "kept": "QUFB", "other": "QkJC"}
+    ]
+    assert json.loads(here("follow", path, "1", "--format", "json", "--side", "server").text)["conflicts"] == []
+    assert '  kept: !!binary "QUFB"\n' in here("follow", path, "1", "--format", "yaml").text
+    assert "! client offset 7, 3 bytes: 414141 above, but 424242 in frame 5" in here("follow", path, "1").text
+    words = "3 bytes of 1 connection captured more than once with different content"
+    assert words in here("streams", path, "-c", "stats").text
+    assert words in here("streams", path, "-c", f"dump {tmp_path}/out").err
+    assert words not in here("streams", path, "-c", "filter client_port = 1; stats").text
+
+
+def test_follow_by_itself_is_follow_in_streams(here, path, tmp_path):
+    for format in ("text", "hex", "raw", "json", "yaml"):
+        assert here("follow", path, "9", "--format", format) == here(
+            "streams", path, "-c", f"follow 9 --format {format}"
+        )
+    assert here("follow", path, "9", "-o", tmp_path / "said.json").status == 0
+    assert json.loads((tmp_path / "said.json").read_text())["connection_id"] == SECOND
+    assert_one_line(here("follow", path, "7").err, "no connection 7")
+    assert_one_line(here("follow", path, "9", "-o", path).err, "the capture would be lost")
+    assert process("follow", "-", "9", "--format", "raw", "--side", "server", stdin=path.read_bytes()).out == (
+        b"needle in a haystack"
+    )
+
+
+def test_that_the_screen_cannot_open_is_told_before_the_capture_is_read(tmp_path):
+    broken = tmp_path / "broken.pcap"
+    broken.write_bytes(b"no capture at all")
+    hidden = "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n: None if n == 'textual' else f(n)"
+    code = f"{hidden}; import sys; from tcpsight.cli.main import main; sys.exit(main(['streams', {str(broken)!r}]))"
+    assert b"needs Textual" in typed_on_a_terminal([sys.executable, "-c", code])
+
+
 def test_find_says_where(here, path):
-    assert here("streams", path, "-c", "find stack").text == "9 server 15  needle in a haystack\n"
+    assert here("streams", path, "-c", "find stack").text == "9 server 15  frame 14, 0.005000 s  needle in a haystack\n"
     assert here("streams", path, "-c", "find nothing-like-it").text == "nowhere\n"
     assert here("streams", path, "-c", "find --limit 1 regex [a-z]").text.splitlines()[1].startswith("more than 1")
 
@@ -123,92 +197,6 @@ def test_control_characters_of_payload_are_written_out(here, path, command):
     assert b"\x9b" not in outcome.out
 
 
-def on_a_terminal(*arguments: str) -> bytes:
-    """Run the command with a terminal for its output."""
-    ours, theirs = pty.openpty()
-    done = subprocess.Popen(
-        [*COMMAND, *arguments, "--no-progress"], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    seen = b""
-    while True:
-        try:
-            part = os.read(ours, 65_536)
-        except OSError:
-            break
-        if not part:
-            break
-        seen += part
-    done.wait(60)
-    os.close(ours)
-    return seen
-
-
-def test_a_terminal_gets_two_colours_and_nothing_else_to_obey(path):
-    seen = on_a_terminal("streams", str(path), "-c", "follow 9; pipe 9 cat; pipe 9 printf '\\033[2J\\007'")
-    for colour in (b"\x1b[36m", b"\x1b[35m", b"\x1b[0m"):
-        assert colour in seen
-        seen = seen.replace(colour, b"")
-    assert b"\x1b" not in seen
-    assert b"\x9b" not in seen
-    assert b"\x07" not in seen
-    assert b"\\x1b[2J" in seen
-    assert b"nothing to show on a terminal" in on_a_terminal("streams", str(path), "-c", "follow 9 --format raw")
-
-
-def test_dump_writes_each_stream_to_a_file_of_its_own(here, path, tmp_path):
-    folder = tmp_path / "out"
-    outcome = here("streams", path, "-c", f"dump {folder}")
-    assert outcome.text.startswith("4 files, ")
-    assert (folder / "9-10.0.0.1.40001-10.0.0.9.80.server").read_bytes() == b"needle in a haystack"
-    assert len(list(folder.iterdir())) == 4
-
-
-def test_dump_never_leaves_its_folder_nor_replaces_unasked(here, path, tmp_path):
-    folder, victim = tmp_path / "out", tmp_path / "victim"
-    folder.mkdir()
-    victim.write_text("mine")
-    name = "9-10.0.0.1.40001-10.0.0.9.80.server"
-    (folder / name).symlink_to(victim)
-    assert_one_line(here("streams", path, "-c", f"dump {folder} 9").err, "is there already")
-    assert victim.read_text() == "mine"
-    assert here("streams", path, "-c", f"dump {folder} 9 --overwrite").status == 0
-    assert victim.read_text() == "mine"
-    assert not (folder / name).is_symlink()
-    assert (folder / name).read_bytes() == b"needle in a haystack"
-
-
-@pytest.mark.parametrize("stretch_bytes", [64, 1 << 20])
-def test_dump_writes_the_same_bytes_whether_streams_came_in_order_or_not(here, tmp_path, monkeypatch, stretch_bytes):
-    monkeypatch.setattr("tcpsight.conversations.extracting.EXTRACTED_BYTES", stretch_bytes)
-    monkeypatch.setattr("tcpsight.conversations.dumping.MOST_OPEN", 2)
-    frames = []
-    for i in range(5):
-        said = [("><"[turn % 2], bytes([97 + turn, 65 + i]) * (30 + turn)) for turn in range(6)]
-        frames.append(talk(40_000 + i, said, START_NS + i * 1000))
-    frames[1][4], frames[1][5] = frames[1][5], frames[1][4]  # late
-    frames[2].insert(6, frames[2][4]._replace(time_ns=frames[2][5].time_ns + 1))  # sent again
-    del frames[3][5]  # never captured
-    mixed = sorted((f for each in frames for f in each), key=lambda f: f.time_ns)
-    path = tmp_path / "mixed.pcap"
-    path.write_bytes(pcap_bytes(mixed))
-    outcome = here("streams", path, "-c", f"dump {tmp_path}/out")
-    told = {}
-    with tcpsight.open(path).streams() as streams:
-        for each in streams:
-            for side in ("client", "server"):
-                stream = getattr(each, side)
-                told[f"{each.connection_id}", side] = b"".join(block.data for block in stream.blocks())
-    written = {
-        (name.name.split("-")[0], name.suffix[1:]): name.read_bytes()
-        for name in (tmp_path / "out").iterdir()
-        if name.name != "holes.jsonl"
-    }
-    assert written == told
-    assert outcome.text.replace("\u202f", "").startswith(f"10 files, {sum(map(len, told.values()))} bytes")
-    assert "not captured" in outcome.text
-
-
 def test_what_was_not_captured_is_told_and_never_invented(here, tmp_path):
     path = tmp_path / "cut.pcap"
     path.write_bytes(pcap_bytes(talk(40_000, [(">", b"x" * 100), ("<", b"y" * 200)], snaplen=54 + 60)))
@@ -219,34 +207,17 @@ def test_what_was_not_captured_is_told_and_never_invented(here, tmp_path):
     assert told["server"] == {"endpoint": "10.0.0.9:80", "bytes": 200, "missing_bytes": 140, "cut_bytes": 140}
     raw = here("streams", path, "-c", "follow 1 --format raw")
     assert raw.out == b"x" * 60 + b"y" * 60
-    assert "140 not captured, 140 of them cut off at the snapshot length" in raw.err
-    assert "180 bytes of payload cut off at the snapshot length" in here("streams", path, "-c", "stats").text
+    assert "140 not captured, 140 of them of segments that were seen: cut off at the snapshot length" in raw.err
+    assert (
+        "180 bytes of payload not captured of segments that were seen: cut off at"
+        in here("streams", path, "-c", "stats").text
+    )
     here("streams", path, "-c", f"dump {tmp_path}/a; dump {tmp_path}/b --zeros")
     name = "1-10.0.0.1.40000-10.0.0.9.80.server"
     assert (tmp_path / "a" / name).read_bytes() == b"y" * 60
     assert (tmp_path / "b" / name).read_bytes() == b"y" * 60 + bytes(140)
     holes = [json.loads(line) for line in (tmp_path / "a" / "holes.jsonl").read_text().splitlines()]
     assert {"file": name, "offset": 60, "missing_bytes": 140} in holes
-
-
-def test_pipe_gives_bytes_to_a_program_and_shows_what_it_says(here, path):
-    assert here("streams", path, "-c", "pipe 9 --side server tr a-z A-Z").out == b"NEEDLE IN A HAYSTACK"
-    assert here("streams", path, "-c", "pipe 9 sh -c 'exit 3'").status == 0
-    assert_one_line(here("streams", path, "-c", "pipe 9 no-such-program-here").err, "no-such-program-here")
-
-
-def test_export_is_read_by_tshark_as_the_same_frames(here, path, tmp_path, require_program):
-    tshark = require_program("tshark")
-    chosen = tmp_path / "one.pcapng"
-    assert here("streams", path, "-c", f"export {chosen} 9").text.startswith("9 frames of 1 connection in ")
-
-    def frames(source: Path, *options: str) -> list[str]:
-        fields = ("frame.time_epoch", "frame.len", "frame.cap_len", "tcp.seq_raw", "tcp.payload", "tcp.checksum")
-        command = [tshark, "-nr", str(source), *options, "-T", "fields", *(w for f in fields for w in ("-e", f))]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-
-    assert frames(chosen) == frames(path, "-Y", "tcp.port == 40001")
-    assert len(frames(chosen)) == 9
 
 
 def test_show_is_the_ladder_of_one_connection(here, path):
@@ -297,8 +268,14 @@ def test_a_capture_from_a_pipe_can_be_asked_everything(path):
         ("f", ["did you mean filter or find or follow"]),
         ("match regex (", ["no regular expression"]),
         ("match hex 4", ["hexadecimal"]),
-        ("match 'a", ["No closing quotation"]),
+        ("pipe 9 'a", ["No closing quotation"]),
+        ("pipe 9 --side both cat", ["--side 'both'", "client, server"]),
+        ("list --sort nothing", ["nothing"]),
+        ("list --limit x", ["'x' is no whole number"]),
         ("filter nothing > 1", ["nothing"]),
+        ("filter limited_by = server", ["'limited_by' is not known", "tcpsight connections"]),
+        ("list server > 1s", ["'server' is not known", "no account of time"]),
+        ("list --sort noting_near", ["no column 'noting_near'; the nearest are "]),
         ("dump", ["name a folder"]),
         ("export", ["name a file"]),
     ],
@@ -373,6 +350,20 @@ def test_help_tells_every_command_and_completion_knows_commands_options_and_numb
         assert shell.complete("follow ") == ["1", "9"]
         assert shell.complete("follow 9 --f") == ["--format"]
         assert shell.complete("help sh") == ["show"]
+        assert shell.complete("filter server_po") == ["server_port"]
+        assert shell.complete("filter (server_port = 1 or sta") == ["start_ns", "state"]
+        assert shell.complete("list state = ha") == ["half_closed", "handshaking"]
+        assert shell.complete("filter b") == ["bpf"]
+        assert shell.complete("filter bpf server_po") == []
+        assert shell.complete("match re") == ["regex"]
+        assert shell.complete("find h") == ["hex"]
+        assert shell.complete("list --sort -server_p") == ["-server_port"]
+        assert shell.complete("follow 9 --format ra") == ["raw"]
+        assert shell.complete("show 9 --format s") == ["svg"]
+        assert shell.complete("pipe 9 --side c") == ["client"]
+        assert shell.complete(f"export {path.parent}/tal") == [str(path)]
+        assert shell.complete("dump folder ") == ["1", "9"]
+        assert shell.complete("follow 9 ") == []
 
 
 def test_lines_are_cut_at_semicolons_outside_of_quotes():

@@ -755,3 +755,22 @@ def test_one_point_is_too_few(here: Here, tmp_path: Path):
     path = tmp_path / "one.txt"
     path.write_text("1 2\n")
     assert "1 point is too few: at least 4 are needed" in here("usl", path).text
+
+
+def test_of_an_exactly_linear_table_the_coefficients_are_0(here: Here, tmp_path: Path):
+    table = tmp_path / "linear.txt"
+    table.write_text("".join(f"{n} {100 * n}\n" for n in (1, 2, 4, 8, 16, 32)))
+    told = json.loads(here("usl", table, "--format", "json").text)
+    assert told["sigma"] == told["kappa"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert told["refusal"] == "there is no peak: κ is 0, so that throughput never falls"
+
+
+def test_a_law_that_is_refused_is_not_drawn(here: Here, tmp_path: Path):
+    # Concurrency hardly reaches far enough to tell contention from coherency.
+    table = tmp_path / "low.txt"
+    table.write_text(
+        "".join(f"{n} {t}\n" for n, t in ((1, 100), (1.3, 126), (1.6, 149), (2, 181), (2.4, 209), (2.6, 222)))
+    )
+    told = json.loads(here("usl", table, "--format", "json").text)
+    assert told["refusal"] is not None
+    assert (told["sigma"], told["curve"]) == (None, None)

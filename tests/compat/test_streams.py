@@ -331,7 +331,7 @@ def test_a_program_that_dies_early_is_no_error(told):
 def test_a_program_that_hangs_or_floods_is_ended(monkeypatch, words, limit, value, why):
     monkeypatch.setattr(programs, limit, value)
     shown: list[bytes] = []
-    assert programs.run_program(words, iter([bytes(10)]), shown.append) == why
+    assert programs.run_program(words, iter([bytes(10)]), shown.append).why == why
     assert len(b"".join(shown)) <= 5000
 
 

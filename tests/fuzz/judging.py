@@ -13,7 +13,8 @@ import numpy as np
 
 from tcpsight.capture.reader import TIME_LIMIT_NS
 from tcpsight.connections import ConnectionTracking, Timeouts
-from tcpsight.network import Accounted, PolicingDetection, RequestMatching, TimeAccounting
+from tcpsight.network import Accounted, RequestMatching, TimeAccounting
+from tcpsight.network.policing import PolicingDetection
 from tcpsight.requests import RequestPairing
 from tcpsight.tables import (
     FLAG_ACK,

@@ -91,7 +91,7 @@ def test_the_seed_of_the_hash_is_another_in_every_run(monkeypatch, here, tmp_pat
             seeds.append(hash_seed)
             super().__init__(*arguments, hash_seed=hash_seed, **others)
 
-    monkeypatch.setattr("tcpsight.pipeline.ConnectionTracking", Seen)
+    monkeypatch.setattr("tcpsight.rooms.ConnectionTracking", Seen)
     path = tmp_path / "flood.pcap"
     path.write_bytes(b"".join(syn_flood(500)))
     assert len({here("connections", path, "--format", "csv").out for _ in range(3)}) == 1

@@ -86,7 +86,7 @@ def segments_with_trailers(path: Path, isn: int, source: bytes, destination: byt
         for frames in reading.capture:
             for row in frames.rows:
                 start, length = int(row["position"]), int(row["captured_bytes"])
-                frame = bytes(frames.data[start : start + length])
+                frame = bytes(memoryview(frames.data)[start : start + length])
                 at = LINK_HEADER_BYTES.get(int(row["link_type"]), 0)
                 at += 4 if frame[at - 2 : at] == b"\x81\x00" else 0
                 tcp = at + 4 * (frame[at] & 15) if length > at else length

@@ -58,8 +58,8 @@ def interleave(talks: list[list[Event]], data: st.DataObject) -> list[Event]:
 
 
 def plain(table: Table, without: str = "") -> list[Any]:
-    """Give rows that can be compared: the padding between columns may hold anything."""
-    names = [column.name for column in table.columns if column.name != without]
+    """Give rows that can be compared: padding may hold anything, and `made_by` counts from the beginning of a batch."""
+    names = [column.name for column in table.columns if column.name not in (without, "made_by")]
     return list(zip(*(table.rows[name].tolist() for name in names), strict=True))
 
 

@@ -35,8 +35,8 @@ ORDER: dict[type[Table], tuple[str, ...]] = {
     SegmentDetails: ("frame_number",),
 }
 
-PLACES = {"slot", "request_number"}
-"""Columns that say where a shard keeps a connection, and how many requests it had seen before."""
+PLACES = {"slot", "request_number", "made_by"}
+"""Columns that say where a shard keeps a connection, how many requests it had seen before, and where in its batch."""
 
 TALKS = st.builds(
     Talk,
@@ -149,3 +149,29 @@ def test_the_shards_share_the_work():
     counts = [sum(len(batch) for batch in shard) for shard in shards_of(batches, 3, is_time_told=True)]
     assert sum(counts) == sum(len(talk.frames()) for talk in talks)
     assert min(counts) > 0
+
+
+def in_order(batches: Sequence[Frames], workers: int) -> dict[str, Any]:
+    """Run a pipeline; give all rows in the order in which they come, and what was not understood."""
+    options = Options(timeouts=TIMEOUTS, with_network=True, with_policing=True, account="requests", workers=workers)
+    pipeline = Pipeline(Shard(batches), options)
+    parts: dict[str, list[Table]] = defaultdict(list)
+    for batch in pipeline:
+        for name in ("requests", "unanswered", "connections", "network", "policed"):
+            parts[name].append(getattr(batch, name).copy())
+    rows: dict[str, Any] = {"unseen": pipeline.unseen.table().rows.tolist(), "span": pipeline.span}
+    for name, tables in parts.items():
+        table = type(tables[0]).concatenate(tables)
+        for column in table.columns:
+            if not column.internal:
+                rows[f"{name}.{column.name}"] = table.rows[column.name].tolist()
+    return rows
+
+
+@settings(deadline=None, max_examples=60)
+@given(captures(), st.sampled_from([2, 3, 4, 7]), st.sampled_from([1, 3, 10, 1000]))
+def test_however_many_workers_there_are_the_same_rows_come_in_the_same_order(frames, workers, batch_frames):
+    batches = read(frames, batch_frames)
+    alone, together = in_order(batches, 1), in_order(batches, workers)
+    for name, values in alone.items():
+        assert repr(together[name]) == repr(values), name

@@ -25,7 +25,7 @@ def pipeline_of(frames: list[Frame], **how: Any) -> Pipeline:
 
 def values(table: Table, leave_out: tuple[str, ...] = ()) -> list[str]:
     """Give rows as text, in the order of their connections; between columns lie bytes that mean nothing."""
-    names = [c.name for c in type(table).columns if c.name not in leave_out]
+    names = [c.name for c in type(table).columns if c.name not in (*leave_out, "made_by")]
     rows = zip(*(table.rows[name].tolist() for name in names), strict=True)
     return sorted(map(repr, rows))
 

@@ -6,12 +6,13 @@ addresses are bytes, unknown is None.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tcpsight.connections import MOST_CONNECTIONS, Server, Timeouts
-from tcpsight.tables import ENCAPSULATIONS
+from tcpsight.tables import ENCAPSULATIONS, INT64_MAX
 
 Row = dict[str, Any]
 Range = tuple[int, int]
@@ -331,6 +332,7 @@ class Twin:
         due = sorted((self.deadline(c), c.id, c) for c in self.open.values() if self.deadline(c) < self.clock)
         for deadline, _, c in due:
             self.end(c, deadline)
+            self.boundaries[-1]["due_ns"] = deadline
 
     # --- the two verbs
 
@@ -349,7 +351,7 @@ class Twin:
         for c in sorted(self.open.values(), key=lambda c: c.id):
             assert self.clock is not None
             self.end(c, self.clock)
-            self.boundaries[-1]["is_open"] = int(not c.has_ended())
+            self.boundaries[-1] |= {"is_open": int(not c.has_ended()), "due_ns": 0}
 
     def take(self, h: Row) -> None:
         is_jump = self.advance(h)
@@ -536,7 +538,7 @@ class Twin:
 
     def boundary(self, which: str, c: Connection, time_ns: int) -> Row:
         row = {"boundary": which, "connection_id": c.id, "time_ns": time_ns, "position": len(self.segments)}
-        return row | {"is_open": 0}
+        return row | {"is_open": 0, "share": share_of(c), "due_ns": INT64_MAX}
 
     def hold(self, c: Connection, d: int, h: Row, row: Row) -> None:
         side = c.sides[d]
@@ -718,11 +720,12 @@ def touch(c: Connection, time_ns: int, is_held_syn: bool) -> None:
 
 
 def known_hash(end: tuple[bytes, int]) -> int:
-    """FNV-1a of 64 bits."""
-    value = 0xCBF29CE484222325
-    for byte in end[0] + end[1].to_bytes(2, "big"):
-        value = (value ^ byte) * 0x100000001B3 % 2**64
-    return value
+    """Both halves of the address, as this machine reads them, and the port, mixed."""
+    high, low = (int.from_bytes(end[0][at : at + 8], sys.byteorder) for at in (0, 8))
+    value = low ^ high * 0x94D049BB133111EB % 2**64
+    value = ((value ^ value >> 32) * 0xBF58476D1CE4E5B9 + end[1]) % 2**64
+    value = (value ^ value >> 32) * 0xD6E8FEB86659FD93 % 2**64
+    return value ^ value >> 32
 
 
 def share_of(c: Connection) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -310,17 +310,51 @@ def tcp(wire: Wire, end: int) -> dict[str, Any]:
     row |= read_options(options)
     if len(options) < header_bytes - 20:
         row["options"] |= {"cut"}
-    if is_handshake(wire.captured[start + header_bytes : end]):
-        row["options"] |= {"handshake"}
-    return row
+    return row | tls(wire.captured[start + header_bytes : end], row["payload_bytes"])
 
 
-def is_handshake(payload: bytes) -> bool:
-    """A TLS record (RFC 8446 §5.1) whose first message is a ClientHello, Certificate or ClientKeyExchange."""
-    if len(payload) < 6:
-        return False
-    kind, version, length, message = struct.unpack(">BHHB", payload[:6])
-    return kind == 22 and 0x0300 <= version <= 0x0304 and 1 <= length <= 2**14 and message in (1, 11, 16)
+def tls(payload: bytes, size: int) -> dict[str, Any]:
+    """Tell what TLS records (RFC 8446 §5.1) a payload of `size` bytes begins with, as far as it was captured."""
+    told = {"tls": "none", "tls_bytes": 0, "tls_records": 0}
+    records = list(tls_records(payload, size))
+    if len(payload) < 6 or not records:
+        return told
+    kinds = [kind for kind, _, _ in records]
+    if kinds[0] == 21:
+        return told | {"tls": "alert"} if records[0][2] == size and 2 <= size - 5 <= 96 else told
+    clear = next((i for i, kind in enumerate(kinds) if kind not in (20, 22)), len(kinds))
+    if clear:
+        first = next((at for kind, at, _ in records[:clear] if kind == 22), None)
+        name = "change" if first is None else "hello" if payload[first + 5 : first + 6] == b"\x01" else "handshake"
+        told |= {"tls": name, "tls_bytes": min(records[clear - 1][2], size)}
+        if name != "change":
+            return told
+    sealed: list[int] = []
+    for kind, at, end in records[clear:]:
+        if kind != 23 or len(sealed) == 16:
+            break
+        sealed.append(end - at)
+        if end <= size and end - at in (58, 74):
+            return told | {"tls": "finished", "tls_bytes": end}
+    if clear or not sealed:
+        return told
+    if len(set(sealed)) == 1 and sum(sealed) == size:
+        name = "closing" if sealed == [24] else "alike"
+        return told | {"tls": name, "tls_bytes": sealed[0], "tls_records": len(sealed)}
+    return told | {"tls": "data"}
+
+
+def tls_records(payload: bytes, size: int) -> Iterator[tuple[int, int, int]]:
+    """Give type, beginning and end of each record whose header was captured."""
+    at = 0
+    while at < size and len(payload) - at >= 5:
+        kind, version, length = struct.unpack(">BHH", payload[at : at + 5])
+        if not 20 <= kind <= 23 or not 0x0300 <= version <= 0x0304 or not 1 <= length <= 2**14 + 2048:
+            return
+        if kind == 20 and length != 1:
+            return
+        yield kind, at, at + 5 + length
+        at += 5 + length
 
 
 def read_options(options: bytes) -> dict[str, Any]:

@@ -85,7 +85,16 @@ class Packet:
         known = self.head()
         held = bytes(known[i] for i in itertools.takewhile(known.__contains__, range(LONGEST_TCP_HEADER)))
         first = next(piece for piece in self.pieces if piece.begin == 0)
-        row = first.row | tcp(Wire(held, self.length()), self.length()) | {"captured_payload_bytes": 0}
+        row = (
+            first.row
+            | tcp(Wire(held, self.length()), self.length())
+            | {
+                "captured_payload_bytes": 0,
+                "tls": "none",
+                "tls_bytes": 0,
+                "tls_records": 0,
+            }
+        )
         return row | {"options": row["options"] - {"handshake"}}
 
 

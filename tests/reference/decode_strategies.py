@@ -60,12 +60,17 @@ def tcp_options() -> st.SearchStrategy[bytes]:
 
 @st.composite
 def tls_records(draw: st.DrawFn) -> bytes:
-    """Give what may be the beginning of a TLS record."""
-    kind = draw(st.sampled_from((22, 22, 22, 20, 23)))
-    version = draw(st.sampled_from((0x0301, 0x0303, 0x0304, 0x0305, 0x0203)))
-    length = draw(st.sampled_from((0, 1, 517, 2**14, 2**14 + 1)))
-    message = draw(st.sampled_from((0, 1, 2, 11, 16, 20)))
-    return struct.pack(">BHHB", kind, version, length, message)[: draw(st.sampled_from((6, 6, 6, 5)))]
+    """Give what may be TLS records, whole or cut."""
+    parts = []
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from((22, 20, 21, 23, 23, 23, 24)))
+        version = draw(st.sampled_from((0x0303, 0x0303, 0x0303, 0x0301, 0x0305, 0x0203)))
+        length = draw(st.sampled_from((1, 19, 26, 53, 53, 69, 0, 517, 2**14 + 2048, 2**14 + 2049)))
+        length = 1 if kind == 20 and draw(st.booleans()) else length
+        message = draw(st.sampled_from((0, 1, 2, 11, 16, 20)))
+        body = bytes([message]) + bytes(max(length - 1, 0))
+        parts.append(struct.pack(">BHH", kind, version, length) + body[: min(length, 80)])
+    return b"".join(parts)[: draw(st.sampled_from((400, 400, 400, 6, 5, 11)))]
 
 
 @st.composite

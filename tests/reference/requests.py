@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcpsight.tables import BOUNDARIES, DIRECTIONS, FLAG_FIN, FLAG_RST, INT64_MIN, KINDS
+from tcpsight.tables import BOUNDARIES, DIRECTIONS, FLAG_FIN, FLAG_RST, INT64_MIN, KINDS, TLS_RECORDS
 
 Row = dict[str, Any]
 
@@ -23,13 +23,17 @@ class Turn:
         self.response_begin: int | None = None
         self.request: list[tuple[int, int]] = []
         self.late_request: list[tuple[int, int]] = []
+        self.more_request = self.more_response = 0
         self.response: list[tuple[int, int]] = []
         self.is_overlapped = False
         self.is_final = False
         self.ending = ""
-        self.begins_handshake = False
-        self.finished: int | None = None
-        self.is_ticket = False
+        self.is_handshake = False
+        # Of TLS: "hello", "finished" or nothing; whether the client's Finished was seen; whether it may be a ticket
+        # that answers.
+        self.step = ""
+        self.saw_finished = False
+        self.may_be_ticket = False
 
 
 class Conversation:
@@ -40,6 +44,11 @@ class Conversation:
         self.server_edge: int | None = None
         self.unsolicited_bytes = 0
         self.may_answer = True
+        # Of TLS: whether there is any, segments that wait for what follows them, and session tickets.
+        self.has_tls = False
+        self.held: list[Row] = []
+        self.awaits_tickets = False
+        self.ticket_bytes = 0
 
 
 class Twin:
@@ -71,28 +80,180 @@ class Twin:
         talk = self.open[s["connection_id"]]
         if self.by == "capture":
             s = without_numbers(s)
-        acked = known(s["acked_offset"])
         if s["new_bytes"] > 0:
-            first = end = None
-            if known(s["offset"]) is not None:
-                first = s["offset"] + s["new_at"]
-                end = max(first + s["new_bytes"], s["offset"] + s["payload_bytes"])
-            if DIRECTIONS[s["direction"]] == "client":
-                self.client_bytes(talk, s, first, acked)
-                talk.client_edge, talk.server_edge = further(talk.client_edge, end), further(talk.server_edge, acked)
-            else:
-                self.server_bytes(talk, s, first, acked)
-                talk.client_edge, talk.server_edge = further(talk.client_edge, acked), further(talk.server_edge, end)
+            self.take_data(talk, s)
         is_believed = KINDS[s["kind"]] != "duplicate" and s["offset"] != INT64_MIN
         if is_believed and (
             s["flags"] & FLAG_RST or (s["flags"] & FLAG_FIN and DIRECTIONS[s["direction"]] == "server")
         ):
             talk.may_answer = False
+        if is_believed and (
+            s["flags"] & FLAG_RST
+            or (s["flags"] & FLAG_FIN and any(each["direction"] == s["direction"] for each in talk.held))
+        ):
+            talk.held = []
         if is_believed and s["flags"] & (FLAG_FIN | FLAG_RST) and talk.turns and not talk.turns[-1].ending:
             now = talk.turns[-1]
             said = max(t for t, _ in now.request)
             is_goodbye = DIRECTIONS[s["direction"]] == "client" and not s["flags"] & FLAG_RST
             now.ending = "farewell" if is_goodbye and s["time_ns"] - said <= FAREWELL_NS else "other"
+
+    def take_data(self, talk: Conversation, s: Row) -> None:
+        """Take new bytes, then see how far both streams have come."""
+        acked, first, end = known(s["acked_offset"]), None, None
+        if known(s["offset"]) is not None:
+            first = s["offset"] + s["new_at"]
+            end = max(first + s["new_bytes"], s["offset"] + s["payload_bytes"])
+        is_client = DIRECTIONS[s["direction"]] == "client"
+        if is_client and (not talk.turns or talk.turns[-1].response) and "tls" in s and tls_of(s) != "none":
+            talk.has_tls = True
+        own_edge = talk.client_edge if is_client else talk.server_edge
+        if talk.has_tls and "tls" in s and first is not None and not below(first, own_edge):
+            self.take_tls(talk, s, first, acked)
+        else:
+            (self.client_bytes if is_client else self.server_bytes)(talk, s, first, acked)
+        self.move_edges(talk, s, end, acked)
+
+    def move_edges(self, talk: Conversation, s: Row, end: int | None, acked: int | None) -> None:
+        if DIRECTIONS[s["direction"]] == "client":
+            talk.client_edge, talk.server_edge = further(talk.client_edge, end), further(talk.server_edge, acked)
+        else:
+            talk.client_edge, talk.server_edge = further(talk.client_edge, acked), further(talk.server_edge, end)
+
+    # ------------------------------------------------------------------ TLS
+
+    def take_tls(self, talk: Conversation, s: Row, first: int, acked: int | None) -> None:
+        """Take bytes beyond all that their side has said, of a connection that has TLS."""
+        is_client = DIRECTIONS[s["direction"]] == "client"
+        theirs = talk.server_edge if is_client else talk.client_edge
+        looks_like_alert = (
+            tls_of(s) == "closing"
+            and s["new_bytes"] == 24
+            and acked is not None
+            # A FIN counts for one.
+            and (theirs is None or acked in (theirs, theirs + 1))
+        )
+        waits = looks_like_alert and all(each["direction"] != s["direction"] for each in talk.held)
+        if not waits and talk.held:
+            self.release(talk)
+            theirs = talk.server_edge if is_client else talk.client_edge
+            waits = looks_like_alert
+        turn = talk.turns[-1] if talk.turns else None
+        if waits:
+            talk.held.append(s)
+        elif tls_of(s) == "alert" and (is_client or turn is None or turn.response):
+            pass
+        elif is_client:
+            self.tls_of_client(talk, s, first, acked)
+        else:
+            self.tls_of_server(talk, s, first, acked)
+
+    def release(self, talk: Conversation) -> None:
+        """Take what was held as data: as if it had been taken when it came, with both streams as they were."""
+        held, talk.held = talk.held, []
+        for each in held:
+            if DIRECTIONS[each["direction"]] == "client":
+                assert talk.client_edge is not None
+                talk.client_edge -= 24
+            else:
+                assert talk.server_edge is not None
+                talk.server_edge -= 24
+        for each in held:
+            is_client = DIRECTIONS[each["direction"]] == "client"
+            first = talk.client_edge if is_client else talk.server_edge
+            acked = talk.server_edge if is_client else talk.client_edge
+            assert first is not None
+            (self.client_bytes if is_client else self.server_bytes)(talk, each | {"new_bytes": 24}, first, acked)
+            self.move_edges(talk, each, first + 24, None)
+
+    def tls_of_client(self, talk: Conversation, s: Row, first: int, acked: int | None) -> None:
+        turn = talk.turns[-1] if talk.turns else None
+        if turn is not None and turn.may_be_ticket and below(acked, talk.server_edge):
+            turn.may_be_ticket, turn.response = False, []
+        opens = turn is None or bool(turn.response)
+        step = turn.step if turn is not None else ""
+        expects_finished = step == "hello"
+        if turn is not None and not opens:
+            expects_finished = step in ("hello", "finished") and not turn.saw_finished
+        kind, handshake = tls_of(s), 0
+        if kind == "hello":
+            handshake = s["payload_bytes"]
+        elif kind in ("handshake", "change"):
+            handshake = s["tls_bytes"]
+        elif expects_finished:
+            ends = kind == "finished" and (opens or step == "finished")
+            handshake = s["tls_bytes"] if ends else s["payload_bytes"]
+        is_whole = handshake >= s["new_bytes"]
+        was_handshake = turn is not None and not opens and turn.is_handshake
+        self.client_bytes(talk, s, first, acked)
+        turn = talk.turns[-1]
+        if opens:
+            turn.is_handshake = is_whole
+            if kind == "hello":
+                turn.step, talk.awaits_tickets = "hello", False
+        if turn.step == "finished" and not is_whole and (opens or was_handshake):
+            # What is a request begins behind the handshake, which is counted with the turn before.
+            at, size = turn.request.pop()
+            self.to_before(talk, "request", sum(n for _, n in turn.request) + handshake)
+            turn.request = [(at, size - handshake)]
+            turn.request_begin = first + handshake
+            turn.is_overlapped, turn.is_handshake = below(acked, talk.server_edge), False
+        if turn.step == "finished" and not turn.saw_finished and kind in ("finished", "handshake"):
+            turn.saw_finished = True
+            if kind == "finished":
+                talk.awaits_tickets, talk.ticket_bytes = True, 0
+
+    def tls_of_server(self, talk: Conversation, s: Row, first: int, acked: int | None) -> None:
+        turn = talk.turns[-1] if talk.turns else None
+        kind = tls_of(s)
+        asks = turn is not None and not turn.is_handshake
+        waits = asks and turn is not None and not turn.response
+        if waits and kind in ("handshake", "change") and s["tls_bytes"] >= s["payload_bytes"]:
+            self.to_before(talk, "response", s["new_bytes"])
+            return
+        if not talk.awaits_tickets:
+            self.server_bytes(talk, s, first, acked)
+            return
+        fits = talk.ticket_bytes in (0, s["tls_bytes"])
+        is_ticket = kind == "alike" and 54 <= s["tls_bytes"] <= 8192 and fits
+        are_two = is_ticket and s["tls_records"] >= 2
+        if turn is not None and asks and turn.may_be_ticket:
+            talk.awaits_tickets = turn.may_be_ticket = False
+            self.to_before(talk, "response", sum(n for _, n in turn.response))
+            turn.response = []
+            if is_ticket:
+                self.to_before(talk, "response", s["new_bytes"])
+                return
+            turn.response_begin = min(first, talk.server_edge) if talk.server_edge is not None else first
+            turn.response.append((s["time_ns"], s["new_bytes"]))
+            if self.given_at == "answer":
+                self.give(talk, turn, is_answer=True)
+            return
+        if waits:
+            assert turn is not None
+            if are_two or (acked is not None and turn.request_begin is not None and acked <= turn.request_begin):
+                self.to_before(talk, "response", s["new_bytes"])
+            else:
+                turn.may_be_ticket = is_ticket
+                talk.awaits_tickets = is_ticket
+                if is_ticket:
+                    talk.ticket_bytes = s["tls_bytes"]
+                self.server_bytes(talk, s, first, acked)
+                return
+        if is_ticket:
+            talk.awaits_tickets = not are_two and not talk.ticket_bytes
+            talk.ticket_bytes = s["tls_bytes"]
+        elif not waits:
+            talk.awaits_tickets = False
+        if not waits:
+            self.server_bytes(talk, s, first, acked)
+
+    def to_before(self, talk: Conversation, side: str, byte_count: int) -> None:
+        """Count bytes with the turn before, at no time of their own."""
+        if len(talk.turns) > 1 and not talk.turns[-2].is_final:
+            setattr(talk.turns[-2], f"more_{side}", getattr(talk.turns[-2], f"more_{side}") + byte_count)
+
+    # ------------------------------------------------------------------ bytes of either side
 
     def client_bytes(self, talk: Conversation, s: Row, first: int | None, acked: int | None) -> None:
         piece = (s["time_ns"], s["new_bytes"])
@@ -104,8 +265,6 @@ class Twin:
             now = talk.turns[-1]
             now.request.append(piece)
             now.is_overlapped = speaks_over
-            now.begins_handshake = bool(s.get("hello"))
-            now.finished = finished(talk.turns)
             return
         owner = now
         if fills:
@@ -122,11 +281,17 @@ class Twin:
             owner.is_overlapped |= speaks_over
 
     def begin_turn(self, talk: Conversation, first: int | None, acked: int | None) -> None:
+        last = talk.turns[-1] if talk.turns else None
+        if last is not None and last.may_be_ticket and self.given_at == "answer":
+            last.may_be_ticket = False
+            self.give(talk, last, is_answer=True)
         no_numbers = first is None or acked is None
         for turn in talk.turns[: len(talk.turns) if no_numbers else -1]:
             self.give(talk, turn)
         begin = first if first is None or talk.client_edge is None else min(first, talk.client_edge)
         talk.turns.append(Turn(len(talk.turns), self.opened, begin))
+        if last is not None and last.step == "hello":
+            talk.turns[-1].step, talk.turns[-1].is_handshake = "finished", True
         self.opened += 1
 
     def server_bytes(self, talk: Conversation, s: Row, first: int | None, acked: int | None) -> None:
@@ -155,8 +320,7 @@ class Twin:
         else:
             now.response_begin = first if first is None or talk.server_edge is None else min(first, talk.server_edge)
             now.response.append(piece)
-            now.is_ticket = s["payload_bytes"] == now.finished
-            if self.given_at == "answer":
+            if self.given_at == "answer" and not now.may_be_ticket:
                 self.give(talk, now, is_answer=True)
         self.settle(talk)
 
@@ -167,8 +331,8 @@ class Twin:
         if len(talk.turns) < 2 or not talk.turns[-1].response:
             return
         before, now = talk.turns[-2:]
-        asked = sum(n for _, n in before.request + before.late_request)
-        told = sum(n for _, n in before.response)
+        asked = sum(n for _, n in before.request + before.late_request) + before.more_request
+        told = sum(n for _, n in before.response) + before.more_response
         for begin, end, seen in (
             (before.request_begin, now.request_begin, asked),
             (before.response_begin, now.response_begin, told),
@@ -187,7 +351,7 @@ class Twin:
         row = self.row(talk, turn)
         row["response_first_ns"] = min(t for t, _ in turn.response)
         row["response_last_ns"] = max(t for t, _ in turn.response)
-        row["response_bytes"] = sum(n for _, n in turn.response)
+        row["response_bytes"] = sum(n for _, n in turn.response) + turn.more_response
         row["completion_ns"] = row[f"{self.end}_ns"]
         row["response_time_ns"] = max(0, row["completion_ns"] - row["arrival_ns"])
         self.requests.append(row)
@@ -202,7 +366,7 @@ class Twin:
             "server_port": talk.opened["server_port"],
             "request_first_ns": min(t for t, _ in pieces),
             "request_last_ns": max(t for t, _ in turn.request),
-            "request_bytes": sum(n for _, n in pieces),
+            "request_bytes": sum(n for _, n in pieces) + turn.more_request,
             "response_first_ns": -1,
             "response_last_ns": -1,
             "response_bytes": 0,
@@ -210,15 +374,18 @@ class Twin:
             "response_time_ns": -1,
             "is_overlapped": int(turn.is_overlapped),
             "is_first": int(turn.index == 0),
-            "is_handshake": int(is_handshake(talk.turns, turn.index) or turn.is_ticket),
+            "is_handshake": int(turn.is_handshake),
         }
         row["arrival_ns"] = row[f"{self.start}_ns"]
         return row
 
     def end_connection(self, talk: Conversation, end_ns: int, is_open: int) -> None:
+        self.release(talk)
         answered = [t for t in talk.turns if t.response]
         waiting = [t for t in talk.turns if not t.response]
         for turn in answered:
+            if turn.may_be_ticket and self.given_at == "answer":
+                self.give(talk, turn, is_answer=True)
             self.give(talk, turn)
         is_farewell = bool(waiting) and waiting[-1].ending == "farewell"
         if waiting and not is_farewell:
@@ -237,23 +404,8 @@ class Twin:
         )
 
 
-def is_hello(turns: list[Turn], index: int) -> bool:
-    return index >= 0 and turns[index].begins_handshake and not is_handshake(turns, index - 1)
-
-
-def is_handshake(turns: list[Turn], index: int) -> bool:
-    if index < 0:
-        return False
-    return turns[index].begins_handshake or turns[index].is_ticket or is_hello(turns, index - 1)
-
-
-def finished(turns: list[Turn]) -> int | None:
-    """Give how long the answer to a client's Finished was, if that was what the last turn follows, and alone."""
-    if len(turns) < 3 or turns[-1].begins_handshake or not is_hello(turns, len(turns) - 3):
-        return None
-    before = turns[-2]
-    asked = sum(n for _, n in before.request + before.late_request)
-    return sum(n for _, n in before.response) if asked <= 80 else None
+def tls_of(s: Row) -> str:
+    return TLS_RECORDS[s["tls"]]
 
 
 def known(offset: int) -> int | None:

@@ -109,7 +109,7 @@ def test_the_twin_has_every_column():
     twin.finish()
     assert {c.name for c in Connections.columns} - FILLED_LATER == twin.connections[0].keys()
     assert {c.name for c in Segments.columns} - {"slot"} == twin.segments[0].keys()
-    assert {c.name for c in Boundaries.columns} - {"slot"} == twin.boundaries[0].keys()
+    assert {c.name for c in Boundaries.columns} - {"slot", "row"} == twin.boundaries[0].keys()
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -40,6 +40,7 @@ def said_by_the_kernel(rows: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
             bytes(one["destination_address"]),
         )
         one["options"] = {name for name, bit in OPTION_BITS.items() if one["options"] & bit}
+        one["tls"] = tables.TLS_RECORDS[one["tls"]]
         edges, count = one["sack"], 2 * one.pop("sack_count")
         one["sack"] = list(zip(edges[:count:2], edges[1:count:2], strict=True))
         assert not any(edges[count:])

@@ -11,12 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcpsight.requests import ENDS, MOMENTS, ORDERS, STARTS, RequestPairing
-from tcpsight.tables import FLAG_FIN, FLAG_RST, INT64_MIN, OPTION_HANDSHAKE, Headers, Table
+from tcpsight.tables import FLAG_FIN, FLAG_RST, INT64_MIN, TLS_RECORDS, Headers, Table
 from tests.reference.requests import Twin
 from tests.support.conversation import Event, boundary, tables
 
 # Small offsets meet and cross often; INT64_MIN is an unknown one.
 OFFSETS = st.integers(-3, 30) | st.just(INT64_MIN)
+
+RECORDS = st.fixed_dictionaries({
+    "tls": st.sampled_from([0] * 9 + list(range(len(TLS_RECORDS)))),
+    "tls_bytes": st.integers(0, 80),
+    "tls_records": st.integers(0, 3),
+})  # fmt: skip
 
 
 @st.composite
@@ -34,7 +40,7 @@ def segments(draw: Callable[..., Any]) -> Event:
         "flags": draw(st.sampled_from([0, 0, 0, 0, FLAG_FIN, FLAG_RST, FLAG_FIN | FLAG_RST])),
         "direction": draw(st.integers(0, 1)),
         "kind": draw(st.integers(0, 5)),
-        "hello": draw(st.sampled_from([0, 0, 0, 1])),
+        **draw(RECORDS),
     }
 
 
@@ -50,7 +56,25 @@ def turn_taking(draw: Callable[..., Any]) -> Event:
         "old": 0,
         "payload_bytes": draw(st.sampled_from([0, 4, 4, 8])),
         "flags": draw(st.sampled_from([0] * 15 + [FLAG_FIN])),
-        "hello": draw(st.sampled_from([0, 0, 0, 1])),
+        **draw(RECORDS),
+    }
+
+
+@st.composite
+def tls_talk(draw: Callable[..., Any]) -> Event:
+    """Describe a segment of one with TLS, mostly in place: records of all kinds, alerts and tickets among them."""
+    return {
+        "which": draw(st.sampled_from([0, 0, 0, 1])),
+        "step_ns": draw(st.integers(0, 9)),
+        "direction": draw(st.integers(0, 1)),
+        "skip": draw(st.sampled_from([0] * 15 + [24, -24])),
+        "lag": draw(st.sampled_from([0] * 9 + [24, 80, -1, None])),
+        "old": 0,
+        "payload_bytes": draw(st.sampled_from([24, 24, 80, 160])),
+        "flags": draw(st.sampled_from([0] * 9 + [FLAG_FIN, FLAG_RST])),
+        "tls": draw(st.sampled_from(range(len(TLS_RECORDS)))),
+        "tls_bytes": draw(st.sampled_from([0, 24, 64, 80, 80])),
+        "tls_records": draw(st.sampled_from([1, 1, 2])),
     }
 
 
@@ -126,7 +150,9 @@ def long_talk(chance: random.Random) -> list[Event]:
                 "old": chance.choices([0, 3], [15, 1])[0],
                 "payload_bytes": chance.choice([0, 4, 4, 4, 8]),
                 "flags": 0,
-                "hello": int(chance.random() < 0.1),
+                "tls": chance.randrange(len(TLS_RECORDS)) if chance.random() < 0.2 else 0,
+                "tls_bytes": chance.choice([0, 4, 60]),
+                "tls_records": chance.randrange(3),
             }
         )
         if chance.random() < 0.01:
@@ -138,9 +164,10 @@ def check(events: list[Event], start: str = "request_last", end: str = "response
     twin = Twin(start, end, **how)
     twin.take(events)
     pairing = RequestPairing(start, end, **how)
-    segments, boundaries = tables([{k: v for k, v in each.items() if k != "hello"} for each in events])
+    segments, boundaries = tables([{k: v for k, v in each.items() if not k.startswith("tls")} for each in events])
     headers = Headers.allocate(len(segments))
-    headers.options[:] = [OPTION_HANDSHAKE * each["hello"] for each in events if "hello" in each]
+    for name in ("tls", "tls_bytes", "tls_records"):
+        headers.rows[name] = [each[name] for each in events if name in each]
     paired = pairing.feed(segments, boundaries, headers)
     assert pairing.opened == twin.opened
     assert plain(paired.requests, twin.requests) == twin.requests
@@ -166,6 +193,14 @@ def test_kernel_equals_twin_whatever_tells_the_order_and_whenever_rows_come(
 ):
     moves = st.lists(st.one_of([segments()] * 4 + [turn_taking()] * 5 + [ENDING]), max_size=60)
     check(connect(data.draw(moves)), by=by, given_at=given_at)
+
+
+@pytest.mark.parametrize("given_at", MOMENTS)
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_kernel_equals_twin_where_there_is_tls(given_at: str, data: st.DataObject):
+    moves = st.lists(st.one_of([tls_talk()] * 19 + [ENDING]), max_size=40)
+    check(connect(data.draw(moves)), given_at=given_at)
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,11 +16,12 @@ from tcpsight.anonymity.writing import FrameWriter
 from tcpsight.capture import open_capture
 from tcpsight.errors import CaptureError
 from tcpsight.output.destination import Destination
+from tests.support.columns import IN_BATCH
 
 KEY = bytes(range(32))
 ADDRESSES = ("client_address", "server_address")
 # Made of addresses, or of tunnels.
-OTHERS = ("community_id", "encapsulation")
+OTHERS = ("community_id", "encapsulation", *IN_BATCH)
 TABLES = ("connections", "requests", "unanswered", "network")
 
 

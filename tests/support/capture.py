@@ -62,7 +62,7 @@ def read_capture(*sources: Any, **options: Any) -> Outcome:
         for batch in capture:
             for row in batch.rows.tolist():
                 number, time_ns, position, in_file, captured, wire, interface, link_type, file = row
-                data = bytes(batch.data[position : position + captured])
+                data = bytes(memoryview(batch.data)[position : position + captured])
                 rows.append(Row(number, time_ns, in_file, wire, interface, link_type, file, data))
     except CaptureError as error:
         return Outcome(rows, error, capture)

@@ -40,6 +40,6 @@ def plain(row: np.void) -> dict[str, Any]:
     nullable = {c.name for c in Intervals.columns if c.null is not None}
     values = {c.name: row[c.name].item() for c in Intervals.columns}
     for name, value in values.items():
-        if name in nullable and (value == -1 or (isinstance(value, float) and math.isnan(value))):
+        if (name in nullable and value == -1) or (isinstance(value, float) and math.isnan(value)):
             values[name] = None
     return values | {name: bool(values[name]) for name in ("is_partial", "is_gap")}

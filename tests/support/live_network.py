@@ -9,7 +9,8 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +18,25 @@ from typing import NamedTuple
 import pytest
 
 from tcpsight.capture.live import LiveCapture
-from tests.conftest import PEERS_ARE_REQUIRED
+from tests.conftest import PEERS_ARE_REQUIRED, require_program
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def is_listening(port: int) -> bool:
+    """Tell whether a server of this machine takes connections."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
 
 
 def missing() -> str:
@@ -81,6 +95,22 @@ def cable_end(name: str) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as s:
         s.bind((name, 0))
         yield s
+
+
+@contextmanager
+def recorded(path: Path) -> Iterator[None]:
+    """Let tcpdump record what goes over loopback."""
+    command = [require_program("tcpdump"), "-i", "lo", "-Z", "root", "-U", "--immediate-mode", "-w", str(path), "tcp"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "listening on" not in process.stderr.readline():
+            assert process.poll() is None
+        try:
+            yield
+            time.sleep(0.5)
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
 
 
 class Got(NamedTuple):

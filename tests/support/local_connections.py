@@ -102,11 +102,11 @@ def ports_of_connections() -> set[tuple[int, int]]:
 
 
 @contextmanager
-def pair_elsewhere() -> Iterator[int]:
+def pair_elsewhere(*, is_busy: bool = False) -> Iterator[int]:
     """Give the port of a connection that is held by a process which is neither this one nor above what it calls."""
     made = (
-        "import sys; from tests.support.local_connections import Pair\n"
-        "pair = Pair(); print(pair.port, flush=True); sys.stdin.read()"
+        f"import sys; from tests.support import local_connections as made; made._PORTS = iter([{next(_PORTS)}])\n"
+        f"pair = made.Pair(); {'pair.keep_busy(); ' if is_busy else ''}print(pair.port, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", made], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.pcap import Frame, tcp_frame
+from pathlib import Path
+
+from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 
 START_NS = 1_700_000_000 * 10**9
 MS = 10**6
@@ -30,3 +32,13 @@ def talk(port: int, said: list[tuple[str, bytes]], start_ns: int = START_NS, sna
     for sender, flags in ((">", "FA"), ("<", "FA"), (">", "A")):
         send(sender, flags)
     return frames
+
+
+def two_talks(path: Path) -> Path:
+    """Write a capture of two connections, 1 and 9: one is plain, the other one has what a terminal would obey."""
+    frames = [
+        *talk(40_000, [(">", b"GET /a HTTP/1.1\r\n\r\n"), ("<", b"HTTP/1.1 200 OK\r\n\r\nhello")]),
+        *talk(40_001, [(">", b"GET /b" + ESCAPES), ("<", b"needle in a hay"), ("<", b"stack")], START_NS + 100 * MS),
+    ]
+    path.write_bytes(pcap_bytes(frames))
+    return path

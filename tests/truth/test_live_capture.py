@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,22 +20,14 @@ from tcpsight.capture.live import LiveCapture, open_live
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError, UsageError
 from tests.conftest import require_program
-from tests.support.live_network import Listening, cable_end, ip, own_network, require_live_network, tun, veth
+from tests.support.live_network import Listening, cable_end, ip, tun, veth
 from tests.support.packet_sockets import wait_until_it_captures
 from tests.support.pcap import tcp_frame
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network")]
 
 ENGINES = ("ring", "libpcap")
 SOURCE = str(Path(tcpsight.__file__).parents[1])
-
-
-@pytest.fixture(autouse=True)
-def _network() -> Iterator[None]:
-    require_live_network()
-    require_program("ip")
-    with own_network():
-        yield
 
 
 def frame(number: int, size: int = 60, *, tag: int | None = None, ethertype: int = 0x88B5) -> bytes:

@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ import tcpsight
 from tests.cli.running import COMMAND, assert_one_line, environment
 from tests.conftest import require_program
 from tests.support.capture import read_capture
-from tests.support.live_network import ip, own_network, require_live_network, veth
+from tests.support.live_network import ip, veth
 from tests.support.packet_sockets import wait_until_it_captures
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network")]
 
 SOURCE = str(Path(tcpsight.__file__).parents[1])
 
@@ -78,13 +77,6 @@ capture.stop()
 outcome["captured"] = sum(map(len, capture))
 print(json.dumps({"told": told, "outcome": outcome, "uid": os.getuid()}))
 """
-
-
-@pytest.fixture(autouse=True)
-def _network() -> Iterator[None]:
-    require_live_network()
-    with own_network():
-        yield
 
 
 def attempts(folder: Path, **arguments: Any) -> dict[str, Any]:

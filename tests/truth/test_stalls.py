@@ -14,7 +14,8 @@ import pytest
 import tcpsight
 from tests.conftest import ROOT
 from tests.support.pcap import pcap_bytes
-from tests.truth.stalls import slow_runs
+from tests.truth.stalls import loop_runs, slow_runs
+from tests.truth.stalls.event_loop import Loop, simulate_loop
 from tests.truth.stalls.runs import RESULTS, RUNS, detect, instants, judge, live, rows_of, run_quiet, summary
 from tests.truth.stalls.server import Lived, Setup, Stall, frames, simulate
 
@@ -109,6 +110,40 @@ def test_the_stored_result_of_slowdowns_holds_what_is_promised():
         f"{stored['quiet_alarms']} alarms in {stored['quiet_requests'] / 1e6:g} million requests",
     ):
         assert text in page, text
+
+
+def test_the_request_that_kept_an_event_loop_busy_is_named_in_nearly_all_of_a_few_runs():
+    found = loop_runs.summary([loop_runs.run(seed) for seed in range(20)], [])
+    assert found["stalls"] >= 20
+    assert found["recall"] >= 0.9
+    assert found["blocker_share"] >= 0.8
+    assert found["share_of_named"] >= LEAST_BLOCKERS
+
+
+def test_the_stored_result_of_event_loops_holds_what_is_promised():
+    stored = json.loads(loop_runs.RESULTS.read_text())
+    assert stored["runs"] == stored["quiet_runs"] == RUNS
+    assert stored["stalls"] >= 200
+    assert stored["recall"] >= LEAST
+    assert stored["blocker_share"] >= LEAST_BLOCKERS
+    page = (ROOT / "docs" / "methods" / "stalls.md").read_text()
+    for name, each in stored["by_kind"].items():
+        right = f"{each['blockers_right']} of {each['named']} named, of {each['found']}"
+        assert f"| {name} | {each['found']} of {each['stalls']} | {right} |" in page
+    assert f"{stored['blockers_right']} of {stored['found']}; of those that were named" in page
+    assert f"{stored['quiet_alarms']} alarms in 3 million requests" in page
+
+
+@pytest.mark.parametrize("answers", ["immediate", "together"])
+def test_what_was_in_flight_when_an_event_loop_took_up_a_slow_request_is_not_its_blocker(answers):
+    loop = Loop(answers, 0.0005, clients=20, think_s=0.004, is_odd=True, slow_s=(0.5,), requests=4000)
+    lived = simulate_loop(loop, 11)
+    (slow,) = lived.stalls
+    before = (lived.arrival_s < slow.start_s) & (lived.completion_s >= slow.end_s)
+    assert before.sum() >= 2
+    worst = max(detect(loop_runs.sized_rows(lived)), key=lambda each: each.waited_ns)
+    assert (worst.blocker["connection_id"], worst.blocker["request_index"]) == slow.blocker
+    assert worst.cause == "either"
 
 
 def test_a_pause_of_the_whole_server_is_no_requests_fault():

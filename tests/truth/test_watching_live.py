@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -22,22 +22,14 @@ import pytest
 
 from tests.cli.running import COMMAND, process
 from tests.conftest import require_program
-from tests.support.live_network import own_network, require_live_network
+from tests.support.live_network import is_listening, until
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network")]
 
 REQUESTS = 40_001
 """What redis-benchmark sends in the tests below: twice 20,000, and before them it asks for the configuration."""
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _network() -> Iterator[None]:
-    require_live_network()
-    require_program("ip")
-    with own_network():
-        yield
 
 
 class Watching:
@@ -95,13 +87,6 @@ def watching(*arguments: str | Path) -> Iterator[Watching]:
         watch.signal(signal.SIGKILL)
 
 
-def until(is_so: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 @contextmanager
 def redis(folder: Path) -> Iterator[int]:
     require_program("redis-server")
@@ -114,11 +99,6 @@ def redis(folder: Path) -> Iterator[int]:
             yield port
         finally:
             server.terminate()
-
-
-def is_listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize("rows", [(), ("--requests",)], ids=["intervals", "requests"])

@@ -240,7 +240,7 @@ def test_nothing_of_a_capture_is_markup_or_obeyed(capture_path):
         await press(pilot, "escape", "escape")
         assert "[red]a\\x1b[2Jb[/nothing].pcap" in words(app, "head")
         assert "[bold]see \\x1b]0;title\\x07[link=http://x]here[/link]" in words(app, "found")
-        assert "[/] broken at \\x9b31m" in words(app, "note")
+        assert "[/] broken at \\u009b31m" in words(app, "note")
 
     on_screen(board, talk)
 

@@ -13,6 +13,7 @@ from textual.widgets import ContentSwitcher, Static
 
 import tcpsight
 from tcpsight.conversations.catalog import Catalog
+from tcpsight.conversations.patterns import pattern_from
 from tcpsight.tables import KINDS, LadderSegments
 from tcpsight.ui.lines import Lines
 from tcpsight.ui.sequence_plot import SequencePlot, picture
@@ -218,6 +219,128 @@ def test_the_picture_marks_what_was_sent_again():
     assert any(span.style == "bold red" for span in text.spans)
     assert picture(segments, 0, 20, 5).plain == "no bytes of this side were seen"
     assert picture(segments, 1, 0, 0).plain
+
+
+def test_the_picture_has_axes_with_units_where_there_is_room():
+    segments = LadderSegments.allocate(2)
+    segments.rows["direction"] = 1
+    segments.rows["time_ns"] = [5_000, 2_000_005_000]
+    segments.rows["offset"] = [0, 3_000]
+    segments.rows["payload_bytes"] = 1_096
+    segments.rows["acked_offset"] = np.iinfo(np.int64).min
+    lines = picture(segments, 1, 61, 13).plain.split("\n")
+    assert len(lines) == 13
+    assert max(map(len, lines[:-1])) <= 61
+    assert [line[:11].strip() for line in lines[:10] if "┤" in line] == [
+        "4.00 KiB ┤", "3.00 KiB ┤", "2.00 KiB ┤", "1.00 KiB ┤", "0 B ┤"
+    ]  # fmt: skip
+    assert lines[10].count("┬") == 5
+    assert " ".join(lines[11].split()) == "0 ns 500 ms 1.00 s 1.50 s 2.00 s"
+    assert lines[9][11] != " "  # the first bytes, at the left, below
+    assert lines[0][60] != " "  # the last ones, at the right, above
+
+
+def test_what_is_sorted_is_shown_from_its_first_row(catalog):
+    async def steps(app, pilot):
+        table = app.screen.query_one(SortedTable)
+        await press(pilot, "end")
+        assert table.cursor_row == 1
+        await press(pilot, "s", "s")
+        assert (table.cursor_row, table.scroll_y) == (0, 0)
+        await press(pilot, "end", "r")
+        assert table.cursor_row == 0
+        await press(pilot, "end", "home")
+        assert table.cursor_row == 0
+
+    on_screen(catalog, steps)
+
+
+def test_the_slowest_request_is_what_is_seen_after_sorting_by_response_time(tmp_path):
+    said = [("><"[i % 2], b"x" * 9) for i in range(400)]
+    frames = [f._replace(time_ns=f.time_ns + (70 * MS if i > 301 else 0)) for i, f in enumerate(talk(40_000, said))]
+    (tmp_path / "many.pcap").write_bytes(pcap_bytes(frames))
+    analysis = tcpsight.open(tmp_path / "many.pcap")
+
+    async def steps(app, pilot):
+        await press(pilot, "enter", "3", "end")
+        table = app.screen.query_one(SortedTable)
+        assert table.cursor_row == 199
+        await press(pilot, "s", "s", "s")
+        assert (table.cursor_row, table.scroll_y) == (0, 0)
+        times = [row.response_time_ns for row in table._shown]
+        assert times == sorted(times, reverse=True)
+        assert times[0] == 71 * MS
+
+    with analysis.streams() as streams:
+        on_screen(Catalog(analysis, streams), steps)
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "made"),
+    [
+        ("slash", "server_po", "server_port "),
+        ("slash", "(dur", "(duration "),
+        ("slash", "state = half", "state = half_closed "),
+        ("slash", "client_port = 1 and server_p", "client_port = 1 and server_port "),
+        ("slash", "server_", "server_"),  # more than one: they are told
+        ("slash", "nothing_like_it", "nothing_like_it"),
+        ("slash", "limi", "limi"),  # no account of time is made here
+        ("m", "re", "regex "),
+        ("b", "por", "por"),
+    ],
+)
+def test_tab_completes_what_is_typed_or_does_nothing(catalog, key, typed, made):
+    async def steps(app, pilot):
+        await pilot.press(key)
+        box = app.screen.query_one("#ask")
+        box.value = typed
+        box.cursor_position = len(typed)
+        await press(pilot, "tab")
+        assert box.value == made
+        await press(pilot, "shift+tab")
+        assert app.focused is box
+        assert ("server_address" in words(app, "note")) == (typed == "server_")
+        await press(pilot, "q")  # is typed, and ends nothing
+        assert box.value == f"{made}q"
+
+    on_screen(catalog, steps)
+
+
+def test_tab_does_nothing_where_words_are_looked_for(catalog):
+    async def steps(app, pilot):
+        await press(pilot, "enter", "2", "slash", "h", "tab", "q")
+        assert app.screen.query_one("#ask").value == "hq"
+
+    on_screen(catalog, steps)
+
+
+def test_reading_tells_how_far_it_has_come(catalog, monkeypatch):
+    monkeypatch.setattr("tcpsight.ui.streams_lists.TELL_S", -1)
+    shares: list[float] = []
+    catalog.progress = shares.append
+    catalog.choose_frames("tcp")
+    list(catalog.segments(1))
+    catalog.match(pattern_from("needle"))
+    catalog.match(pattern_from("regex needle"))
+    assert shares
+    assert all(0 <= share <= 1 for share in shares)
+    assert max(shares) == 1
+    seen: list[str] = []
+
+    async def steps(app, pilot):
+        tell = app.screen.tell
+
+        def telling(words: str = "") -> None:
+            seen.append(words)
+            tell(words)
+
+        monkeypatch.setattr(app.screen, "tell", telling)
+        await pilot.press("b")
+        app.screen.query_one("#ask").value = "tcp"
+        await press(pilot, "enter")
+
+    on_screen(catalog, steps)
+    assert any(each.startswith("reading … ") and each.endswith("%") for each in seen)
 
 
 # ------------------------------------------------------------------------------------------------------ as it looks

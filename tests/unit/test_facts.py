@@ -37,7 +37,7 @@ KEYS = {
     },
     "capture": {
         "files", "interfaces", "frames", "segments", "start_ns", "end_ns", "duration_ns", "connections", "selection",
-        "response_time", "broken", "unknown_link_types", "tunnels",
+        "response_time", "broken", "unknown_link_types", "tunnels", "clock", "remarks",
     },
     "services": {
         "server_address", "server_port", "requests", "unanswered", "in_flight_at_end", "overlapped", "request_bytes",

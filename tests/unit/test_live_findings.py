@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -106,3 +107,28 @@ def test_a_connection_that_stays_open_is_judged_while_it_is_open():
     assert told
     # Long before the time-out of the connection.
     assert told[0][0] < 40
+
+
+def test_a_look_leaves_no_cycles_that_hold_on_to_requests():
+    # Who watches for months looks for cycles hardly ever: the command says so to Python.
+    frames = sorted(
+        [frame for i in range(5) for frame in steady(40_000 + i, stall_at=200, stall_ns=5 * S).frames()],
+        key=lambda frame: frame.time_ns,
+    )
+    source = io.BytesIO(pcap_bytes(frames, nanoseconds=True))
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        with tcpsight.open(source).watch(with_findings=True) as (_, slices):
+            for _ in slices:
+                pass
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = {type(each).__qualname__ for each in gc.garbage if type(each).__module__.startswith("tcpsight")}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        if was_enabled:
+            gc.enable()
+    assert not left

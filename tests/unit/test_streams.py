@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tcpsight
-from tcpsight.errors import CaptureError
+from tcpsight.conversations.dumping import Folder, Writers
+from tcpsight.errors import CaptureError, TcpsightError
 from tests.support.pcap import Frame, ethernet, ip_packet, pcap_bytes, pcapng_bytes, tcp_frame, tcp_segment
 
 START_NS = 1_700_000_000 * 10**9
@@ -287,6 +290,54 @@ def test_a_file_that_became_shorter_is_an_error_and_no_bytes(streams_of, tmp_pat
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CaptureError, match="shorter than when it was first read"):
         told.client.read()
+
+
+LARGE = [bytes([n % 256, n // 256]) * 600 for n in range(2000)]
+
+
+def download(parts: list[bytes], port: int = 40_000) -> list[Frame]:
+    """A response in many segments, in order."""
+    ends = [5001]
+    for part in parts:
+        ends.append(ends[-1] + len(part))
+    sent = [("<", "A", at, 1001, part) for at, part in zip(ends, parts, strict=False)]
+    return frames([*opened(), *sent, *closed(1001, ends[-1])], port)
+
+
+def test_bytes_of_large_files_are_taken_from_where_they_are_mapped(streams_of, tmp_path):
+    streams = streams_of(download(LARGE) + download(LARGE[::-1], 40_001))
+    assert streams.holding(LARGE[-1] + LARGE[0]).tolist() == [False, False]
+    assert streams.holding(LARGE[700][-30:] + LARGE[701][:30]).tolist() == [True, False]
+    folder = Folder(str(tmp_path / "out"))
+    folder.add_all(streams, np.arange(2))
+    folder.close()
+    held = sorted((tmp_path / "out").iterdir(), key=lambda each: each.name.split("-")[1])
+    assert [each.read_bytes() for each in held] == [b"".join(LARGE), b"".join(LARGE[::-1])]
+    assert (folder.dumped.files, folder.dumped.bytes) == (2, 2 * 1200 * 2000)
+
+
+@pytest.mark.parametrize("size", [0, 1000, 1_234_567])
+def test_streams_of_a_file_that_became_shorter_are_an_error(streams_of, tmp_path, size):
+    streams = streams_of(download(LARGE))
+    os.truncate(tmp_path / "capture", size)
+    folder = Folder(str(tmp_path / "out"))
+    with pytest.raises(CaptureError, match="shorter than when it was first read"):
+        folder.add_all(streams, np.arange(1))
+    with pytest.raises(CaptureError, match="shorter than when it was first read"):
+        streams.holding(b"nowhere")
+
+
+@pytest.mark.parametrize("size", [0, 1000, 1_234_567])
+def test_a_file_that_becomes_shorter_while_streams_are_written_is_an_error(streams_of, tmp_path, size, monkeypatch):
+    def cut(self, shares, parcel):
+        os.truncate(tmp_path / "capture", size)
+        write(self, shares, parcel)
+
+    write = Writers.write
+    monkeypatch.setattr(Writers, "write", cut)
+    streams = streams_of(download(LARGE))
+    with pytest.raises(TcpsightError, match="shorter than when it was first read"):
+        Folder(str(tmp_path / "out")).add_all(streams, np.arange(1))
 
 
 def test_a_capture_without_tcp_has_no_streams(streams_of):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tcpsight
-from tcpsight.errors import UsageError
+from tcpsight.errors import CaptureWarning, UsageError
 from tcpsight.worsening import is_new_critical, worse_kinds
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.steady_service import Workload, capture, live
@@ -64,6 +64,21 @@ def test_a_port_that_refused_everybody_is_not_missed():
     before = sorted([*frames, *refused], key=lambda frame: frame.time_ns)
     found = tcpsight.compare(*(io.BytesIO(pcap_bytes(each, nanoseconds=True)) for each in (before, frames)))
     assert found["worse"] == []
+
+
+def test_the_only_service_that_vanished_makes_it_worse_though_nothing_else_can_be_compared():
+    nginx, database = talks(NGINX, 2, 20), talks(DATABASE, 2, 20)
+    found = compare(nginx, database)
+    assert kinds(found) == [("vanished", NGINX)]
+    assert (found["verdict"], found["is_worse"], found["services"]) == ("worse", True, [])
+    with pytest.warns(CaptureWarning):
+        named = compare([*nginx, *database], database, servers=":80")
+    assert kinds(named) == [("vanished", NGINX)]
+
+
+def test_of_too_few_requests_nothing_is_said_where_nothing_else_can_be_compared():
+    with pytest.raises(UsageError, match="no service is in both"):
+        compare(talks(NGINX, 1, 4), talks(DATABASE, 1, 4))
 
 
 def backends(*servers: str, requests: int = 100) -> list[Talk]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.errors import UsageError, installing
+from tcpsight.tables import IPV4_PREFIX
 
 KEY_BYTES = 32
 MOST_REMEMBERED = 1 << 20
@@ -29,7 +30,7 @@ MOST_REMEMBERED = 1 << 20
 LOW_PORTS = 32_768
 """Ports below it are mapped among themselves, and so are the others."""
 
-_MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
+_MAPPED = np.frombuffer(IPV4_PREFIX, np.uint8)
 _SLICE = 4096
 """So many addresses are mapped at a time: eight megabytes of blocks for IPv6."""
 

@@ -15,12 +15,12 @@ import numpy as np
 from tcpsight.anonymity.sums import OPAQUE, PARTIAL, WRONG, ZERO, folded, pseudo_sums, sum_of_columns
 from tcpsight.tables import (
     OPTION_CUT,
-    OPTION_HANDSHAKE,
     OPTION_MSS,
     OPTION_SACK,
     OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
     OPTION_WINDOW_SCALE,
+    TLS_RECORDS,
 )
 
 ETHERNET_BYTES = 14
@@ -32,8 +32,10 @@ _ETHER_TYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 BLANK = _MACS + b"\x88\xb5"
 """What stands for a frame without a TCP segment: an EtherType for experiments (IEEE 802), and nothing behind it."""
 
-HANDSHAKE = bytes([22, 3, 1, 0, 1, 1])
-"""What stands for the beginning of a TLS handshake: constant, of nobody's."""
+_TYPES = {"hello": 22, "handshake": 22, "change": 20, "alert": 21, "closing": 23, "alike": 23, "finished": 23}
+"""TLS records of which the header is written anew, from what they are and how long they are."""
+
+_FINISHED = (58, 74)
 
 _LONGEST_OPTIONS = 40
 _DO_NOT_FRAGMENT = 0x40
@@ -47,7 +49,11 @@ def shapes_of(rows: Rows) -> np.ndarray[Any, np.dtype[np.int64]]:
     shapes: np.ndarray[Any, np.dtype[np.int64]] = (
         rows["options"].astype(np.int64) << 8 | rows["sack_count"].astype(np.int64) << 4 | rows["ip_version"]
     )
-    return shapes
+    # Several records of one length have as many headers, each behind the record before.
+    is_behind = rows["tls"] == TLS_RECORDS.index("finished")
+    is_behind &= ~np.isin(rows["tls_bytes"], _FINISHED)
+    many = np.where((rows["tls_records"] > 1) | is_behind, rows["tls_bytes"], 0).astype(np.int64)
+    return shapes | rows["tls"].astype(np.int64) << 16 | rows["tls_records"].astype(np.int64) << 20 | many << 28
 
 
 def build(rows: Rows, kinds: Rows, damage: Rows) -> tuple[Bytes, Rows]:
@@ -87,10 +93,38 @@ def build(rows: Rows, kinds: Rows, damage: Rows) -> tuple[Bytes, Rows]:
     lengths = rows["payload_bytes"].astype(np.int64) + tcp_bytes
     _seal(tcp, rows, lengths, (kinds[:, 1], damage))
     ip = _ip(rows, lengths, (kinds[:, 0], damage))
-    stub = HANDSHAKE if first["options"] & OPTION_HANDSHAKE and not is_cut else b""
     link = _MACS + _ETHER_TYPES[int(first["ip_version"])]
-    parts = [_constant(link, len(rows)), ip, tcp, _constant(stub, len(rows))]
+    parts = [_constant(link, len(rows)), ip, tcp, *([] if is_cut else _records(rows))]
     return np.concatenate(parts, axis=1), ETHERNET_BYTES + ip.shape[1] + lengths
+
+
+def _records(rows: Rows) -> list[Bytes]:
+    """Give the headers of the TLS records that rows of one shape begin with, and nothing of what is in them.
+
+    With the first byte of a handshake's message: whether it is a ClientHello is what it is told by.
+    """
+    n, tls = len(rows), TLS_RECORDS[rows[0]["tls"]]
+    count, size = int(rows[0]["tls_records"]), rows["tls_bytes"].astype(np.int64)
+    if tls not in _TYPES:
+        return []
+    if tls == "finished" and int(size[0]) not in _FINISHED:
+        # Behind others, which are told as one.
+        before = int(size[0]) - _FINISHED[0]
+        sizes = [before, _FINISHED[0]]
+    else:
+        sizes = [int(size[0])] * max(count, 1)
+    header = np.zeros((n, 6), np.uint8)
+    header[:, 0], header[:, 1], header[:, 2] = _TYPES[tls], 3, 3
+    _put(header, 3, 2, (rows["payload_bytes"].astype(np.int64) if tls == "alert" else size) - 5)
+    header[:, 5] = tls in ("hello", "change")
+    if len(sizes) == 1:
+        return [header]
+    parts = []
+    for each in sizes:
+        own = header.copy()
+        _put(own, 3, 2, np.full(n, each - 5))
+        parts += [own, np.zeros((n, each - header.shape[1]), np.uint8)]
+    return parts[:-1]
 
 
 def _options(rows: Rows) -> Bytes:

@@ -1,6 +1,8 @@
 from numpy import int64, uint8
 from numpy.typing import NDArray
 
+from tcpsight.capture._mapping import Mapping
+
 MORE: int
 FULL: int
 BLOCK: int
@@ -37,7 +39,7 @@ class PcapWalk:
         link_type: int,
         file: int,
     ) -> None: ...
-    def walk(self, data: bytes | bytearray, start: int, end: int, rows: NDArray[uint8]) -> int: ...
+    def walk(self, data: bytes | bytearray | Mapping, start: int, end: int, rows: NDArray[uint8]) -> int: ...
 
 class PcapngWalk:
     position: int
@@ -53,5 +55,5 @@ class PcapngWalk:
     first_untimed: int
     def __init__(self, *, limit: int, file: int) -> None: ...
     def walk(
-        self, data: bytes | bytearray, start: int, end: int, rows: NDArray[uint8], interfaces: NDArray[int64]
+        self, data: bytes | bytearray | Mapping, start: int, end: int, rows: NDArray[uint8], interfaces: NDArray[int64]
     ) -> int: ...

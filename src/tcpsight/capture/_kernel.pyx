@@ -39,9 +39,10 @@ cdef enum:
     _BAD_CAPTURED = 6
 
 cdef enum:
-    # Each record's place is told by the one before it. Of short records several lie within so many bytes: their
-    # cache lines are fetched while the first is read.
-    FETCH_AHEAD = 1024
+    # Each record's place is told by the one before it. Of short records many lie within so many bytes, of long ones
+    # this is where a later one begins if they are of one length: cache lines are fetched while the first is read.
+    FETCH_AHEAD = 4096
+    FETCH_RECORDS = 4
 
 # How the two length fields of a classic record are ordered; see pcap.py.
 cdef enum:
@@ -117,7 +118,7 @@ cdef class PcapWalk:
             if end - position - header < captured:
                 self.status, self.need = _MORE, header + captured
                 break
-            prefetch(at + FETCH_AHEAD)
+            prefetch(at + max(<int64_t>FETCH_AHEAD, FETCH_RECORDS * (header + captured)))
             frames += 1
             row.frame_number = frames
             row.time_ns = load32(at, is_swapped) * SECOND + load32(at + 4, is_swapped) * tick_ns

@@ -89,7 +89,7 @@ class Capture:
             each.close()
 
 
-def open_capture(
+def open_capture(  # noqa: PLR0913 - each is a question of its own, asked by name
     sources: Sequence[Source],
     *,
     batch_frames: int = BATCH_FRAMES,
@@ -97,6 +97,7 @@ def open_capture(
     input_timezone: str = "UTC",
     stdin: BinaryIO | None = None,
     following: Following | None = None,
+    mapped_bytes: int = 0,
 ) -> Capture:
     """Open captures as one, in time order; the order in which they are named changes nothing.
 
@@ -114,6 +115,9 @@ def open_capture(
         What ``-`` means, if not standard input.
     following : Following, optional
         Wait for more at the end of a file that is still being written; of several, the one that begins last.
+    mapped_bytes : int
+        How much of an only, uncompressed file is mapped at a time; 0, the default, to read it. Whoever looks at the
+        bytes of mapped frames asks `Frames.whole` afterwards which of them were true.
 
     Raises
     ------
@@ -126,7 +130,9 @@ def open_capture(
         raise UsageError("no capture was named")
     if len(sources) > MOST_FILES:
         raise UsageError(f"{len(sources)} captures were named; {MOST_FILES} are the most that are read as one")
-    options = ReadOptions(max(batch_frames, 1), max(buffer_bytes, 1), input_timezone)
+    # Frames of several files are copied together: nobody would know which of them were true.
+    mapped_bytes = mapped_bytes if len(sources) == 1 else 0
+    options = ReadOptions(max(batch_frames, 1), max(buffer_bytes, 1), input_timezone, mapped_bytes)
     inputs = [Input(source, index, options, stdin) for index, source in enumerate(sources)]
     try:
         return Capture(inputs, _begin(inputs, options, following))

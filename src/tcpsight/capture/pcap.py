@@ -10,7 +10,7 @@ import numpy as np
 from tcpsight.capture import _kernel
 from tcpsight.capture.pcap_variants import HEADER_BYTES, USUAL_LIMIT, dialect_of, is_waited_for
 from tcpsight.capture.reader import FRAME_LIMIT, ByteSource, CaptureFile, CaptureInterface, ReadOptions
-from tcpsight.capture.window import Window
+from tcpsight.capture.window import window_of
 from tcpsight.errors import CaptureError
 from tcpsight.tables import Frames
 
@@ -27,7 +27,7 @@ class PcapReader:
     def __init__(self, source: ByteSource, file: CaptureFile, options: ReadOptions) -> None:
         self._file = file
         self._path = source.path
-        self._window = Window(source, max(options.buffer_bytes, HEADER_BYTES))
+        self._window = window_of(source, options, HEADER_BYTES)
         self._table = Frames.allocate(options.batch_frames)
         self._bytes: np.ndarray[Any, Any] = self._table.rows.view(np.uint8)
         self._walk: _kernel.PcapWalk | None = None
@@ -54,9 +54,9 @@ class PcapReader:
     def _start(self) -> _kernel.PcapWalk:
         window = self._window
         self._fill_header(HEADER_BYTES)
-        if is_waited_for(bytes(window.data[:HEADER_BYTES])):
+        if is_waited_for(window.bytes_at(0, HEADER_BYTES)):
             window.fill(VIEW_BYTES)
-        dialect = dialect_of(bytes(window.data[: min(window.end, VIEW_BYTES)]))
+        dialect = dialect_of(window.bytes_at(0, min(window.end, VIEW_BYTES)))
         self._fill_header(dialect.file_header_bytes)
         found = CaptureInterface(self._file.index, "", dialect.link_type, 10**9 // dialect.tick_ns, dialect.snaplen)
         self._file.interfaces.append(found)

@@ -21,7 +21,7 @@ from tcpsight.capture.reader import (
     CaptureInterface,
     ReadOptions,
 )
-from tcpsight.capture.window import Window
+from tcpsight.capture.window import window_of
 from tcpsight.errors import CaptureError
 from tcpsight.tables import Frames
 
@@ -64,7 +64,7 @@ class PcapngReader:
     def __init__(self, source: ByteSource, file: CaptureFile, options: ReadOptions) -> None:
         self._file = file
         self._path = source.path
-        self._window = Window(source, max(options.buffer_bytes, SECTION_BYTES))
+        self._window = window_of(source, options, SECTION_BYTES)
         self._table = Frames.allocate(options.batch_frames)
         self._bytes: np.ndarray[Any, Any] = self._table.rows.view(np.uint8)
         self._walk = _kernel.PcapngWalk(limit=BLOCK_LIMIT, file=file.index)
@@ -101,7 +101,7 @@ class PcapngReader:
     def _takes_block(self) -> bool:
         """Take a block that is not a packet behind the frames of this batch, unless the window must be moved for it."""
         window = self._window
-        if window.data[window.start : window.start + 4] == SECTION_MAGIC:
+        if window.bytes_at(window.start, 4) == SECTION_MAGIC:
             endian = self._byte_order() if window.size >= SECTION_BYTES else ""
             if not endian or struct.unpack_from(endian + "I", window.data, window.start + 4)[0] > window.size:
                 return False
@@ -115,7 +115,7 @@ class PcapngReader:
     def _block(self) -> None:
         """Take a block that is not a packet and move past it."""
         window = self._window
-        if window.data[window.start : window.start + 4] == SECTION_MAGIC:
+        if window.bytes_at(window.start, 4) == SECTION_MAGIC:
             self._section()
             return
         kind, length = struct.unpack_from(self._endian + "II", window.data, window.start)
@@ -127,7 +127,7 @@ class PcapngReader:
 
     def _byte_order(self) -> str:
         """Tell the byte order of the section at the window's start; empty if it states none."""
-        magic = self._window.data[self._window.start + 8 : self._window.start + 12]
+        magic = self._window.bytes_at(self._window.start + 8, 4)
         return next((endian for endian in "<>" if struct.pack(endian + "I", BYTE_ORDER_MAGIC) == magic), "")
 
     def _section(self) -> None:
@@ -212,7 +212,7 @@ class PcapngReader:
     def _option(self, code: int) -> bytes:
         """Give the value of an option that `_find_options` found; empty if there is none."""
         start, length = self._found[code].tolist()
-        return bytes(self._window.data[start : start + length]) if start >= 0 else b""
+        return self._window.bytes_at(start, length) if start >= 0 else b""
 
     def _counter(self, code: int) -> int | None:
         """Give the value of a counter; None if there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from tcpsight.errors import CaptureError
 
 if TYPE_CHECKING:
+    from tcpsight.capture._mapping import Mapping
     from tcpsight.capture.reader import ByteSource
 
     Source = str | os.PathLike[str] | BinaryIO
@@ -34,9 +36,11 @@ class RawSource:
         How many there are; None for a pipe.
     identity : tuple of int or None
         Device and inode of a regular file.
+    mapping : Mapping or None
+        What part of it is mapped, if it is not read.
     """
 
-    __slots__ = ("_early", "_is_ours", "_stream", "bytes_read", "bytes_total", "identity", "path")
+    __slots__ = ("_early", "_is_ours", "_stream", "bytes_read", "bytes_total", "identity", "mapping", "path")
 
     def __init__(self, path: str, stream: BinaryIO | io.RawIOBase, *, is_ours: bool) -> None:
         self.path = path
@@ -46,6 +50,7 @@ class RawSource:
         self.bytes_read = 0
         self.bytes_total: int | None = None
         self.identity: tuple[int, int] | None = None
+        self.mapping: Mapping | None = None
         self._look_up()
 
     def _look_up(self) -> None:
@@ -57,6 +62,45 @@ class RawSource:
                 self.bytes_total = max(status.st_size - self._stream.tell(), 0)
         except (OSError, AttributeError, ValueError):
             pass  # a stream that is no file: its size is not known
+
+    @property
+    def stored(self) -> RawSource | None:
+        """The file itself, if it is a regular file that was opened by name."""
+        return self if self._is_ours and self.identity is not None else None
+
+    def map(self, room: int) -> Mapping:
+        """Map the file's first part, with room for so many bytes wherever a part begins.
+
+        Raises
+        ------
+        OSError
+            The system maps no such file, or it is one of no size that the system makes up while it is read.
+        """
+        from tcpsight.capture._mapping import ALIGNMENT_BYTES, Mapping
+
+        # A part begins up to one alignment before what is asked for.
+        mapping = Mapping(self._stream.fileno(), room + -room % ALIGNMENT_BYTES + ALIGNMENT_BYTES)
+        mapping.move(0, min(len(mapping), mapping.size))
+        if not mapping.length:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        self.mapping = mapping
+        return mapping
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether the part that is mapped is not whole any more."""
+        return self.mapping is not None and self.mapping.sound_bytes() < self.mapping.length
+
+    def torn(self, frames: int) -> CaptureError:
+        """Tell why the part that is mapped is not whole any more, which is found out after so many frames."""
+        assert self.mapping is not None
+        offset = self.mapping.offset + self.mapping.sound_bytes()
+        reason = f"the file was cut while it was read, after frame {frames}; the capture was cut short"
+        try:
+            os.pread(self._stream.fileno(), 1, offset)
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror}"
+        return CaptureError(self.path, offset, reason, STORED)
 
     def readinto(self, view: memoryview) -> int:
         """Fill the beginning of `view` with what is there; give how many bytes, 0 only at the end."""
@@ -147,6 +191,12 @@ class PeekableSource:
                 break
             self._prefix += chunk[:count]
         return bytes(self._prefix)
+
+    @property
+    def stored(self) -> RawSource | None:
+        """The file, if these are its bytes as they are stored, and were read to no end so far."""
+        source = self._source
+        return source.stored if isinstance(source, RawSource) and self.failure is None else None
 
     def readinto(self, view: memoryview) -> int:
         """Fill the beginning of `view`; give how many bytes, 0 only at the end."""

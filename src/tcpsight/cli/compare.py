@@ -70,7 +70,7 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     service vanished, or a critical finding came.
     """
     from tcpsight.cli.notes import conclude
-    from tcpsight.comparing import nothing_in_common
+    from tcpsight.comparing import check_common
     from tcpsight.comparison import QUANTILES, compared
     from tcpsight.comparison_facts import Tolerance, comparison_facts
     from tcpsight.errors import UsageError
@@ -83,10 +83,12 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
         if not side.run.pipeline.segments and (status := conclude(side.run)):
             return status
     comparison = compared(*sides, most_services=others["top"], quantiles=others["quantiles"] or QUANTILES)
-    if not comparison.pairs:
+    try:
+        check_common(comparison)
+    except UsageError:
         for side in sides:
             conclude(side.run)
-        raise UsageError(nothing_in_common(*sides))
+        raise
     facts = comparison_facts(comparison, Tolerance(tolerance, failure_tolerance, counted))
     if html is not None:
         _write_html(facts, html, before.timezone)

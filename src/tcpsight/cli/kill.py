@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
     from tcpsight.where import AnyTable, Where
 
 _CHOOSING: list[Decorator] = [
-    click.option("--idle", "idle_ns", type=values.positive_duration_ns, metavar="DURATION",
+    click.option("--idle", "idle_ns", type=values.named_duration_ns, metavar="DURATION",
                  help="Only those without data for so long."),
-    click.option("--age", "age_ns", type=values.positive_duration_ns, metavar="DURATION",
+    click.option("--age", "age_ns", type=values.named_duration_ns, metavar="DURATION",
                  help="Only those that are certainly so old."),
     click.option("--state", metavar="STATE", help="Only those in this state, such as established or close_wait."),
 ]  # fmt: skip
@@ -124,6 +126,9 @@ def command(**given: Any) -> int:
     if asked.capture is not None and asked.interface is None and not asked.dry_run:
         raise click.UsageError("--capture needs -i, where RSTs are followed and confirmed; or --dry-run")
     output = Output(**{name: given[name] for name in _OF_OUTPUT})
+    for written in (output.output, asked.audit):
+        if written is not None and asked.capture is not None:
+            values.refuse_output_over_input(written, [asked.capture])
     if asked.interface is None and asked.capture is None:
         return _local(asked, output)
     from tcpsight.cli.kill_wire import on_the_wire
@@ -217,14 +222,23 @@ def list_rows(chosen: Table, output: Output, asked: Asked) -> None:
     """Write the rows that were chosen."""
     from tcpsight.cli.running import in_order
 
-    with output.open(type(chosen), asked.timezone) as writer:
+    with output.open(type(chosen), asked.timezone, is_short=True) as writer:
         for table in in_order(iter([chosen]), type(chosen), output.sort):
             writer.write(table)
     sys.stdout.flush()
 
 
-def agreed(asked: Asked, number: int) -> bool:
+def agreed(asked: Asked, number: int, meanwhile: Callable[[], object] | None = None) -> bool:
     """Tell whether so many connections are to be ended; ask on a terminal.
+
+    Parameters
+    ----------
+    asked : Asked
+        What is wanted.
+    number : int
+        How many are chosen.
+    meanwhile : callable, optional
+        Called again and again while somebody thinks; it takes a moment itself.
 
     Raises
     ------
@@ -236,16 +250,19 @@ def agreed(asked: Asked, number: int) -> bool:
     of = counted(number, "connection")
     if number == 0:
         return _said("no connection is chosen; nothing was ended")
-    if asked.dry_run:
-        return _said(f"{of} would be ended; nothing was (--dry-run)")
+    # A dry run decides all that the run will decide.
     if number > asked.most:
         raise click.UsageError(f"{of} are chosen, more than --most {asked.most}: nothing was ended")
+    if asked.dry_run:
+        return _said(f"{of} would be ended; nothing was (--dry-run)")
     if asked.yes:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return _said(f"{of} would be ended; nothing was, as nobody can be asked here: --yes ends them")
     these = "this connection" if number == 1 else f"these {of}"
     print(f"tcpsight: end {these}? Write yes: ", end="", file=sys.stderr, flush=True)
+    while meanwhile is not None and not select.select([sys.stdin], [], [], 0)[0]:
+        meanwhile()
     return sys.stdin.readline().strip().lower() == "yes" or _said("nothing was ended")
 
 

@@ -44,9 +44,11 @@ def on_the_wire(asked: Asked, output: Output) -> int:
         chosen = _chosen(asked, seen)
         list_rows(chosen, output, asked)
         _tell_numbers(chosen, seen)
-        if not agreed(asked, len(chosen)) or live is None:
+        # Frames would pile up while somebody thinks, and numbers grow old.
+        meanwhile = None if live is None else lambda: seen.feed(next(live))
+        if not agreed(asked, len(chosen), meanwhile) or live is None:
             return 0
-        return _end(asked, chosen, seen, live)
+        return _end(asked, _still(asked, chosen, seen), seen, live)
 
 
 def _chosen(asked: Asked, seen: Observation) -> Connections:
@@ -55,12 +57,23 @@ def _chosen(asked: Asked, seen: Observation) -> Connections:
 
     connections = seen.connections()
     for text in asked.without_times().conditions("", ""):
-        connections = Where(text, type(connections)).apply(connections)
+        connections = Where(text, type(connections), is_accounted=False).apply(connections)
     if asked.idle_ns is not None:
         connections = connections[connections.end_ns <= seen.until_ns - asked.idle_ns]
     if asked.age_ns is not None:
         connections = connections[connections.start_ns <= seen.until_ns - asked.age_ns]
     return without_own(connections, _are_own(connections))
+
+
+def _still(asked: Asked, chosen: Connections, seen: Observation) -> Connections:
+    """Leave out those that are not what was agreed on any more."""
+    import numpy as np
+
+    now = _chosen(asked, seen)
+    stays = np.isin(chosen.connection_id, now.connection_id)
+    for row in chosen.rows[~stays]:
+        say(f"{_described(row)}: not what it was any more, left alone")
+    return now[np.isin(now.connection_id, chosen.connection_id)]
 
 
 def _are_own(connections: Connections) -> list[bool]:

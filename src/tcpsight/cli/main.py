@@ -29,6 +29,7 @@ COMMANDS = {
     "buckets": "Connections by duration, bytes or throughput, with drill-down.",
     "segments": "Every TCP segment with stream offsets and its kind.",
     "streams": "What both sides said: browse, follow, search, pipe and export conversations.",
+    "follow": "What both sides of one connection said, as text, hex, JSON, YAML or the bytes themselves.",
     "usl": "How throughput follows concurrency: contention, peak, headroom.",
     "watch": "How services do while it happens: a line per second, or JSON.",
     "serve": "The same as watch on a page for browsers.",

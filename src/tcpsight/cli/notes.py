@@ -64,7 +64,9 @@ def notes(run: Run) -> None:
 
 def note_lines(run: Run) -> Iterator[str]:
     """Say what was not understood, a line per reason."""
+    from tcpsight.clock_facts import clock_facts
     from tcpsight.nothing import names_of
+    from tcpsight.output.clock_words import clock_notes
     from tcpsight.output.units import reason_text
 
     for row in run.pipeline.unseen.table():
@@ -73,6 +75,7 @@ def note_lines(run: Run) -> Iterator[str]:
         size = f", {byte_count:,} byte{'' if byte_count == 1 else 's'}" if byte_count else ""
         meaning = reason_text(REASON_TEXTS[reason], count, int(row["furthest_back_ns"]))
         yield (f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}")
+    yield from clock_notes(clock_facts(run))
     for file in run.capture.files:
         if file.named_lines and run.pipeline.frames:
             yield (f"{file.path}: {names_of(file.named_lines)}")

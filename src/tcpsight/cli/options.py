@@ -59,6 +59,7 @@ class Input:
     follow_idle_ns: int | None = None
     most_connections: int = 1_000_000
     leave_out: tuple[str, ...] = ()
+    workers: int | None = 1
 
     @property
     def is_followed(self) -> bool:
@@ -76,6 +77,7 @@ class Input:
     def analysis(self) -> Analysis:
         """Ask the library for it."""
         from tcpsight.analysis import Analysis
+        from tcpsight.arguments import worker_count
         from tcpsight.capture import Following
         from tcpsight.connections import Timeouts
         from tcpsight.endpoints import parse_server
@@ -96,6 +98,7 @@ class Input:
             Timeouts(*given),
             self.most_connections,
             leave_out=tuple(dict.fromkeys(self.leave_out)),
+            workers=worker_count(self.workers),
         )
         for zone in (self.timezone, self.input_timezone):
             values.zone(zone)
@@ -143,8 +146,9 @@ _INPUT: list[Decorator] = [
     click.option("--max-connections", "most_connections", type=click.IntRange(min=256), default=1_000_000,
                  metavar="N", show_default=True,
                  help="At most so many open at once (1 to 4 kB each); then the oldest are given up, and counted."),
-    click.option("--workers", type=click.IntRange(min=1), metavar="N",
-                 help="At most so many workers. The analysis uses one; results never depend on it."),
+    click.option("--workers", type=click.IntRange(1, 256), metavar="N",
+                 help="So many threads follow connections; results never depend on it. Pipes, followed files and "
+                 "segments have one.  [default: one for each processor, up to 3]"),
     click.option("--engine", type=click.Choice(["local"]), default="local", help="Where it runs: on this machine."),
     click.option("--progress/--no-progress", default=None,
                  help="A bar on standard error.  [default: if it is a terminal]"),
@@ -156,6 +160,13 @@ _OUTPUT: list[Decorator] = [
     click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output."),
     click.option("--sort", metavar="COLUMN", help="Order rows by a column; -COLUMN for descending."),
     click.option("--columns", metavar="A,B,…", help="Only these columns, in this order."),
+]  # fmt: skip
+
+_STREAMS: list[Decorator] = [
+    click.option("--overlaps", type=click.Choice(["first", "last"]), default="first", show_default=True,
+                 help="Which copy gives a byte that was captured more than once."),
+    click.option("--index/--no-index", default=True, show_default=True,
+                 help="Keep the index of a capture of 64 MiB or more in ~/.cache/tcpsight, for the next look at it."),
 ]  # fmt: skip
 
 
@@ -176,9 +187,8 @@ def input_options(function: Function) -> Function:
         **others: Any,
     ) -> Any:
         names = ["servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress"]
-        names += ["follow", "follow_idle_ns", "most_connections", "leave_out"]
+        names += ["follow", "follow_idle_ns", "most_connections", "leave_out", "workers"]
         chosen = {name: others.pop(name) for name in names}
-        others.pop("workers")
         others.pop("engine")
         timeouts = (timeout_handshake, timeout_ended, timeout_established)
         source = Input(sources=values.expanded(sources), timeouts_ns=timeouts, **chosen)
@@ -224,7 +234,7 @@ def before_and_after(function: Function) -> Function:
 
     @wraps(function)
     def command(*, before: str, after: str | None, at: str | None, **others: Any) -> Any:
-        chosen = {name: others.pop(name) for name in (*_OF_TWO, "leave_out")} | {"timeouts_ns": (None,) * 3}
+        chosen = {name: others.pop(name) for name in _BEFORE_AND_AFTER_HAVE} | {"timeouts_ns": (None,) * 3}
         more = others.pop("more_before"), others.pop("more_after")
         if (after is None) == (at is None):
             why = "name the capture AFTER, or cut BEFORE with --at INSTANT" if at is None else "--at cuts one capture"
@@ -241,7 +251,7 @@ def before_and_after(function: Function) -> Function:
         both = [Input(sources=own, **chosen | time) for own, time in zip(sources, times, strict=True)]
         return function(before=both[0], after=both[1], **others)
 
-    shared = [option for option in _INPUT[1:] if _named(option) in (*_OF_TWO, "leave_out")]
+    shared = [option for option in _INPUT[1:] if _named(option) in _BEFORE_AND_AFTER_HAVE]
     return decorated(command, [*_BEFORE_AND_AFTER, *shared])
 
 
@@ -255,6 +265,8 @@ _BEFORE_AND_AFTER: list[Decorator] = [
 
 _OF_TWO = ("servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress",
            "most_connections")  # fmt: skip
+
+_BEFORE_AND_AFTER_HAVE = (*_OF_TWO, "leave_out", "workers")
 
 
 def _named(decorator: Decorator) -> str:
@@ -272,6 +284,11 @@ def output_options(where_example: str) -> Decorator:
     text = f"Only rows for which this holds, such as '{where_example}'."
     where = click.option("--where", metavar="CONDITION", help=text)
     return lambda function: decorated(function, [where, *_OUTPUT])
+
+
+def stream_options(function: Function) -> Function:
+    """Give a command the options of whoever reads streams, `overlaps` and `index`."""
+    return decorated(function, _STREAMS)
 
 
 def decorated(function: Function, decorators: list[Decorator]) -> Function:

@@ -109,8 +109,8 @@ class Output:
 
         return _kept(tables, Where(self.where, table_type))
 
-    def open(self, table_type: type[Table], timezone: str) -> Writer:
-        """Open the writer."""
+    def open(self, table_type: type[Table], timezone: str, *, is_short: bool = False) -> Writer:
+        """Open the writer; `is_short` leaves text everywhere to the columns that a terminal has first."""
         from tcpsight.output.writers import open_writer
 
         columns = self._chosen_columns()
@@ -127,6 +127,8 @@ class Output:
             width = shutil.get_terminal_size().columns
             first = FIRST_COLUMNS[table_type.__name__].split()
             columns = first + [c.name for c in table_type.columns if not c.internal and c.name not in first]
+        elif is_short and columns is None:
+            columns = FIRST_COLUMNS[table_type.__name__].split()
         layout = TextLayout(width=width, has_unicode=self.output != "-" or is_unicode(sys.stdout))
         return open_writer(self.output, table_type, format, columns=columns, timezone=timezone, layout=layout)
 

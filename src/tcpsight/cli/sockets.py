@@ -40,10 +40,11 @@ def command(*, listening: bool, watched: str | None, timezone: str, **output: An
 
     values.zone(timezone)
     chosen = Output(**output)
+    values.refuse_output_over_input(chosen.output, [watched] if watched is not None else [])
     reading = read_sockets(last_slices(watched) if watched is not None else None)
     sockets = reading.sockets if listening else reading.sockets[is_connection(reading.sockets)]
     selected = chosen.selected(iter([sockets]), Sockets)
-    with chosen.open(Sockets, timezone) as writer:
+    with chosen.open(Sockets, timezone, is_short=True) as writer:
         for table in in_order(selected, Sockets, chosen.sort):
             writer.write(table)
     if reading.without_process:

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tcpsight.cli import values
-from tcpsight.cli.options import Input, input_options
+from tcpsight.cli.options import Input, input_options, stream_options
 from tcpsight.errors import CaptureError, TcpsightError, UsageError, installing
 from tcpsight.output.units import printable
 
@@ -37,19 +37,7 @@ if TYPE_CHECKING:
     help="Obey these commands, in place of a screen; 'help' lists them. Repeatable.",
 )
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where answers go; '-' is standard output.")
-@click.option(
-    "--overlaps",
-    type=click.Choice(["first", "last"]),
-    default="first",
-    show_default=True,
-    help="Which copy gives a byte that was captured more than once.",
-)
-@click.option(
-    "--index/--no-index",
-    default=True,
-    show_default=True,
-    help="Keep the index of a capture of 64 MiB or more in ~/.cache/tcpsight, for the next look at it.",
-)
+@stream_options
 @click.option("--prompt", is_flag=True, help="Commands from the terminal, in place of a screen.")
 def command(source: Input, commands: tuple[str, ...], output: str, overlaps: str, index: bool, prompt: bool) -> int:
     """Browse, follow, search, pipe and export what both sides said.
@@ -60,34 +48,52 @@ def command(source: Input, commands: tuple[str, ...], output: str, overlaps: str
     tcpsight streams capture.pcap -c 'filter server_port = 3306 and duration > 1s; dump streams/'
     tcpsight streams capture.pcap -c 'follow 5648 --format json' | jq .
 
-    On a terminal a screen opens; with -c, or with standard input that is no terminal, commands are obeyed.
+    On a terminal a screen opens; with -c, or with standard input that is no terminal, commands are obeyed. Exit status
+    1 if a program that was given a stream has failed.
     """
-    from tcpsight.cli.streams_console import Console
-    from tcpsight.cli.streams_shell import Shell
-
     if source.is_followed:
         raise click.UsageError("streams reads what is there: leave out --follow")
     if prompt and (commands or not _is_terminal(0)):
         raise click.UsageError("--prompt is for somebody who types: without -c, on a terminal")
     if "-" in source.sources and not commands:
         raise click.UsageError("the capture is standard input: give commands with -c")
-    is_typed = not commands and _is_terminal(0)
-    with ExitStack() as stack:
-        source = stack.enter_context(_readable_again(source))
-        catalog = _catalog(source, overlaps, keeps_index=index)
-        stack.callback(catalog.streams.close)
-        if is_typed and not prompt and output == "-" and _is_terminal(1):
-            return _browse(catalog, source)
+    if commands or prompt or output != "-" or not (_is_terminal(0) and _is_terminal(1)):
+        return obey(source, commands, output, overlaps, keeps_index=index)
+    if find_spec("textual") is None:
+        raise UsageError(f"the screen needs Textual: {installing('screen')}; or add -c, or --prompt")
+    with _opened(source, overlaps, keeps_index=index) as (again, catalog):
+        return _browse(catalog, again)
+
+
+def obey(source: Input, commands: tuple[str, ...], output: str, overlaps: str, *, keeps_index: bool) -> int:
+    """Obey commands, those that are typed or come by standard input if there are none; give the exit status."""
+    from tcpsight.cli.streams_console import Console
+    from tcpsight.cli.streams_files import Targets
+    from tcpsight.cli.streams_shell import Shell
+
+    if source.is_followed:
+        raise click.UsageError("what both sides said is read when all is there: leave out --follow")
+    with _opened(source, overlaps, keeps_index=keeps_index) as (_, catalog):
         console = Console(output, values.zone(source.timezone))
+        shell = Shell(catalog, console, Targets(source.sources, output))
         try:
-            _obey(Shell(catalog, console), commands, is_typed=is_typed)
+            _obey(shell, commands, is_typed=not commands and _is_terminal(0))
             console.close()
         except BaseException:
             console.abort()
             raise
         if catalog.streams.broken is not None:
             raise catalog.streams.broken
-    return 0
+    return int(shell.has_failed)
+
+
+@contextmanager
+def _opened(source: Input, overlaps: str, *, keeps_index: bool) -> Iterator[tuple[Input, Catalog]]:
+    """Read the capture; give it as it can be read again, and its conversations."""
+    with _readable_again(source) as again:
+        catalog = _catalog(again, overlaps, keeps_index=keeps_index)
+        with closing(catalog.streams):
+            yield again, catalog
 
 
 def _obey(shell: Shell, commands: tuple[str, ...], *, is_typed: bool) -> None:
@@ -111,8 +117,6 @@ def _obey(shell: Shell, commands: tuple[str, ...], *, is_typed: bool) -> None:
 
 
 def _browse(catalog: Catalog, source: Input) -> int:
-    if find_spec("textual") is None:
-        raise UsageError(f"the screen needs Textual: {installing('screen')}; or add -c, or --prompt")
     from tcpsight.ui.streams_screen import run_streams_screen
 
     return run_streams_screen(catalog, ", ".join(map(str, source.sources)), values.zone(source.timezone))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import tzinfo
+from pathlib import Path
 from typing import BinaryIO, cast
 
+from tcpsight.cli.streams_files import is_terminal
 from tcpsight.errors import UsageError
 from tcpsight.output.destination import Destination
 from tcpsight.output.units import printable
@@ -26,7 +31,8 @@ class Console:
 
     def __init__(self, output: str, timezone: tzinfo) -> None:
         self.timezone = timezone
-        self._is_terminal = output == "-" and sys.stdout.isatty()
+        self._is_terminal = sys.stdout.isatty() if output == "-" else is_terminal(output)
+        self._is_file = _is_file(output)
         self._destination = Destination(output)
 
     @property
@@ -48,11 +54,31 @@ class Console:
         for piece in pieces:
             self._destination.write(piece)
 
-    def show(self, data: bytes) -> None:
-        """Write what a program said: on a terminal as text that it does not obey."""
-        if self._is_terminal:
-            text = data.decode("utf-8", "backslashreplace").replace("\r\n", "\n").replace("\t", "    ")
-            data = "\n".join(printable(line) for line in text.split("\n")).encode()
+    @contextmanager
+    def saying(self, *, is_raw: bool = False) -> Iterator[Callable[[bytes], None]]:
+        """Give what writes what a program says, as it comes.
+
+        A file gets the bytes as they are; a terminal, and a pipe, which may lead to a pager and so to one, get text
+        in which nothing is obeyed, unless `is_raw`.
+        """
+        if is_raw or self._is_file:
+            yield self._pass
+            return
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        held = ""
+
+        def show(data: bytes, *, final: bool = False) -> None:
+            nonlocal held
+            text = held + decoder.decode(data, final)
+            # The carriage return of an end of line may be the last that has come.
+            held = "\r" if text.endswith("\r") and not final else ""
+            text = text.removesuffix(held).replace("\r\n", "\n").replace("\t", "    ")
+            self._pass("\n".join(printable(line) for line in text.split("\n")).encode())
+
+        yield show
+        show(b"", final=True)
+
+    def _pass(self, data: bytes) -> None:
         self._destination.write(data)
         self._destination.flush()
 
@@ -77,3 +103,11 @@ class Console:
     def abort(self) -> None:
         """Give up: a file is left as it was."""
         self._destination.abort()
+
+
+def _is_file(output: str) -> bool:
+    """Tell whether answers stay in a file, under a name or by redirection."""
+    with suppress(OSError, ValueError):
+        status = os.fstat(sys.stdout.fileno()) if output == "-" else Path(output).stat()
+        return stat.S_ISREG(status.st_mode)
+    return output != "-"

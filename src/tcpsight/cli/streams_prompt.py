@@ -13,29 +13,39 @@ from tcpsight.errors import UsageError
 PROMPT = "streams> "
 MOST_LINE_BYTES = 1 << 16
 MOST_HISTORY = 1000
+BEFORE_QUOTES = " \t=<>!(,"
 
 Complete = Callable[[str], Sequence[str]]
 """Give what a line's last word may be completed to, told the whole line up to there."""
 
 
 def split(text: str) -> list[str]:
-    """Cut a line at each ``;`` that does not stand in quotes or behind a backslash."""
-    parts, part, quote, is_escaped = [], "", "", False
-    for letter in text:
-        if is_escaped:
-            is_escaped = False
-        elif letter == "\\" and quote != "'":
-            is_escaped = True
-        elif quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"":
-            quote = letter
+    """Cut a line at each ``;`` that does not stand in quotes or behind a backslash.
+
+    Quotes are those that begin a word, or stand behind a sign, and end somewhere: not the one of ``it's``.
+    """
+    parts, start, at = [], 0, 0
+    while at < len(text):
+        letter = text[at]
+        if letter == "\\":
+            at += 1
+        elif letter in "'\"" and (at == 0 or text[at - 1] in BEFORE_QUOTES):
+            at = max(_closing(text, at), at)
         elif letter == ";":
-            parts.append(part)
-            part = ""
-            continue
-        part += letter
-    return [each.strip() for each in [*parts, part] if each.strip()]
+            parts.append(text[start:at])
+            start = at + 1
+        at += 1
+    return [each.strip() for each in [*parts, text[start:]] if each.strip()]
+
+
+def _closing(text: str, opening: int) -> int:
+    """Find the end of what is in quotes; −1 if they never end."""
+    quote, at = text[opening], opening + 1
+    while at < len(text):
+        if text[at] == quote:
+            return at
+        at += 2 if text[at] == "\\" and quote == '"' else 1
+    return -1
 
 
 def lines_of_input() -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -11,31 +10,34 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tcpsight.cli.streams_words import one_of, options_of, parted, pattern_of, unquoted, whole, words_of
+from tcpsight.cli.streams_files import Targets
+from tcpsight.cli.streams_words import leading_options, options_of, parted, whole, without_limit, words_of
+from tcpsight.conversations.patterns import pattern_from, unquoted
 from tcpsight.conversations.telling import dialogue_of, ends_of, side_of
 from tcpsight.errors import UsageError
 from tcpsight.facts import endpoint_text
 from tcpsight.output import units
-from tcpsight.output.dialogues import FORMATS, sums, written
-from tcpsight.tables import DIRECTIONS, STATES, Connections, Requests
+from tcpsight.output.dialogues import FORMATS, WITHOUT_BYTES, Dialogue, sums, written
+from tcpsight.tables import DIRECTIONS, STATES, Connections
 
 if TYPE_CHECKING:
     from tcpsight.cli.streams_console import Console
     from tcpsight.conversations.catalog import Catalog
-    from tcpsight.streams import Conversation
+    from tcpsight.conversations.patterns import Found
+    from tcpsight.streams import Conversation, Stream
     from tcpsight.tables import Table
 
 COMMANDS = {
-    "list": ("list [CONDITION] [--format F]", "connections that are shown, or those of them that are so"),
+    "list": ("list [CONDITION] [--sort COLUMN] [--limit N] [--format F]", "connections that are shown, or that are so"),
     "filter": ("filter CONDITION | bpf EXPRESSION | off", "show only connections that are so, or have such frames"),
-    "match": ("match [text|hex|regex] PATTERN | off", "show only connections whose payload holds it"),
+    "match": ("match [text|hex|regex] PATTERN | off", "show only connections whose payload holds it, as it is written"),
     "find": ("find [text|hex|regex] PATTERN [--limit N]", "where payload of the connections that are shown holds it"),
     "show": ("show N [--absolute] [--format text|graph|svg]", "a connection's ladder, every segment, or a flow graph"),
     "follow": ("follow N [--format text|hex|raw|json|yaml] [--side S]", "what both sides said; S is client or server"),
-    "requests": ("requests N [--format F]", "the requests of a connection, with their times"),
+    "requests": ("requests N [--sort COLUMN] [--limit N] [--format F]", "requests of a connection, and their times"),
     "dump": ("dump FOLDER [N…] [--overwrite] [--zeros]", "stream bytes to files, of these or of all that are shown"),
-    "pipe": ("pipe N PROGRAM… [--side S before PROGRAM]", "stream bytes through a program, and what it says"),
-    "export": ("export FILE [N…]", "the frames of these, or of all that are shown, as pcapng"),
+    "pipe": ("pipe N [--side S] [--raw] PROGRAM…", "stream bytes through a program, and what it says"),
+    "export": ("export FILE [N…] [--overwrite]", "the frames of these, or of all that are shown, as pcapng"),
     "stats": ("stats", "sums over the connections that are shown"),
     "help": ("help [COMMAND]", "this"),
     "quit": ("quit", "the end"),
@@ -51,6 +53,8 @@ LISTED = (
 
 REQUESTED = "request_index arrival_ns response_time_ns request_bytes response_bytes request_first_ns response_last_ns"
 
+ROW_OPTIONS = {"--format": ROW_FORMATS, "--sort": None, "--limit": None}
+
 MOST_FOUND = 100
 MOST_CONFLICTS = 20
 AROUND_BYTES = 24
@@ -65,11 +69,20 @@ class Shell:
         The conversations.
     console : Console
         Where it prints.
+    targets : Targets, optional
+        Which files it may write.
+
+    Attributes
+    ----------
+    has_failed : bool
+        Whether a program that was given a stream has failed, or had to be ended.
     """
 
-    def __init__(self, catalog: Catalog, console: Console) -> None:
+    def __init__(self, catalog: Catalog, console: Console, targets: Targets | None = None) -> None:
+        self.has_failed = False
         self._catalog = catalog
         self._console = console
+        self._targets = targets or Targets()
         self._print = console.print
 
     def obey(self, line: str) -> bool:
@@ -94,42 +107,40 @@ class Shell:
         return True
 
     def complete(self, line: str) -> list[str]:
-        """Give what the last word of a line may become: commands, then numbers of connections."""
-        words = line.split(" ")
-        if len(words) == 1:
-            return [name for name in COMMANDS if name.startswith(words[0])]
-        last = words[-1]
-        if words[0] == "help":
-            return [name for name in COMMANDS if name.startswith(last)]
-        if last.startswith("-"):
-            found = shlex.split(COMMANDS.get(words[0], ("", ""))[0].replace("[", " ").replace("]", " "))
-            return [word for word in found if word.startswith("--") and word.startswith(last)]
-        numbers = (str(number) for number in self._catalog.shown.connection_id[:10_000].tolist())
-        return [number for number in numbers if number.startswith(last)][:100]
+        """Give what the last word of a line may become; see `tcpsight.cli.streams_completion`."""
+        from tcpsight.cli.streams_completion import completions_of
+
+        return completions_of(line, COMMANDS, self._catalog)
 
     # ----------------------------------------------------------------------------------------------- choosing
 
     def _list(self, rest: str) -> None:
-        text, options = parted(rest, {"--format": ROW_FORMATS})
+        text, options = parted(rest, ROW_OPTIONS)
         shown = self._catalog.shown
         if text:
             from tcpsight.where import Where
 
-            shown = Where(text, Connections).apply(shown)
-        format = options.get("--format", "table")
-        self._rows(shown, Connections, format, LISTED.split() if format == "table" else None)
-        hidden = len(self._catalog.all) - len(shown)
-        if hidden and format == "table":
-            self._print(f"{units.counted(len(shown), 'connection')}; {units.count(hidden)} more are not shown")
+            shown = Where(text, Connections, is_accounted=False).apply(shown)
+        given = self._rows(shown, LISTED.split(), options)
+        hidden = len(self._catalog.all) - given
+        if hidden and options.get("--format", "table") == "table":
+            self._print(f"{units.counted(given, 'connection')}; {units.count(hidden)} more are not shown")
 
-    def _rows(self, rows: Table, table_type: type[Table], format: str, columns: Sequence[str] | None) -> None:
+    def _rows(self, rows: Table, listed: Sequence[str], options: dict[str, str]) -> int:
+        """Write rows as options ask for them; give how many."""
+        from tcpsight.cli.running import in_order
         from tcpsight.output.writers import open_writer
 
+        left = whole(options["--limit"]) if "--limit" in options else len(rows)
+        format = options.get("--format", "table")
+        columns = listed if format == "table" else None
+        zone = self._console.timezone
         self._console.flush()
-        with open_writer(
-            self._console.binary, table_type, format, columns=columns, timezone=self._console.timezone
-        ) as writer:
-            writer.write(rows)
+        with open_writer(self._console.binary, type(rows), format, columns=columns, timezone=zone) as writer:
+            for table in in_order(iter([rows]), type(rows), options.get("--sort")):
+                writer.write(table[:left])
+                left = max(left - len(table), 0)
+            return writer.rows
 
     def _filter(self, rest: str) -> None:
         if rest == "off":
@@ -143,7 +154,7 @@ class Shell:
 
     def _match(self, rest: str) -> None:
         if rest:
-            self._catalog.match(None if rest == "off" else pattern_of(words_of(rest)))
+            self._catalog.match(None if rest == "off" else pattern_from(rest))
         self._say_shown()
 
     def _say_shown(self) -> None:
@@ -154,8 +165,8 @@ class Shell:
         self._print(f"{shown}: {why}" if why else shown)
 
     def _find(self, rest: str) -> None:
-        words, options = options_of(words_of(rest), {"--limit": None})
-        pattern, most = pattern_of(words), whole(options.get("--limit", str(MOST_FOUND)))
+        text, limit = without_limit(rest)
+        pattern, most = pattern_from(text), whole(limit or str(MOST_FOUND))
         count = 0
         for conversation in self._shown():
             for side in DIRECTIONS:
@@ -165,12 +176,18 @@ class Shell:
                         self._print(f"more than {units.count(most)}: --limit N shows others")
                         return
                     count += 1
-                    start = max(found.offset - AROUND_BYTES, stream.start)
-                    data = stream.read(start, found.offset - start + min(found.length, 256) + AROUND_BYTES)
-                    text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data)
-                    self._print(f"{conversation.connection_id} {side} {found.offset}  {text}")
+                    self._print_found(conversation, stream, found)
         if not count:
             self._print("nowhere")
+
+    def _print_found(self, conversation: Conversation, stream: Stream, found: Found) -> None:
+        frame, time_ns = stream.captured_at(found.offset)
+        after = (time_ns - int(conversation.connection["start_ns"])) / 1e9
+        start = max(found.offset - AROUND_BYTES, stream.start)
+        data = stream.read(start, found.offset - start + min(found.length, 256) + AROUND_BYTES)
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data)
+        where = f"{conversation.connection_id} {stream.direction} {found.offset}"
+        self._print(f"{where}  frame {frame}, {after:.6f} s  {text}")
 
     def _shown(self) -> Iterator[Conversation]:
         for number in self._catalog.shown.connection_id.tolist():
@@ -203,7 +220,7 @@ class Shell:
         dialogue = dialogue_of(conversation, options.get("--side"))
         self._console.write_all(written(dialogue, format, has_colour=self._console.has_colour))
         if format in ("text", "hex"):
-            self._tell_conflicts(conversation)
+            self._tell_conflicts(dialogue)
 
     def _note_missing(self, conversation: Conversation) -> None:
         for name in DIRECTIONS:
@@ -211,23 +228,18 @@ class Shell:
             if side.missing_bytes:
                 self._console.note(f"connection {conversation.connection_id}: the {name} sent {sums(side)}")
 
-    def _tell_conflicts(self, conversation: Conversation) -> None:
-        told = 0
-        for side in DIRECTIONS:
-            for each in getattr(conversation, side).conflicts():
-                told += 1
-                if told > MOST_CONFLICTS:
-                    self._print("… and more")
-                    return
-                kept, other = each.kept[:32].hex(), each.other[:32].hex()
-                where = f"{side} offset {each.offset}, {units.counted(len(each.kept), 'byte')}"
-                self._print(f"! {where}: {kept} above, but {other} in frame {each.frame_number}")
+    def _tell_conflicts(self, dialogue: Dialogue) -> None:
+        for told, each in enumerate(dialogue.differences):
+            if told == MOST_CONFLICTS:
+                self._print("… and more: --format json tells all")
+                return
+            kept, other = each.kept[:32].hex(), each.other[:32].hex()
+            where = f"{each.direction} offset {each.offset}, {units.counted(len(each.kept), 'byte')}"
+            self._print(f"! {where}: {kept} above, but {other} in frame {each.frame_number}")
 
     def _requests(self, rest: str) -> None:
-        words, options = options_of(words_of(rest), {"--format": ROW_FORMATS})
-        found = self._catalog.requests(self._only(words, "requests").connection_id)
-        format = options.get("--format", "table")
-        self._rows(found, Requests, format, REQUESTED.split() if format == "table" else None)
+        words, options = options_of(words_of(rest), ROW_OPTIONS)
+        self._rows(self._catalog.requests(self._only(words, "requests").connection_id), REQUESTED.split(), options)
 
     def _only(self, words: list[str], command: str) -> Conversation:
         if len(words) != 1:
@@ -243,39 +255,54 @@ class Shell:
         if not words:
             raise UsageError(f"name a folder: {COMMANDS['dump'][0]}")
         chosen = self._chosen(words[1:])
-        folder = Folder(words[0], overwrites="--overwrite" in options, zeros="--zeros" in options)
+        kept = self._targets.sources
+        folder = Folder(words[0], overwrites="--overwrite" in options, zeros="--zeros" in options, kept=kept)
         with closing(folder):
             self._catalog.dump(np.array(chosen, np.int64), folder)
         told = folder.dumped
         missing = f"; {units.counted(told.missing_bytes, 'byte')} not captured" if told.missing_bytes else ""
         self._print(f"{units.counted(told.files, 'file')}, {units.counted(told.bytes, 'byte')} in {words[0]}{missing}")
+        different = self._differing(chosen)
+        if different:
+            self._console.note(f"{different}: the files have what 'follow' shows (--overlaps)")
+
+    def _differing(self, numbers: list[int]) -> str:
+        from tcpsight.conversations.differing import differing
+
+        found = differing(self._catalog.streams, numbers)
+        if not found.places:
+            return ""
+        of = f"{units.counted(found.bytes, 'byte')} of {units.counted(found.connections, 'connection')}"
+        return f"{of} captured more than once with different content"
 
     def _pipe(self, rest: str) -> None:
         from tcpsight.conversations.programs import run_program
 
-        words = words_of(rest)
-        side = None
-        if len(words) > 2 and words[1] == "--side":
-            side = one_of(words[2], DIRECTIONS, "--side")
-            del words[1:3]
+        words, options = leading_options(words_of(rest), 1, {"--side": DIRECTIONS, "--raw": ()})
         if len(words) < 2:
             raise UsageError(f"name a connection and a program: {COMMANDS['pipe'][0]}")
+        is_raw = "--raw" in options
+        if is_raw:
+            self._console.refuse_terminal("--raw is nothing to show on a terminal: -o FILE, or leave it out")
         conversation = self._only(words[:1], "pipe")
         self._note_missing(conversation)
-        blocks = dialogue_of(conversation, side).blocks
+        blocks = dialogue_of(conversation, options.get("--side")).blocks
         self._console.flush()
-        try:
-            ended = run_program(words[1:], (block.data for block in blocks), self._console.show)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{words[1]}: {getattr(error, 'strerror', None) or error}") from None
-        if ended:
-            self._console.note(f"{words[1]} was ended: it {ended}")
+        with self._console.saying(is_raw=is_raw) as show:
+            try:
+                ended = run_program(words[1:], (block.data for block in blocks), show)
+            except (OSError, ValueError) as error:
+                raise UsageError(f"{words[1]}: {getattr(error, 'strerror', None) or error}") from None
+        if str(ended):
+            self._console.note(f"{words[1]} {ended}")
+        self.has_failed |= ended.has_failed
 
     def _export(self, rest: str) -> None:
-        words = words_of(rest)
+        words, options = options_of(words_of(rest), {"--overwrite": ()})
         if not words:
             raise UsageError(f"name a file: {COMMANDS['export'][0]}")
         chosen = self._chosen(words[1:])
+        self._targets.check(words[0], overwrites="--overwrite" in options)
         frames = self._catalog.export(np.array(chosen, np.int64), words[0])
         self._print(f"{units.counted(frames, 'frame')} of {units.counted(len(chosen), 'connection')} in {words[0]}")
 
@@ -297,7 +324,10 @@ class Shell:
             self._print(f"{side}s sent {units.counted(sent, 'byte')}{missing}")
         cut = self._catalog.streams.cut_bytes
         if cut:
-            self._print(f"in all frames {units.counted(cut, 'byte')} of payload cut off at the snapshot length")
+            self._print(f"in all frames {units.counted(cut, 'byte')} of payload not captured {WITHOUT_BYTES}")
+        different = self._differing(shown.connection_id.tolist())
+        if different:
+            self._print(different)
         self._services(shown)
 
     def _services(self, shown: Connections) -> None:

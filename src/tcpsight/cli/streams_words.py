@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from tcpsight.conversations.patterns import KINDS, Pattern
 from tcpsight.errors import UsageError
 
 Known = Mapping[str, Sequence[str] | None]
@@ -40,6 +39,16 @@ def options_of(words: list[str], known: Known) -> tuple[list[str], dict[str, str
         value = value if sign else next(rest, "")
         options[name] = value if choices is None else one_of(value, choices, name)
     return plain, options
+
+
+def leading_options(words: list[str], place: int, known: Known) -> tuple[list[str], dict[str, str]]:
+    """Take the options out that stand at a place among words; what comes behind them is somebody else's."""
+    end = place
+    while end < len(words) and words[end].startswith("--"):
+        has_value = "=" not in words[end] and known.get(words[end]) != ()
+        end += 2 if has_value else 1
+    _, options = options_of(words[place:end], known)
+    return words[:place] + words[end:], options
 
 
 def parted(text: str, known: Known) -> tuple[str, dict[str, str]]:
@@ -77,15 +86,7 @@ def whole(word: str) -> int:
     return int(word)
 
 
-def pattern_of(words: list[str]) -> Pattern:
-    """Read what is looked for: its kind, text where none is named, and itself."""
-    if len(words) > 1 and words[0] in KINDS:
-        return Pattern(words[0], " ".join(words[1:]))
-    return Pattern("text", " ".join(words))
-
-
-def unquoted(text: str) -> str:
-    """Take quotes off that stand around a whole expression."""
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" and text[0] not in text[1:-1]:
-        return text[1:-1]
-    return text
+def without_limit(text: str) -> tuple[str, str | None]:
+    """Take ``--limit N`` off the beginning or the end of a pattern, which is left as it is written."""
+    found = re.match(r"--limit[ =]\s*(\S+)\s+", text) or re.search(r"\s--limit[ =]\s*(\S+)$", text)
+    return (text, None) if found is None else (text[: found.start()] + text[found.end() :], found[1])

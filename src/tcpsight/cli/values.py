@@ -80,6 +80,13 @@ def positive_duration_ns(text: str) -> int:
     return duration
 
 
+def named_duration_ns(text: str) -> int:
+    """Read a duration that is longer than nothing and has its unit: where guessing would do harm."""
+    if text.strip().replace(".", "", 1).isdigit():
+        raise click.BadParameter(f"{text!r} of what? Write {text.strip()}s or {text.strip()}min")
+    return positive_duration_ns(text)
+
+
 def size_bytes(text: str) -> int:
     """Read a size such as ``100MB``, ``64MiB`` or ``1.5G``; a bare number is bytes."""
     found = _SIZE.fullmatch(text.strip().lower())

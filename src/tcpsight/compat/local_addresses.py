@@ -7,6 +7,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from tcpsight.tables import IPV4_PREFIX
+
 
 def local_addresses() -> list[bytes]:
     """Give the addresses of this machine, 16 bytes each as tables hold them, without those of loopback interfaces."""
@@ -34,7 +36,7 @@ def _ipv4_addresses() -> Iterator[bytes]:
     for at in range(0, used, 40):
         name = os.fsdecode(bytes(room[at : at + 16]).split(b"\0")[0]).partition(":")[0]
         if name in names:
-            yield bytes(10) + b"\xff\xff" + bytes(room[at + 20 : at + 24])
+            yield IPV4_PREFIX + bytes(room[at + 20 : at + 24])
 
 
 def _address_of(room: bytearray) -> int:

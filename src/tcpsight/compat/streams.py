@@ -357,8 +357,8 @@ class Shell:
         except (OSError, ValueError) as error:
             self._say(f"execvp(): {getattr(error, 'strerror', None) or error}\n")
             return
-        if ended:
-            self.console.note(f"{words[0]} was ended: it {ended}")
+        if ended.why:
+            self.console.note(f"{words[0]} was ended: it {ended.why}")
 
     def _selected(self, rest: str | None, otherwise: str) -> Session | None:
         """Find the stream that a command is to work on, or say why there is none."""

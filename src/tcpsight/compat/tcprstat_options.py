@@ -10,6 +10,7 @@ from typing import Any
 
 from tcpsight.compat.c_numbers import leading_number
 from tcpsight.compat.tcprstat_format import DEFAULT_FORMAT, is_format
+from tcpsight.tables import IPV4_PREFIX
 
 LONG = {
     "help": "h", "version": "V", "local": "l", "port": "p", "format": "f", "header": "s", "no-header": "S",
@@ -159,7 +160,7 @@ def packed(text: str) -> bytes:
     """Read an address as C programs do (``10.1`` is 10.0.0.1), or an IPv6 address; 16 bytes as tables hold them."""
     if ":" in text:
         return socket.inet_pton(socket.AF_INET6, text)
-    return bytes(10) + b"\xff\xff" + socket.inet_aton(text)
+    return IPV4_PREFIX + socket.inet_aton(text)
 
 
 def _take_port(options: Options, value: str) -> None:

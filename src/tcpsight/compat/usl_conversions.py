@@ -19,7 +19,7 @@ from tcpsight.endpoints import parse_server
 from tcpsight.output.spill import SortedSpill
 from tcpsight.pipeline import Options as PipelineOptions
 from tcpsight.selection import Selection
-from tcpsight.tables import Requests, Table
+from tcpsight.tables import IPV4_PREFIX, Requests, Table
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
@@ -206,7 +206,7 @@ def _column(tables: Iterable[Requests], name: str, *, is_answer: bool) -> Iterat
 
 
 def _endpoint(address: bytes, port: int) -> str:
-    is_v4 = address.startswith(bytes(10) + b"\xff\xff")
+    is_v4 = address.startswith(IPV4_PREFIX)
     return f"{ip_address(address[12:] if is_v4 else address)}.{port}"
 
 

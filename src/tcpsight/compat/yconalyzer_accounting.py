@@ -24,7 +24,7 @@ import numpy as np
 
 from tcpsight.compat.c_numbers import signed
 from tcpsight.compat.yconalyzer_options import RTT_ENABLED, Options, complain, since_second
-from tcpsight.tables import FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN
+from tcpsight.tables import FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, IPV4_PREFIX
 
 if TYPE_CHECKING:
     from tcpsight.tables import Headers
@@ -351,13 +351,13 @@ def milliseconds(begin_us: int, end_us: int) -> int:
 
 def key_of(endpoint: bytes, port: int) -> str:
     """Name an endpoint as the old tool did, so that sorted names come in its order."""
-    if endpoint.startswith(bytes(10) + b"\xff\xff"):
+    if endpoint.startswith(IPV4_PREFIX):
         return f"{int.from_bytes(endpoint[12:], 'little'):#8x}{port:#4x}"
     return f"{int.from_bytes(endpoint, 'little'):#32x}{port:#4x}"
 
 
 def address(endpoint: bytes) -> str:
     """Write an address as tcpdump takes it."""
-    if endpoint.startswith(bytes(10) + b"\xff\xff"):
+    if endpoint.startswith(IPV4_PREFIX):
         return ".".join(map(str, endpoint[12:]))
     return str(IPv6Address(endpoint))

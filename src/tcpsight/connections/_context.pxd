@@ -1,6 +1,6 @@
 # What a batch needs at hand: the slots, the clock, the rows that come out; and how time moves.
 cimport cython
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 from tcpsight.connections._slots cimport Slots
@@ -44,6 +44,7 @@ cdef struct Context:
     int64_t candidate_ns
     int64_t candidate_frame
     int64_t candidate_connection
+    bint candidate_is_own   # it is one of this tracker's headers
     uint32_t candidate_slot
     bint candidate_is_held  # its segment is a SYN whose connection is not known yet
     bint has_clock
@@ -52,6 +53,7 @@ cdef struct Context:
     bint expiring_is_jump
     bint failed
     bint is_over  # the capture has ended
+    int32_t row             # where among all headers of the capture's batch time stands
     Server *servers
     int server_count
     int64_t *counts
@@ -118,10 +120,18 @@ cdef inline void note_step_back(Context *x, int64_t t) noexcept nogil:
 
 cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
     """Move capture time. True if this header's time is a jump that the next one has yet to confirm."""
-    cdef int64_t t = h.time_ns
-    if t < x.previous_ns:
+    if h.time_ns < x.previous_ns:
         note(x, REASON_TIME_BACKWARDS, h.frame_number, 0)
-        note_step_back(x, t)
+        note_step_back(x, h.time_ns)
+    if not move_clock(x, h.time_ns):
+        return False
+    x.candidate_is_own = True
+    x.candidate_frame = h.frame_number
+    return True
+
+
+cdef inline bint move_clock(Context *x, int64_t t) noexcept nogil:
+    """The same for the time of a header that somebody else tracks, and counts."""
     x.previous_ns = t
     if not x.has_clock:
         x.has_clock = True
@@ -135,8 +145,8 @@ cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
             reject_candidate(x)
     if is_jump_to(x, t):
         x.has_candidate = True
+        x.candidate_is_own = False
         x.candidate_ns = t
-        x.candidate_frame = h.frame_number
         x.candidate_connection = 0
         return True
     if t > x.clock:
@@ -146,8 +156,9 @@ cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
 
 cdef inline void reject_candidate(Context *x) noexcept nogil:
     cdef State *c
-    note(x, REASON_TIME_JUMP, x.candidate_frame, 0)
     x.has_candidate = False
+    if x.candidate_is_own:
+        note(x, REASON_TIME_JUMP, x.candidate_frame, 0)
     if not x.candidate_connection:
         return
     c = &x.slots.states[x.candidate_slot]

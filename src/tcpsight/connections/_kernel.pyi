@@ -19,7 +19,13 @@ class Tracker:
     @property
     def furthest_back_ns(self) -> int: ...
     def feed(
-        self, headers: Block, segments: Block, counts: Counts, until_ns: int | None
+        self,
+        headers: Block,
+        segments: Block,
+        counts: Counts,
+        until_ns: int | None,
+        times: np.ndarray[Any, np.dtype[np.int64]] | None = None,
+        rows: np.ndarray[Any, np.dtype[np.int32]] | None = None,
     ) -> tuple[int, bool, bytearray, bytearray]: ...
     def snapshot(self) -> bytearray: ...
     def finish(self, counts: Counts) -> tuple[bool, bytearray, bytearray]: ...

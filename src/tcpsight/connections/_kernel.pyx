@@ -6,34 +6,14 @@ What fails can fail only before the loop (`reserve_…`) or while rows are hande
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
-from tcpsight._door cimport prefetch
-from tcpsight.connections._context cimport (
-    Context, Rows, Server, accept_candidate, advance_clock, deadline_of, note, reject_candidate, timer_class, touch,
-)
-from tcpsight.connections._duplicates cimport FOUND_AMBIGUOUS, FOUND_DUPLICATE, look_for_duplicate
-from tcpsight.connections._edge cimport GAVE_UP_HOLE, HELD, NOT_BELIEVED
-from tcpsight.connections._handshake cimport acknowledges_syn, awaits_answer, is_reset_valid, take_reset
-from tcpsight.connections._lifecycle cimport (
-    BATCH_CONNECTIONS, end_connection, expire, file_deadline, fill_open_rows, open_connection, role_of,
-)
-from tcpsight.connections._reuse cimport HOLD, IGNORE, OPEN_ANOTHER, hold_syn, on_syn
-from tcpsight.connections._rules cimport (
-    take_acknowledgment, take_duplicate, take_sequence, take_unsequenced, take_usual, take_window,
-)
-from tcpsight.connections._sequence cimport to_offset
-from tcpsight.connections._slots cimport (
-    SHARES, direction_of, find, header_hash, look_ahead, release, reserve_holes, reserve_slots,
-)
-from tcpsight.connections._state cimport (
-    APPROXIMATE, BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, NO_OPENER, SETTLED, UNSEQUENCED, State, Stream,
-)
-from tcpsight.connections._shares cimport note_handshake_over
+from tcpsight._door cimport prefetch, start_of
+from tcpsight.connections._context cimport Context, Rows, Server, accept_candidate, reject_candidate
+from tcpsight.connections._lifecycle cimport BATCH_CONNECTIONS, end_connection, expire, fill_open_rows
+from tcpsight.connections._placing cimport pass_by, track
+from tcpsight.connections._slots cimport SHARES, header_hash, look_ahead, release, reserve_holes, reserve_slots
+from tcpsight.connections._state cimport State
 from tcpsight.connections._timers cimport reserve_timers
-from tcpsight.tables cimport (
-    FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_NEW, OPTION_UNSEQUENCED, REASON_AMBIGUOUS_DUPLICATE,
-    REASON_HOLE_OVERFLOW, REASON_RESET_OUTSIDE_WINDOW, REASON_SEGMENT_OUTSIDE_WINDOW,
-    REASONS, Boundary, Connection, Header, Segment,
-)
+from tcpsight.tables cimport REASONS, Boundary, Connection, Header, Segment
 
 cdef enum:
     # While one header is taken, the state of a later one is on its way, and the way to that of an even later one.
@@ -42,166 +22,21 @@ cdef enum:
     HASHES = 32
 
 
-cdef inline void begin_row(Segment *g, const Header *h) noexcept nogil:
-    g.frame_number = h.frame_number
-    g.time_ns = h.time_ns
-    g.offset = INT64_MIN
-    g.acked_offset = INT64_MIN
-    g.payload_bytes = h.payload_bytes
-    g.new_bytes = 0
-    g.new_at = 0
-    g.window_bytes = -1
-    g.flags = h.flags
-    g.kind = KIND_NEW
-
-
-cdef inline void take_rst(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
-    if not is_reset_valid(c, d, h):
-        c.ignored_resets += 1
-        note(x, REASON_RESET_OUTSIDE_WINDOW, h.frame_number, 0)
-        return
-    take_reset(c, d, awaits_answer(c, d))
-    if c.streams[d].flags & HAS_BASE:
-        g.offset = to_offset(&c.streams[d], h.sequence_number)
-
-
-cdef inline void take_segment(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
-    """Apply one segment, no copy, to its connection."""
-    cdef int result = NOT_BELIEVED
-    if h.flags & FLAG_RST:
-        take_rst(x, c, d, h, g)
-        return
-    # An answer to something else than the SYN: an old connection's challenge ACK (RFC 9293 §3.10.7.4), a late SYN-ACK.
-    if not awaits_answer(c, d) or acknowledges_syn(c, d, h) or h.flags & (FLAG_SYN | FLAG_ACK) == FLAG_SYN:
-        result = take_sequence(x, c, d, h, g)
-    if result & HELD:
-        # Counted if nothing confirms it.
-        return
-    if result & NOT_BELIEVED:
-        note(x, REASON_SEGMENT_OUTSIDE_WINDOW, h.frame_number, 0)
-        if g.offset == INT64_MIN:
-            return
-    if h.flags & FLAG_ACK:
-        result |= take_acknowledgment(x, c, d, h, g)
-    take_window(c, d, h, g)
-    if not h.flags & FLAG_SYN:
-        c.flags |= BEYOND_HANDSHAKE
-        if c.flags & COMPLETE or c.opener == NO_OPENER:
-            c.flags |= SETTLED
-    if result & GAVE_UP_HOLE:
-        c.flags |= APPROXIMATE
-        note(x, REASON_HOLE_OVERFLOW, h.frame_number, 0)
-
-
-cdef inline int64_t choose(
-    Context *x, const Header *h, uint32_t hash, int32_t position, int *d, int *verdict
-) noexcept nogil:
-    """The slot that this header belongs to, opened if need be, and its direction.
-
-    `verdict` becomes HOLD or IGNORE where the header is no part of what that slot knows.
-    """
-    cdef bint from_client
-    cdef uint8_t role
-    cdef int64_t chosen, slot = find(&x.slots, h, hash, d)
-    if slot >= 0 and h.flags & (FLAG_SYN | FLAG_RST) == FLAG_SYN and not h.options & OPTION_UNSEQUENCED:
-        chosen = on_syn(x, slot, d[0], h, position)
-        if chosen == HOLD or chosen == IGNORE:
-            verdict[0] = <int>chosen
-            return slot
-        slot = chosen
-    elif slot >= 0:
-        return slot
-    if slot == OPEN_ANOTHER:
-        role = role_of(x, h, &from_client)
-        slot = open_connection(x, h, hash, position, from_client, role)
-    d[0] = direction_of(&x.slots.states[slot], h)
-    return slot
-
-
-cdef inline void apply(Context *x, State *c, int d, const Header *h, Segment *g, int verdict) noexcept nogil:
-    """Apply a segment that is not usual."""
-    cdef int found
-    if h.options & OPTION_UNSEQUENCED or c.flags & UNSEQUENCED:
-        take_unsequenced(x, c, d, h, g)
-        return
-    found = look_for_duplicate(&c.streams[d], h)
-    if found == FOUND_DUPLICATE:
-        take_duplicate(x, c, d, h, g)
-        return
-    if found == FOUND_AMBIGUOUS:
-        note(x, REASON_AMBIGUOUS_DUPLICATE, h.frame_number, 0)
-    c.streams[d].segments += 1
-    if verdict == HOLD:
-        hold_syn(x, c, d, h, g)
-    elif verdict == IGNORE:
-        note(x, REASON_SEGMENT_OUTSIDE_WINDOW, h.frame_number, 0)
-    else:
-        take_segment(x, c, d, h, g)
-
-
-cdef bint track(Context *x, const Header *h, uint32_t hash, Segment *g, int32_t position) noexcept nogil:
-    """Everything that one header causes. False if its time ends more connections than a batch takes: come again."""
-    cdef bint is_jump
-    if x.is_expiring:
-        is_jump = x.expiring_is_jump
-        x.is_expiring = False
-    else:
-        is_jump = advance_clock(x, h)
-    if x.slots.timer_count and x.slots.timers[0].deadline < x.clock and not expire(x, position):
-        x.is_expiring = True
-        x.expiring_is_jump = is_jump
-        return False
-    place_segment(x, h, hash, g, position, is_jump)
-    return True
-
-
-cdef inline void place_segment(
-    Context *x, const Header *h, uint32_t hash, Segment *g, int32_t position, bint is_jump
-) noexcept nogil:
-    cdef bint is_usual
-    cdef int d = 0, verdict = 0
-    cdef uint32_t slot
-    cdef State *c
-    slot = <uint32_t>choose(x, h, hash, position, &d, &verdict)
-    c = &x.slots.states[slot]
-    begin_row(g, h)
-    is_usual = not h.options & OPTION_UNSEQUENCED and take_usual(c, d, h, g)
-    if not is_usual:
-        apply(x, c, d, h, g, verdict)
-    g.connection_id = c.connection_id
-    g.slot = slot
-    g.direction = <uint8_t>d
-    if g.kind == KIND_DUPLICATE:
-        return
-    note_time(x, c, slot, h.time_ns, is_jump, verdict == HOLD)
-    if is_usual:
-        # It changes nothing that its connection's time-out or place depends on.
-        return
-    note_handshake_over(&x.slots, slot)
-    if c.filed_class != timer_class(c):
-        # A later deadline can wait until the filed one comes up.
-        c.filed_class = <uint8_t>timer_class(c)
-        if c.filed_deadline > deadline_of(x, c):
-            file_deadline(x, c, slot)
-
-
-cdef inline void note_time(
-    Context *x, State *c, uint32_t slot, int64_t time_ns, bint is_jump, bint is_held
-) noexcept nogil:
-    c.active_ns = x.clock
-    if is_jump:
-        x.candidate_slot = slot
-        x.candidate_connection = c.connection_id
-        x.candidate_is_held = is_held
-    else:
-        touch(c, time_ns, is_held)
-
-
 cdef inline uint32_t announce(const Context *x, const Header *h) noexcept nogil:
     """Give a header's hash, and start fetching its place in the table."""
     cdef uint32_t hash = header_hash(h, x.slots.seed)
     prefetch(x.slots.entries + (hash & x.slots.mask))
     return hash
+
+
+cdef bint is_among(const int32_t[::1] rows, int64_t total) noexcept nogil:
+    """Whether rows ascend, and are rows of a batch of so many."""
+    cdef int64_t i, before = -1
+    for i in range(rows.shape[0]):
+        if rows[i] <= before:
+            return False
+        before = rows[i]
+    return before < total
 
 
 cdef int compare_ids(const void *a, const void *b) noexcept nogil:
@@ -228,6 +63,7 @@ cdef class Tracker:
     cdef int64_t *order         # while finishing: (number, slot) of those to end
     cdef int64_t order_count
     cdef int64_t order_at
+    cdef bint is_part           # the rest of the batch is yet to come
 
     def __cinit__(self, timeouts, servers, uint64_t seed, int64_t most):
         cdef int i
@@ -267,19 +103,41 @@ cdef class Tracker:
         """By how much at most a header was stamped earlier than the one before it; 0 if none was."""
         return self.x.furthest_back_ns
 
-    def feed(self, const unsigned char[::1] headers, unsigned char[::1] segments, int64_t[:, ::1] counts, until_ns):
+    def feed(
+        self,
+        const unsigned char[::1] headers,
+        unsigned char[::1] segments,
+        int64_t[:, ::1] counts,
+        until_ns,
+        const int64_t[::1] times=None,
+        const int32_t[::1] rows=None,
+    ):
         """Track a batch; give (headers taken, whether that is all, connections, boundaries), the last two as bytes.
 
         `segments` receives one row per header taken. `until_ns` is None or how far capture time has come. Where more
-        end than a batch takes, the rest of the headers is to be given again.
+        end than a batch takes, the rest of the headers is to be given again. `times` are those of all headers of the
+        batch, where these are not all, and `rows` tells which of them these are.
         """
         cdef int64_t n = headers.shape[0] // <int64_t>sizeof(Header)
         cdef int64_t limit = INT64_MIN if until_ns is None else until_ns
         cdef int64_t taken = 0
+        cdef int64_t total = 0
+        cdef const Header *first = <const Header *>start_of(headers)
+        cdef Segment *made = <Segment *>start_of(segments)
+        cdef const int64_t *all_times = NULL
+        cdef const int32_t *own_rows = NULL
         cdef bint is_all
         if headers.shape[0] != n * <int64_t>sizeof(Header) or segments.shape[0] < n * <int64_t>sizeof(Segment):
             raise ValueError("row buffers do not fit")
+        if times is not None and n + times.shape[0]:
+            total = times.shape[0]
+            if rows is None or rows.shape[0] != n or not is_among(rows, total):
+                raise ValueError("the headers are not some of the batch")
+            all_times = &times[0]
+            own_rows = &rows[0] if n else NULL
         self._bind(counts)
+        if not self.is_part:
+            self.x.row = 0
         # A segment opens at most one connection, needs at most two hole blocks, and files at most four deadlines.
         if (
             reserve_slots(&self.x.slots, n)
@@ -288,11 +146,11 @@ cdef class Tracker:
         ):
             raise MemoryError("no memory for more open connections")
         with nogil:
-            if n:
-                taken = self._loop(<const Header *>&headers[0], <Segment *>&segments[0], n)
-            is_all = taken == n
+            taken = self._loop(first, made, n, all_times, own_rows)
+            is_all = taken == n and self._let_pass(all_times, total, n)
             if is_all and limit != INT64_MIN:
                 is_all = self._advance(limit, <int32_t>n)
+        self.is_part = not is_all
         return taken, is_all, *self._rows()
 
     cdef _bind(self, int64_t[:, ::1] counts):
@@ -311,14 +169,18 @@ cdef class Tracker:
             x.clock = until_ns
         return expire(x, position)
 
-    cdef int64_t _loop(self, const Header *headers, Segment *segments, int64_t n) noexcept nogil:
-        """Give how many headers were taken."""
+    cdef int64_t _loop(
+        self, const Header *headers, Segment *segments, int64_t n, const int64_t *times, const int32_t *rows
+    ) noexcept nogil:
+        """Give how many headers were taken. With `rows`, NULL otherwise, others lie between them."""
         cdef uint32_t hashes[HASHES]
         cdef int64_t i, ahead
         cdef Context *x = &self.x
         for ahead in range(min(n, <int64_t>LOOK_AHEAD)):
             hashes[ahead] = announce(x, &headers[ahead])
         for i in range(n):
+            if rows != NULL and not self._let_pass(times, rows[i], i):
+                return i
             ahead = i + LOOK_AHEAD
             if ahead < n:
                 hashes[ahead & (HASHES - 1)] = announce(x, &headers[ahead])
@@ -327,7 +189,17 @@ cdef class Tracker:
                 look_ahead(&x.slots, hashes[ahead & (HASHES - 1)])
             if not track(x, &headers[i], hashes[i & (HASHES - 1)], &segments[i], <int32_t>i):
                 return i
+            x.row += 1
         return n
+
+    cdef bint _let_pass(self, const int64_t *times, int64_t until, int64_t position) noexcept nogil:
+        """Let time pass over headers that somebody else tracks. False as `track`."""
+        cdef Context *x = &self.x
+        while x.row < until:
+            if not pass_by(x, times[x.row], <int32_t>position):
+                return False
+            x.row += 1
+        return True
 
     def finish(self, int64_t[:, ::1] counts):
         """End connections, in the order of their numbers; give (whether that is all, connections, boundaries)."""
@@ -338,10 +210,11 @@ cdef class Tracker:
                 reject_candidate(&self.x)
             self._list_open()
         self.x.is_over = True
+        self.x.row = 0
         i = self.order_at
         with nogil:
             while i < self.order_count and self.x.connections.count < BATCH_CONNECTIONS:
-                end_connection(&self.x, <uint32_t>self.order[2 * i + 1], 0, self.x.clock)
+                end_connection(&self.x, <uint32_t>self.order[2 * i + 1], 0, self.x.clock, 0)
                 i += 1
         self.order_at = i
         if self.order_at < self.order_count:

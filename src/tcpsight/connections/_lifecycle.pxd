@@ -1,5 +1,5 @@
 # How connections open, end and time out.
-from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 from tcpsight.connections._community cimport name_connection
 from tcpsight.connections._context cimport (
@@ -80,6 +80,9 @@ cdef inline void announce(Context *x, const State *c, uint32_t slot, int32_t pos
     b.server_port = c.server_port
     b.slot = slot
     b.position = position
+    b.row = x.row
+    b.share = c.share
+    b.due_ns = INT64_MAX
     b.boundary = BOUNDARY_OPENED
     b.ip_version = c.ip_version
 
@@ -93,7 +96,7 @@ cdef inline uint32_t open_connection(
     cdef int d
     if is_full(&x.slots, share):
         note(x, REASON_CONNECTION_OVERFLOW, h.frame_number, 0)
-        end_connection(x, dispensable(&x.slots, share), position, x.clock)
+        end_connection(x, dispensable(&x.slots, share), position, x.clock, INT64_MAX)
     slot = take_slot(&x.slots)
     c = &x.slots.states[slot]
     if from_client:
@@ -245,8 +248,13 @@ cdef inline void drop_pending(Context *x, State *c) noexcept nogil:
     note_again(x, REASON_SEGMENT_OUTSIDE_WINDOW, c.pending_count - 1)
 
 
-cdef inline void end_connection(Context *x, uint32_t slot, int32_t position, int64_t at_ns) noexcept nogil:
-    """Give the connection's row and the slot back. `at_ns` is when it was given up, if it did not end itself."""
+cdef inline void end_connection(
+    Context *x, uint32_t slot, int32_t position, int64_t at_ns, int64_t due_ns
+) noexcept nogil:
+    """Give the connection's row and the slot back.
+
+    `at_ns` is when it was given up, if it did not end itself; `due_ns` the deadline, if that is why it ends.
+    """
     cdef State *c = &x.slots.states[slot]
     cdef Connection *r = <Connection *>next_row(x, &x.connections, sizeof(Connection))
     cdef Boundary *b = <Boundary *>next_row(x, &x.boundaries, sizeof(Boundary))
@@ -258,6 +266,9 @@ cdef inline void end_connection(Context *x, uint32_t slot, int32_t position, int
     b.time_ns = c.last_ns if timer_class(c) == ENDED else max(at_ns, c.last_ns)
     b.slot = slot
     b.position = position
+    b.row = x.row
+    b.share = c.share
+    b.due_ns = due_ns
     b.boundary = BOUNDARY_ENDED
     b.is_open = x.is_over and timer_class(c) != ENDED
     fill_row(x, c, r, both_closed)
@@ -302,5 +313,5 @@ cdef inline bint expire(Context *x, int32_t position) noexcept nogil:
             c.filed_deadline = due
             push_timer(&x.slots, due, connection_id, slot)
         else:
-            end_connection(x, slot, position, due)
+            end_connection(x, slot, position, due, due)
     return True

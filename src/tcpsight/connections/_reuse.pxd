@@ -1,7 +1,7 @@
 # Endpoints that are used again. A SYN with another ISN begins another connection at once after FIN, RST or a long
 # silence; on a connection in use it is held until the peer's SYN-ACK tells that it was meant.
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 from tcpsight.connections._context cimport LONG_IDLE_S, NS_PER_S, Context, is_later_by
 from tcpsight.connections._edge cimport drop_jump
@@ -144,7 +144,7 @@ cdef inline uint32_t open_pending(Context *x, uint32_t slot, int32_t position) n
     cdef Stream *s
     take_back_pending(&x.slots.states[slot])
     x.slots.states[slot].streams[old.pending_direction].seen_more = NULL
-    end_connection(x, slot, position, x.clock)
+    end_connection(x, slot, position, x.clock, INT64_MAX)
     slot = open_connection(x, &syn, state_hash(&old, x.slots.seed), position, from_client, role)
     c = &x.slots.states[slot]
     d = direction_of(c, &syn)
@@ -197,7 +197,7 @@ cdef inline int64_t on_syn_ack(Context *x, uint32_t slot, int d, const Header *h
         return slot
     if not acknowledges_isn(&c.streams[1 - d], h) and (is_over(c, True) or is_idle(c, x.clock)):
         # Its SYN was not captured.
-        end_connection(x, slot, position, x.clock)
+        end_connection(x, slot, position, x.clock, INT64_MAX)
         return OPEN_ANOTHER
     if not s.flags & HAS_ISN and acknowledges_isn(&c.streams[1 - d], h) and not c.flags & COMPLETE:
         # What came in its name before had no SYN, and was not acknowledged: it can't have been its own.
@@ -224,7 +224,7 @@ cdef inline int64_t on_syn(Context *x, int64_t slot, int d, const Header *h, int
         if is_pending(c, d, h):
             # Sent before, and held: then the old connection was reset (RFC 9293 §3.5.1).
             return open_pending(x, <uint32_t>slot, position)
-        end_connection(x, <uint32_t>slot, position, x.clock)
+        end_connection(x, <uint32_t>slot, position, x.clock, INT64_MAX)
         return OPEN_ANOTHER
     if c.flags & BEYOND_HANDSHAKE:
         return HOLD

@@ -260,6 +260,14 @@ class Stream:
                 found = data.find(pattern, found + 1)
             tail = data[max(len(data) - len(pattern) + 1, 0) :]
 
+    def captured_at(self, offset: int) -> tuple[int, int]:
+        """Tell which frame gives a byte that was captured, and when it came, in ns since the epoch."""
+        at = int(np.searchsorted(self._cover.ends, offset, "right"))
+        if at == len(self._cover.starts) or self._cover.starts[at] > offset:
+            raise IndexError(f"the byte at offset {offset} was not captured")
+        winner = self._cover.winners[at]
+        return int(self._pieces.frame_number[winner]), int(self._pieces.time_ns[winner])
+
     def conflicts(self) -> Iterator[Conflict]:
         """Compare every byte that was captured more than once; give what differs, by the order of capture."""
         pieces = self._pieces

@@ -19,10 +19,13 @@ are recycled: memory follows the number of open connections, and that has a limi
 The clock is the highest time seen. A jump forward of more than an hour is believed when the next frame's time is not
 more than an hour before it, or when it is known from elsewhere that time has come so far (`until_ns`).
 
-The kernel is made of small parts, each with its rules: `_handshake` (SYNs, their answers, whose RST is believed),
-`_rules` (acknowledgments, payload, FIN, windows), `_edge` (gaps and jumps), `_duplicates`, `_lifecycle` (roles,
-time-outs, the row), `_shares` (who goes when there are too many), `_reuse`, and below them `_sequence`, `_timers`,
-`_slots`, `_context`, `_state`.
+The kernel is made of small parts, each with its rules: `_placing` (what one header causes), `_handshake` (SYNs, their
+answers, whose RST is believed), `_rules` (acknowledgments, payload, FIN, windows), `_edge` (gaps and jumps),
+`_duplicates`, `_lifecycle` (roles, time-outs, the row), `_shares` (who goes when there are too many), `_reuse`, and
+below them `_sequence`, `_timers`, `_slots`, `_context`, `_state`.
+
+Several trackings may share one capture, each with the headers of some shares: then each is told the times of all
+headers (`Among`), so that its clock is the clock of the whole, and boundaries tell where among all headers they lie.
 
 What it cannot see
 ------------------
@@ -37,8 +40,9 @@ What it cannot see
 * For text without sequence numbers, anything but lengths in their order.
 """
 
+from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,6 +91,21 @@ class Server(NamedTuple):
     ip_version: int
 
 
+class Among(NamedTuple):
+    """Of which headers those of a batch are some.
+
+    Attributes
+    ----------
+    times_ns : ndarray of int64, shape (n,)
+        The times of all headers of the batch.
+    rows : ndarray of int32, shape (m,)
+        Which of them these are; ascending.
+    """
+
+    times_ns: np.ndarray[Any, np.dtype[np.int64]]
+    rows: np.ndarray[Any, np.dtype[np.int32]]
+
+
 class Tracked(NamedTuple):
     """What a batch became; each table is valid until the next call.
 
@@ -125,6 +144,8 @@ class ConnectionTracking:
         or else the first in turn that was silent since it was last looked at.
     hash_seed : int
         Any 64-bit number; it changes speed under attack, never rows.
+    blocks : int
+        After so many calls the segments of the first are written over.
 
     Attributes
     ----------
@@ -139,11 +160,13 @@ class ConnectionTracking:
         *,
         most: int = MOST_CONNECTIONS,
         hash_seed: int = 0x7C95,
+        blocks: int = 1,
     ) -> None:
         self.unseen = UnseenCounter()
         self._tracker = Tracker(tuple(timeouts or Timeouts()), list(servers), hash_seed, most)
-        self._block = Segments()
+        self._blocks = deque([Segments()] * blocks)
         self._left: Headers | None = None
+        self._among: Among | None = None
         self._is_finishing = False
 
     @property
@@ -151,16 +174,15 @@ class ConnectionTracking:
         """Connections open now."""
         return self._tracker.open_count
 
-    def feed(self, headers: Headers) -> Tracked:
+    def feed(self, headers: Headers, among: Among | None = None) -> Tracked:
         """Take the next headers, shape (n,); give their n segments and the connections that end with them.
 
-        Where very many end, the answer is a part of it, and `more` gives the next; so a batch stays small.
+        If they are not all that the capture has there, `among` tells of which they are some. Where very many end, the
+        answer is a part of it, and `more` gives the next; so a batch stays small.
         """
         if self._left is not None or self._is_finishing:
             raise ValueError("the batch before this one was not taken to its end")
-        if len(self._block) < len(headers):
-            self._block = Segments.allocate(len(headers))
-        self._left = headers
+        self._left, self._among = headers, among
         return self.more()
 
     def snapshot(self) -> Connections:
@@ -190,12 +212,21 @@ class ConnectionTracking:
             is_whole, connections, boundaries = self._tracker.finish(self.unseen.counts)
             self._is_finishing = not is_whole
             return _tracked(Segments(), boundaries, connections, is_whole=is_whole)
-        headers = self._left
+        headers, among = self._left, self._among
+        self._blocks.rotate()
+        if len(self._blocks[0]) < len(headers):
+            self._blocks[0] = Segments.allocate(len(headers))
+        block = self._blocks[0].rows
         taken, is_whole, connections, boundaries = self._tracker.feed(
-            headers.packed(), self._block.rows.view(np.uint8), self.unseen.counts, headers.until_ns
+            headers.packed(),
+            block.view(np.uint8),
+            self.unseen.counts,
+            headers.until_ns,
+            *(among or (None, None)),
         )
         self._left = None if is_whole else headers[taken:]
-        segments = Segments(self._block.rows[:taken], headers.until_ns if is_whole else None)
+        self._among = None if among is None else Among(among.times_ns, among.rows[taken:])
+        segments = Segments(block[:taken], headers.until_ns if is_whole else None)
         return _tracked(segments, boundaries, connections, is_whole=is_whole)
 
 

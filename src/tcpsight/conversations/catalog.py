@@ -15,24 +15,24 @@ those that carry its number.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tcpsight.conversations.dumping import Folder, export
-from tcpsight.conversations.ladder import LadderMaking
 from tcpsight.errors import UsageError
-from tcpsight.output.ladders import Rung, rungs
 from tcpsight.pipeline import Pipeline
 from tcpsight.streams import CapturedStreams, Conversation
 from tcpsight.tables import Connections, Headers, Requests, SegmentDetails
-from tcpsight.where import Where
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
+    from tcpsight.conversations.dumping import Folder
     from tcpsight.conversations.patterns import Pattern
+    from tcpsight.output.ladders import Rung
+    from tcpsight.pipeline import Batch
+    from tcpsight.run import Run
     from tcpsight.tables import Frames
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -54,6 +54,8 @@ class Catalog:
         What connections, or their frames, must be like to be shown.
     pattern : Pattern or None
         What their payload must hold.
+    progress : callable
+        Is told now and then, while something is read, which share of it has been.
     """
 
     def __init__(self, analysis: Analysis, streams: CapturedStreams) -> None:
@@ -61,6 +63,7 @@ class Catalog:
         self.condition: str | None = None
         self.expression: str | None = None
         self.pattern: Pattern | None = None
+        self.progress: Callable[[float], object] = lambda share: None
         self._analysis = analysis
         everything = np.ones(len(streams.connections), np.bool_)
         self._chosen: Mask = everything
@@ -92,8 +95,13 @@ class Catalog:
 
     def choose(self, condition: str | None) -> None:
         """Show only connections for which a condition holds; None for all."""
-        everything = np.ones(len(self.all), np.bool_)
-        self._chosen = everything if condition is None else Where(condition, Connections).mask(self.all)
+        chosen = np.ones(len(self.all), np.bool_)
+        if condition is not None:
+            # Imported where it is wanted, as all here that a list can do without: so that it is there sooner.
+            from tcpsight.where import Where
+
+            chosen = Where(condition, Connections, is_accounted=False).mask(self.all)
+        self._chosen = chosen
         self.condition = condition
 
     def choose_frames(self, expression: str | None) -> None:
@@ -111,11 +119,12 @@ class Catalog:
     def holding(self, pattern: Pattern) -> Mask:
         """Tell which connections hold a pattern, of all."""
         if pattern.plain is not None:
-            return self.streams.holding(pattern.plain)
+            return self.streams.holding(pattern.plain, self.progress)
         holds = np.zeros(len(self.all), np.bool_)
         for i, conversation in enumerate(self.streams):
             both = (conversation.client, conversation.server)
             holds[i] = any(next(pattern.find(stream), None) is not None for stream in both)
+            self.progress(i / len(holds))
         return holds
 
     def _with_frames(self, expression: str) -> Mask:
@@ -132,7 +141,7 @@ class Catalog:
 
         found = np.zeros(len(self.all), np.bool_)
         with self._analysis.run(SegmentDetails, through=Noting) as run:
-            for batch in run:
+            for batch in self._watched(run):
                 if len(batch.segments):
                     is_matched = np.isin(batch.segments.frame_number, run.pipeline.matched)  # type: ignore[attr-defined]
                     found |= np.isin(self.all.connection_id, batch.segments.connection_id[is_matched])
@@ -151,6 +160,9 @@ class Catalog:
 
     def rungs(self, connection_id: int, *, is_relative: bool = True) -> Generator[Rung]:
         """Give a connection's ladder, its numbers relative or as they were sent."""
+        from tcpsight.conversations.ladder import LadderMaking
+        from tcpsight.output.ladders import rungs
+
         making = LadderMaking()
         start_ns = int(self[connection_id].connection["start_ns"])
         tables = (making.feed(*each) for each in self.segments(connection_id))
@@ -158,6 +170,8 @@ class Catalog:
 
     def export(self, connection_ids: np.ndarray[Any, Any], path: str) -> int:
         """Write the frames of connections to a pcapng file; give how many."""
+        from tcpsight.conversations.dumping import export
+
         return export(self._analysis, connection_ids, path)
 
     def dump(self, connection_ids: np.ndarray[Any, Any], folder: Folder) -> None:
@@ -175,4 +189,12 @@ class Catalog:
         row = self[connection_id].connection
         ends = tuple((row[f"{side}_address"].tobytes(), int(row[f"{side}_port"])) for side in ("client", "server"))
         with self._analysis.run(carrying, pairs=(ends,)) as run:  # type: ignore[arg-type]
-            yield from run
+            yield from self._watched(run)
+
+    def _watched(self, run: Run) -> Iterator[Batch]:
+        """Give the batches of a run, and tell how far they are."""
+        total = run.capture.bytes_total
+        for batch in run:
+            if total:
+                self.progress(min(run.capture.bytes_read / total, 1.0))
+            yield batch

@@ -7,9 +7,10 @@ a capture or in the folder, no byte goes anywhere else. Bytes that were not capt
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 import tcpsight
-from tcpsight.conversations.extracting import Extraction
+from tcpsight.conversations.extracting import Extraction, Parcel
 from tcpsight.errors import TcpsightError, UsageError
 from tcpsight.facts import address_text
+from tcpsight.output._runs import write_runs
 from tcpsight.output.destination import Destination
 from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder
+from tcpsight.payload import SHORTER
 from tcpsight.pipeline import Pipeline
 from tcpsight.tables import DIRECTIONS, LINK_TYPE_TEXT_LENGTHS, SegmentDetails
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 HOLES = "holes.jsonl"
 SNAPLEN = 262_144
 MOST_OPEN = 512
+MOST_WRITERS = 2
+"""Threads that write: with more of them memory is the limit."""
 
 
 @dataclass
@@ -61,6 +66,8 @@ class Folder:
         Whether files of the same name are replaced; refused otherwise.
     zeros : bool
         Whether bytes stand at their offsets, with zeros where none were captured.
+    kept : sequence of str
+        Files that are never replaced: the captures.
 
     Raises
     ------
@@ -68,8 +75,8 @@ class Folder:
         The folder cannot be made or opened.
     """
 
-    def __init__(self, path: str, *, overwrites: bool = False, zeros: bool = False) -> None:
-        self._path, self._overwrites, self._zeros = path, overwrites, zeros
+    def __init__(self, path: str, *, overwrites: bool = False, zeros: bool = False, kept: Sequence[str] = ()) -> None:
+        self._path, self._overwrites, self._zeros, self._kept = path, overwrites, zeros, kept
         self.dumped = Dumped()
         self._has_holes = False
         try:
@@ -92,26 +99,36 @@ class Folder:
     def add_all(self, streams: CapturedStreams, rows: np.ndarray[Any, Any]) -> None:
         """Write what both sides of connections sent, told by their places in the table."""
         extraction = Extraction(streams, rows)
+        names: dict[int, str] = {}
+        with Descriptors(MOST_OPEN) as opened, Writers() as writers:
+            for parcel in extraction.parcels():
+                for first in range(0, len(parcel.keys), MOST_OPEN):
+                    part = slice(first, first + MOST_OPEN)
+                    files = [self._opened(key, names, opened, streams) for key in parcel.keys[part].tolist()]
+                    shares = (files, parcel.offsets[part], parcel.firsts[part], parcel.lasts[part])
+                    self._write(writers, np.stack(shares, axis=1).astype(np.int64), parcel)
+                self.dumped.bytes += int(parcel.lengths.sum())
         connections = streams.connections.rows
-        names: dict[tuple[int, int], str] = {}
-        with Descriptors(MOST_OPEN) as opened:
-            for row, side, offset, data in extraction.shares():
-                name = names.get((row, side))
-                if name is None:
-                    name = names[row, side] = f"{name_of(connections[row])}.{DIRECTIONS[side]}"
-                    opened.put(name, self._create(name))
-                    self.dumped.files += 1
-                self._write_at(opened.get(name, self._descriptor), data, offset)
-                self.dumped.bytes += len(data)
         for row, name in extraction.others:
             self.add(streams[int(connections[row]["connection_id"])], (name,))
 
-    def _write_at(self, descriptor: int, data: memoryview, offset: int) -> None:
+    def _opened(self, key: int, names: dict[int, str], opened: Descriptors, streams: CapturedStreams) -> int:
+        """Give the file of a stream, made if it is the first time."""
+        name = names.get(key)
+        if name is not None:
+            return opened.get(name, self._descriptor)
+        name = names[key] = f"{name_of(streams.connections.rows[key >> 1])}.{DIRECTIONS[key & 1]}"
+        descriptor = self._create(name)
+        opened.put(name, descriptor)
+        self.dumped.files += 1
+        return descriptor
+
+    def _write(self, writers: Writers, shares: np.ndarray[Any, Any], parcel: Parcel) -> None:
         try:
-            done = os.pwrite(descriptor, data, offset)
-            while done < len(data):
-                done += os.pwrite(descriptor, data[done:], offset + done)
+            writers.write(shares, parcel)
         except OSError as error:
+            if error.errno == errno.EFAULT:
+                raise TcpsightError(f"the capture: {SHORTER}") from None
             raise TcpsightError(f"{self._path}: {error.strerror or error}") from None
 
     def _add(self, name: str, stream: Stream) -> None:
@@ -147,6 +164,7 @@ class Folder:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             if self._overwrites:
+                self._refuse_kept(name)
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._descriptor)  # a link goes, not what it points to
             return os.open(name, flags, 0o666, dir_fd=self._descriptor)
@@ -154,6 +172,40 @@ class Folder:
             raise UsageError(f"{self._path}/{name} is there already: name another folder, or add --overwrite") from None
         except OSError as error:
             raise TcpsightError(f"{self._path}/{name}: {error.strerror or error}") from None
+
+    def _refuse_kept(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            there = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            for each in self._kept:
+                with suppress(OSError):
+                    if os.path.samestat(there, os.stat(each)):  # noqa: PTH116
+                        raise UsageError(f"{self._path}/{name} is the input {each!r}: the capture would be lost")
+
+
+class Writers:
+    """Writes to several files at once: most of the work is the kernel's, and it has a core for each."""
+
+    def __init__(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._count = min(len(os.sched_getaffinity(0)), MOST_WRITERS)
+        self._threads = ThreadPoolExecutor(self._count)
+
+    def write(self, shares: np.ndarray[Any, Any], parcel: Parcel) -> None:
+        """Write shares of a parcel; each is of another file."""
+
+        def some(which: int) -> None:
+            mine = np.ascontiguousarray(shares[which :: self._count])
+            write_runs(mine, parcel.data, parcel.positions, parcel.lengths)
+
+        for _ in self._threads.map(some, range(self._count)):
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._threads.shutdown()
 
 
 class Descriptors:
@@ -233,7 +285,7 @@ def export(analysis: Analysis, connection_ids: np.ndarray[Any, Any], path: str) 
                 numbers = batch.segments.frame_number[np.isin(batch.segments.connection_id, wanted)]
                 if not len(numbers):
                     continue
-                captured: Frames = run.pipeline.captured  # type: ignore[attr-defined]
+                captured: Frames = run.pipeline.captured.whole()  # type: ignore[attr-defined]
                 frames = captured[np.isin(captured.frame_number, numbers)]
                 if (frames.link_type >= LINK_TYPE_TEXT_LENGTHS).any():
                     raise UsageError("export: the capture is text, which has no frames to write")

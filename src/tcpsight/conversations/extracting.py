@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 Where every run of a stream begins where the one before it ended, none is missing and none was cut short, a stream is
-its runs as they come. Payload is read in stretches, front to back; what a stretch holds of each stream is put together
-and handed over at once. Streams that are not so (sent again, late, with holes) are named, to be put in order one by
-one.
+its runs as they come. The capture is looked at in stretches, front to back; what a stretch holds of each stream is
+handed over at once, as it lies there. Streams that are not so (sent again, late, with holes) are named, to be put in
+order one by one.
 
 What it cannot see: nothing that putting them in order would see; the bytes are the same.
 """
@@ -23,30 +23,38 @@ if TYPE_CHECKING:
     from tcpsight.streams import CapturedStreams
 
 PROBE = KINDS.index("zero_window_probe")
-EXTRACTED_BYTES = 16 << 20
+EXTRACTED_BYTES = 32 << 20
+"""Of many streams side by side a stretch holds little of each: the longer it is, the more is written at once."""
+
+EXTRACTED_PIECES = 1 << 18
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
-class Share(NamedTuple):
-    """What a stretch of the capture holds of a stream; valid until the next.
+class Parcel(NamedTuple):
+    """What a stretch of the capture holds of some streams, shape (n,) each; valid until the next.
 
     Attributes
     ----------
-    row : int
-        Place of its connection in the table.
-    side : int
-        0 what the client sent, 1 the server.
-    offset : int
-        Where in the stream it belongs.
-    data : memoryview
-        The bytes.
+    keys : ndarray of int64
+        Which stream: twice the place of its connection in the table, plus 0 for what the client sent, 1 the server.
+    offsets : ndarray of int64
+        Where in the stream its bytes belong.
+    firsts, lasts : ndarray of int64
+        Which runs they are: [first, last).
+    data : buffer
+        Where the runs lie.
+    positions, lengths : ndarray of int64, shape (runs,)
+        Where each begins, and how long it is.
     """
 
-    row: int
-    side: int
-    offset: int
-    data: memoryview
+    keys: Numbers
+    offsets: Numbers
+    firsts: Numbers
+    lasts: Numbers
+    data: Any
+    positions: Numbers
+    lengths: Numbers
 
 
 class Extraction:
@@ -79,29 +87,27 @@ class Extraction:
         others = np.flatnonzero(wanted & ~is_simple)
         self.others = [(int(key) >> 1, DIRECTIONS[int(key) & 1]) for key in others]
 
-    def shares(self) -> Iterator[Share]:
+    def parcels(self) -> Iterator[Parcel]:
         """Give the bytes of the simple streams, each stream's in order."""
         pieces = self._streams.pieces
-        room = bytearray()
         places = np.flatnonzero(self._is_taken[self._keys] & (self._keys >= 0))
-        for first in range(0, len(places), 1 << 16):
-            some = places[first : first + (1 << 16)]
+        for first in range(0, len(places), EXTRACTED_PIECES):
+            some = places[first : first + EXTRACTED_PIECES]
             keys, offsets = self._keys[some], pieces["offset"][some]
-            found = self._streams.stretches(some, EXTRACTED_BYTES)
-            for stretch in found:
+            for stretch in self._streams.stretches(some, EXTRACTED_BYTES):
                 part = slice(stretch.first, stretch.last)
                 order = np.argsort(keys[part], kind="stable")
-                ends = stretch.gathered(order, room)
                 ordered = keys[part][order]
-                begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-                starts = np.concatenate(([0], ends))[begins]
-                stops = np.append(starts[1:], ends[-1])
-                at = offsets[part][order][begins]
-                for key, offset, start, stop in zip(
-                    ordered[begins].tolist(), at.tolist(), starts.tolist(), stops.tolist(), strict=True
-                ):
-                    with memoryview(room) as whole, whole[start:stop] as data:
-                        yield Share(key >> 1, key & 1, offset, data)
+                firsts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+                yield Parcel(
+                    ordered[firsts],
+                    offsets[part][order][firsts],
+                    firsts,
+                    np.append(firsts[1:], len(order)),
+                    stretch.data,
+                    stretch.positions[order] - stretch.origin,
+                    stretch.lengths[order],
+                )
 
 
 def _keys(pieces: Any, numbers: Numbers) -> Numbers:

@@ -102,6 +102,28 @@ class Pattern:
             kept = data[-SHARED_BYTES:]
 
 
+def pattern_from(text: str) -> Pattern:
+    """Read what is looked for as it is written, a kind in front of it; quotes around all of it are taken off."""
+    kind, _, rest = text.strip().partition(" ")
+    rest = rest.strip()
+    if kind in KINDS and rest:
+        return Pattern(kind, _as_written(rest))
+    return Pattern("text", _as_written(text.strip()))
+
+
+def _as_written(text: str) -> str:
+    bare = unquoted(text)
+    # Between commands a semicolon ends the pattern, unless a backslash stands in front of it.
+    return bare if bare != text else re.sub(r"(?<!\\)((?:\\\\)*)\\;", r"\1;", text)
+
+
+def unquoted(text: str) -> str:
+    """Take quotes off that stand around a whole expression."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" and text[0] not in text[1:-1]:
+        return text[1:-1]
+    return text
+
+
 def _from_hex(text: str) -> bytes:
     digits = re.sub(r"0x|[\s:,]", "", text, flags=re.IGNORECASE)
     try:

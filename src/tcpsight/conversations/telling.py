@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tcpsight.facts import endpoint_text
-from tcpsight.output.dialogues import Dialogue, Side
+from tcpsight.output.dialogues import Dialogue, Difference, Side
 from tcpsight.tables import DIRECTIONS
 
 if TYPE_CHECKING:
@@ -44,4 +44,12 @@ def dialogue_of(conversation: Conversation, side: str | None = None) -> Dialogue
     if side is not None:
         blocks = getattr(conversation, side).blocks(most=BLOCK_BYTES)
     both = [side_of(conversation, name) for name in DIRECTIONS]
-    return Dialogue(conversation.connection_id, int(conversation.connection["start_ns"]), both[0], both[1], blocks)
+    start_ns = int(conversation.connection["start_ns"])
+    different = differences_of(conversation, DIRECTIONS if side is None else (side,))
+    return Dialogue(conversation.connection_id, start_ns, both[0], both[1], blocks, different)
+
+
+def differences_of(conversation: Conversation, sides: Iterable[str] = DIRECTIONS) -> Iterator[Difference]:
+    """Give what was captured of a conversation more than once, with different content."""
+    for side in sides:
+        yield from (Difference(side, *each) for each in getattr(conversation, side).conflicts())

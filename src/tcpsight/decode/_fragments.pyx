@@ -30,7 +30,7 @@ from libc.string cimport memcmp, memcpy, memset
 from tcpsight.decode._network cimport NEXT_TCP
 from tcpsight.decode._transport cimport read_tcp
 from tcpsight.decode._wire cimport HELD, HOLDS_TCP, Cursor, Packet, load16, load32
-from tcpsight.tables cimport OPTION_HANDSHAKE, REASON_FRAGMENT, REASONS, Frame, Header
+from tcpsight.tables cimport REASON_FRAGMENT, REASONS, TLS_NONE, Frame, Header
 
 cdef enum:
     LARGEST_PACKET = 65_535
@@ -303,7 +303,9 @@ cdef inline int finish_packet(Assemblies *all_, Assembly *packet, Header *header
     outcome = read_tcp(&cursor, &around, header)
     if outcome == HOLDS_TCP:
         header.captured_payload_bytes = 0
-        header.options &= ~<uint8_t>OPTION_HANDSHAKE
+        header.tls = TLS_NONE
+        header.tls_bytes = 0
+        header.tls_records = 0
         all_.joined += packet.frames
     else:
         count_packet(packet, all_.counts + 3 * outcome)

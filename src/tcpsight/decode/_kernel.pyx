@@ -53,6 +53,7 @@ from tcpsight.decode._wire cimport (
     Packet,
     load32,
     skip,
+    fetch_later,
 )
 from tcpsight.decode._wireless cimport read_radiotap, read_wifi
 from tcpsight.tables cimport (
@@ -61,9 +62,7 @@ from tcpsight.tables cimport (
     REASON_AGGREGATE,
     REASON_NOT_IP,
     REASON_TOO_DEEP,
-    REASONS,
-    Frame,
-    Header,
+    REASONS, Frame, Header,
 )
 
 cdef enum:
@@ -276,6 +275,7 @@ cdef int64_t decode_frames(
     for i in range(n):
         if frames[i].position < 0 or frames[i].position > size - <int64_t>frames[i].captured_bytes:
             return -1 - i
+        fetch_later(frames, i, n, first)
         # Rows never outnumber frames, so row `rows` is always there to be written.
         outcome = decode_frame(frames + i, first, headers + rows)
         if outcome == HOLDS_TCP:

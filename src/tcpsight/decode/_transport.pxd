@@ -11,13 +11,21 @@ from libc.string cimport memcpy, memset
 from tcpsight.decode._wire cimport HOLDS_TCP, Cursor, Packet, cut_short, load16, load32
 from tcpsight.tables cimport (
     OPTION_CUT,
-    OPTION_HANDSHAKE,
     OPTION_MSS,
     OPTION_SACK,
     OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
     OPTION_WINDOW_SCALE,
     REASON_MALFORMED_TCP,
+    TLS_ALERT,
+    TLS_ALIKE,
+    TLS_CHANGE,
+    TLS_CLOSING,
+    TLS_DATA,
+    TLS_FINISHED,
+    TLS_HANDSHAKE,
+    TLS_HELLO,
+    TLS_NONE,
     Header,
 )
 
@@ -39,13 +47,25 @@ cdef enum:
 
 
 cdef enum:
-    # TLS: a record's header and the type of its first message.
-    HANDSHAKE_BYTES = 6
+    # TLS records: types 20 to 23 (RFC 8446 §5.1, RFC 5246 §6.2.1), of which the header is 5 bytes long.
+    RECORD_CHANGE = 20
+    RECORD_ALERT = 21
     RECORD_HANDSHAKE = 22
+    RECORD_DATA = 23
+    RECORD_TYPES = 4
+    RECORD_BYTES = 5
+    # Encrypted, 2¹⁴ and 2,048 more (RFC 5246 §6.2.3).
+    MOST_RECORD_BYTES = 18432
     CLIENT_HELLO = 1
-    CERTIFICATE = 11
-    CLIENT_KEY_EXCHANGE = 16
-    MOST_RECORD_BYTES = 16384
+    # In TLS 1.3 (RFC 8446 §5.2) encryption adds a type and a tag of 16 bytes: to a Finished, 4 bytes and a hash of 32 or
+    # 48 (§4.4.4); to an alert, of 2 bytes (§6).
+    FINISHED_OF_SHA256 = 53
+    FINISHED_OF_SHA384 = 69
+    CLOSING_ALERT = 19
+    # An alert: 2 bytes, and at most what CBC with SHA-384 adds (RFC 5246 §6.2.3.2).
+    MOST_ALERT_BYTES = 96
+    # Records of one segment that are looked at.
+    MOST_RECORDS = 16
 
 
 cdef inline int read_tcp(const Cursor *cursor, const Packet *packet, Header *header) noexcept nogil:
@@ -74,9 +94,12 @@ cdef inline int read_tcp(const Cursor *cursor, const Packet *packet, Header *hea
     captured = <int>(max(min(room, held) - header_bytes, 0))
     header.captured_payload_bytes = captured
     header.options = OPTION_CUT if held < header_bytes else 0
+    header.tls_bytes = 0
+    header.tls = TLS_NONE
+    header.tls_records = 0
     # Before what follows takes the registers: this is looked at in every segment with data.
-    if captured >= HANDSHAKE_BYTES and p[header_bytes] == RECORD_HANDSHAKE and begins_handshake(p + header_bytes):
-        header.options |= OPTION_HANDSHAKE
+    if captured > RECORD_BYTES and <uint8_t>(p[header_bytes] - RECORD_CHANGE) < RECORD_TYPES and p[header_bytes + 1] == 3:
+        read_records(p + header_bytes, captured, header)
     read_addresses(cursor, packet, header)
     header.window_scale = 0
     header.sack_count = 0
@@ -88,15 +111,71 @@ cdef inline int read_tcp(const Cursor *cursor, const Packet *packet, Header *hea
     return HOLDS_TCP
 
 
-cdef inline bint begins_handshake(const uint8_t *p) noexcept nogil:
-    """Tell whether a record of type handshake holds what a client sends in clear (RFC 8446 §4 and §5.1, RFC 5246 §7.4)."""
-    cdef int length = load16(p + 3)
-    return (
-        p[1] == 3
-        and p[2] <= 4
-        and 0 < length <= MOST_RECORD_BYTES
-        and (p[5] == CLIENT_HELLO or p[5] == CERTIFICATE or p[5] == CLIENT_KEY_EXCHANGE)
-    )
+cdef inline int record_at(const uint8_t *p, int64_t captured) noexcept nogil:
+    """Give the type of the record whose header lies here; 0 if none does, or not all of it was captured."""
+    cdef int length
+    if captured < RECORD_BYTES or <uint8_t>(p[0] - RECORD_CHANGE) >= RECORD_TYPES or p[1] != 3 or p[2] > 4:
+        return 0
+    length = load16(p + 3)
+    # What is encrypted in TLS 1.3 calls itself 1.2 (RFC 8446 §5.2), and what is not has a type of its own.
+    if length == 0 or length > MOST_RECORD_BYTES or (p[0] == RECORD_CHANGE and length != 1):
+        return 0
+    return p[0]
+
+
+cdef inline void read_records(const uint8_t *p, int64_t captured, Header *header) noexcept nogil:
+    """Tell what TLS records the payload begins with, by their headers, as far as they were captured.
+
+    Changes of cipher and messages of a handshake come first, if any do; what is encrypted follows.
+    """
+    cdef int64_t size = header.payload_bytes
+    cdef int64_t at = 0
+    cdef int64_t length
+    cdef int type = record_at(p, captured)
+    cdef int tls = TLS_NONE
+    if type == RECORD_ALERT:
+        length = load16(p + 3)
+        if length + RECORD_BYTES == size and 2 <= length <= MOST_ALERT_BYTES:
+            header.tls = TLS_ALERT
+        return
+    while at < size and (type == RECORD_CHANGE or type == RECORD_HANDSHAKE):
+        if type == RECORD_HANDSHAKE and (tls == TLS_NONE or tls == TLS_CHANGE):
+            # Of the first message only: later ones may be encrypted.
+            tls = TLS_HELLO if captured > at + RECORD_BYTES and p[at + RECORD_BYTES] == CLIENT_HELLO else TLS_HANDSHAKE
+        elif tls == TLS_NONE:
+            tls = TLS_CHANGE
+        at += RECORD_BYTES + load16(p + at + 3)
+        type = record_at(p + at, captured - at)
+    header.tls = <uint8_t>tls
+    header.tls_bytes = <int>min(at, size)
+    if type == RECORD_DATA and at < size and (tls == TLS_NONE or tls == TLS_CHANGE):
+        read_data_records(p, at, captured, header)
+
+
+cdef inline void read_data_records(const uint8_t *p, int64_t at, int64_t captured, Header *header) noexcept nogil:
+    """Tell what encrypted records a payload has from `at` on: behind a change of cipher, or from its beginning."""
+    cdef int64_t size = header.payload_bytes
+    cdef int64_t first = load16(p + at + 3)
+    cdef int64_t start = at
+    cdef int64_t length = first
+    cdef int64_t count = 0
+    cdef bint is_alike = at == 0
+    while count < MOST_RECORDS and record_at(p + at, captured - at) == RECORD_DATA:
+        length = load16(p + at + 3)
+        at += RECORD_BYTES + length
+        count += 1
+        is_alike &= length == first
+        if at <= size and (length == FINISHED_OF_SHA256 or length == FINISHED_OF_SHA384):
+            header.tls = TLS_FINISHED
+            header.tls_bytes = <int>at
+            return
+    if start:
+        return
+    header.tls = TLS_DATA
+    if is_alike and at == size:
+        header.tls = TLS_CLOSING if count == 1 and first == CLOSING_ALERT else TLS_ALIKE
+        header.tls_bytes = <int>(RECORD_BYTES + first)
+        header.tls_records = <uint8_t>count
 
 
 cdef inline void read_addresses(const Cursor *cursor, const Packet *packet, Header *header) noexcept nogil:

@@ -7,7 +7,13 @@ segment here.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
-from tcpsight.tables cimport REASON_MALFORMED_LINK, REASON_TRUNCATED_FRAME
+from tcpsight._door cimport prefetch_both
+from tcpsight.tables cimport REASON_MALFORMED_LINK, REASON_TRUNCATED_FRAME, Frame
+
+cdef enum:
+    # So many frames ahead headers are fetched: a mapped file was looked at by nobody else before, and so was little of
+    # long frames.
+    FETCH_FRAMES = 12
 
 cdef enum:
     # Reasons are zero and up.
@@ -74,6 +80,11 @@ cdef struct Packet:
     uint16_t ip_id
     uint8_t ip_version
     uint8_t ttl
+
+
+cdef inline void fetch_later(const Frame *frames, int64_t i, int64_t n, const uint8_t *data) noexcept nogil:
+    """Fetch what a frame behind frame i begins with: the two cache lines that headers mostly take."""
+    prefetch_both(data, frames[min(i + FETCH_FRAMES, n - 1)].position)
 
 
 cdef inline uint32_t load16(const uint8_t *p) noexcept nogil:

@@ -18,6 +18,7 @@ leave frames like that; so a damaged length field passes for payload that was no
 Checksums are not verified: offload leaves them unfinished on the sending machine.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ class Decoding:
     ----------
     pairs : sequence of Pair
         Between which endpoints segments become rows, a few; empty: all do.
+    blocks : int
+        After so many calls of `feed` the rows of the first are written over.
 
     Attributes
     ----------
@@ -50,14 +53,14 @@ class Decoding:
         become whole are not among them before `finish`.
     """
 
-    __slots__ = ("_block", "_fragments", "_ways", "unseen")
+    __slots__ = ("_blocks", "_fragments", "_ways", "unseen")
 
-    def __init__(self, pairs: Sequence[Pair] = ()) -> None:
+    def __init__(self, pairs: Sequence[Pair] = (), *, blocks: int = 1) -> None:
         ways = [*pairs, *((there, here) for here, there in pairs)]
         rows = np.array([(here[0] + there[0], (here[1], there[1])) for here, there in ways], _WAY)
         self._ways = Ways(rows.view(np.uint8))
         self.unseen = UnseenCounter()
-        self._block = Headers()
+        self._blocks = deque([Headers()] * blocks)
         self._fragments = Fragments()
 
     @property
@@ -76,19 +79,21 @@ class Decoding:
         Returns
         -------
         Headers
-            Shape (m,), m ≤ n; valid until the next call. `until_ns` is that of the frames.
+            Shape (m,), m ≤ n; valid until the next call, or as long as there are blocks. `until_ns` is that of
+            the frames.
 
         Raises
         ------
         ValueError
             A frame's captured bytes do not lie in `data`: whoever made the table is wrong, not the traffic.
         """
-        if len(self._block) < len(frames):
-            self._block = Headers.allocate(len(frames))
+        self._blocks.rotate()
+        if len(self._blocks[0]) < len(frames):
+            self._blocks[0] = Headers.allocate(len(frames))
         rows = np.ascontiguousarray(frames.rows)
-        block = self._block.rows.view(np.uint8)
+        block = self._blocks[0].rows.view(np.uint8)
         n = decode(rows.view(np.uint8), frames.data, block, self.unseen.counts, self._fragments, self._ways)
-        return Headers(self._block.rows[:n], frames.until_ns)
+        return Headers(self._blocks[0].rows[:n], frames.until_ns)
 
     def payload_positions(self, frames: Frames, headers: Headers) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Tell where in `frames.data` the payload of each segment begins; −1 where none was captured.

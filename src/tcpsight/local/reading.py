@@ -11,7 +11,7 @@ import numpy as np
 
 from tcpsight.local.processes import holders
 from tcpsight.local.sock_diag import CONGESTION_BYTES, IDENTITY_BYTES, INFO_BYTES, MESSAGE_BYTES, DiagnosticSocket
-from tcpsight.tables import SOCKET_STATES, Sockets
+from tcpsight.tables import IPV4_PREFIX, SOCKET_STATES, Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tcpsight.local.measured import Measured, Service
     from tcpsight.local.sock_diag import Answer
 
-_MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
+_MAPPED = np.frombuffer(IPV4_PREFIX, np.uint8)
 _LISTEN = SOCKET_STATES.index("listening")
 _NEW_SYN_RECEIVED = 12
 _WITHOUT_SOCKET = tuple(SOCKET_STATES.index(name) for name in ("time_wait", "syn_received"))

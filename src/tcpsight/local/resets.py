@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from tcpsight.errors import TcpsightError, UsageError
-from tcpsight.tables import FLAG_ACK, FLAG_RST
+from tcpsight.tables import FLAG_ACK, FLAG_RST, IPV4_PREFIX
 
-MAPPED = bytes(10) + b"\xff\xff"
 TTL = 64
 NO_RIGHT = "sending a RST needs the capability CAP_NET_RAW, which this process does not have: run as root"
 
@@ -46,7 +45,7 @@ class Made(NamedTuple):
 
     def packet(self) -> bytes:
         """Give the whole IP packet."""
-        is_v4 = self.source[0].startswith(MAPPED)
+        is_v4 = self.source[0].startswith(IPV4_PREFIX)
         begin = 12 if is_v4 else 0
         addresses = self.source[0][begin:] + self.destination[0][begin:]
         numbers = (self.sequence_number, self.acknowledgment_number)
@@ -139,7 +138,7 @@ class RawSender:
     def _way(self, destination: Endpoint) -> tuple[socket.socket, tuple[str, int]]:
         """Give the socket for a destination, and how it is named there."""
         address = destination[0]
-        if address.startswith(MAPPED):
+        if address.startswith(IPV4_PREFIX):
             return self._v4, (socket.inet_ntoa(address[12:]), 0)
         if self._v6 is None:
             self._v6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)

@@ -9,6 +9,7 @@ nothing happens is held back until its length is known. All series are cut at th
 something happens in one or in another, so a slice gives one row for each of them.
 """
 
+from libc.math cimport NAN
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memmove, memset
@@ -299,6 +300,9 @@ cdef class Sweep:
             )
             row.is_gap = is_gap
             write_residence(row, &one.answered, &one.unanswered)
+            if self.start == end:
+                # All of the capture is one instant, in which there are no rates.
+                row.arrival_rate_per_s = row.throughput_per_s = row.concurrency = row.utilization_fraction = NAN
             write_times(row, &one.times)
         self.start = end
         self.aligned_end = floored(end, self.interval) + self.interval

@@ -85,6 +85,10 @@ class Answer:
     is_missed: bool = False
 
 
+DUST = 1e-6
+"""Of the response time: nobody measures so exactly, and fits end where they change less."""
+
+
 def refusal(points: Points) -> str | None:
     """Tell why no law can be fitted to points at all; None if one can."""
     least = LEAST_SLICES if points.is_series else LEAST_POINTS
@@ -164,6 +168,7 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
     _, high = points.reach
     ends = intervals(fit.values, resampled)
     sigma, kappa, one = (Estimate(value, *pair) for value, pair in zip(fit.values, ends, strict=True))
+    sigma, kappa = _without_dust(sigma, high - 1), _without_dust(kappa, high * (high - 1))
     if one.high - one.low <= WIDEST_ONE * one.value:
         answer.throughput_of_one = one
     else:
@@ -195,6 +200,12 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
     return answer
 
 
+def _without_dust(each: Estimate, effect: float) -> Estimate:
+    """Give 0 for what arithmetic leaves of a coefficient that is 0: it slows nothing down at the highest load."""
+    value, low, high = (0.0 if abs(end) * max(effect, 1.0) < DUST else end for end in (each.value, each.low, each.high))
+    return Estimate(value, low, high)
+
+
 def _wide(sigma: Estimate, kappa: Estimate, high: float) -> list[str]:
     """Name the coefficients whose intervals let the response time at the highest concurrency be nearly anything."""
     slowdown = 1 + sigma.value * (high - 1) + kappa.value * high * (high - 1)
@@ -217,6 +228,9 @@ def missed(points: Points, fit: LawFit) -> bool:
 
 def _judge_peak(answer: Answer, fit: LawFit, draws: Floats) -> None:
     assert answer.kappa is not None
+    if answer.kappa.high <= 0:
+        answer.reasons.append("there is no peak: κ is 0, so that throughput never falls")
+        return
     if answer.kappa.low <= 0:
         answer.reasons.append(
             f"no peak can be told: the 95 % interval of κ, 0 to {answer.kappa.high:.2g}, contains 0, "

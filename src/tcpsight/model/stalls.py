@@ -24,6 +24,7 @@ those it held. The one that came first of those that were answered first is like
 waits, it was not what they waited for: where nobody was answered, the server as a whole stopped. Where nobody was
 answered and the blocker came first, both are possible; that some had waited longer before the silence began than
 they would have by chance (`CHANCE`) speaks for the blocker: a server that stops as a whole goes on as usual till then.
+Where a server does one thing at a time, the one that was answered first is named: `tcpsight.model.blockers`.
 
 A lock's holder may ask nothing meanwhile (idle in a transaction); its victims look as behind a request, or as if the
 server stopped. It speaks again to give the lock back: a connection that nobody waited on in the second half of the
@@ -44,10 +45,12 @@ frequent as other gaps: they are what is usual here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from tcpsight.model.blockers import TURN_NS, blocker_of, blocker_of_turn, is_serial
 from tcpsight.model.joining import COVERED, Candidate, joined
 from tcpsight.model.ordering import stable_order
 from tcpsight.model.releases import releases_in
@@ -67,8 +70,7 @@ CHANCE = 1e-6
 MOST_KEPT = 1 << 20
 """Requests that wait, or are remembered, from one window to the next."""
 
-LEAST_RESIDENTS = 2
-"""One request alone is slow; two may have waited for something."""
+LEAST_RESIDENTS = 2  # one request alone is slow; two may have waited for something
 
 LONE_NS = 1_000_000_000
 LONE_RATIO = 1000
@@ -78,14 +80,10 @@ USUAL = 500
 LEAST_USUAL = 50
 """What is usual before a stall is told by so many completions."""
 
+TURNS = 10  # median response times that a turn of an event loop may take
 MOST_EXAMPLES = 5
 
-NEAR = 0.05
-"""A silent connection speaks as near to the end of a stall as this by chance: how many do, times the share of time."""
-
-FIRST = 3
-"""So many completions after a wait may be the first: a completion may be overtaken on its way by others."""
-
+NEAR = 0.05  # a silent connection speaks as near to a stall's end by chance: how many do, times the share of time
 ALARM = -float(np.log(CHANCE))
 
 Rows = np.ndarray[Any, Any]
@@ -96,6 +94,8 @@ ROW = np.dtype(
         ("end_ns", np.int64),
         ("connection_id", np.int64),
         ("request_index", np.int64),
+        ("request_bytes", np.int64),
+        ("response_bytes", np.int64),
         ("client_address", np.uint8, (16,)),
         ("client_port", np.uint16),
         ("is_answered", np.bool_),
@@ -103,6 +103,10 @@ ROW = np.dtype(
     align=True,
 )
 """What is remembered of a request; `end_ns` is its completion, or when it was given up."""
+
+
+KEPT = [name for name in ROW.fields or () if name not in ("end_ns", "is_answered")]
+"""Columns of requests that are remembered as they are."""
 
 
 class StallDetection:
@@ -188,7 +192,7 @@ def remembered(requests: Requests) -> Rows:
     """Keep what matters of rows of Requests or Unanswered."""
     rows = np.zeros(len(requests), ROW)
     is_waiting = isinstance(requests, Unanswered)
-    for name in ("arrival_ns", "connection_id", "request_index", "client_address", "client_port"):
+    for name in KEPT:
         rows[name] = requests.rows[name]
     ends = requests.rows["end_ns" if is_waiting else "completion_ns"]
     rows["end_ns"] = np.maximum(ends, rows["arrival_ns"])
@@ -216,6 +220,11 @@ class _Window:
         answered = waits[is_answered]
         self.median_ns = int(np.median(answered)) if len(answered) else 0
 
+    @cached_property
+    def is_serial(self) -> bool:
+        """Whether the server does one thing at a time."""
+        return is_serial(self.rows, self.median_ns)
+
     def candidates(self) -> list[Candidate]:
         """Look for halts and releases."""
         if not len(self.rows):
@@ -224,6 +233,9 @@ class _Window:
         for release in releases_in(self.arrivals, self.ends, self.by_completion, self.median_ns, ALARM):
             times = self.arrivals[release.held], self.ends[release.held]
             start, end = int(times[0].min()), int(times[1].min())
+            if end - start < TURNS * self.median_ns and self.is_serial:
+                # An event loop answers together what it took up together: whether it halted, its gaps tell.
+                continue
             found.append(Candidate(start, end, release.surprise, release.held, is_halt=False))
         return found
 
@@ -277,7 +289,11 @@ class _Window:
             start = min(start, int(blocker["arrival_ns"]))
         silent_ns, others, since_ns = self._silence(start, end)
         is_silent = silent_ns >= COVERED * (end - start)
-        cause = self._cause(rows, blocker, since_ns if is_silent else None)
+        cause = ""
+        if blocker is not None and is_silent and self.is_serial:
+            blocker = self._blocker_of_loop(since_ns, end)
+            cause = "server" if blocker is None else "either"
+        cause = cause or self._cause(rows, blocker, since_ns if is_silent else None)
         if cause in ("server", "unseen"):
             blocker = None
         waited = np.minimum(rows["end_ns"], end) - np.maximum(rows["arrival_ns"], start)
@@ -343,6 +359,17 @@ class _Window:
         before = before[before > 0]
         return "request" if self.hazard.between(np.zeros_like(before), before) >= ALARM else "either"
 
+    def _blocker_of_loop(self, since_ns: int, end_ns: int) -> Any:
+        """Give what kept a server with one thread busy since an answer; None where that is not known."""
+        first = int(np.searchsorted(self.completions, since_ns, "right"))
+        # Who was released a moment before the others is not one of them, but may be whom they waited for.
+        released_ns = min(int(self.completions[first]), end_ns) if first < len(self.completions) else end_ns
+        rows = self.rows[self._present(since_ns, released_ns)]
+        # Who came late waited for little: it may give back a lock, and end the stall so.
+        is_early = rows["arrival_ns"] <= since_ns + (released_ns - since_ns) // 2
+        rows = rows[rows["is_answered"] & is_early]
+        return blocker_of_turn(rows, since_ns + TURN_NS, self.rows) if len(rows) else None
+
     def _silence(self, start_ns: int, end_ns: int) -> tuple[int, int, int]:
         """Tell of the longest time between these instants without a completion.
 
@@ -367,12 +394,6 @@ class _Window:
         is_slow = (self.ends >= oldest_ns) & (self.ends - self.arrivals >= self.median_ns)
         is_recent = np.cumsum(is_slow[::-1])[::-1] <= WINDOW
         return rows_at(self.rows, is_kept | (is_slow & is_recent))
-
-
-def blocker_of(released: Rows) -> Any:
-    """Give the request that others probably waited for: of the first that were answered, the one that came first."""
-    first = released[np.lexsort((released["arrival_ns"], released["end_ns"]))[:FIRST]]
-    return first[np.argmin(first["arrival_ns"])].copy()
 
 
 def _nine_of_ten(instants: Any) -> int:

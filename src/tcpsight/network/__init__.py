@@ -2,13 +2,11 @@
 
 from tcpsight.network.accounting import Account, Accounted, RequestMatching, TimeAccounting, account_for, fill
 from tcpsight.network.measuring import NetworkMeasuring, agree_on_times, forget_unseen
-from tcpsight.network.policing import PolicingDetection
 
 __all__ = [
     "Account",
     "Accounted",
     "NetworkMeasuring",
-    "PolicingDetection",
     "RequestMatching",
     "TimeAccounting",
     "account_for",

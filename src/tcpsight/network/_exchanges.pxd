@@ -27,7 +27,8 @@ cdef struct Exchange:
     uint16_t client_port
     uint16_t server_port
     uint8_t ip_version
-    uint8_t padding[15]
+    uint8_t share                   # of the connections: what logs may take is for each of them
+    uint8_t padding[14]
     Log logs[2]
     uint8_t server_address[16]
     uint8_t last_padding[48]

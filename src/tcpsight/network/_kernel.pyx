@@ -39,7 +39,7 @@ cdef struct Batch:
     const Boundary *boundaries
     NetworkRow *rows
     Chunks chunks
-    Memory *memory
+    Memory *memory              # of each share
     Segment moved               # one with another time
     int64_t segment_count
     int64_t boundary_count
@@ -83,6 +83,7 @@ cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
     slot.client_port = boundary.client_port
     slot.server_port = boundary.server_port
     slot.ip_version = boundary.ip_version
+    slot.share = boundary.share
     for d in range(2):
         slot.flows[d].size_bits = FIRST_BITS
         slot.flows[d].window = -1
@@ -149,7 +150,7 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
             segment = take_odd(batch, slot, segment)
         else:
             slot.last_ns = segment.time_ns
-        take_segment(slot, batch.memory, segment, header)
+        take_segment(slot, batch.memory + slot.share, segment, header)
     return FINE
 
 
@@ -170,8 +171,8 @@ cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
     give_row(batch.rows + batch.row_count, slot, 0)
     give_row(batch.rows + batch.row_count + 1, slot, 1)
     batch.row_count += 2
-    free_flow(&slot.flows[0], batch.memory)
-    free_flow(&slot.flows[1], batch.memory)
+    free_flow(&slot.flows[0], batch.memory + slot.share)
+    free_flow(&slot.flows[1], batch.memory + slot.share)
     slot.is_used = False
     return FINE
 
@@ -202,7 +203,7 @@ cdef class Measures:
     """State of all open connections."""
 
     cdef Batch batch    # what outlives a batch: chunks
-    cdef Memory memory
+    cdef Memory memory[256]
 
     def __dealloc__(self):
         cdef int64_t i
@@ -210,8 +211,8 @@ cdef class Measures:
         for i in range(self.batch.chunks.opened):
             slot = open_slot_at(&self.batch, i)
             if slot != NULL:
-                free_flow(&slot.flows[0], &self.memory)
-                free_flow(&slot.flows[1], &self.memory)
+                free_flow(&slot.flows[0], self.memory + slot.share)
+                free_flow(&slot.flows[1], self.memory + slot.share)
         release(&self.batch.chunks)
 
     def feed(
@@ -247,7 +248,7 @@ cdef class Measures:
         if rows_of(rows, sizeof(NetworkRow)) < 2 * batch.boundary_count:
             raise ValueError("too little room for rows")
         batch.rows = <NetworkRow *>start_of(rows)
-        batch.memory = &self.memory
+        batch.memory = self.memory
         with nogil:
             wrong = measure_batch(&batch)
         self.batch.chunks = batch.chunks

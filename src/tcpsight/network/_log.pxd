@@ -9,9 +9,9 @@ from libc.string cimport memcpy
 cdef enum:
     FEW_ENTRIES = 4                 # kept in the flow itself
     KEPT_ENTRIES = 16               # the room of a log that outlives its exchange
-    MOST_KEPT_BYTES = 33554432      # as long as all logs take no more
+    MOST_KEPT_BYTES = 131072        # as long as the logs of a share take no more
     MOST_ENTRIES = 65536            # per direction, less one: a link of 16 bits means none
-    MOST_LOG_BYTES = 134217728      # for all connections
+    MOST_LOG_BYTES = 3145728        # for the connections of a share, of which there are 256: one log as long as can be
     MOST_PIECES = 64                # of one captured segment, or of one hole
     MOST_OFFSET = 2147483647        # beyond the first byte of the exchange
     NEXT_REPAIRS = 16               # entries that are looked at for copies which a SACK block holds

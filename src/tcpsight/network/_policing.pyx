@@ -4,7 +4,7 @@
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
@@ -63,10 +63,11 @@ cdef struct Batch:
     const Header *headers
     const Boundary *boundaries
     Chunks chunks
-    Budget *budget
+    Budget *budget              # of each share
     Ended *ended
     int64_t segment_count
     int64_t boundary_count
+    int32_t made_by             # what of the batch is being taken
 
 ENTRY_BYTES = sizeof(Entry)
 FLAGS = {"lost": LOST, "spurious": SPURIOUS, "again": AGAIN, "hole": HOLE, "acked": ACKED}
@@ -108,6 +109,7 @@ cdef int hand_over(Batch *batch, Exchange *x, int d) noexcept nogil:
     memset(row, 0, sizeof(PolicedRow))
     row.connection_id = x.connection_id
     row.direction = <uint8_t>d
+    row.made_by = batch.made_by
     memcpy(row.client_address, x.client_address, 16)
     memcpy(row.server_address, x.server_address, 16)
     row.client_port = x.client_port
@@ -117,6 +119,9 @@ cdef int hand_over(Batch *batch, Exchange *x, int d) noexcept nogil:
     row.other_side_ns = x.logs[1 - d].handshake_ns
     row.this_side_ns = log.handshake_ns
     ended.exchanges[ended.count].log = log[0]
+    if log.entries != NULL:
+        # What is held until the next batch does not count: how rows are cut into batches must not matter.
+        batch.budget[x.share].log_bytes -= log.size * <int64_t>sizeof(Entry)
     ended.count += 1
     log.entries = NULL
     return FINE
@@ -129,7 +134,7 @@ cdef int end_exchange(Batch *batch, Exchange *x) noexcept nogil:
         if not x.is_set_back and is_worth_judging(&x.logs[d]):
             if hand_over(batch, x, d) != FINE:
                 wrong = NO_MEMORY
-        forget(&x.logs[d], batch.budget)
+        forget(&x.logs[d], batch.budget + x.share)
     x.is_answered = x.is_set_back = False
     return wrong
 
@@ -143,6 +148,7 @@ cdef void open_slot(Exchange *x, const Boundary *boundary) noexcept nogil:
     x.client_port = boundary.client_port
     x.server_port = boundary.server_port
     x.ip_version = boundary.ip_version
+    x.share = boundary.share
     x.logs[0].size = x.logs[1].size = FEW_ENTRIES
 
 
@@ -195,9 +201,10 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
             return BAD_SLOT
         if g.kind == KIND_DUPLICATE:
             continue
+        batch.made_by = <int32_t>i
         if begins_next(x, g) and is_data(g, batch.headers + i) and end_exchange(batch, x) != FINE:
             return NO_MEMORY
-        take_segment(x, batch.budget, g, batch.headers + i)
+        take_segment(x, batch.budget + x.share, g, batch.headers + i)
     return FINE
 
 
@@ -217,7 +224,7 @@ cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
     x.is_used = False
     wrong = end_exchange(batch, x)
     for d in range(2):
-        give_back(&x.logs[d], batch.budget)
+        give_back(&x.logs[d], batch.budget + x.share)
     return wrong
 
 
@@ -232,6 +239,7 @@ cdef int log_batch(Batch *batch) noexcept nogil:
         if boundary.position < row or boundary.position > batch.segment_count:
             return BAD_POSITION
         wrong = take_segments(batch, row, boundary.position)
+        batch.made_by = -1 - <int32_t>i
         if wrong == FINE:
             wrong = take_boundary(batch, boundary)
         if wrong != FINE:
@@ -278,7 +286,7 @@ cdef class Logs:
     """Logs of all open connections, and of the exchanges that ended in the last batch."""
 
     cdef Batch batch    # what outlives a batch: chunks
-    cdef Budget budget
+    cdef Budget budget[256]
     cdef Ended ended
 
     def __dealloc__(self):
@@ -288,20 +296,24 @@ cdef class Logs:
         for i in range(self.batch.chunks.opened):
             x = open_exchange_at(&self.batch, i)
             if x != NULL:
-                give_back(&x.logs[0], &self.budget)
-                give_back(&x.logs[1], &self.budget)
+                give_back(&x.logs[0], self.budget + x.share)
+                give_back(&x.logs[1], self.budget + x.share)
         release(&self.batch.chunks)
         free(self.ended.exchanges)
 
     cdef void forget_ended(self) noexcept:
         cdef int64_t i
         for i in range(self.ended.count):
-            give_back(&self.ended.exchanges[i].log, &self.budget)
+            free(self.ended.exchanges[i].log.entries)
         self.ended.count = 0
 
     def memory(self):
         """Bytes that the logs hold beyond the state of each connection."""
-        return self.budget.log_bytes
+        cdef int i
+        cdef int64_t total = 0
+        for i in range(256):
+            total += self.budget[i].log_bytes
+        return total
 
     def feed(
         self,
@@ -331,7 +343,7 @@ cdef class Logs:
         batch.headers = <const Header *>start_of(headers)
         batch.boundary_count = rows_of(boundaries, sizeof(Boundary))
         batch.boundaries = <const Boundary *>start_of(boundaries)
-        batch.budget = &self.budget
+        batch.budget = self.budget
         batch.ended = &self.ended
         with nogil:
             wrong = log_batch(&batch)

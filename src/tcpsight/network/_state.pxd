@@ -7,11 +7,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     # Segments in flight whose times are kept: at first (as a power of two, too), and at most as such a power, per
-    # direction; and bytes for all connections.
+    # direction; and bytes for all connections of a share, of which there are 256.
     FIRST_SENT = 4
     FIRST_BITS = 2
     MOST_BITS = 12
-    MOST_SENT_BYTES = 268435456
+    MOST_SENT_BYTES = 1048576
     # A ring that grew beyond this power is given back when nothing is in flight.
     KEPT_BITS = 6
     # Retransmissions remembered per direction until it is known whether they were needed; at most so many holes.
@@ -240,7 +240,8 @@ cdef struct Slot:
     uint8_t is_unsequenced
     uint8_t is_behind       # its clock was set back and has not caught up
     uint8_t ip_version
-    uint8_t padding[11]
+    uint8_t share           # of the connections: limits are those of shares, so that it does not matter who has which
+    uint8_t padding[10]
     # whole lines each
     Flow flows[2]
     # one more
@@ -251,7 +252,7 @@ cdef struct Slot:
     uint8_t last_padding[28]
 
 cdef struct Memory:
-    int64_t sent_bytes      # in rings of all connections
+    int64_t sent_bytes      # in rings of all connections of a share
 
 
 cdef inline int64_t larger(int64_t a, int64_t b) noexcept nogil:

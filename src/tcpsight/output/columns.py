@@ -15,6 +15,9 @@ from tcpsight.tables import Column, Table
 # Whoever sends the packets chooses the addresses, so the hash must not be guessable. It never shows in an output.
 _SEED = (int.from_bytes(os.urandom(8), "little"), int.from_bytes(os.urandom(8), "little"))
 
+MOST_LISTED = 20
+"""More columns than this are no help in a message; the reference has them all."""
+
 UNIT_ENDINGS = ("_ns", "_bytes", "_per_s", "_bits_per_s", "_fraction")
 """The units at the end of names, which people may leave out."""
 
@@ -55,8 +58,11 @@ def _whole_name(name: str, shown: Mapping[str, Column]) -> str:
             return name + unit
     from difflib import get_close_matches
 
-    near = get_close_matches(name.lower(), shown, 1)
-    hint = f"the nearest is {near[0]!r}" if near else f"the columns are {', '.join(shown)}"
+    near = [each for each in shown if name and name.lower() in each] or get_close_matches(name.lower(), shown, 1)
+    if not near and len(shown) <= MOST_LISTED:
+        raise UsageError(f"no column {name!r}; the columns are {', '.join(shown)}")
+    near = near or get_close_matches(name.lower(), shown, 3, 0.0)
+    hint = f"the nearest is {near[0]!r}" if len(near) == 1 else f"the nearest are {', '.join(map(repr, near[:3]))}"
     raise UsageError(f"no column {name!r}; {hint}")
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 import sys
 from contextlib import suppress
@@ -80,7 +79,7 @@ class Destination:
     def _open_temporary(self, mode: int | None) -> BinaryIO:
         """Open a new file beside the target; `mode` is the old file's, None for what the umask gives."""
         self._target = Path(os.path.realpath(self.name))
-        temporary = self._target.with_name(f".tcpsight-{secrets.token_hex(6)}.tmp")
+        temporary = self._target.with_name(f".tcpsight-{os.urandom(6).hex()}.tmp")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._temporary = temporary
         if mode is not None:

@@ -21,6 +21,9 @@ STYLES = {"client": "36", "server": "35"}
 
 WIDTH = 16
 
+WITHOUT_BYTES = "of segments that were seen: cut off at the snapshot length, in IP fragments, or not in the text"
+"""Why bytes of a segment may lack though it was captured; which of these it was its lengths do not tell."""
+
 
 class Piece(Protocol):
     """Some bytes of a stream, or some that are missing: `tcpsight.streams.Block`."""
@@ -56,6 +59,28 @@ class Side(NamedTuple):
     cut_bytes: int
 
 
+class Difference(NamedTuple):
+    """Bytes that were captured more than once, with different content.
+
+    Attributes
+    ----------
+    direction : str
+        ``client`` or ``server``: who sent them.
+    offset : int
+        Of the first of them.
+    kept, other : bytes
+        What the blocks have there, and what another frame says.
+    frame_number : int
+        That other frame.
+    """
+
+    direction: str
+    offset: int
+    kept: bytes
+    other: bytes
+    frame_number: int
+
+
 class Dialogue(NamedTuple):
     """A conversation to be written.
 
@@ -69,6 +94,8 @@ class Dialogue(NamedTuple):
         Who speaks.
     blocks : iterable of Piece
         What they said, in order.
+    differences : iterable of Difference
+        What was captured of it otherwise, too.
     """
 
     connection_id: int
@@ -76,6 +103,7 @@ class Dialogue(NamedTuple):
     client: Side
     server: Side
     blocks: Iterable[Piece]
+    differences: Iterable[Difference] = ()
 
 
 def written(dialogue: Dialogue, format: str, *, has_colour: bool = False) -> Iterator[bytes]:
@@ -152,7 +180,7 @@ def sums(side: Side) -> str:
     text = units.counted(side.bytes, "byte")
     if not side.missing_bytes:
         return text
-    cut = f", {units.count(side.cut_bytes)} of them cut off at the snapshot length" if side.cut_bytes else ""
+    cut = f", {units.count(side.cut_bytes)} of them {WITHOUT_BYTES}" if side.cut_bytes else ""
     return f"{text}, {units.count(side.missing_bytes)} not captured{cut}"
 
 
@@ -176,11 +204,25 @@ def _block(block: Piece) -> dict[str, Any]:
     }
 
 
+def _difference(each: Difference) -> dict[str, Any]:
+    kept, other = (base64.b64encode(data).decode("ascii") for data in (each.kept, each.other))
+    return {
+        "direction": each.direction,
+        "offset": each.offset,
+        "frame_number": each.frame_number,
+        "kept": kept,
+        "other": other,
+    }
+
+
 def _json(dialogue: Dialogue) -> Iterator[bytes]:
     """Give one object, a line for each block."""
     yield (json.dumps(_head(dialogue))[:-1] + ', "blocks": [').encode()
     for number, block in enumerate(dialogue.blocks):
         yield (("," if number else "") + "\n " + json.dumps(_block(block))).encode()
+    yield b'], "conflicts": ['
+    for number, each in enumerate(dialogue.differences):
+        yield (("," if number else "") + "\n " + json.dumps(_difference(each))).encode()
     yield b"]}\n"
 
 
@@ -189,16 +231,20 @@ def _yaml(dialogue: Dialogue) -> Iterator[bytes]:
     for name, value in _head(dialogue).items():
         # A JSON object is a flow mapping of YAML.
         yield f"{name}: {json.dumps(value)}\n".encode()
-    yield b"blocks:"
+    yield from _yaml_list("blocks", map(_block, dialogue.blocks), ("data",))
+    yield from _yaml_list("conflicts", map(_difference, dialogue.differences), ("kept", "other"))
+
+
+def _yaml_list(name: str, items: Iterable[dict[str, Any]], binary: tuple[str, ...]) -> Iterator[bytes]:
+    yield f"{name}:".encode()
     is_empty = True
-    for block in dialogue.blocks:
-        if is_empty:
-            yield b"\n"
+    for item in items:
+        yield b"\n" if is_empty else b""
         is_empty = False
-        values = _block(block)
-        yield f"- direction: {values['direction']}\n".encode()
-        for name in ("time_ns", "offset", "missing_bytes"):
-            yield f"  {name}: {json.dumps(values[name])}\n".encode()
-        yield f'  is_urgent: {json.dumps(block.is_urgent)}\n  data: !!binary "{values["data"]}"\n'.encode()
+        sign = "-"
+        for key, value in item.items():
+            written_value = f'!!binary "{value}"' if key in binary else json.dumps(value)
+            yield f"{sign} {key}: {value if key == 'direction' else written_value}\n".encode()
+            sign = " "
     if is_empty:
         yield b" []\n"

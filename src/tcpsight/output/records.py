@@ -51,6 +51,12 @@ def _csv_text(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
+def _json_text(text: str) -> str:
+    """Write text as JSON, all of it in ASCII where a terminal would obey some of it."""
+    # Below 32 JSON escapes by itself; the eight-bit control characters it does not.
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
 def _flags(special: bytes) -> bytes:
     """Flag bytes that cannot be copied as they are; not ASCII may be not UTF-8."""
     return bytes(byte in special or byte >= 127 for byte in range(256))
@@ -71,7 +77,7 @@ JSON = Notation(
     null=b"null",
     end=b"}\n",
     quotes=True,
-    text=lambda text: json.dumps(text, ensure_ascii=False),
+    text=_json_text,
     numbers=lambda numbers: json.dumps(numbers, separators=(",", ":")),
     special=_flags(b'"\\' + bytes(range(32))),
 )

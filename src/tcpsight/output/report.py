@@ -104,6 +104,8 @@ class _Page:
         times = capture["response_time"]
         if (times["start"], times["end"]) != ("request_last", "response_first"):
             lines.append(f"Response time runs from {times['start']} to {times['end']}.")
+        for note in capture["remarks"]:
+            lines += [self._paint(line, "yellow") for line in self._wrapped(note[0].upper() + note[1:] + ".", "", "")]
         if capture["broken"]:
             why = f"The capture breaks off: {units.printable(capture['broken'])}"
             lines += [self._paint(line, "red") for line in self._wrapped(why, "", "")]

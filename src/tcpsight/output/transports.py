@@ -27,6 +27,7 @@ PINNINGS = {
     "same": "both processes on one processor",
     "apart": "each process on a processor of its own",
 }
+_MARKERS = {"free": "o", "same": "s", "apart": "^"}
 _COLORS = ("#1F5FA8", "#6FA0D8", "#8B3A00", "#D08A4E", "#3A7A3A", "#777777")
 
 
@@ -88,13 +89,14 @@ def _services(facts: Facts, screen: Screen) -> list[str]:
     lines = ["", screen.paint("What the loopback stack is of recorded response times (p50)", "bold")]
     if not services:
         return [*lines, "  no answered request is in the capture"]
-    cells = [["service", "requests", "response time", "stack", "share", "Unix would save"]]
+    cells = [["service", "processes", "requests", "response time", "stack", "share", "Unix saves"]]
     for each in services:
         mark = "" if each["is_loopback"] else " *"
         mark += "" if each["is_within_sizes"] else " +"
         cells.append(
             [
                 units.endpoint(each["server_address"], each["server_port"]) + mark,
+                each["pinning"],
                 units.count(each["requests"]),
                 units.duration(each["response_time_p50_ns"]),
                 units.duration(each["stack_ns"]),
@@ -102,7 +104,9 @@ def _services(facts: Facts, screen: Screen) -> list[str]:
                 units.duration(each["saved_by_unix_stream_ns"]),
             ]
         )
-    lines += [f"  {line}" for line in columns(cells, "lrrrrr")]
+    lines += [f"  {line}" for line in columns(cells, "llrrrrr")]
+    if len({each["pinning"] for each in services}) > 1:
+        lines.append("  processes: where both ran that were measured (--pin); of the capture nobody knows")
     if not all(each["is_loopback"] for each in services):
         lines.append("  * not on loopback: what it would be there")
     if not all(each["is_within_sizes"] for each in services):
@@ -111,7 +115,7 @@ def _services(facts: Facts, screen: Screen) -> list[str]:
 
 
 def draw(facts: Facts, path: str) -> None:
-    """Draw latency and throughput over message sizes, a curve for each transport of the first pinning.
+    """Draw latency and throughput over message sizes, a curve for each transport of each pinning.
 
     Raises
     ------
@@ -120,19 +124,23 @@ def draw(facts: Facts, path: str) -> None:
     """
     from tcpsight.output.figures import image_format, panels
 
-    rows = [row for row in facts["transports"] if row["pinning"] == facts["transports"][0]["pinning"]]
+    transports = list(dict.fromkeys(row["transport"] for row in facts["transports"]))
+    pinnings = list(dict.fromkeys(row["pinning"] for row in facts["transports"]))
     with panels(path, image_format(path), (3.4, 3.4)) as (upper, lower):
-        for place, name in enumerate(dict.fromkeys(row["transport"] for row in rows)):
-            own = [row for row in rows if row["transport"] == name and row["round_trip_p50_ns"] is not None]
-            sizes, color = [row["message_bytes"] for row in own], _COLORS[place % len(_COLORS)]
-            times = [row["round_trip_p50_ns"] / 1000 for row in own]
-            upper.plot(sizes, times, marker="o", color=color, label=NAMES[name])
-            upper.plot(sizes, [row["round_trip_p99_ns"] / 1000 for row in own], ":", color=color)
-            lower.plot(sizes, [row["bytes_per_s"] / 1e6 for row in own], marker="o", color=color)
+        for pinning in pinnings:
+            for name in transports:
+                rows = [row for row in facts["transports"] if (row["transport"], row["pinning"]) == (name, pinning)]
+                own = [row for row in rows if row["round_trip_p50_ns"] is not None]
+                sizes = [row["message_bytes"] for row in own]
+                look: Facts = {"color": _COLORS[transports.index(name)], "marker": _MARKERS[pinning]}
+                label = f"{NAMES[name]}, {pinning}" if len(pinnings) > 1 else NAMES[name]
+                upper.plot(sizes, [row["round_trip_p50_ns"] / 1000 for row in own], label=label, **look)
+                upper.plot(sizes, [row["round_trip_p99_ns"] / 1000 for row in own], ":", color=look["color"])
+                lower.plot(sizes, [row["bytes_per_s"] / 1e6 for row in own], **look)
         _label(upper, "round trip, µs (p50; dotted p99)")
         _label(lower, "one way, MB/s")
         lower.set_xlabel("message, bytes")
-        upper.legend(fontsize=7)
+        upper.legend(fontsize=7, title=PINNINGS[pinnings[0]] if len(pinnings) == 1 else None, title_fontsize=7)
 
 
 def _label(axes: Axes, text: str) -> None:

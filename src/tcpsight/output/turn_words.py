@@ -16,7 +16,7 @@ GREETING_BYTES = 536
 
 
 def turn_notes(service: Facts) -> list[str]:
-    """Tell of overlaps, and of what may be push.
+    """Tell of overlaps, of what may be push, and of handshakes.
 
     Parameters
     ----------
@@ -26,7 +26,10 @@ def turn_notes(service: Facts) -> list[str]:
     turns, notes = service["turns"], []
     if service["overlapped"] and turns["hold"]:
         sent = units.counted(service["overlapped"], "request was", "requests were")
-        notes.append(f"{sent} sent while a response was going on: their times are lower bounds")
+        notes.append(
+            f"{sent} sent while a response was going on: their times are lower bounds, "
+            "and requests that are sent together count as one"
+        )
     if turns["trickling"] and turns["hold"] and turns["doubt"] is None:
         # The time to their beginning is right; what goes on after it may answer nobody.
         many = units.counted(turns["trickling"], "answer goes", "answers go")
@@ -34,4 +37,10 @@ def turn_notes(service: Facts) -> list[str]:
     if turns["unsolicited_bytes"] > GREETING_BYTES * turns["from_their_syn"]:
         # Greetings are short. Before the first request that was captured of a connection that is older, others were.
         notes.append(f"{units.size(turns['unsolicited_bytes'])} were sent before anybody asked: perhaps push")
+    if turns["handshakes"]:
+        # They take as long as cryptography and the way, not as long as the service.
+        are = units.counted(
+            turns["handshakes"], "of the requests is a TLS handshake", "of the requests are TLS handshakes"
+        )
+        notes.append(f"{are} (--leave-out handshake)")
     return notes

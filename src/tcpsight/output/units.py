@@ -206,8 +206,16 @@ _SINGULAR = (
 
 
 def printable(text: str) -> str:
-    r"""Write text that came from a capture so that no terminal obeys it: control and format characters as ``\x1b``."""
+    r"""Write text that came from a capture so that no terminal obeys it: control and format characters as ``\x1b``.
+
+    Beyond ASCII it is ``\u009b``: ``\x9b`` is what is written for a byte that is no text.
+    """
     if text.isprintable():
         return text
     # The space that groups digits is no danger to anybody.
-    return "".join(c if c.isprintable() or c == NARROW_SPACE else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() or c == NARROW_SPACE else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04x}" if 0x80 <= number < 0x100 else character.encode("unicode_escape").decode()

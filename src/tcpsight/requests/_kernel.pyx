@@ -4,12 +4,18 @@
 FIN or RST (pure acknowledgments, most of them) touch no state.
 """
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from tcpsight._door cimport prefetch, rows_of, start_of
+from tcpsight.requests._tls cimport drop_held, hold_of, release_held, take_bytes
 from tcpsight.requests._turns cimport (
+    ANSWERED_ALIKE,
+    CANNOT_ANSWER,
     GIVE_AT_ANSWER,
+    GIVE_NONE,
+    HOLDS_CLIENT,
+    HOLDS_SERVER,
     Made,
     Slot,
     give_current,
@@ -17,7 +23,6 @@ from tcpsight.requests._turns cimport (
     give_unanswered,
     larger,
     smaller,
-    take_bytes,
 )
 from tcpsight.tables cimport (
     BOUNDARY_ENDED,
@@ -78,16 +83,18 @@ cdef inline void take_segment(Made *made, Slot *slot, const Segment *segment) no
         slot.edge[side] = larger(slot.edge[side], end)
         slot.edge[1 - side] = larger(slot.edge[1 - side], segment.acked_offset)
     if segment.flags & (FLAG_FIN | FLAG_RST) and segment.kind != KIND_DUPLICATE and segment.offset != INT64_MIN:
-        take_ending(slot, segment, side)
+        take_ending(made, slot, segment, side)
 
 
-cdef inline void take_ending(Slot *slot, const Segment *segment, int side) noexcept nogil:
+cdef inline void take_ending(Made *made, Slot *slot, const Segment *segment, int side) noexcept nogil:
     """Take a FIN or RST that its receiver believed (others have no offset): the first one tells how a last request ended.
 
     After the server's, or any RST, no answer can come; after the client's FIN it can.
     """
     if side == DIRECTION_SERVER or segment.flags & FLAG_RST:
-        slot.cannot_answer = True
+        slot.marks |= CANNOT_ANSWER
+    if slot.tls & (HOLDS_CLIENT | HOLDS_SERVER) and (segment.flags & FLAG_RST or slot.tls & hold_of(side)):
+        drop_held(made, slot)
     if slot.saw_farewell or slot.saw_other_end:
         return
     if (
@@ -117,11 +124,14 @@ cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
 cdef void end_slot(Made *made, Slot *slot, const Boundary *boundary) noexcept nogil:
     """Give what is left of a connection, then its counts."""
     cdef RequestCount *count = made.counts + made.count_rows
-    cdef bint is_waiting = slot.turns > 0 and not slot.is_answered
+    cdef bint is_waiting
+    if slot.tls & (HOLDS_CLIENT | HOLDS_SERVER):
+        release_held(made, slot)
+    is_waiting = slot.turns > 0 and not slot.is_answered
     made.count_rows += 1
     if slot.has_previous:
         give_previous(made, slot)
-    if slot.turns > 0 and slot.is_answered and not made.measure & GIVE_AT_ANSWER:
+    if slot.turns > 0 and slot.is_answered and (not made.measure & GIVE_AT_ANSWER or slot.tls & ANSWERED_ALIKE):
         give_current(made, slot)
     count.connection_id = slot.connection_id
     count.requests = slot.turns - is_waiting
@@ -133,12 +143,13 @@ cdef void end_slot(Made *made, Slot *slot, const Boundary *boundary) noexcept no
     slot.is_used = False
 
 
-cdef int take_block(Batch *batch, const Segment *segments, int length) noexcept nogil:
+cdef int take_block(Batch *batch, int64_t begin, int length) noexcept nogil:
     """Take up to BLOCK segments: choose those that matter without a branch, fetch their state, then take each.
 
     Connections interleave at random, so a branch per row would be mispredicted at every other row.
     """
     cdef uint8_t chosen[BLOCK]
+    cdef const Segment *segments = batch.segments + begin
     cdef const Segment *segment
     cdef const uint8_t *line
     cdef size_t step
@@ -163,6 +174,7 @@ cdef int take_block(Batch *batch, const Segment *segments, int length) noexcept 
         segment = segments + chosen[i]
         if not batch.slots[segment.slot].is_used:
             return BAD_SLOT
+        batch.made.made_by = <int32_t>(begin + chosen[i])
         take_segment(&batch.made, batch.slots + segment.slot, segment)
     return FINE
 
@@ -171,7 +183,7 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
     """Take the segments of rows [begin, end)."""
     cdef int wrong
     while begin < end:
-        wrong = take_block(batch, batch.segments + begin, <int>smaller(BLOCK, end - begin))
+        wrong = take_block(batch, begin, <int>smaller(BLOCK, end - begin))
         if wrong != FINE:
             return wrong
         begin += BLOCK
@@ -201,6 +213,7 @@ cdef int pair_batch(Batch *batch) noexcept nogil:
         if boundary.position < row or boundary.position > batch.segment_count:
             return BAD_POSITION
         wrong = take_segments(batch, row, boundary.position)
+        batch.made.made_by = -1 - <int32_t>i
         if wrong == FINE:
             wrong = take_boundary(batch, boundary)
         if wrong != FINE:
@@ -236,23 +249,23 @@ def pair(
     uint8_t[::1] slots not None,
     tuple outputs not None,
     int measure,
-    int64_t opened,
+    tuple so_far not None,
     const uint8_t[::1] headers=None,
 ):
-    """Take a batch; give how many rows were written to each output, and how many turns have been opened so far.
+    """Take a batch; give how many rows were written to each output, how many turns have been opened, and segments held.
 
     Parameters
     ----------
     segments, boundaries : bytes of Segments and Boundaries rows
     slots : bytes of per-connection state, SLOT_BYTES each, zero at first; changed
     outputs : tuple of three blocks of bytes
-        Requests (at least one row per segment and two per boundary), Unanswered and RequestCounts (one per
+        Requests (at least one row per segment, two per boundary and one for each that is held), Unanswered and RequestCounts (one per
         boundary); overwritten.
     measure : int
         1 if response time starts at the first segment of the request; + 2 if it ends at the last of the response;
         + 4 if rows are given when the answer begins.
-    opened : int
-        How many turns were opened by the batches before.
+    so_far : tuple of int
+        How many turns were opened by the batches before, and how many segments are held: what may be alerts of TLS.
     headers : bytes of Headers rows, optional
         What the segments were made from, row for row.
     """
@@ -260,7 +273,8 @@ def pair(
     cdef int wrong
     memset(&batch, 0, sizeof(Batch))
     batch.made.measure = measure
-    batch.made.opened = opened
+    batch.made.opened = so_far[0]
+    batch.made.held = so_far[1]
     batch.segment_count = rows_of(segments, sizeof(Segment))
     batch.segments = <const Segment *>start_of(segments)
     batch.made.segments = batch.segments
@@ -272,14 +286,25 @@ def pair(
     batch.boundaries = <const Boundary *>start_of(boundaries)
     batch.slot_count = rows_of(slots, sizeof(Slot))
     batch.slots = <Slot *>start_of(slots)
-    point_outputs(&batch.made, outputs, batch.segment_count + 2 * batch.boundary_count, batch.boundary_count)
+    point_outputs(
+        &batch.made,
+        outputs,
+        batch.segment_count + 2 * batch.boundary_count + batch.made.held,
+        batch.boundary_count,
+    )
     with nogil:
         wrong = pair_batch(&batch)
     if wrong == BAD_POSITION:
         raise ValueError("boundaries are not in the order of their positions, or lie outside the batch")
     if wrong == BAD_SLOT:
         raise ValueError("a segment or an end has a slot that is not open, or a slot was opened twice")
-    return batch.made.request_rows, batch.made.unanswered_rows, batch.made.count_rows, batch.made.opened
+    return (
+        batch.made.request_rows,
+        batch.made.unanswered_rows,
+        batch.made.count_rows,
+        batch.made.opened,
+        batch.made.held,
+    )
 
 
 def waiting(
@@ -303,7 +328,7 @@ def waiting(
     end.time_ns = until_ns
     end.is_open = True
     # Rows of answered requests are not asked for.
-    made.measure = measure | GIVE_AT_ANSWER
+    made.measure = measure | GIVE_NONE
     for i in range(slot_count):
         used += slot[i].is_used
     point_outputs(&made, outputs, 0, used)

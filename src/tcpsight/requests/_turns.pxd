@@ -4,14 +4,13 @@ Per connection there are four cache lines. A segment that extends a turn touches
 answers a turn the first two; the others are for the turn before and for the endpoints of the rows that come out.
 """
 
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from tcpsight.tables cimport (
     Boundary,
     DIRECTION_CLIENT,
     DIRECTION_SERVER,
-    OPTION_HANDSHAKE,
     Header,
     Request,
     RequestCount,
@@ -25,18 +24,35 @@ cdef enum:
     END_AT_LAST = 2
     # Rows are given as soon as the answer begins, with what is known then, not when they are final.
     GIVE_AT_ANSWER = 4
+    # No rows of answered requests: their numbers are asked for only.
+    GIVE_NONE = 8
 
 cdef enum:
-    # What a turn is to a TLS handshake.
-    NO_STEP = 0
-    HELLO = 1           # it begins with a message of a handshake, and the turn before was none
-    FINISHED = 2        # it follows a HELLO
-    AFTER_FINISHED = 3  # it follows that
+    # Bits of `marks`.
+    IS_HANDSHAKE = 1
+    PREVIOUS_IS_HANDSHAKE = 2
+    CANNOT_ANSWER = 4       # the server sent its FIN, or one side a RST
+    SERVER_WAITS_FIRST = 8  # of what may be last alerts, the server's came first
 
 cdef enum:
-    # A Finished message of SHA-384, encrypted, and a ChangeCipherSpec before it (RFC 8446 §4.4.4, §5.2, §D.4), which is
-    # 6 + 5 + 4 + 48 + 1 + 16 bytes: a turn that is no longer has no request in it.
-    FINISHED_BYTES = 80
+    # Bits of `tls`: what is known of the TLS of a connection. It is 0 while none was seen.
+    SAW_RECORDS = 1         # there is some
+    AT_HELLO = 2            # the current turn has a ClientHello
+    AT_FINISHED = 4         # the current turn follows that
+    SAW_FINISHED = 8        # and what the client said last in its handshake has been seen
+    AWAITS_TICKETS = 16     # the server may send session tickets before it answers
+    ANSWERED_ALIKE = 32     # all that answers the current turn may be a session ticket
+    HOLDS_CLIENT = 64       # what may be the client's last alert waits for what follows it
+    HOLDS_SERVER = 128      # and the server's
+
+cdef enum:
+    # A record is at most so long; a ticket is no shorter (RFC 8446 §4.6.1, with 16 bytes in it) and fits a segment.
+    LEAST_TICKET_BYTES = 54
+    MOST_TICKET_BYTES = 8192
+    # Servers send two, mostly.
+    TICKETS = 2
+    # A record of TLS 1.3 that holds an alert (RFC 8446 §5.2 and §6).
+    CLOSING_BYTES = 24
 
 # Arrays of two are indexed by direction: what the client sent, what the server sent.
 
@@ -61,7 +77,7 @@ cdef struct Slot:
     uint8_t previous_is_overlapped
     uint8_t saw_farewell        # the client's FIN came at once, and before any other end
     uint8_t saw_other_end
-    uint8_t ip_version
+    uint8_t tls
     # Second: the rest of the current turn, and of the connection.
     int64_t begin[2]
     int64_t first_ns[2]
@@ -71,10 +87,9 @@ cdef struct Slot:
     int64_t connection_id
     uint16_t client_port
     uint16_t server_port
-    uint8_t is_handshake
-    uint8_t previous_is_handshake
-    uint8_t step                # of a TLS handshake, that the current turn is
-    uint8_t cannot_answer       # the server sent its FIN, or one side a RST
+    uint16_t ticket_bytes       # how long each record of the first answer to a Finished was
+    uint8_t marks               # what follows
+    uint8_t ip_version
     # Third and fourth.
     Turn previous
     uint8_t client_address[16]
@@ -82,8 +97,7 @@ cdef struct Slot:
     # How many turns had been opened before the current one, and before the previous one.
     int64_t number
     int64_t previous_number
-    int64_t ticket_bytes        # at AFTER_FINISHED: how long the answer to the client's Finished was; −1: no tickets
-    uint8_t more_padding[8]
+    int64_t held_ns[2]          # when what waits was captured
 
 cdef struct Made:
     Request *requests
@@ -93,9 +107,11 @@ cdef struct Made:
     int64_t unanswered_rows
     int64_t count_rows
     int64_t opened  # turns, by all connections, since the beginning
+    int64_t held    # segments that wait for what follows them
     # What the segments of the batch were made from, row for row; NULL if that is not known.
     const Segment *segments
     const Header *headers
+    int32_t made_by  # what of the batch is being taken
     int measure
 
 cdef inline int64_t larger(int64_t a, int64_t b) noexcept nogil:
@@ -109,10 +125,13 @@ cdef inline int64_t smaller(int64_t a, int64_t b) noexcept nogil:
 # ---------------------------------------------------------------------------------------------- rows out
 
 
-cdef inline void write_row(Request *row, const Slot *slot, const Turn *turn, int64_t index, int measure) noexcept nogil:
+cdef inline void write_row(
+    Request *row, const Slot *slot, const Turn *turn, int64_t index, const Made *made
+) noexcept nogil:
     """Write the columns that answered and unanswered requests share, as if there were no answer."""
     row.connection_id = slot.connection_id
     row.request_index = index
+    row.made_by = made.made_by
     row.request_number = slot.number if index == slot.turns - 1 else slot.previous_number
     memcpy(row.client_address, slot.client_address, 16)
     memcpy(row.server_address, slot.server_address, 16)
@@ -122,14 +141,14 @@ cdef inline void write_row(Request *row, const Slot *slot, const Turn *turn, int
     row.request_first_ns = turn.first_ns[DIRECTION_CLIENT]
     row.request_last_ns = turn.last_ns[DIRECTION_CLIENT]
     row.request_bytes = turn.new_bytes[DIRECTION_CLIENT]
-    row.arrival_ns = turn.first_ns[DIRECTION_CLIENT] if measure & START_AT_FIRST else turn.last_ns[DIRECTION_CLIENT]
+    row.arrival_ns = turn.first_ns[DIRECTION_CLIENT] if made.measure & START_AT_FIRST else turn.last_ns[DIRECTION_CLIENT]
     row.response_first_ns = -1
     row.response_last_ns = -1
     row.response_bytes = 0
     row.completion_ns = -1
     row.response_time_ns = -1
     row.is_first = index == 0
-    row.is_handshake = slot.is_handshake if index == slot.turns - 1 else slot.previous_is_handshake
+    row.is_handshake = (slot.marks & (IS_HANDSHAKE if index == slot.turns - 1 else PREVIOUS_IS_HANDSHAKE)) != 0
 
 
 cdef inline void give_request(
@@ -137,8 +156,10 @@ cdef inline void give_request(
 ) noexcept nogil:
     """Give the row of an answered request."""
     cdef Request *row = made.requests + made.request_rows
+    if made.measure & GIVE_NONE:
+        return
     made.request_rows += 1
-    write_row(row, slot, turn, index, made.measure)
+    write_row(row, slot, turn, index, made)
     row.response_first_ns = turn.first_ns[DIRECTION_SERVER]
     row.response_last_ns = turn.last_ns[DIRECTION_SERVER]
     row.response_bytes = turn.new_bytes[DIRECTION_SERVER]
@@ -165,10 +186,10 @@ cdef inline void give_unanswered(Made *made, const Slot *slot, const Boundary *b
     gather_current(slot, &turn)
     made.unanswered_rows += 1
     # Unanswered repeats the columns of Requests first, so its rows begin like theirs.
-    write_row(<Request *>row, slot, &turn, slot.turns - 1, made.measure)
+    write_row(<Request *>row, slot, &turn, slot.turns - 1, made)
     row.is_overlapped = slot.is_overlapped
     row.end_ns = larger(boundary.time_ns, row.arrival_ns)
-    row.is_open = boundary.is_open and not slot.cannot_answer
+    row.is_open = boundary.is_open and not slot.marks & CANNOT_ANSWER
 
 
 cdef inline void give_previous(Made *made, Slot *slot) noexcept nogil:
@@ -237,42 +258,31 @@ cdef inline bint speaks_over(const Slot *slot, const Segment *segment) noexcept 
 # ------------------------------------------------------------------------------------------ client bytes
 
 
-cdef inline size_t row_of(const Made *made, const Segment *segment) noexcept nogil:
-    """The row of a segment; in numbers, because builds that check arithmetic take no difference of pointers."""
-    return (<size_t>segment - <size_t>made.segments) // sizeof(Segment)
-
-
-cdef inline void take_step(Slot *slot, bint begins_so) noexcept nogil:
-    """Mark a turn that begins with a message of a TLS handshake, or comes after one that did.
-
-    What a client says next after its ClientHello is, or begins with, its last message of the handshake, which may be
-    encrypted (RFC 8446 §2). Session tickets may answer it (§4.6.1).
-    """
-    if begins_so and not slot.is_handshake:
-        slot.step = HELLO
-    elif slot.step == FINISHED and begins_so:
-        slot.step = NO_STEP
-    elif slot.step == FINISHED:
-        slot.step = AFTER_FINISHED
-        slot.ticket_bytes = slot.previous.new_bytes[DIRECTION_SERVER]
-        if slot.previous.new_bytes[DIRECTION_CLIENT] > FINISHED_BYTES:
-            slot.ticket_bytes = -1
-    else:
-        slot.step = FINISHED if slot.step == HELLO else NO_STEP
-    slot.is_handshake = begins_so or slot.step == FINISHED
+cdef inline void leave_turn(Made *made, Slot *slot) noexcept nogil:
+    """Note for TLS that the next turn begins: after a ClientHello it has the client's last messages of the handshake."""
+    cdef uint8_t awaits_finished = slot.tls & AT_HELLO
+    if slot.tls & ANSWERED_ALIKE and made.measure & GIVE_AT_ANSWER:
+        # Nothing came after what could have been a ticket: it was the answer.
+        give_current(made, slot)
+    slot.tls &= 255 - (AT_HELLO | AT_FINISHED | SAW_FINISHED | ANSWERED_ALIKE)
+    if awaits_finished:
+        slot.tls |= AT_FINISHED
+        slot.marks |= IS_HANDSHAKE
 
 
 cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64_t first) noexcept nogil:
     """Begin the next request with this segment; the turn so far becomes the previous one."""
-    cdef bint begins_so
     if slot.has_previous:
         give_previous(made, slot)
     if slot.turns:
         gather_current(slot, &slot.previous)
         slot.previous_is_overlapped = slot.is_overlapped
-        slot.previous_is_handshake = slot.is_handshake
         slot.previous_number = slot.number
         slot.has_previous = True
+    # The mark of the turn so far is that of the previous one.
+    slot.marks = (slot.marks & (CANNOT_ANSWER | SERVER_WAITS_FIRST)) | ((slot.marks & IS_HANDSHAKE) << 1)
+    if slot.tls:
+        leave_turn(made, slot)
     slot.turns += 1
     slot.number = made.opened
     made.opened += 1
@@ -283,11 +293,6 @@ cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64
     begin_run(slot, DIRECTION_CLIENT, segment, first)
     slot.is_answered = False
     slot.is_overlapped = speaks_over(slot, segment)
-    begins_so = made.headers != NULL and (made.headers[row_of(made, segment)].options & OPTION_HANDSHAKE) != 0
-    if begins_so | (slot.step != NO_STEP):
-        take_step(slot, begins_so)
-    else:
-        slot.is_handshake = False
 
 
 cdef inline void fill_request(Made *made, Slot *slot, const Segment *segment, int64_t first) noexcept nogil:
@@ -340,20 +345,17 @@ cdef inline void answer_turn(Made *made, Slot *slot, const Segment *segment, int
         return
     begin_run(slot, DIRECTION_SERVER, segment, first)
     slot.is_answered = True
-    if slot.step == AFTER_FINISHED and segment.payload_bytes == slot.ticket_bytes:
-        # Nagle's algorithm holds a second ticket back until the client acknowledges the first, with its request.
-        slot.is_handshake = True
     if slot.turns == 1:
         slot.greeting_end = slot.begin[DIRECTION_SERVER]
     settle_previous(made, slot)
-    if made.measure & GIVE_AT_ANSWER:
+    if made.measure & GIVE_AT_ANSWER and not slot.tls & ANSWERED_ALIKE:
         give_current(made, slot)
 
 
 # ------------------------------------------------------------------------------------------ new bytes
 
 
-cdef inline void take_bytes(Made *made, Slot *slot, const Segment *segment, int64_t first) noexcept nogil:
+cdef inline void take_plain(Made *made, Slot *slot, const Segment *segment, int64_t first) noexcept nogil:
     """Let new bytes extend the current turn (most do), begin the next run, or fill a hole."""
     cdef int side = segment.direction & 1
     cdef bint is_fill = (first != INT64_MIN) & (first < slot.edge[side])

@@ -30,19 +30,19 @@ give their answer can ask for it: `by` = "capture" forgets the numbers, and byte
 Rows come when they are final, or, for those who count while traffic goes on, when the answer begins (`given_at` =
 "answer"): the response is then as long as its first segment, and nothing is given at the end.
 
-7. A request that begins with a message of a TLS handshake is marked, where payload was captured, and so is the one
-   after the ClientHello: it is or begins with the client's last message of the handshake, encrypted or not. One that
-   sends its first request with that message, as TLS 1.3 does, has both in one turn, answered by tickets perhaps.
-   So is the request after that, if what answers it first is as long as all that answered a Finished alone: a ticket.
+7. Of TLS the headers of records tell, where payload was captured (`_tls.pxd`): a turn that is all of a handshake is
+   marked; a request that travels with the client's Finished begins behind it, and session tickets do not answer it;
+   alerts are nobody's bytes. What may be an alert of TLS 1.3, which only its length tells, is held until an end follows
+   it, or more.
 
 What it cannot see
 ------------------
-Pipelining: requests sent before the first of them is answered are one request. A request sent in the middle of a
-response is taken to be answered by the first server bytes that acknowledge it, even where they are the rest of
-that response; `is_overlapped` marks it, and its response time is a lower bound. Multiplexing (HTTP/2, AMQP) and
-server push are such mixtures too: what comes out are turns, not the protocol's requests. A request that the capture
-lost whole is not counted, and its response extends the one before; a response that the capture lost whole makes one
-request of two. Bytes that fill a hole of a turn whose row is already out are not added to it.
+Pipelining: requests sent before the first of them is answered are one request, a batch in one segment among them. A
+request sent in the middle of a response is taken to be answered by the first server bytes that acknowledge it, even
+where they are the rest of that response; `is_overlapped` marks it, and its response time is a lower bound. Multiplexing
+(HTTP/2, AMQP) and server push are such mixtures too: what comes out are turns, not the protocol's requests. A request
+that the capture lost whole is not counted, and its response extends the one before; a response that the capture lost
+whole makes one request of two. Bytes that fill a hole of a turn whose row is already out are not added to it.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ class RequestPairing:
         if by not in ORDERS or given_at not in MOMENTS:
             raise UsageError(f"requests are paired by {' or '.join(ORDERS)} and given at {' or '.join(MOMENTS)}")
         self.opened = 0
+        self._held = 0
         self.unseen = UnseenCounter()
         self._by = by
         self._measure = (start == "request_first") + 2 * (end == "response_last") + 4 * (given_at == "answer")
@@ -180,10 +181,10 @@ class RequestPairing:
             self._slots,
             outputs,
             self._measure,
-            self.opened,
+            (self.opened, self._held),
             headers.packed() if headers is not None else None,
         )
-        self.opened = made[3]
+        self.opened, self._held = made[3:]
         paired = Paired(self._requests[: made[0]], self._unanswered[: made[1]], self._counts[: made[2]])
         for table in paired:
             table.until_ns = segments.until_ns
@@ -215,8 +216,8 @@ class RequestPairing:
                 grown = _zeroed(_roomy(slots) * _kernel.SLOT_BYTES)
                 grown[: len(self._slots)] = self._slots
                 self._slots = grown
-        # A segment completes at most one request, the end of a connection two.
-        rows = segment_count + 2 * len(boundaries)
+        # A segment completes at most one request, the end of a connection two; one that is held does so later.
+        rows = segment_count + 2 * len(boundaries) + self._held
         if rows > len(self._requests):
             self._requests = Requests.allocate(_roomy(rows))
         if len(boundaries) > len(self._counts):

@@ -12,7 +12,7 @@ import numpy as np
 from tcpsight.facts import address_text
 from tcpsight.model.distribution import Distribution
 from tcpsight.model.services import ServiceSummary
-from tcpsight.tables import Requests, Table
+from tcpsight.tables import IPV4_PREFIX, Requests, Table
 from tcpsight.transports.measuring import Measurement
 
 Facts = dict[str, Any]
@@ -21,10 +21,13 @@ OF_SERVICES = "tcp_nodelay"
 INSTEAD = "unix_stream"
 """What services are thought to use: nearly all of them set TCP_NODELAY; and what they might use instead."""
 
+PINNINGS = ("free", "same", "apart")
+"""Where both processes run, in the order in which that is told."""
+
 LEAST_ROUND_TRIPS = 20
 """Of fewer no percentile is told."""
 
-_LOOPBACK_V4 = bytes(10) + b"\xff\xff\x7f"
+_LOOPBACK_V4 = IPV4_PREFIX + b"\x7f"
 _LOOPBACK_V6 = bytes(15) + b"\x01"
 
 
@@ -73,14 +76,16 @@ def _known(value: int) -> int | None:
 
 
 def service_facts(requests: Iterable[Table], transports: Sequence[Facts], most: int = 10) -> list[Facts]:
-    """Tell of each service of a capture what share of its response time the loopback stack is.
+    """Tell of each service of a capture what share of its response time the loopback stack is, once for each pinning.
+
+    Where processes run matters more than what passes between them, and nobody knows where those of the capture ran.
 
     Parameters
     ----------
     requests : iterable of Table
         Answered requests, as `Requests`.
     transports : sequence of dict
-        What was measured; those of the first pinning are used.
+        What was measured.
     most : int
         How many services, those with the most requests.
 
@@ -94,10 +99,16 @@ def service_facts(requests: Iterable[Table], transports: Sequence[Facts], most: 
     summary = ServiceSummary()
     for table in requests:
         summary.feed_requests(Requests(table.rows))
-    return [_service(endpoint, service, transports) for endpoint, service in summary.largest(most) if service.requests]
+    pinnings = sorted({row["pinning"] for row in transports}, key=PINNINGS.index)
+    return [
+        _service(endpoint, service, [row for row in transports if row["pinning"] == pinning], pinning)
+        for endpoint, service in summary.largest(most)
+        if service.requests
+        for pinning in pinnings
+    ]
 
 
-def _service(endpoint: Any, service: Any, transports: Sequence[Facts]) -> Facts:
+def _service(endpoint: Any, service: Any, transports: Sequence[Facts], pinning: str) -> Facts:
     address = bytes(endpoint[0])
     number = service.requests
     sizes = service.request_bytes / number, service.response_bytes / number
@@ -106,6 +117,7 @@ def _service(endpoint: Any, service: Any, transports: Sequence[Facts]) -> Facts:
     return {
         "server_address": address_text(address, endpoint[2]),
         "server_port": int(endpoint[1]),
+        "pinning": pinning,
         "is_loopback": address.startswith(_LOOPBACK_V4) or address == _LOOPBACK_V6,
         "requests": number,
         "request_bytes_mean": sizes[0],
@@ -125,9 +137,11 @@ def are_measured(transports: Sequence[Facts], name: str, sizes: tuple[float, flo
 
 
 def stack_ns(transports: Sequence[Facts], name: str, sizes: tuple[float, float]) -> float | None:
-    """Estimate what passing a request and its response costs the server's side; None if that was not measured."""
-    pinning = transports[0]["pinning"] if transports else None
-    rows = [row for row in transports if row["transport"] == name and row["pinning"] == pinning]
+    """Estimate what passing a request and its response costs the server's side; None if that was not measured.
+
+    All that was measured is of one pinning.
+    """
+    rows = [row for row in transports if row["transport"] == name]
     known = sorted((row["message_bytes"], row["round_trip_p50_ns"]) for row in rows if row["round_trip_p50_ns"])
     if not known:
         return None

@@ -24,6 +24,11 @@ DUPLICATE = KINDS.index("duplicate")
 STYLES = ("", "green", "cyan", "bold red")
 """Of a character: nothing, acknowledged, sent, sent again; the highest of what is in it."""
 
+GUTTER = 11
+TICKS = 4
+LEAST_WIDTH, LEAST_HEIGHT = 50, 9
+"""Less room than this is left to the picture; each axis has so many parts otherwise."""
+
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -48,12 +53,13 @@ def picture(segments: LadderSegments, direction: int, width: int, height: int) -
     direction : int
         Whose bytes: 0 the client's, 1 the server's.
     width, height : int
-        Characters; the last line tells the scale.
+        Characters; the last line tells what is what, and above it, if there is room, the axes are.
     """
     sent = segments[(segments.direction == direction) & (segments.offset != INT64_MIN) & (segments.kind != DUPLICATE)]
     sent = sent[sent.payload_bytes > 0]
     acks = segments[(segments.direction != direction) & (segments.acked_offset != INT64_MIN)]
-    rows, columns = height - 1, width
+    has_axes = width >= LEAST_WIDTH and height >= LEAST_HEIGHT
+    rows, columns = height - (3 if has_axes else 1), width - (GUTTER if has_axes else 0)
     if not len(sent) or rows < 1 or columns < 1:
         return Text("no bytes of this side were seen", "dim")
     times = segments.time_ns
@@ -72,12 +78,35 @@ def picture(segments: LadderSegments, direction: int, width: int, height: int) -
     for mask, style in ((~is_again, 2), (is_again, 3)):
         some = sent[mask]
         _put(dots, x(some.time_ns), y(some.offset + some.payload_bytes), y(some.offset), style)
-    text = _characters(dots)
+    lines = _with_axes(_characters(dots), low, high, last_ns - first_ns, has_axes=has_axes)
+    text = Text("\n", no_wrap=True).join(lines)
+    text.append("\n")
     sizes = f"offset {units.count(low)} to {units.count(high)}"
     text.append(f"{sizes} over {units.duration(last_ns - first_ns)}  ", "bold")
     for colour, words in zip(STYLES[:0:-1], ("sent again or late", "sent", "acknowledged"), strict=True):
         text.append(f"⠿ {words}  ", colour)
     return text
+
+
+def _with_axes(lines: list[Text], low: int, high: int, span_ns: int, *, has_axes: bool) -> list[Text]:
+    """Put offsets in bytes on the left of some lines, and times after the first segment under the last one."""
+    if not has_axes:
+        return lines
+    rows, columns = len(lines), len(lines[0])
+    # A line stands for its lower edge, as the last one does for the lowest offset.
+    ticks = {round(i * (rows - 1) / TICKS): high - (high - low) * i // TICKS for i in range(TICKS + 1)}
+    framed = []
+    for row, line in enumerate(lines):
+        label = f"{units.size(ticks[row]):>{GUTTER - 2}} ┤" if row in ticks else f"{'│':>{GUTTER}}"
+        framed.append(Text(label, "dim") + line)
+    axis, labels = ["─"] * columns, [" "] * (GUTTER + columns)
+    for i in range(TICKS + 1):
+        at = i * (columns - 1) // TICKS
+        axis[at] = "┬"
+        label = units.duration(span_ns * i // TICKS)
+        begin = min(max(GUTTER + at - len(label) // 2, 0), GUTTER + columns - len(label))
+        labels[begin : begin + len(label)] = label
+    return [*framed, Text(f"{'└':>{GUTTER}}{''.join(axis)}", "dim"), Text("".join(labels), "dim")]
 
 
 def _put(dots: np.ndarray[Any, Any], x: Numbers, top: Numbers, bottom: Numbers, style: int) -> None:
@@ -87,7 +116,7 @@ def _put(dots: np.ndarray[Any, Any], x: Numbers, top: Numbers, bottom: Numbers, 
         np.maximum(column, style, out=column)
 
 
-def _characters(dots: np.ndarray[Any, Any]) -> Text:
+def _characters(dots: np.ndarray[Any, Any]) -> list[Text]:
     rows, columns = dots.shape[0] // 4, dots.shape[1] // 2
     codes = np.full((rows, columns), BLANK, np.int64)
     styles = np.zeros((rows, columns), np.int8)
@@ -96,9 +125,10 @@ def _characters(dots: np.ndarray[Any, Any]) -> Text:
             part = dots[i::4, j::2]
             codes |= np.where(part > 0, bit, 0)
             styles = np.maximum(styles, part)
-    text = Text(no_wrap=True)
+    lines = []
     for row in range(rows):
+        line = Text(no_wrap=True)
         for code, style in zip(codes[row].tolist(), styles[row].tolist(), strict=True):
-            text.append(" " if code == BLANK else chr(code), STYLES[style])
-        text.append("\n")
-    return text
+            line.append(" " if code == BLANK else chr(code), STYLES[style])
+        lines.append(line)
+    return lines

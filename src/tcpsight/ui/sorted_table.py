@@ -1,4 +1,7 @@
-"""A table on the screen whose rows come anew all the time: sorted, filtered, and the cursor stays with its row."""
+"""A table on the screen whose rows come anew all the time: sorted, filtered, and the cursor stays with its row.
+
+In another order it begins at the first row.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ class SortedTable(DataTable[Text]):
         Binding("s", "sort_next(1)", "Sort"),
         Binding("S", "sort_next(-1)", "Sort by the column before", show=False),
         Binding("r", "reverse", "Reverse"),
+        Binding("home", "scroll_top", "First row", show=False),
+        Binding("end", "scroll_bottom", "Last row", show=False),
     ]
 
     def __init__(
@@ -93,16 +98,14 @@ class SortedTable(DataTable[Text]):
         if self._sorted_by is None:
             self._sorted_by = 0
         self._is_descending = not self._is_descending
-        self._head()
-        self._fill()
+        self._show_first()
 
     def sort_by(self, column: int) -> None:
         """Sort by a column, numbers from the largest; by the same one again, the other way round."""
         is_same = self._sorted_by == column
         self._is_descending = not self._is_descending if is_same else self._cells[column].is_number
         self._sorted_by = column
-        self._head()
-        self._fill()
+        self._show_first()
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
         """Sort by the column whose head was clicked."""
@@ -110,6 +113,12 @@ class SortedTable(DataTable[Text]):
         self.sort_by(event.column_index)
 
     # -------------------------------------------------------------------------------------------------- parts
+
+    def _show_first(self) -> None:
+        """Show rows in another order from the first one on: who sorts wants to see what comes first."""
+        self._head()
+        self.move_cursor(row=0, animate=False)
+        self.scroll_to(y=0, animate=False)
 
     def _head(self) -> None:
         """Write the heads anew: the one that rows are sorted by has an arrow."""

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.text import Text
 from textual import work
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static
 
-from tcpsight.conversations.patterns import KINDS, Pattern
+from tcpsight.conversations.completing import completions
+from tcpsight.conversations.patterns import pattern_from
 from tcpsight.errors import TcpsightError
 from tcpsight.output import units
+from tcpsight.ui.asking import Ask
 from tcpsight.ui.sorted_table import SortedTable
 from tcpsight.ui.streams_rows import MOST_ROWS, columns, rows_of
 
 if TYPE_CHECKING:
     from tcpsight.ui.streams_screen import StreamsScreen
 
+TELL_S = 0.2
+
 ASKS = {
     "filter": "a condition, such as  server_port = 3306 and duration > 1s",
     "bpf": "a BPF expression, such as  host 10.0.0.1 and tcp[13] & 4 != 0",
     "match": "what payload must hold: text, or  hex 1603  or  regex ^GET /[a-z]+",
 }
+
+
+MOST_CHOICES = 20
+
+
+def telling(app: App[Any], tell: Callable[[str], None]) -> Callable[[float], None]:
+    """Give what a thread that reads says its progress to, as a share: once in a while it is on the screen."""
+    said_at = 0.0
+
+    def progress(share: float) -> None:
+        nonlocal said_at
+        if monotonic() - said_at > TELL_S:
+            said_at = monotonic()
+            app.call_from_thread(tell, f"reading … {share:.0%}")
+
+    progress(0)
+    return progress
 
 
 class TalksTable(SortedTable):
@@ -57,7 +80,7 @@ class TalksScreen(Screen[None]):
         yield TalksTable(
             columns(self.view.catalog.first_ns), lambda row: row.connection_id, sorted_by=0, id="connections"
         )
-        yield Input(id="ask")
+        yield Ask(id="ask")
         yield Static(id="note")
         yield Footer()
 
@@ -91,7 +114,8 @@ class TalksScreen(Screen[None]):
     def action_ask(self, what: str) -> None:
         """Let something be typed."""
         catalog = self.view.catalog
-        box = self.query_one("#ask", Input)
+        box = self.query_one("#ask", Ask)
+        box.complete = partial(completions, what)
         box.placeholder = ASKS[what]
         box.border_title = what
         given = {"filter": catalog.condition, "bpf": catalog.expression, "match": catalog.pattern}[what]
@@ -118,6 +142,10 @@ class TalksScreen(Screen[None]):
         box.remove_class("is-open")
         self.query_one(TalksTable).focus()
 
+    def on_ask_choices(self, event: Ask.Choices) -> None:
+        """Say how what is typed may go on."""
+        self.tell("  ".join(event.words[:MOST_CHOICES]) + (" …" if len(event.words) > MOST_CHOICES else ""))
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Do what was asked; nothing typed takes it off."""
         what, text = str(event.input.border_title), event.value.strip()
@@ -128,12 +156,13 @@ class TalksScreen(Screen[None]):
         elif what == "bpf":
             self.change(lambda: catalog.choose_frames(text or None))
         else:
-            self.change(lambda: catalog.match(pattern_of(text) if text else None))
+            self.change(lambda: catalog.match(pattern_from(text) if text else None))
 
     @work(thread=True, exclusive=True)
     def change(self, act: Callable[[], None]) -> None:
         """Change what is shown: that may mean to read the capture, so the screen goes on meanwhile."""
-        self.app.call_from_thread(self.tell, "reading …")
+        catalog = self.view.catalog
+        catalog.progress = telling(self.app, self.tell)
         try:
             act()
         except TcpsightError as error:
@@ -150,9 +179,3 @@ class TalksScreen(Screen[None]):
         row = self.query_one(TalksTable).row
         if row is not None:
             self.view.open(row.connection_id)
-
-
-def pattern_of(text: str) -> Pattern:
-    """Read what is looked for: a kind and what is of that kind, or text."""
-    kind, _, rest = text.partition(" ")
-    return Pattern(kind, rest.strip()) if kind in KINDS and rest.strip() else Pattern("text", text)

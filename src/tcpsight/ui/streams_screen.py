@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 KEYS = """\
 ↑ ↓ PgUp PgDn   choose a connection, or scroll
+Home End        the first row, the last one
 Enter           look into it; of a request: its bytes
 1 2 3 4         its ladder, dialogue, requests, time–sequence
 Esc             back; among connections: show all again
@@ -36,6 +37,7 @@ Esc             back; among connections: show all again
                 in a conversation: find words, n the next ones
 b               only those of which a frame matches a BPF expression
 m               only those whose payload holds text, hex or a regex
+Tab             in what is typed: complete the last word
 s, S, r         sort by the next column, the one before, in reverse
 x               the dialogue as text, hex or raw
 a               the ladder with absolute numbers, or relative ones

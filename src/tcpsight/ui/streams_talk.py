@@ -19,9 +19,11 @@ from tcpsight.output import units
 from tcpsight.output.dialogues import sums
 from tcpsight.output.ladders import rungs
 from tcpsight.tables import DIRECTIONS, LadderSegments
+from tcpsight.ui.asking import Ask
 from tcpsight.ui.lines import Lines
 from tcpsight.ui.sequence_plot import SequencePlot
 from tcpsight.ui.sorted_table import SortedTable
+from tcpsight.ui.streams_lists import telling
 from tcpsight.ui.streams_rows import dialogue_lines, ladder_lines, turn_columns, turns_of
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class TalkScreen(Screen[None]):
             yield Lines(id="dialogue")
             yield SortedTable(turn_columns(self.view.timezone), lambda row: row.request_index, id="requests")
             yield SequencePlot(id="picture")
-        yield Input(id="ask", placeholder="words to find; Enter finds them, n the next ones")
+        yield Ask(id="ask", placeholder="words to find; Enter finds them, n the next ones")
         yield Static(id="note")
         yield Footer()
 
@@ -82,17 +84,22 @@ class TalkScreen(Screen[None]):
     def _read(self) -> None:
         """Read segments and requests: that means to read the capture, so the screen goes on meanwhile."""
         catalog = self.view.catalog
+        catalog.progress = telling(self.app, self._say)
         try:
             making = LadderMaking()
             tables = [making.feed(*each) for each in catalog.segments(self._number)]
             requests = turns_of(catalog.requests(self._number))
         except TcpsightError as error:
-            self._trouble = str(error)
-            self.app.call_from_thread(self._tell)
+            self.app.call_from_thread(self._say, str(error))
             return
         self.app.call_from_thread(self._show_read, LadderSegments.concatenate(tables), requests)
 
+    def _say(self, words: str) -> None:
+        self._trouble = words
+        self._tell()
+
     def _show_read(self, segments: LadderSegments, requests: list[Any]) -> None:
+        self._say("")
         self._segments = segments
         self._show_ladder()
         self.query_one(SortedTable).show_rows(requests)

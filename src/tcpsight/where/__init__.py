@@ -35,6 +35,9 @@ class Where:
         The condition; its language is in ``docs/methods/where.md``.
     table_type : type of Table
         The table it is about.
+    is_accounted : bool
+        Whether its rows tell where the time of connections went; otherwise columns of that account are refused, as
+        nothing would ever hold for them.
 
     Raises
     ------
@@ -42,9 +45,9 @@ class Where:
         If it makes no sense; the message tells the character and, for a name, the nearest column.
     """
 
-    def __init__(self, text: str, table_type: type[Table]) -> None:
+    def __init__(self, text: str, table_type: type[Table], *, is_accounted: bool = True) -> None:
         self.text = text
-        self._condition = parse(text, table_type)
+        self._condition = parse(text, table_type, is_accounted=is_accounted)
 
     def mask(self, table: Table) -> Mask:
         """Tell for which rows it holds, shape (n,)."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tcpsight.tables import ConnectionAccounts
 from tcpsight.where.literals import is_bare_number, is_unit, value_for
 from tcpsight.where.tokens import Token, failure, nearest, tokens
 from tcpsight.where.truth import (
@@ -43,19 +44,22 @@ class Named:
 Operand = Named | Token
 
 
-def parse(text: str, table_type: type[Table]) -> Condition:
+def parse(text: str, table_type: type[Table], *, is_accounted: bool = True) -> Condition:
     """Read a condition on the rows of a table.
+
+    Without an account of time, what it tells may not be asked for.
 
     Raises
     ------
     UsageError
         If it makes no sense.
     """
-    return _Parser(text, table_type).whole()
+    return _Parser(text, table_type, is_accounted=is_accounted).whole()
 
 
 class _Parser:
-    def __init__(self, text: str, table_type: type[Table]) -> None:
+    def __init__(self, text: str, table_type: type[Table], *, is_accounted: bool) -> None:
+        self._unknown = frozenset() if is_accounted else frozenset(c.name for c in ConnectionAccounts.columns[1:])
         self._columns = {c.name: c for c in table_type.columns if not c.internal and (c.width == 1 or c.is_address)}
         self._has_version = "ip_version" in (table_type.dtype.names or ())
         self._tokens = tokens(text)
@@ -127,10 +131,9 @@ class _Parser:
         token = self._next()
         if token.kind in ("end", "sign") or (token.kind == "word" and token.key in _KEYWORDS):
             raise failure(token.start, f"a column or a value was expected, not {token.shown}")
-        if token.kind == "word" and token.text in self._columns:
-            return Named(self._columns[token.text], token, has_whole_name=True)
-        if token.kind == "word" and f"{token.text}_ns" in self._columns:
-            return Named(self._columns[f"{token.text}_ns"], token, has_whole_name=False)
+        for ending in ("", "_ns"):
+            if token.kind == "word" and (column := self._columns.get(token.text + ending)):
+                return Named(column, token, has_whole_name=not ending)
         # A number and its unit may stand apart: 400 ms.
         unit = self._peek()
         if token.kind == unit.kind == "word" and is_bare_number(token.text) and is_unit(unit.text):
@@ -139,6 +142,9 @@ class _Parser:
 
     def _named(self, operand: Operand) -> Named:
         if isinstance(operand, Named):
+            if operand.column.name in self._unknown:
+                hint = "no account of time is made here: 'tcpsight connections' makes it"
+                raise failure(operand.token.start, f"{operand.token.shown} is not known; {hint}")
             return operand
         if not operand.is_name:
             raise failure(operand.start, f"a column was expected, not {operand.shown}")
@@ -174,7 +180,7 @@ class _Parser:
             left, right, sign = right, left, _TURNED.get(sign, sign)
         named = self._named(left)
         if isinstance(right, Named):
-            return self._two_columns(named, sign, right)
+            return self._two_columns(named, sign, self._named(right))
         return self._valued(named, sign, right)
 
     def _two_columns(self, left: Named, sign: str, right: Named) -> Condition:

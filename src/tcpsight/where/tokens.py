@@ -57,6 +57,7 @@ class Token:
 
 
 MOST_NAMED = 6
+MOST_LISTED = 20
 """Names that begin or end with the word that was written, or have it between: no more are told."""
 
 
@@ -95,13 +96,15 @@ def failure(start: int, message: str) -> UsageError:
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """Tell which of the names may have been meant, or all of them."""
+    """Tell which of the names may have been meant, or all of them if they are few."""
     from difflib import get_close_matches
 
     known = list(names)
     near = [name for name in known if f"_{word.lower()}_" in f"_{name}_"] or get_close_matches(
         word.lower(), known, 1, 0.5
     )
+    if not near and len(known) > MOST_LISTED:
+        near = get_close_matches(word.lower(), known, 3, 0.0)
     if len(near) > 1:
         return f"the nearest are {', '.join(map(repr, near[:MOST_NAMED]))}"
     return f"the nearest is {near[0]!r}" if near else f"there are {', '.join(known)}"

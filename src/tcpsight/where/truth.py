@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tcpsight.tables import IPV4_PREFIX
+
 if TYPE_CHECKING:
     from tcpsight.tables import Column, Table
     from tcpsight.where.literals import Network, Value
@@ -173,7 +175,7 @@ def _compare_rows(one: np.ndarray[Any, Any], sign: str, other: np.ndarray[Any, A
 def _in_network(table: Table, column: Column, network: Network, *, has_version: bool) -> Mask:
     addresses = table.rows[column.name]
     is_v4 = isinstance(network, IPv4Network)
-    packed = (bytes(10) + b"\xff\xff" if is_v4 else b"") + network.network_address.packed
+    packed = (IPV4_PREFIX if is_v4 else b"") + network.network_address.packed
     bits = network.prefixlen + (96 if is_v4 else 0)
     whole, rest = divmod(bits, 8)
     wanted = np.frombuffer(packed, np.uint8)
@@ -184,6 +186,6 @@ def _in_network(table: Table, column: Column, network: Network, *, has_version: 
         inside &= table.rows["ip_version"] == network.version
     elif not is_v4:
         # ::/0 is not meant to hold the IPv4 addresses that stand behind ::ffff:.
-        mapped = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
+        mapped = np.frombuffer(IPV4_PREFIX, np.uint8)
         inside &= ~(addresses[:, :12] == mapped).all(axis=1)
     return inside

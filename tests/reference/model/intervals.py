@@ -81,6 +81,11 @@ def row(one: Slice, requests: list[Stay], unanswered: list[Stay], last_ns: int) 
     arrived = [(a, c) for a, c in requests if is_inside(a, one, last_ns)]
     completions = sum(is_inside(c, one, last_ns) for _, c in requests)
     weighted, busy = residence(one, requests), union(one, requests)
+
+    def share(number: int) -> Fraction | None:
+        """Of the time of the slice; in a capture of one instant nothing is."""
+        return Fraction(number, length) if end > start else None
+
     return {
         "start_ns": start,
         "length_ns": length,
@@ -91,11 +96,11 @@ def row(one: Slice, requests: list[Stay], unanswered: list[Stay], last_ns: int) 
         "unanswered": sum(is_inside(a, one, last_ns) for a, _ in unanswered),
         "unanswered_backlog": sum((a < end or (is_last and a == end)) and e >= end for a, e in unanswered),
         "unanswered_weighted_ns": residence(one, unanswered),
-        "arrival_rate_per_s": Fraction(len(arrived) * NS_PER_S, length),
-        "throughput_per_s": Fraction(completions * NS_PER_S, length),
-        "concurrency": Fraction(weighted, length),
+        "arrival_rate_per_s": share(len(arrived) * NS_PER_S),
+        "throughput_per_s": share(completions * NS_PER_S),
+        "concurrency": share(weighted),
         "busy_ns": busy,
-        "utilization_fraction": Fraction(busy, length),
+        "utilization_fraction": share(busy),
         "weighted_ns": weighted,
         "late": 0,
         **response_times([c - a for a, c in arrived]),

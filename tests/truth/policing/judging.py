@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcpsight.connections import ConnectionTracking
-from tcpsight.network import PolicingDetection
+from tcpsight.network.policing import PolicingDetection
 from tcpsight.tables import Headers, Policed
 
 

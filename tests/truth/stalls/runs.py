@@ -170,10 +170,10 @@ def shares(cases: Iterable[Case]) -> dict[str, Any]:
     """Count what became of cases."""
     outcomes = Counter(case.outcome for case in cases)
     counted = outcomes["found"] + outcomes["missed"]
-    return {"stalls": counted, "found": outcomes["found"], "recall": _share(outcomes["found"], counted)}
+    return {"stalls": counted, "found": outcomes["found"], "recall": share_of(outcomes["found"], counted)}
 
 
-def _share(part: int, whole: int) -> float | None:
+def share_of(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
@@ -196,10 +196,10 @@ def summary(results: list[tuple[list[Case], int]], quiet: list[int]) -> dict[str
         "short": sum(case.outcome == "short" for case in cases),
         "unseen": sum(case.outcome == "unseen" for case in cases),
         "false_alarms": false_alarms,
-        "precision": _share(len(found), len(found) + false_alarms),
+        "precision": share_of(len(found), len(found) + false_alarms),
         "blockers": len(named),
         "blockers_right": sum(named),
-        "blocker_share": _share(sum(named), len(named)),
+        "blocker_share": share_of(sum(named), len(named)),
         "sure": len(sure),
         "sure_right": sum(sure),
         "pauses": pauses.total(),

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpsight.local.resets import MAPPED, RawSender, checksum, probe, reset
+from tcpsight.local.resets import RawSender, checksum, probe, reset
+from tcpsight.tables import IPV4_PREFIX
 
 ADDRESSES = {4: ("192.0.2.7", "198.51.100.9"), 6: ("2001:db8::7", "2001:db8:1::9")}
 
 
 def endpoints(version: int) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
     packed = [ipaddress.ip_address(text).packed for text in ADDRESSES[version]]
-    whole = [(MAPPED if version == 4 else b"") + each for each in packed]
+    whole = [(IPV4_PREFIX if version == 4 else b"") + each for each in packed]
     return (whole[0], 40_000), (whole[1], 443)
 
 

@@ -12,12 +12,12 @@ import pytest
 from tcpsight.errors import TcpsightError
 from tcpsight.local.audit import ENDED, FAILED, SPARED, UNKNOWN
 from tcpsight.local.observing import Numbers
-from tcpsight.local.resets import MAPPED, Endpoint, Made
+from tcpsight.local.resets import Endpoint, Made
 from tcpsight.local.resetting import FURTHEST_UNSEEN, Resetting, Side, Target
-from tcpsight.tables import FLAG_ACK, FLAG_RST, FLAG_SYN, Frames
+from tcpsight.tables import FLAG_ACK, FLAG_RST, FLAG_SYN, IPV4_PREFIX, Frames
 
-CLIENT: Endpoint = (MAPPED + bytes([192, 0, 2, 1]), 40_000)
-SERVER: Endpoint = (MAPPED + bytes([192, 0, 2, 2]), 80)
+CLIENT: Endpoint = (IPV4_PREFIX + bytes([192, 0, 2, 1]), 40_000)
+SERVER: Endpoint = (IPV4_PREFIX + bytes([192, 0, 2, 2]), 80)
 OF_CLIENT, OF_SERVER = Numbers(5000, 1000), Numbers(1000, 5000)
 RAW_IP = 101
 
@@ -198,7 +198,7 @@ def test_an_idle_one_of_which_one_side_was_seen_is_spared():
 
 
 def test_one_that_cannot_be_reached_has_not_ended_and_keeps_no_other_from_it():
-    away: Endpoint = (MAPPED + bytes([203, 0, 113, 9]), 80)
+    away: Endpoint = (IPV4_PREFIX + bytes([203, 0, 113, 9]), 80)
     far = Target((Side(CLIENT, away, OF_CLIENT), Side(away, CLIENT, OF_SERVER)), must_be_idle=False)
     near = target(**LIVE)
     told = list(Resetting(Sender([away]), [far, near]).run(Wire([ANSWERS, ENDS]), 60))  # type: ignore[arg-type]

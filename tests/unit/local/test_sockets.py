@@ -10,7 +10,6 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,7 @@ from tcpsight.local.sock_diag import DiagnosticSocket
 from tcpsight.tables import SOCKET_STATES, Sockets
 from tcpsight.where import Where
 from tests.conftest import require_program
-from tests.support.live_network import own_network, require_live_network
-from tests.support.local_connections import Pair, network_with_ipv6
+from tests.support.local_connections import Pair
 
 HOSTS: dict[str, dict[str, Any]] = {
     "IPv4": {"host": "127.0.0.1"},
@@ -50,12 +48,7 @@ OF_SS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _network() -> Iterator[None]:
-    require_live_network()
-    with own_network():
-        network_with_ipv6()
-        yield
+pytestmark = pytest.mark.usefixtures("network_with_ipv6")
 
 
 def row_of(port: int, *, is_server: bool) -> Any:

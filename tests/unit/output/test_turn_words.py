@@ -70,12 +70,16 @@ def test_requests_alone_are_no_push():
     assert "push" not in text
 
 
+def talking(**turns: int) -> dict[str, Any]:
+    none = {"hold": True, "doubt": None, "trickling": 0, "unsolicited_bytes": 0, "from_their_syn": 3, "handshakes": 0}
+    return {"overlapped": 0, "turns": none | turns}
+
+
 @pytest.mark.parametrize(
     ("unsolicited", "words"), [(536 * 3, []), (536 * 3 + 1, ["1.57 KiB were sent before anybody asked: perhaps push"])]
 )
 def test_greetings_are_short(unsolicited, words):
-    turns = {"hold": True, "doubt": None, "trickling": 0, "unsolicited_bytes": unsolicited, "from_their_syn": 3}
-    assert turn_notes({"overlapped": 0, "turns": turns}) == words
+    assert turn_notes(talking(unsolicited_bytes=unsolicited)) == words
 
 
 def test_what_comes_first_of_a_connection_that_is_older_than_the_capture_is_no_push():
@@ -92,3 +96,9 @@ def test_every_face_tells_the_same_notes():
     service, text = report_of([*begin, *pushed(9001, 1001, START_NS + 300 * MS, 10)])
     assert service["remarks"] == ["5.86 KiB were sent before anybody asked: perhaps push"]
     assert service["remarks"][0] in text
+
+
+def test_handshakes_are_counted_in_words():
+    assert turn_notes(talking(handshakes=0)) == []
+    assert turn_notes(talking(handshakes=1)) == ["1 of the requests is a TLS handshake (--leave-out handshake)"]
+    assert turn_notes(talking(handshakes=12)) == ["12 of the requests are TLS handshakes (--leave-out handshake)"]

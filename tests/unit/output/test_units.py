@@ -142,4 +142,4 @@ def test_instants_have_as_many_digits_as_asked():
 
 def test_no_terminal_obeys_captured_text():
     assert units.printable("grüße") == "grüße"
-    assert units.printable("a\x1b[31m\u202eb\x9b\n") == r"a\x1b[31m\u202eb\x9b\n"
+    assert units.printable("a\x1b[31m\u202eb\x9b\n") == r"a\x1b[31m\u202eb\u009b\n"

@@ -15,7 +15,7 @@ import pytest
 from tcpsight.errors import TcpsightError, UsageError
 from tcpsight.output.arrow import arrow_schema
 from tcpsight.output.writers import FORMATS, open_writer
-from tcpsight.tables import Connections, Intervals, KeyedIntervals, Requests
+from tcpsight.tables import Connections, Intervals, KeyedIntervals, Requests, Sockets
 from tests.reference.output import Everything, fill, records
 
 MACHINE_FORMATS = [format for format in FORMATS if format != "table"]
@@ -315,3 +315,13 @@ def test_an_abandoned_writer_leaves_nothing(tmp_path, format):
             writer.write(requests(10))
             raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
+
+
+def test_json_lines_hold_nothing_that_a_terminal_obeys_and_mean_the_same():
+    table = Sockets.allocate(3)
+    names = ["\x1b[2J\x07", "caf\u00e9 \u009b31m", "caf\u00e9"]
+    table.rows["process"] = [name.encode() for name in names]
+    text = written(table, "jsonl", columns=["process"]).decode()
+    assert [json.loads(line)["process"] for line in text.splitlines()] == names
+    assert text.replace("\n", "").isprintable()
+    assert "caf\u00e9" in text

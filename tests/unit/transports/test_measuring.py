@@ -232,6 +232,22 @@ def test_services_are_told_their_share_and_what_they_would_save():
     assert (other["is_loopback"], other["stack_fraction"]) == (False, 1.0)
 
 
+def test_services_have_a_row_for_each_pinning_whatever_their_order():
+    requests = Requests.allocate(1)
+    requests.ip_version[:], requests.server_port[:] = 4, 80
+    requests.request_bytes[:] = requests.response_bytes[:] = 100
+    requests.response_time_ns[:] = 40_000
+    rows = [
+        measured("tcp_nodelay", 100, p50) | {"pinning": pinning}
+        for pinning, p50 in (("apart", 48_000), ("free", 8_000), ("same", 16_000))
+    ]
+    told = [service_facts([requests], each) for each in (rows, rows[::-1])]
+    assert told[0] == told[1]
+    assert [(each["pinning"], each["stack_fraction"]) for each in told[0]] == [
+        ("free", 0.1), ("same", 0.2), ("apart", 0.6)
+    ]  # fmt: skip
+
+
 def test_facts_tell_rates_and_what_was_left_out():
     found = measure(Case("pipe", 64, "free"), CASE_NS)
     facts = measured_facts([found], [(Case("tcp", 9, "free"), "no")])

@@ -1,6 +1,8 @@
 // Figures: a plot that Plotly draws, what it shows in words, and its numbers as a table.
 
 const figures = [];
+const CLICK_PIXELS = 4;
+const DOUBLE_CLICK_MS = 320;
 // The buttons are named one by one: among those the library has by itself is one that sends the data away.
 const PLOT_OPTIONS = { displaylogo: false, responsive: true, doubleClick: false, modeBarButtons: [["toImage", "zoom2d", "pan2d"]], showSendToCloud: false, showEditInChartStudio: false, plotlyServerURL: "" };
 const figuresInSight = new IntersectionObserver((entries) => {
@@ -19,6 +21,7 @@ class Figure {
    * @param spec.table Gives {caption, head, rows, acts}: what the plot shows, in words; `acts` are functions of rows.
    * @param spec.view The shared time, of plots over time.
    * @param spec.onPoint Told which point was clicked.
+   * @param spec.onTime Told at which time was clicked, where there is no point.
    */
   constructor(spec) {
     Object.assign(this, spec);
@@ -76,7 +79,28 @@ class Figure {
       });
       canvas.on("plotly_doubleclick", () => view.showAll());
     }
-    if (this.onPoint !== undefined) canvas.on("plotly_click", (event) => this.onPoint(event.points[0], event));
+    if (this.onPoint !== undefined) {
+      canvas.on("plotly_click", (event) => {
+        this.pointAt = performance.now();
+        this.onPoint(event.points[0], event);
+      });
+    }
+    if (this.onTime !== undefined) this.listenToTime();
+  }
+
+  /** Tell of a click beside all points at which time it was; of a drag, or the first click of two, nothing. */
+  listenToTime() {
+    let from = null, waiting = 0;
+    this.canvas.addEventListener("pointerdown", (event) => { from = event.button === 0 ? [event.clientX, event.clientY] : null; clearTimeout(waiting); }, true);
+    addEventListener("pointerup", (event) => {
+      if (from === null || Math.hypot(event.clientX - from[0], event.clientY - from[1]) > CLICK_PIXELS) { from = null; return; }
+      from = null;
+      const { xaxis, yaxis } = this.canvas._fullLayout, box = this.canvas.getBoundingClientRect();
+      const x = event.clientX - box.left - xaxis._offset, y = event.clientY - box.top - yaxis._offset;
+      if (x < 0 || x > xaxis._length || y < 0 || y > yaxis._length) return;
+      const at = xaxis.p2d(x), began = performance.now();
+      waiting = setTimeout(() => { if (!(this.pointAt >= began - DOUBLE_CLICK_MS)) this.onTime(at); }, DOUBLE_CLICK_MS);
+    }, true);
   }
 
   fillTable() {

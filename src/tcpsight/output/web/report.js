@@ -66,14 +66,14 @@ class Report {
       id: "completions", title: "Response time of each request, at its completion", height: 380, view: this.view,
       about: "Requests that ended together stand above each other: a stack is a queue that was let go, and its first is the likely blocker. A horizontal band is a kind of request that always takes as long. Colour is how many; when few are in sight, each is a point.",
       plot: () => completionPlot(this),
-      onPoint: (point) => this.lookAtPoint(point),
+      onPoint: (point) => this.lookAtPoint(point), onTime: (at) => this.lookAtBand(at),
       table: () => sliceTable(this, "Response times", [["completions", (level, i) => count(level.completions[i])], ["median", (level, i) => duration(level.p50_ns[i])], ["slowest", (level, i) => duration(level.max_ns[i])]]),
     });
   }
 
   arrivalMap() {
     return new Figure({
-      id: "arrival-map", title: "Latency heat map", height: 320, view: this.view, plot: () => arrivalPlot(this), onPoint: (point) => this.lookAtPoint(point),
+      id: "arrival-map", title: "Latency heat map", height: 320, view: this.view, plot: () => arrivalPlot(this), onPoint: (point) => this.lookAtPoint(point), onTime: (at) => this.lookAtBand(at),
       about: "The same requests at their arrival: what arrives during a stall waits for its end, so a stall leans to the right and down. Lines are the median and the 99th percentile.",
       table: () => sliceTable(this, "Response times by arrival", [["arrivals", (level, i) => count(level.arrivals[i])], ["median", (level, i) => duration(level.p50_ns[i])], ["99th percentile", (level, i) => duration(level.p99_ns[i])], ["slowest", (level, i) => duration(level.max_ns[i])]]),
     });
@@ -124,6 +124,12 @@ class Report {
   lookAt(level, i) {
     this.view.showAround(level.start[i], level.start[i] + level.length[i], 0.25);
     moveTo("requests-in-view");
+  }
+
+  /** Look into the finding whose band lies at a time, the shortest of several. */
+  lookAtBand(at) {
+    const [found] = markedFindings(this).filter(({ start, end }) => start <= at && at <= end).sort((a, b) => a.end - a.start - (b.end - b.start));
+    if (found !== undefined) this.view.showAround(found.start, found.end, 0.3);
   }
 
   lookAtPoint(point) {

@@ -74,7 +74,7 @@ function timeFigures(report) {
     if (slice !== undefined) report.lookAt(report.service.level(view.range), slice);
   };
   const text = (name, write) => (level, i) => write(level[name][i]);
-  const figure = (id, title, about, height, plot, columns) => new Figure({ id, title, about, height, view, plot, onPoint, table: () => sliceTable(report, title, columns) });
+  const figure = (id, title, about, height, plot, columns) => new Figure({ id, title, about, height, view, plot, onPoint, onTime: (at) => report.lookAtBand(at), table: () => sliceTable(report, title, columns) });
   const perSecond = (name) => (level, i) => level.perSecond(name, i);
   return [
     figure("arrivals", "Arrivals and completions", "Where completions fall below arrivals, requests pile up; when what blocked them goes away, completions overtake. Filled, on the right: how many wait at the end of each slice. In a stall nobody who waits asks again, so both rates are 0, and that stays high.", 230,

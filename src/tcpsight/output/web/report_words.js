@@ -17,6 +17,7 @@ function captureHead(report) {
     interfaces.length > 0 ? element("p", { className: "faint" }, `Captured at ${interfaces.slice(0, 8).join(", ")}${interfaces.length > 8 ? " and others" : ""}.`) : null,
     chosen.length > 0 ? element("p", { className: "faint" }, `Only ${chosen.join("; ")}.`) : null,
     times.start !== "request_last" || times.end !== "response_first" ? element("p", { className: "faint" }, `Response time runs from ${times.start} to ${times.end}.`) : null,
+    ...capture.remarks.map((note) => element("p", { className: "note" }, `${note[0].toUpperCase()}${note.slice(1)}.`)),
     capture.broken === null ? null : element("p", { className: "note" }, `The capture breaks off: ${capture.broken}. What came before it is told here.`),
   ];
 }

@@ -23,6 +23,15 @@ const COMPARISONS = { ">": (a, b) => a > b, "<": (a, b) => a < b, ">=": (a, b) =
 /** Between filters of which one is enough; not inside quotes. */
 const OR = /\s+or\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/iu;
 
+/** Say what is wrong with how a filter is put together, or null: what it has no word for must not pass for a word. */
+function misfit(text) {
+  const bare = text.replace(/"[^"]*"/g, '""'), words = bare.toLowerCase().split(/\s+/).filter(Boolean), joins = (word) => word === "and" || word === "or";
+  if (/[()]/.test(bare)) return "Parentheses are not understood: or separates alternatives, of each of which all conditions must hold";
+  if (words.includes("not")) return "not is not understood: != is, such as state != closed";
+  const lone = words.find((word, i) => joins(word) && (i === 0 || i === words.length - 1 || joins(words[i + 1])));
+  return lone === undefined ? null : `Something must stand on both sides of ${lone}`;
+}
+
 /** Between groups of three digits. */
 const GROUPS = /(?<=\d)[ \u00a0\u2009\u202f](?=\d{3}(?!\d))/gu;
 
@@ -92,7 +101,7 @@ class BigTable {
 
   /** Give the rows that pass, in order. */
   chosen() {
-    this.problem = null;
+    this.problem = misfit(this.words);
     const alternatives = this.words.split(OR).map((words) => this.conditions(words));
     const rows = this.rows.filter((row) => alternatives.some((passes) => passes.every((pass) => pass(row))));
     const column = this.columns.find((each) => each.name === this.sorted.column);

@@ -1,0 +1,43 @@
+"""``tcpsight follow``."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+import click
+
+from tcpsight.cli.options import Input, input_options, stream_options
+
+FORMATS = ("text", "hex", "raw", "json", "yaml")
+SUFFIXES = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+
+
+@click.command("follow")
+@input_options
+@click.argument("number", type=click.IntRange(min=1), metavar="N")
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(FORMATS),
+    help="How it is written; raw is the bytes as they are.  [default: by the suffix of -o, else text]",
+)
+@click.option("--side", type=click.Choice(["client", "server"]), help="Only what this side sent.")
+@click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
+@stream_options
+def command(
+    source: Input, number: int, format: str | None, side: str | None, output: str, overlaps: str, index: bool
+) -> int:
+    """Tell what both sides of one connection said, in the order of reading.
+
+    \b
+    tcpsight follow capture.pcap 5648
+    tcpsight follow capture.pcap 5648 --format json | jq .
+    tcpsight follow capture.pcap 5648 --format raw --side server -o answer.bin
+
+    N is the connection's number: the frame that opened it, as 'connections' and 'requests' tell it.
+    """
+    from tcpsight.cli.streams import obey
+
+    chosen = format or SUFFIXES.get(PurePath(output).suffix.lower(), "text")
+    line = f"follow {number} --format {chosen}" + (f" --side {side}" if side is not None else "")
+    return obey(source, (line,), output, overlaps, keeps_index=index)

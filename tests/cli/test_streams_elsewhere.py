@@ -1,0 +1,168 @@
+"""``tcpsight streams``: bytes to files, programs and terminals, and to no place else."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+import tcpsight
+from tcpsight.conversations import programs
+from tests.cli.running import assert_one_line, on_a_terminal, process
+from tests.support.pcap import pcap_bytes
+from tests.support.said import START_NS, talk, two_talks
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return two_talks(tmp_path / "talk.pcap")
+
+
+def test_a_terminal_gets_two_colours_and_nothing_else_to_obey(path):
+    seen = on_a_terminal("streams", str(path), "-c", "follow 9; pipe 9 cat; pipe 9 printf '\\033[2J\\007'")
+    for colour in (b"\x1b[36m", b"\x1b[35m", b"\x1b[0m"):
+        assert colour in seen
+        seen = seen.replace(colour, b"")
+    assert b"\x1b" not in seen
+    assert b"\x9b" not in seen
+    assert b"\x07" not in seen
+    assert b"\\x1b[2J" in seen
+    assert b"nothing to show on a terminal" in on_a_terminal("streams", str(path), "-c", "follow 9 --format raw")
+
+
+def test_dump_writes_each_stream_to_a_file_of_its_own(here, path, tmp_path):
+    folder = tmp_path / "out"
+    outcome = here("streams", path, "-c", f"dump {folder}")
+    assert outcome.text.startswith("4 files, ")
+    assert (folder / "9-10.0.0.1.40001-10.0.0.9.80.server").read_bytes() == b"needle in a haystack"
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_dump_never_leaves_its_folder_nor_replaces_unasked(here, path, tmp_path):
+    folder, victim = tmp_path / "out", tmp_path / "victim"
+    folder.mkdir()
+    victim.write_text("mine")
+    name = "9-10.0.0.1.40001-10.0.0.9.80.server"
+    (folder / name).symlink_to(victim)
+    assert_one_line(here("streams", path, "-c", f"dump {folder} 9").err, "is there already")
+    assert victim.read_text() == "mine"
+    assert here("streams", path, "-c", f"dump {folder} 9 --overwrite").status == 0
+    assert victim.read_text() == "mine"
+    assert not (folder / name).is_symlink()
+    assert (folder / name).read_bytes() == b"needle in a haystack"
+
+
+@pytest.mark.parametrize("stretch_bytes", [64, 1 << 20])
+def test_dump_writes_the_same_bytes_whether_streams_came_in_order_or_not(here, tmp_path, monkeypatch, stretch_bytes):
+    monkeypatch.setattr("tcpsight.conversations.extracting.EXTRACTED_BYTES", stretch_bytes)
+    monkeypatch.setattr("tcpsight.conversations.dumping.MOST_OPEN", 2)
+    frames = []
+    for i in range(5):
+        said = [("><"[turn % 2], bytes([97 + turn, 65 + i]) * (30 + turn)) for turn in range(6)]
+        frames.append(talk(40_000 + i, said, START_NS + i * 1000))
+    frames[1][4], frames[1][5] = frames[1][5], frames[1][4]  # late
+    frames[2].insert(6, frames[2][4]._replace(time_ns=frames[2][5].time_ns + 1))  # sent again
+    del frames[3][5]  # never captured
+    mixed = sorted((f for each in frames for f in each), key=lambda f: f.time_ns)
+    path = tmp_path / "mixed.pcap"
+    path.write_bytes(pcap_bytes(mixed))
+    outcome = here("streams", path, "-c", f"dump {tmp_path}/out")
+    told = {}
+    with tcpsight.open(path).streams() as streams:
+        for each in streams:
+            for side in ("client", "server"):
+                stream = getattr(each, side)
+                told[f"{each.connection_id}", side] = b"".join(block.data for block in stream.blocks())
+    written = {
+        (name.name.split("-")[0], name.suffix[1:]): name.read_bytes()
+        for name in (tmp_path / "out").iterdir()
+        if name.name != "holes.jsonl"
+    }
+    assert written == told
+    assert outcome.text.replace("\u202f", "").startswith(f"10 files, {sum(map(len, told.values()))} bytes")
+    assert "not captured" in outcome.text
+
+
+def test_pipe_gives_bytes_to_a_program_and_shows_what_it_says(here, path):
+    assert here("streams", path, "-c", "pipe 9 --side server tr a-z A-Z").out == b"NEEDLE IN A HAYSTACK"
+    assert_one_line(here("streams", path, "-c", "pipe 9 no-such-program-here").err, "no-such-program-here")
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("false", "false ended with status 1"),
+        ("sh -c 'exit 3'", "sh ended with status 3"),
+        ("sh -c 'kill -TERM $$'", "sh was killed by SIGTERM"),
+        ("sh -c 'cat > /dev/null; exit 9'", "sh ended with status 9"),
+    ],
+)
+def test_a_program_that_fails_is_told_and_fails_the_command(here, path, program, said):
+    outcome = here("streams", path, "-c", f"pipe 9 {program}; stats")
+    assert outcome.status == 1
+    assert outcome.err == f"tcpsight: note: {said}\n"
+    assert "connections shown" in outcome.text
+    assert here("streams", path, "-c", "pipe 9 true").status == 0
+
+
+def test_it_is_the_program_that_is_waited_for_and_not_what_it_leaves_behind(here, path):
+    begin = time.monotonic()
+    outcome = here("streams", path, "-c", "pipe 9 sh -c 'setsid sleep 20 & echo said; exit 0'")
+    assert time.monotonic() - begin < programs.IDLE_S
+    assert outcome == (0, b"said\n", "tcpsight: note: sh left something behind that still holds its output\n")
+
+
+def test_what_a_program_says_reaches_a_pipe_written_out_and_a_file_or_whoever_asks_as_it_is(here, path, tmp_path):
+    commands = r"pipe 9 printf 'a\r\n\033[2J\302\233\303\244\233'"
+    assert process("streams", path, "-c", commands).text == "a\n\\x1b[2J\\u009b\u00e4\\x9b"
+    raw = b"a\r\n\x1b[2J\xc2\x9b\xc3\xa4\x9b"
+    assert process("streams", path, "-c", commands.replace("9 ", "9 --raw ", 1)).out == raw
+    assert here("streams", path, "-c", commands, "-o", tmp_path / "said").status == 0
+    assert (tmp_path / "said").read_bytes() == raw
+    assert b"nothing to show on a terminal" in on_a_terminal("streams", str(path), "-c", "pipe 9 --raw cat")
+
+
+@pytest.mark.parametrize("name", ["talk.pcap", "link", "hard", "sub/../talk.pcap"])
+def test_no_command_writes_over_the_capture_it_reads(here, path, tmp_path, name):
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "hard").hardlink_to(path)
+    (tmp_path / "sub").mkdir()
+    before = path.read_bytes()
+    for overwrite in ("", " --overwrite"):
+        outcome = here("streams", path, "-c", f"export {tmp_path / name}{overwrite}")
+        assert outcome.status == 2
+        assert_one_line(outcome.err, "the capture would be lost")
+    assert path.read_bytes() == before
+    target = tmp_path / "out" / "9-10.0.0.1.40001-10.0.0.9.80.server"
+    target.parent.mkdir()
+    path.rename(target)
+    assert_one_line(here("streams", target, "-c", f"dump {target.parent} --overwrite").err, "the capture would be lost")
+    assert target.read_bytes() == before
+
+
+def test_export_replaces_a_file_only_if_asked_and_never_the_answers(here, path, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    assert_one_line(here("streams", path, "-c", f"export {victim} 9").err, "is there already", "--overwrite")
+    assert victim.read_text() == "mine"
+    assert here("streams", path, "-c", f"export {victim} 9 --overwrite").status == 0
+    assert victim.read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
+    answers = tmp_path / "answers"
+    assert_one_line(here("streams", path, "-c", f"export {answers}", "-o", answers).err, "takes the answers")
+    assert b"is a terminal" in on_a_terminal("streams", str(path), "-c", "export /dev/stdout")
+
+
+def test_export_is_read_by_tshark_as_the_same_frames(here, path, tmp_path, require_program):
+    tshark = require_program("tshark")
+    chosen = tmp_path / "one.pcapng"
+    assert here("streams", path, "-c", f"export {chosen} 9").text.startswith("9 frames of 1 connection in ")
+
+    def frames(source: Path, *options: str) -> list[str]:
+        fields = ("frame.time_epoch", "frame.len", "frame.cap_len", "tcp.seq_raw", "tcp.payload", "tcp.checksum")
+        command = [tshark, "-nr", str(source), *options, "-T", "fields", *(w for f in fields for w in ("-e", f))]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert frames(chosen) == frames(path, "-Y", "tcp.port == 40001")
+    assert len(frames(chosen)) == 9
