@@ -356,6 +356,7 @@ cdef struct ConnectionAccount:
 cdef struct RequestAccount:
     int64_t connection_id
     int64_t request_index
+    int64_t request_first_ns
     int64_t request_transfer_ns
     int64_t server_ns
     int64_t response_transfer_ns

@@ -886,7 +886,8 @@ class RequestAccounts(Table):
     """Where an answered request's time went; the order is that in which the next ones began, or connections ended."""
 
     connection_id = column("int64", "", "the connection")
-    request_index = column("int64", "", "0, 1, 2 … in its connection")
+    request_index = column("int64", "", "0, 1, 2 … in its connection, where no bytes are of TLS")
+    request_first_ns = column("int64", "epoch ns", "the client segment it began with")
     request_transfer_ns = column("int64", "ns", "between the first and the last data of the request")
     server_ns = column(
         "int64", "ns", "from the last data of the request to the first of its answer: the path to the server is in it"

@@ -47,7 +47,7 @@ class Conversation:
         # Of TLS: whether there is any, segments that wait for what follows them, and session tickets.
         self.has_tls = False
         self.held: list[Row] = []
-        self.awaits_tickets = False
+        self.awaits_tickets = self.may_join = False
         self.ticket_bytes = 0
 
 
@@ -217,6 +217,7 @@ class Twin:
         fits = talk.ticket_bytes in (0, s["tls_bytes"])
         is_ticket = kind == "alike" and 54 <= s["tls_bytes"] <= 8192 and fits
         are_two = is_ticket and s["tls_records"] >= 2
+        is_sure = are_two or (is_ticket and (talk.ticket_bytes > 0 or below(acked, talk.client_edge)))
         if turn is not None and asks and turn.may_be_ticket:
             talk.awaits_tickets = turn.may_be_ticket = False
             self.to_before(talk, "response", sum(n for _, n in turn.response))
@@ -231,7 +232,16 @@ class Twin:
             return
         if waits:
             assert turn is not None
-            if are_two or (acked is not None and turn.request_begin is not None and acked <= turn.request_begin):
+            is_before = acked is not None and turn.request_begin is not None and acked <= turn.request_begin
+            if talk.may_join:
+                talk.may_join = talk.awaits_tickets = False
+                is_long = sum(n for _, n in turn.request) >= 16384
+                if is_ticket and (below(acked, talk.client_edge) or is_long):
+                    self.join(talk)
+                else:
+                    self.server_bytes(talk, s, first, acked)
+                return
+            if is_sure or is_before:
                 self.to_before(talk, "response", s["new_bytes"])
             else:
                 turn.may_be_ticket = is_ticket
@@ -247,6 +257,17 @@ class Twin:
             talk.awaits_tickets = False
         if not waits:
             self.server_bytes(talk, s, first, acked)
+
+    def join(self, talk: Conversation) -> None:
+        """Make one of the last two turns: a ticket only stood between them."""
+        before, turn = talk.turns[-2:]
+        if before.is_final:
+            return
+        turn.request, turn.late_request = before.request + turn.request, before.late_request + turn.late_request
+        turn.more_request += before.more_request
+        turn.request_begin, turn.is_overlapped = before.request_begin, before.is_overlapped
+        turn.index, turn.number = before.index, before.number
+        del talk.turns[-2]
 
     def to_before(self, talk: Conversation, side: str, byte_count: int) -> None:
         """Count bytes with the turn before, at no time of their own."""
@@ -282,9 +303,15 @@ class Twin:
 
     def begin_turn(self, talk: Conversation, first: int | None, acked: int | None) -> None:
         last = talk.turns[-1] if talk.turns else None
-        if last is not None and last.may_be_ticket and self.given_at == "answer":
+        if last is not None and last.may_be_ticket:
             last.may_be_ticket = False
-            self.give(talk, last, is_answer=True)
+            if self.given_at == "answer":
+                self.give(talk, last, is_answer=True)
+                talk.awaits_tickets = False
+            else:
+                talk.may_join = True
+        elif talk.may_join:
+            talk.may_join = talk.awaits_tickets = False
         no_numbers = first is None or acked is None
         for turn in talk.turns[: len(talk.turns) if no_numbers else -1]:
             self.give(talk, turn)

@@ -141,6 +141,7 @@ cdef inline void give_turn(Made *made, const Slot *a, const Turn *turn) noexcept
     made.request_rows += 1
     row.connection_id = a.connection_id
     row.request_index = a.turns - 1
+    row.request_first_ns = a.asked_ns
     row.request_transfer_ns = turn.last[PART_REQUEST_TRANSFER - 1] - turn.first[PART_REQUEST_TRANSFER - 1]
     row.server_ns = turn.last[PART_SERVER - 1] - turn.first[PART_SERVER - 1]
     row.response_transfer_ns = turn.last[PART_RESPONSE_TRANSFER - 1] - turn.first[PART_RESPONSE_TRANSFER - 1]
@@ -156,13 +157,14 @@ cdef inline void speak(Slot *a, int side) noexcept nogil:
     a.acked_ns = a.mark_ns
 
 
-cdef inline void open_turn(Made *made, Slot *a, Turn *turn, int64_t first) noexcept nogil:
+cdef inline void open_turn(Made *made, Slot *a, Turn *turn, int64_t first, int64_t time_ns) noexcept nogil:
     """Begin the next request with the client's byte `first`."""
     if turn != NULL:
         if a.turns > 0:
             give_turn(made, a, turn)
         memcpy(turn.first, a.parts, sizeof(a.parts))
         a.leap_is_in = IN_FIRST if a.rare & LEAPT else 0
+        a.asked_ns = time_ns
     a.turns += 1
     a.begin = first if a.edge[DIRECTION_CLIENT] == -FAR_OFFSET else smaller(first, a.edge[DIRECTION_CLIENT])
     speak(a, DIRECTION_CLIENT)
@@ -182,7 +184,7 @@ cdef inline void change_sides(Made *made, Slot *a, Turn *turn, const Segment *g,
         return
     charge(a, turn_part(a, side) if forced == AS_USUAL else forced, g.time_ns)
     if side == DIRECTION_CLIENT:
-        open_turn(made, a, turn, first)
+        open_turn(made, a, turn, first, g.time_ns)
     else:
         speak(a, side)
 
@@ -192,7 +194,7 @@ cdef inline void take_fill(Made *made, Slot *a, Turn *turn, const Segment *g, in
     charge(a, PART_RECOVERY, g.time_ns)
     if g.direction & 1 == DIRECTION_CLIENT:
         if a.turns == 0:
-            open_turn(made, a, turn, first)
+            open_turn(made, a, turn, first, g.time_ns)
         elif a.turns == 1:
             a.begin = smaller(a.begin, first)
 

@@ -99,7 +99,8 @@ cdef struct Slot:
     int64_t syn_ack_ns
     int64_t repeated_ns         # of the handshake: waiting for SYNs that were sent again
     int64_t again[2]            # end of what was sent again
-    uint8_t more_padding[24]
+    int64_t asked_ns            # when the current request began
+    uint8_t more_padding[16]
 
 cdef struct Turn:
     # The parts when the current request began, and at the last data of its answer.

@@ -215,15 +215,26 @@ class RequestMatching:
 
 
 def _places(accounts: RequestAccounts, requests: Requests) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Find the account of each request, shape (n,); −1 if there is none."""
-    n = len(accounts)
-    ids = np.concatenate([accounts.connection_id, requests.connection_id])
-    indexes = np.concatenate([accounts.request_index, requests.request_index])
-    order = np.lexsort((np.arange(len(ids)), indexes, ids))
-    before, after = order[:-1], order[1:]
-    is_pair = (ids[before] == ids[after]) & (indexes[before] == indexes[after]) & (before < n) & (after >= n)
+    """Find the account of each request, shape (n,); −1 if there is none.
+
+    It began with the same segment. The number in the connection tells those of one instant apart; where TLS is, of which
+    the account knows nothing, turns may differ in number, and time alone must tell.
+    """
     places = np.full(len(requests), -1, np.int64)
-    places[after[is_pair] - n] = before[is_pair]
+    for names in (("request_first_ns", "request_index", "connection_id"), ("request_first_ns", "connection_id")):
+        rest = np.flatnonzero(places < 0)
+        if not len(rest):
+            break
+        others = np.ones(len(accounts), bool)
+        others[places[places >= 0]] = False
+        free = np.flatnonzero(others)
+        keys = [np.concatenate([accounts.rows[name][free], requests.rows[name][rest]]) for name in names]
+        order = np.lexsort((np.arange(len(free) + len(rest)), *keys))
+        before, after = order[:-1], order[1:]
+        is_pair = (before < len(free)) & (after >= len(free))
+        for key in keys:
+            is_pair &= key[before] == key[after]
+        places[rest[after[is_pair] - len(free)]] = free[before[is_pair]]
     return places
 
 

@@ -13,11 +13,13 @@ from tcpsight.requests._turns cimport (
     AT_HELLO,
     AWAITS_TICKETS,
     CLOSING_BYTES,
+    FULL_RECORD_BYTES,
     GIVE_AT_ANSWER,
     HOLDS_CLIENT,
     HOLDS_SERVER,
     IS_HANDSHAKE,
     LEAST_TICKET_BYTES,
+    MAY_JOIN,
     MOST_TICKET_BYTES,
     SAW_FINISHED,
     SAW_RECORDS,
@@ -25,6 +27,7 @@ from tcpsight.requests._turns cimport (
     TICKETS,
     Made,
     Slot,
+    Turn,
     answer_turn,
     begin_run,
     give_current,
@@ -227,13 +230,40 @@ cdef inline void answer_anew(Made *made, Slot *slot, const Segment *segment, int
         give_current(made, slot)
 
 
+cdef inline void join_previous(Slot *slot) noexcept nogil:
+    """What seemed to answer the turn before was a ticket: the client goes on with the same request."""
+    cdef Turn *before = &slot.previous
+    if not slot.has_previous:
+        return
+    slot.begin[DIRECTION_CLIENT] = before.begin[DIRECTION_CLIENT]
+    slot.first_ns[DIRECTION_CLIENT] = before.first_ns[DIRECTION_CLIENT]
+    slot.new_bytes[DIRECTION_CLIENT] += before.new_bytes[DIRECTION_CLIENT]
+    slot.number = slot.previous_number
+    slot.is_overlapped = slot.previous_is_overlapped
+    slot.has_previous = False
+    slot.turns -= 1
+
+
 cdef inline void answer_request(
     Made *made, Slot *slot, const Segment *segment, int64_t first, const Header *header
 ) noexcept nogil:
     """Take what the server says to an open request while it may yet send tickets."""
     cdef bint is_ticket = is_as_ticket(slot, header)
-    cdef bint is_before = segment.acked_offset != INT64_MIN and segment.acked_offset <= slot.begin[DIRECTION_CLIENT]
-    if is_before or (is_ticket and header.tls_records >= TICKETS):
+    cdef bint may_join = slot.marks & MAY_JOIN
+    cdef int64_t acked = segment.acked_offset
+    cdef bint is_before = acked != INT64_MIN and acked <= slot.begin[DIRECTION_CLIENT]
+    # Sent when only a part of what the client has said by now had come.
+    cdef bint is_amid = acked != INT64_MIN and acked < slot.edge[DIRECTION_CLIENT]
+    cdef bint is_sure = is_ticket and (is_amid or header.tls_records >= TICKETS or slot.ticket_bytes != 0)
+    if may_join:
+        slot.marks &= 255 - MAY_JOIN
+        forget(slot, AWAITS_TICKETS)
+        if is_ticket and (is_amid or slot.new_bytes[DIRECTION_CLIENT] >= FULL_RECORD_BYTES):
+            join_previous(slot)
+        else:
+            answer_turn(made, slot, segment, first)
+        return
+    if is_before or is_sure:
         give_to_handshake(slot, DIRECTION_SERVER, segment.new_bytes)
         if is_ticket:
             note_tickets(slot, header)

@@ -33,6 +33,7 @@ cdef enum:
     PREVIOUS_IS_HANDSHAKE = 2
     CANNOT_ANSWER = 4       # the server sent its FIN, or one side a RST
     SERVER_WAITS_FIRST = 8  # of what may be last alerts, the server's came first
+    MAY_JOIN = 16           # the turn before may have been answered by a session ticket only
 
 cdef enum:
     # Bits of `tls`: what is known of the TLS of a connection. It is 0 while none was seen.
@@ -49,6 +50,8 @@ cdef enum:
     # A record is at most so long; a ticket is no shorter (RFC 8446 §4.6.1, with 16 bytes in it) and fits a segment.
     LEAST_TICKET_BYTES = 54
     MOST_TICKET_BYTES = 8192
+    # What fills records (2^14 bytes each: RFC 8446 §5.1) goes on.
+    FULL_RECORD_BYTES = 16384
     # Servers send two, mostly.
     TICKETS = 2
     # A record of TLS 1.3 that holds an alert (RFC 8446 §5.2 and §6).
@@ -261,9 +264,16 @@ cdef inline bint speaks_over(const Slot *slot, const Segment *segment) noexcept 
 cdef inline void leave_turn(Made *made, Slot *slot) noexcept nogil:
     """Note for TLS that the next turn begins: after a ClientHello it has the client's last messages of the handshake."""
     cdef uint8_t awaits_finished = slot.tls & AT_HELLO
-    if slot.tls & ANSWERED_ALIKE and made.measure & GIVE_AT_ANSWER:
-        # Nothing came after what could have been a ticket: it was the answer.
-        give_current(made, slot)
+    if slot.tls & ANSWERED_ALIKE:
+        # Nothing came after what could have been a ticket: it was the answer, if what the server says next allows it.
+        if made.measure & GIVE_AT_ANSWER:
+            give_current(made, slot)
+            slot.tls &= 255 - AWAITS_TICKETS
+        else:
+            slot.marks |= MAY_JOIN
+    elif slot.marks & MAY_JOIN:
+        slot.marks &= 255 - MAY_JOIN
+        slot.tls &= 255 - AWAITS_TICKETS
     slot.tls &= 255 - (AT_HELLO | AT_FINISHED | SAW_FINISHED | ANSWERED_ALIKE)
     if awaits_finished:
         slot.tls |= AT_FINISHED
@@ -280,7 +290,7 @@ cdef inline void open_turn(Made *made, Slot *slot, const Segment *segment, int64
         slot.previous_number = slot.number
         slot.has_previous = True
     # The mark of the turn so far is that of the previous one.
-    slot.marks = (slot.marks & (CANNOT_ANSWER | SERVER_WAITS_FIRST)) | ((slot.marks & IS_HANDSHAKE) << 1)
+    slot.marks = (slot.marks & (CANNOT_ANSWER | SERVER_WAITS_FIRST | MAY_JOIN)) | ((slot.marks & IS_HANDSHAKE) << 1)
     if slot.tls:
         leave_turn(made, slot)
     slot.turns += 1

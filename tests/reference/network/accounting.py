@@ -59,6 +59,7 @@ class Story:
         self.saw_syn_again = False
         self.mss = 1460
         self.request_begin = 0
+        self.asked_ns: list[int] = []
         self.requests: list[list[int]] = []  # where each begins, and its answer ends, in `waits`
         self.is_tight = self.was_tight = False
         self.room_since = 0
@@ -194,14 +195,14 @@ class Story:
             self.charge(time, "recovery")
             if d == 0:
                 if not self.requests:
-                    self.begin_request(first)
+                    self.begin_request(first, time)
                 elif len(self.requests) == 1:
                     self.request_begin = min(self.request_begin, first)
         elif self.speaker == d:
             self.charge(time, forced or self.part_between(d, time))
         elif d == 0:
             self.charge(time, forced or ("unknown" if self.idle_part() == "unknown" else "think"))
-            self.begin_request(first)
+            self.begin_request(first, time)
         elif self.requests and s["acked_offset"] != INT64_MIN and s["acked_offset"] <= self.request_begin:
             self.charge(time, forced or "response_transfer")
         else:
@@ -214,8 +215,9 @@ class Story:
         if self.speaker == d == 1 and self.requests:
             self.requests[-1][1:] = [len(self.waits)]
 
-    def begin_request(self, first: int) -> None:
+    def begin_request(self, first: int, time: int) -> None:
         edge = self.sides[0].edge
+        self.asked_ns.append(time)
         self.requests.append([len(self.waits)])
         self.request_begin = first if edge is None else min(first, edge)
         self.speak(0)
@@ -271,6 +273,7 @@ class Story:
             if len(places) == 2:
                 parts = self.parts(*places)
                 row = {"connection_id": self.opened["connection_id"], "request_index": index}
+                row["request_first_ns"] = self.asked_ns[index]
                 rows.append(row | {f"{part}_ns": parts[part] for part in OF_REQUESTS})
         return rows
 

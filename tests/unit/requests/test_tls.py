@@ -95,13 +95,56 @@ def test_a_second_ticket_that_comes_with_the_first_request_is_not_its_answer():
         4: ("alike", 100, 1),
         6: ("data",),
     }
-    assert told(HELLO + script, kinds)[1:] == [(20, 21, 80, 255, 1), (30, 40, 100, 300, 0)]
+    assert told(HELLO + script, kinds)[1:] == [(20, 21, 80, 510, 1), (30, 40, 100, 300, 0)]
 
 
 def test_an_upload_goes_on_through_the_tickets():
     script = "20 + > 1080\n 21 + < 255\n 22 + > 1000 ack=1300\n 23 + > 1000\n 40 + < 300"
     kinds = SENT | {2: ("finished", 80), 3: ("alike", 255, 1), 4: ("data",), 5: ("data",), 6: ("data",)}
     assert told(HELLO + script, kinds)[1:] == [(23, 40, 3000, 300, 0)]
+
+
+def test_an_upload_that_acknowledges_the_second_ticket_goes_on():
+    script = "20 + > 80\n 21 + < 255\n 30 + > 175\n 31 + < 255\n 32 + > 1000\n 40 + < 300"
+    kinds = SENT | {
+        2: ("finished", 80),
+        **dict.fromkeys((3, 5), ("alike", 255, 1)),
+        4: ("alike", 175, 1),
+        **dict.fromkeys((6, 7), ("data",)),
+    }
+    assert told(HELLO + script, kinds)[1:] == [(20, 21, 80, 510, 1), (32, 40, 1175, 300, 0)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "acked"), [(1000, 1455), (16406, 1455 + 16406)], ids=["before it came", "after a full record of it"]
+)
+def test_an_upload_that_acknowledges_the_first_ticket_goes_on_when_the_second_tells_that_it_was_one(sent, acked):
+    script = f"20 + > 80\n 21 + > 175\n 22 + < 255\n 23 + > {sent}\n 24 + < 255 ack={acked}\n 25 + > 900\n 40 + < 300"
+    kinds = SENT | {
+        2: ("finished", 80),
+        3: ("alike", 175, 1),
+        **dict.fromkeys((4, 6), ("alike", 255, 1)),
+        **dict.fromkeys((5, 7, 8), ("data",)),
+    }
+    found = told(HELLO + script, kinds)
+    assert [row[:4] for row in found[1:] if not row[4]] == [(25, 40, 175 + sent + 900, 300)]
+
+
+def test_what_acknowledges_only_a_part_of_an_upload_may_be_a_ticket():
+    script = "20 + > 1080\n 21 + > 1000\n 22 + < 255 ack=1280\n 23 + > 1000\n 40 + < 300"
+    kinds = SENT | {2: ("finished", 80), 3: ("data",), 4: ("alike", 255, 1), 5: ("data",), 6: ("data",)}
+    assert told(HELLO + script, kinds)[1:] == [(23, 40, 3000, 300, 0)]
+
+
+def test_of_a_server_without_tickets_a_second_answer_as_long_as_the_first_is_one():
+    script = "20 + > 180\n 40 + < 300\n 50 + > 100\n 60 + < 300\n 70 + > 100\n 80 + < 90"
+    kinds = SENT | {
+        2: ("finished", 80),
+        **dict.fromkeys((3, 5), ("alike", 300, 1)),
+        **dict.fromkeys((4, 6), ("alike", 100, 1)),
+        7: ("alike", 90, 1),
+    }
+    assert [row[:4] for row in told(HELLO + script, kinds)[1:]] == [(20, 40, 100, 300), (50, 60, 100, 300), (70, 80, 100, 90)]
 
 
 def test_a_request_right_after_the_finished_of_tls_1_2_is_a_request():
