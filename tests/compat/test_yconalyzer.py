@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import signal
@@ -360,6 +361,7 @@ class Server:
     def __init__(self) -> None:
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listening.getsockname()[1]
+        self.client_ports = itertools.count(10_000)
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -375,7 +377,9 @@ class Server:
 
     def ask(self, times: int) -> None:
         for _ in range(times):
-            with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            # Each its own port: with one that comes again the old tool mixes two connections, and so do we.
+            mine = ("127.0.0.7", next(self.client_ports))
+            with socket.create_connection(("127.0.0.1", self.port), source_address=mine) as connection:
                 connection.sendall(bytes(50))
                 while connection.recv(4096):
                     pass

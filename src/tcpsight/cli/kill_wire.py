@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from tcpsight.cli.kill import agreed, list_rows, say, without_own
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
     from tcpsight.cli.kill import Asked
     from tcpsight.cli.running import Output
     from tcpsight.local.observing import Observation
-    from tcpsight.tables import Connections
+    from tcpsight.tables import Connections, Frames
 
 
 def on_the_wire(asked: Asked, output: Output) -> int:
@@ -48,6 +50,7 @@ def on_the_wire(asked: Asked, output: Output) -> int:
         meanwhile = None if live is None else lambda: seen.feed(next(live))
         if not agreed(asked, len(chosen), meanwhile) or live is None:
             return 0
+        _catch_up(seen, live)
         return _end(asked, _still(asked, chosen, seen), seen, live)
 
 
@@ -63,6 +66,15 @@ def _chosen(asked: Asked, seen: Observation) -> Connections:
     if asked.age_ns is not None:
         connections = connections[connections.start_ns <= seen.until_ns - asked.age_ns]
     return without_own(connections, _are_own(connections))
+
+
+def _catch_up(seen: Observation, live: Iterator[Frames]) -> None:
+    """Take what has passed up to now: a machine that is busy may not have come to it."""
+    now_ns = time.time_ns()
+    for frames in live:
+        seen.feed(frames)
+        if not len(frames) or seen.until_ns >= now_ns:
+            break
 
 
 def _still(asked: Asked, chosen: Connections, seen: Observation) -> Connections:

@@ -217,8 +217,8 @@ class RequestMatching:
 def _places(accounts: RequestAccounts, requests: Requests) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Find the account of each request, shape (n,); −1 if there is none.
 
-    It began with the same segment. The number in the connection tells those of one instant apart; where TLS is, of which
-    the account knows nothing, turns may differ in number, and time alone must tell.
+    It began with the same segment. The number in the connection tells those of one instant apart; where TLS is, of
+    which the account knows nothing, turns may differ in number, and time alone must tell.
     """
     places = np.full(len(requests), -1, np.int64)
     for names in (("request_first_ns", "request_index", "connection_id"), ("request_first_ns", "connection_id")):
