@@ -51,6 +51,8 @@ class Analysis(Passes):
         Until when a file that is still being written is followed; not at all by default.
     link_offset : int
         Bytes in front of IP that the link type does not explain.
+    skips_bad : bool
+        Leave out what cannot be read of a file, if there are others.
 
     Attributes
     ----------

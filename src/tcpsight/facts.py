@@ -101,6 +101,7 @@ def _capture(report: Report) -> Facts:
     return {
         "files": [
             {"path": f.path, "format": f.format, "compression": f.compression or None, "frames": f.frames}
+            | ({"problem": f.problem} if f.problem else {})
             for f in run.capture.files
         ],
         "interfaces": [

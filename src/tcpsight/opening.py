@@ -36,6 +36,7 @@ def open(  # noqa: PLR0913 - each is a question of its own, asked by name
     input_timezone: str = "UTC",
     following: Following | None = None,
     strict: bool = False,
+    skip_bad: bool = False,
     workers: int | None = None,
 ) -> Analysis:
     """Open a capture, in one file or several.
@@ -63,6 +64,10 @@ def open(  # noqa: PLR0913 - each is a question of its own, asked by name
     strict : bool
         Raise `CaptureError` where a capture is cut short or has no TCP in it, instead of giving the rows before that
         with a `CaptureWarning`.
+    skip_bad : bool
+        Of several files, leave out those that cannot be read, and the rest of those that break off; they are counted
+        (`bad_file`), and `Run.capture.files` says what is wrong with each. Otherwise a file that is missing or no
+        capture raises `CaptureError`, and one that breaks off ends with it, once all others were read.
     workers : int, optional
         Threads that follow connections; by default one for each processor that this process may use, up to 3. Rows
         never depend on it; pipes and passes over segments have one.
@@ -92,6 +97,13 @@ def open(  # noqa: PLR0913 - each is a question of its own, asked by name
     options = Options(
         selection, *start_and_end(start_end), leave_out=kinds_of_requests(leave_out), workers=worker_count(workers)
     )
-    capture = Analysis(named, options, frame_filter=frame_filter, input_timezone=input_timezone, following=following)
+    capture = Analysis(
+        named,
+        options,
+        frame_filter=frame_filter,
+        input_timezone=input_timezone,
+        following=following,
+        skips_bad=skip_bad,
+    )
     capture.is_strict = strict
     return capture

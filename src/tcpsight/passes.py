@@ -40,6 +40,7 @@ class Passes:
         input_timezone: str = "UTC",
         following: Following | None = None,
         link_offset: int = 0,
+        skips_bad: bool = False,
     ) -> None:
         self.sources = list(sources)
         self.following = following
@@ -49,6 +50,7 @@ class Passes:
         self._frame_filter = frame_filter
         self._input_timezone = input_timezone
         self._link_offset = link_offset
+        self._skips_bad = skips_bad
 
     @property
     def asked(self) -> str:
@@ -157,7 +159,11 @@ class Passes:
             if position is not None:
                 source.seek(position)  # type: ignore[union-attr]
         return open_capture(
-            self.sources, input_timezone=self._input_timezone, following=self.following, mapped_bytes=MAPPED_BYTES
+            self.sources,
+            input_timezone=self._input_timezone,
+            following=self.following,
+            mapped_bytes=MAPPED_BYTES,
+            skips_bad=self._skips_bad,
         )
 
     def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:

@@ -20,7 +20,7 @@ cdef enum:
     FLAG_CWR = 128
     FLAG_AE = 256
     MAX_SACK_BLOCKS = 4
-    REASONS = 34
+    REASONS = 35
 
 cdef enum:
     DIRECTION_CLIENT = 0
@@ -107,6 +107,7 @@ cdef enum:
     REASON_UNREPRESENTABLE_TIME = 31
     REASON_UNTIMED_FRAME = 32
     REASON_CONNECTION_OVERFLOW = 33
+    REASON_BAD_FILE = 34
 
 cdef enum:
     ENCAPSULATION_NONE = 0

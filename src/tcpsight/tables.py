@@ -163,6 +163,7 @@ REASONS = (
     "unrepresentable_time",
     "untimed_frame",
     "connection_overflow",
+    "bad_file",
 )
 """Why something in the capture did not become a number; see `Unseen.reason`."""
 
@@ -201,6 +202,7 @@ REASON_TEXTS = {
     "unrepresentable_time": "frames stamped before the year 1823 or after 2116; moved to that limit",
     "untimed_frame": "frames without a time; given that of the frame before them",
     "connection_overflow": "connections given up because more were open than may be, or more in their handshake than an eighth of that; their rows say what was seen until then",
+    "bad_file": "files not read, or not to the end, because they could not be: --skip-bad leaves them out",
 }
 """What each reason means, for people."""
 

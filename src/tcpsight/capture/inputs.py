@@ -50,6 +50,7 @@ class Input:
         self.is_reopenable = is_reopenable(source)
         self.identity: tuple[int, int] | None = None
         self.failure: CaptureError | None = None  # met by `look` before the first frame
+        self.skipped: CaptureError | None = None
         self.first_digest = b""
         self.content = b""
         self.following: Following | None = None  # set by whoever wants to wait for more at its end
@@ -94,6 +95,9 @@ class Input:
             self.open()
             frames = self.read()
         except CaptureError as failure:
+            if self._options.skips_bad:
+                self._skip(failure)
+                return
             # The newest of rotated files has often nothing in it yet: what the others hold is wanted all the same. What
             # is no capture at all is a mistake, better told before anything is read.
             if self._reader is None and self.file.bytes_total != 0:
@@ -129,6 +133,24 @@ class Input:
         return frames
 
     def _read(self) -> Frames | None:
+        if self.skipped is not None:
+            return None
+        try:
+            return self._given()
+        except CaptureError as failure:
+            if not self._options.skips_bad:
+                raise
+            self._skip(failure)
+            return None
+
+    def _skip(self, failure: CaptureError) -> None:
+        """Leave out what cannot be read, and count the file."""
+        self.skipped = failure
+        self.file.problem = str(failure).removeprefix(f"{failure.path}: ")
+        self.file.unseen.add("bad_file")
+        self.close()
+
+    def _given(self) -> Frames | None:
         if self.failure is not None:
             raise self.failure
         while True:

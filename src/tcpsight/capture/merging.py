@@ -43,7 +43,7 @@ def ranked(inputs: Sequence[Input]) -> list[Input]:
     Raises
     ------
     CaptureError
-        One cannot be opened or is no capture.
+        One cannot be opened or is no capture; if these are skipped, none is left.
     UsageError
         Two are the same file, by inode or by content.
     """
@@ -55,6 +55,9 @@ def ranked(inputs: Sequence[Input]) -> list[Input]:
         each.look()
         if each.identity is not None and known.setdefault(each.identity, each) is not each:
             raise _same(known[each.identity], each)
+    failures = [each.skipped for each in inputs if each.skipped is not None]
+    if len(failures) == len(inputs):
+        raise failures[0]
     order = sorted(inputs, key=_rank)
     # Only files that begin alike are read to their ends to tell them apart.
     for first, second in pairwise(order):

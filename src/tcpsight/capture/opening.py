@@ -98,6 +98,7 @@ def open_capture(  # noqa: PLR0913 - each is a question of its own, asked by nam
     stdin: BinaryIO | None = None,
     following: Following | None = None,
     mapped_bytes: int = 0,
+    skips_bad: bool = False,
 ) -> Capture:
     """Open captures as one, in time order; the order in which they are named changes nothing.
 
@@ -118,11 +119,13 @@ def open_capture(  # noqa: PLR0913 - each is a question of its own, asked by nam
     mapped_bytes : int
         How much of an only, uncompressed file is mapped at a time; 0, the default, to read it. Whoever looks at the
         bytes of mapped frames asks `Frames.whole` afterwards which of them were true.
+    skips_bad : bool
+        Leave out what cannot be read of a file, if there are others; `CaptureFile.problem` says what was wrong with it.
 
     Raises
     ------
     CaptureError
-        A source cannot be opened, or is no capture.
+        A source cannot be opened, or is no capture; where these are skipped: all are.
     UsageError
         No source, the same file twice, more than 65,536 files.
     """
@@ -132,7 +135,9 @@ def open_capture(  # noqa: PLR0913 - each is a question of its own, asked by nam
         raise UsageError(f"{len(sources)} captures were named; {MOST_FILES} are the most that are read as one")
     # Frames of several files are copied together: nobody would know which of them were true.
     mapped_bytes = mapped_bytes if len(sources) == 1 else 0
-    options = ReadOptions(max(batch_frames, 1), max(buffer_bytes, 1), input_timezone, mapped_bytes)
+    options = ReadOptions(
+        max(batch_frames, 1), max(buffer_bytes, 1), input_timezone, mapped_bytes, skips_bad and len(sources) > 1
+    )
     inputs = [Input(source, index, options, stdin) for index, source in enumerate(sources)]
     try:
         return Capture(inputs, _begin(inputs, options, following))

@@ -91,6 +91,8 @@ class CaptureFile:
         Of the lines of text that were not understood, those with names in place of addresses or ports.
     restarts : int
         How often it was replaced or cut to nothing while it was followed, and read from the start again.
+    problem : str
+        Why nothing, or nothing more, of it was read, where files that cannot be read are skipped; else empty.
     """
 
     index: int
@@ -105,6 +107,7 @@ class CaptureFile:
     unreadable_line: int | None = None
     named_lines: int = 0
     restarts: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +124,15 @@ class ReadOptions:
         IANA name of the zone of times written without one (text only).
     mapped_bytes : int
         How much of a regular file is mapped at a time, in place of reading it; 0 where files are read.
+    skips_bad : bool
+        Whether what cannot be read, of several files, is left out and counted.
     """
 
     batch_frames: int = BATCH_FRAMES
     buffer_bytes: int = BUFFER_BYTES
     input_timezone: str = "UTC"
     mapped_bytes: int = 0
+    skips_bad: bool = False
 
 
 class ByteSource(Protocol):

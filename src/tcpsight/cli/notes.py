@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NAMED_INTERFACES = 5
 """So many interfaces that lost frames are named."""
 
+NAMED_FILES = 20
+"""So many files that could not be read are named."""
+
 
 def conclude(run: Run, *, shows_unseen: bool = False) -> int:
     """Say on standard error what was not understood and why nothing came out; give the exit status.
@@ -41,6 +44,8 @@ def conclude(run: Run, *, shows_unseen: bool = False) -> int:
 
     if not shows_unseen:
         notes(run)
+    for line in bad_files(run):
+        warn(line)
     pipeline = run.pipeline
     if pipeline.broken is not None:
         raise pipeline.broken
@@ -82,6 +87,15 @@ def note_lines(run: Run) -> Iterator[str]:
         if file.restarts:
             times = "once" if file.restarts == 1 else f"{file.restarts:,} times"
             yield (f"{file.path}: replaced or cut while it was followed, {times}; read on from its new start")
+
+
+def bad_files(run: Run) -> Iterator[str]:
+    """Name the files that were skipped."""
+    bad = [each for each in run.capture.files if each.problem]
+    for each in bad[:NAMED_FILES]:
+        yield f"{each.path}: left out{f' after {each.frames:,} frames' if each.frames else ''}: {each.problem}"
+    if len(bad) > NAMED_FILES:
+        yield f"{len(bad) - NAMED_FILES:,} more files were left out (report --json names all)"
 
 
 def _where(run: Run, reason: str, first_frame: int) -> str:

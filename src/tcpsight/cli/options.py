@@ -60,6 +60,7 @@ class Input:
     most_connections: int = 1_000_000
     leave_out: tuple[str, ...] = ()
     workers: int | None = 1
+    skip_bad: bool = False
 
     @property
     def is_followed(self) -> bool:
@@ -109,6 +110,7 @@ class Input:
             frame_filter=self.frame_filter,
             input_timezone=self.input_timezone,
             following=following,
+            skips_bad=self.skip_bad,
         )
 
 
@@ -149,6 +151,8 @@ _INPUT: list[Decorator] = [
     click.option("--workers", type=click.IntRange(1, 256), metavar="N",
                  help="So many threads follow connections; results never depend on it. Pipes, followed files and "
                  "segments have one.  [default: one for each processor, up to 3]"),
+    click.option("--skip-bad", is_flag=True,
+                 help="Of several files, leave out what cannot be read; it is named and counted."),
     click.option("--engine", type=click.Choice(["local"]), default="local", help="Where it runs: on this machine."),
     click.option("--progress/--no-progress", default=None,
                  help="A bar on standard error.  [default: if it is a terminal]"),
@@ -187,7 +191,7 @@ def input_options(function: Function) -> Function:
         **others: Any,
     ) -> Any:
         names = ["servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress"]
-        names += ["follow", "follow_idle_ns", "most_connections", "leave_out", "workers"]
+        names += ["follow", "follow_idle_ns", "most_connections", "leave_out", "workers", "skip_bad"]
         chosen = {name: others.pop(name) for name in names}
         others.pop("engine")
         timeouts = (timeout_handshake, timeout_ended, timeout_established)
@@ -264,7 +268,7 @@ _BEFORE_AND_AFTER: list[Decorator] = [
 ]
 
 _OF_TWO = ("servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress",
-           "most_connections")  # fmt: skip
+           "most_connections", "skip_bad")  # fmt: skip
 
 _BEFORE_AND_AFTER_HAVE = (*_OF_TWO, "leave_out", "workers")
 
