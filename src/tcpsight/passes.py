@@ -31,7 +31,7 @@ SECOND_NS = 1_000_000_000
 class Passes:
     """One capture, in any number of files, as often as it is asked; see `Analysis`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a question of its own, asked by name
         self,
         sources: Sequence[Source],
         options: Options | None = None,
