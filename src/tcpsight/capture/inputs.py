@@ -231,7 +231,7 @@ class Input:
         CaptureError
             It cannot be read any more.
         """
-        if not self.is_reopenable:
+        if not self.is_reopenable or self.skipped is not None:
             return b""
         from hashlib import sha256
 

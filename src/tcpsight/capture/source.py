@@ -1,4 +1,4 @@
-"""Opens what the user named and gives its bytes: a path, standard input, an open file."""
+"""Opens what the user named and gives its bytes: a path, standard input, a remote file, an open file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from tcpsight.capture.remote import is_remote, open_remote
 from tcpsight.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -219,9 +220,11 @@ def name_of(source: Source) -> str:
 
 
 def is_reopenable(source: Source) -> bool:
-    """Tell whether a source is a regular file by name, which can be read again from the start."""
+    """Tell whether a source is a regular or a remote file by name, which can be read again from the start."""
     if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-":
         return False
+    if is_remote(source):
+        return True
     try:
         return Path(source).is_file()
     except (OSError, ValueError):
@@ -243,6 +246,11 @@ def open_source(source: Source, stdin: BinaryIO | None = None) -> RawSource:
         if stdin is None and sys.stdin is None:
             raise CaptureError(path, -1, "standard input is closed")
         return RawSource(path, stdin if stdin is not None else sys.stdin.buffer, is_ours=False)
+    if is_remote(path):
+        stream, size = open_remote(path)
+        remote = RawSource(path, stream, is_ours=True)
+        remote.bytes_total = size
+        return remote
     try:
         if Path(path).is_dir():
             raise CaptureError(path, -1, "is a directory, not a capture file")

@@ -70,10 +70,9 @@ class Input:
     @property
     def is_readable_again(self) -> bool:
         """Whether a second pass reads the same: not of a pipe, nor of what is still being written."""
-        from pathlib import Path
+        from tcpsight.capture.source import is_reopenable
 
-        named = (isinstance(each, str) and each != "-" and Path(each).is_file() for each in self.sources)
-        return not self.is_followed and all(named)
+        return not self.is_followed and all(is_reopenable(each) for each in self.sources)
 
     def analysis(self) -> Analysis:
         """Ask the library for it."""

@@ -160,8 +160,10 @@ def _watch(source: Input, told: list[str]) -> Callable[[Run], Iterator[Batch]]:
 
 @contextmanager
 def _readable_again(source: Input) -> Iterator[Input]:
-    """Copy what comes through a pipe to a temporary file: segments and requests are read when they are asked for."""
-    if source.is_readable_again:
+    """Copy what comes through a pipe, or from afar, to a temporary file: segments are read when they are asked for."""
+    from tcpsight.capture.remote import is_remote
+
+    if source.is_readable_again and not any(is_remote(each) for each in source.sources):
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="tcpsight-") as folder:
@@ -173,6 +175,13 @@ def _copied(source: Any, path: Path) -> Any:
     if isinstance(source, str) and source != "-" and Path(source).is_file():
         return source
     name = source if isinstance(source, str) else "standard input"
+    from tcpsight.capture.remote import is_remote, open_remote
+
+    if is_remote(source):
+        afar, _ = open_remote(source)
+        with closing(afar), path.open("wb") as copy:
+            shutil.copyfileobj(afar, copy, 1 << 20)
+        return str(path)
     try:
         with path.open("wb") as copy:
             if source == "-":

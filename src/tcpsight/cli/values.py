@@ -184,7 +184,7 @@ def start_end(text: str) -> tuple[str, str]:
 
 
 def expanded(sources: tuple[str, ...]) -> list[str]:
-    """Expand globs that the shell left alone; refuse addresses that can't be opened."""
+    """Expand globs that the shell left alone, remote ones, too."""
     paths: list[str] = []
     for source in sources:
         if not source:
@@ -192,9 +192,12 @@ def expanded(sources: tuple[str, ...]) -> list[str]:
         if source.startswith("file://"):
             paths.append(source.removeprefix("file://"))
         elif "://" in source:
-            raise click.UsageError(
-                f"{source!r}: remote captures are not opened directly; fetch it and pipe it in: … | tcpsight … -"
-            )
+            from tcpsight.capture.remote import matching
+
+            found = matching(source)
+            if not found:
+                raise click.UsageError(f"no file matches {source!r}")
+            paths.extend(found)
         elif glob.has_magic(source) and not Path(source).exists():
             found = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - absolute or relative, as the user wrote it
             if not found:

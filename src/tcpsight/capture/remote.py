@@ -1,0 +1,144 @@
+"""Captures on file systems that are not mounted: object stores, HTTP, HDFS, whatever fsspec has a driver for.
+
+Theory of operation
+-------------------
+``SCHEME://…`` is handed to fsspec, whose drivers find their credentials where their own tools do (environment,
+profiles, the machine's role). A file is read ahead in blocks, from front to back; nothing is kept on disk. Whatever a
+driver raises becomes `CaptureError` with its own words: each has errors of its own.
+
+What it cannot see: inodes. The same object named twice is told by its content only, and a file that grows is read to
+the end that it had when it was opened.
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from tcpsight.errors import CaptureError, UsageError, installing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK_BYTES = 8 << 20
+"""How much is asked for at a time."""
+
+MOST_ERROR_CHARACTERS = 300
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def is_remote(source: object) -> bool:
+    """Tell whether a source is named by a scheme; ``file://`` is a path.
+
+    Parameters
+    ----------
+    source : object
+        What the user named.
+    """
+    found = _SCHEME.match(source) if isinstance(source, str) else None
+    return found is not None and found[1].lower() != "file"
+
+
+def matching(url: str) -> list[str]:
+    """Give the files that a remote name with ``*``, ``?`` or ``[`` in it means, sorted; itself if it has none.
+
+    Parameters
+    ----------
+    url : str
+        ``SCHEME://…``.
+
+    Raises
+    ------
+    CaptureError
+        The file system cannot be asked.
+    UsageError
+        fsspec, or its driver for this scheme, is not installed; or it knows no such scheme.
+    """
+    if not glob.has_magic(_SCHEME.sub("", url)) or url.lower().startswith("http"):
+        return [url]
+    system, path = _system(url)
+    try:
+        return sorted(system.unstrip_protocol(each) for each in system.glob(path))
+    except Exception as error:  # every driver has errors of its own
+        raise _failure(url, error) from error
+
+
+def open_remote(url: str) -> tuple[io.RawIOBase, int | None]:
+    """Open a file for reading from its front; give its size, too, where that is known.
+
+    Parameters
+    ----------
+    url : str
+        ``SCHEME://…``.
+
+    Raises
+    ------
+    CaptureError
+        It does not exist, or may not be read.
+    UsageError
+        fsspec, or its driver for this scheme, is not installed; or it knows no such scheme.
+    """
+    system, path = _system(url)
+    try:
+        stream = system.open(path, "rb", block_size=BLOCK_BYTES)
+    except Exception as error:  # every driver has errors of its own
+        raise _failure(url, error) from error
+    return _Stream(stream), getattr(stream, "size", None)
+
+
+class _Stream(io.RawIOBase):
+    """A remote file, whose errors are those of a file."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, view: Any) -> int:
+        try:
+            count: int = self._stream.readinto(view)
+        except Exception as error:  # every driver has errors of its own
+            raise OSError(_words(error)) from error
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._stream.close()
+
+
+def _system(url: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise UsageError(f"{url}: remote captures need fsspec: {installing('remote')}") from None
+    try:
+        system, path = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{url}: {_words(error)}") from error
+    except Exception as error:  # every driver has errors of its own
+        raise _failure(url, error) from error
+    return system, path
+
+
+def _failure(url: str, error: Exception) -> CaptureError:
+    # Of a file that is not there drivers say no more than the name, often.
+    words = "no such file" if isinstance(error, FileNotFoundError) and error.__cause__ is None else _words(error)
+    return CaptureError(url, -1, f"cannot be opened: {words}")
+
+
+def _words(error: BaseException) -> str:
+    """Give what a driver says in a line, with what it says is behind it."""
+    said = list(dict.fromkeys(_chain(error)))
+    text = ": ".join(said)
+    return text if len(text) <= MOST_ERROR_CHARACTERS else f"{text[: MOST_ERROR_CHARACTERS - 1]}…"
+
+
+def _chain(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        yield " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+        error = error.__cause__
