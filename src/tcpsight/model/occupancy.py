@@ -16,6 +16,7 @@ level until they end. Whoever fits leaves out the edges.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,12 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 MOST_SLICES = 100_000
 """More slices with residents than this are refused: longer ones tell a curve as much."""
+
+MOST_PENDING = 1 << 17
+"""Sums that wait to be added to those before, which costs as much as there are of these."""
+
+DENSE = 4
+"""Where keys are no more than so many times as many as columns, each has a place of its own."""
 
 
 class TooManySlicesError(TcpsightError):
@@ -87,8 +94,8 @@ class OccupancySweep:
         self._now_ns = first_ns
         self._residents = 0
         self._pending: Integers = np.zeros(0, np.int64)  # completions after now, in order
-        self._cells: list[Integers] = []  # rows of slice, level, ns
-        self._counts: list[Integers] = []  # rows of slice, arrivals, completions, sum of response times
+        self._cells = _Sums(keys=2, rows=3)  # slice, level, ns
+        self._counts = _Sums(keys=1, rows=4)  # slice, arrivals, completions, sum of response times
 
     def feed(self, arrival_ns: Integers, completion_ns: Integers) -> None:
         """Take the next requests, in order of arrival through all calls; those that complete before the span, too."""
@@ -97,8 +104,7 @@ class OccupancySweep:
         inside = (arrival_ns >= self._first_ns) & (arrival_ns <= self._last_ns)
         own = arrival_ns[inside]
         if len(own):
-            self._count(own, 1)
-            self._count(own, 3, completion_ns[inside] - own)
+            self._count(own, 1, completion_ns[inside] - own)
         done = completion_ns[(completion_ns >= self._first_ns) & (completion_ns <= self._last_ns)]
         if len(done):
             self._count(done, 2)
@@ -112,8 +118,7 @@ class OccupancySweep:
     def finish(self) -> Occupancy:
         """End the span; give all slices."""
         self._sweep_to(self._last_ns, np.zeros(0, np.int64))
-        cells = _summed(self._cells, 2, 3)
-        counts = _summed(self._counts, 1, 4)
+        cells, counts = self._cells.summed(), self._counts.summed()
         slices = np.unique(np.concatenate([cells[0], counts[0]]))
         _refuse_too_many(len(slices), self._interval_ns)
         sums: Integers = np.zeros((3, len(slices)), np.int64)
@@ -122,11 +127,13 @@ class OccupancySweep:
         starts = slices * self._interval_ns
         return Occupancy(self._interval_ns, starts, sums[0], sums[1], sums[2], cell_slice, cells[1], cells[2])
 
-    def _count(self, at_ns: Integers, row: int, what: Integers | None = None) -> None:
+    def _count(self, at_ns: Integers, row: int, response_time_ns: Integers | None = None) -> None:
         counts = np.zeros((4, len(at_ns)), np.int64)
         counts[0] = at_ns // self._interval_ns
-        counts[row] = 1 if what is None else what
-        self._counts = [_summed([*self._counts, _summed([counts], 1, 4)], 1, 4)]
+        counts[row] = 1
+        if response_time_ns is not None:
+            counts[3] = response_time_ns
+        self._counts.add(counts)
 
     def _sweep_to(self, until_ns: int, arrivals: Integers) -> None:
         """Add up the stretches from now to `until_ns`."""
@@ -151,20 +158,55 @@ class OccupancySweep:
         number = np.arange(len(stretch)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
         slices = first[stretch] + number
         ns = np.minimum(end[stretch], (slices + 1) * interval) - np.maximum(begin[stretch], slices * interval)
-        self._cells.append(_summed([np.stack([slices, level[stretch], ns])], 2, 3))
-        if len(self._cells) >= 64:
-            self._cells = [_summed(self._cells, 2, 3)]
+        self._cells.add(np.stack([slices, level[stretch], ns]))
 
 
-def _summed(parts: list[Integers], keys: int, rows: int) -> Integers:
-    """Join columns of numbers and add up those with equal keys, which are their first rows; in order of the keys."""
-    joined: Integers = np.concatenate([np.zeros((rows, 0), np.int64), *parts], axis=1)
-    if joined.shape[1] == 0:
+class _Sums:
+    """Columns of numbers, added up where their keys are equal, which are their first rows; memory follows the keys."""
+
+    def __init__(self, keys: int, rows: int) -> None:
+        self._keys = keys
+        self._summed: Integers = np.zeros((rows, 0), np.int64)
+        self._parts: list[Integers] = []
+        self._pending = 0
+
+    def add(self, columns: Integers) -> None:
+        """Take more."""
+        self._parts.append(_summed(columns, self._keys))
+        self._pending += self._parts[-1].shape[1]
+        if self._pending > MOST_PENDING + self._summed.shape[1]:
+            self.summed()
+
+    def summed(self) -> Integers:
+        """Give the sums, in order of the keys."""
+        self._summed = _summed(np.concatenate([self._summed, *self._parts], axis=1), self._keys)
+        self._parts, self._pending = [], 0
+        return self._summed
+
+
+def _summed(joined: Integers, keys: int) -> Integers:
+    """Add up columns whose first rows are equal; in the order of these."""
+    count = joined.shape[1]
+    if count == 0:
         return joined
+    first, second = (int(row.min()) for row in joined[[0, keys - 1]])
+    width = int(joined[1].max()) - second + 1 if keys == 2 else 1
+    if (int(joined[0].max()) - first + 1) * width <= DENSE * count:
+        places = joined[0] - first if keys == 1 else (joined[0] - first) * width + (joined[1] - second)
+        return _placed(places, joined[keys:], lambda at: [first + at // width, second + at % width][:keys])
     joined = joined[:, stable_order(joined[0]) if keys == 1 else np.lexsort(joined[:keys][::-1])]
     is_first = np.concatenate([[True], (joined[:keys, 1:] != joined[:keys, :-1]).any(axis=0)])
     firsts = np.flatnonzero(is_first)
     return np.concatenate([joined[:keys, firsts], np.add.reduceat(joined[keys:], firsts, axis=1)])
+
+
+def _placed(places: Integers, values: Integers, keys_of: Callable[[Integers], list[Integers]]) -> Integers:
+    """Add up columns at places that lie close together: without sorting, which takes several times as long."""
+    occupied = np.flatnonzero(np.bincount(places))
+    sums = np.zeros((len(values), int(places.max()) + 1), np.int64)
+    for row, own in zip(sums, values, strict=True):
+        np.add.at(row, places, own)
+    return np.concatenate([np.stack(keys_of(occupied)), sums[:, occupied]])
 
 
 def _refuse_too_many(slices: int, interval_ns: int) -> None:

@@ -15,11 +15,14 @@ What it cannot see: a second minimum far from the start. `scalability.fit` looks
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tcpsight.model.scalability import Floats, LawFit, Points
+
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 MOST_STEPS = 40
 ENOUGH = 1e-8
@@ -27,6 +30,9 @@ ENOUGH = 1e-8
 
 AT_ONCE = 512
 """Resamples that are fitted in the same array operations: as many as fit the caches with all that is made of them."""
+
+DENSE = 0.1
+"""Share of numbers that are not zero from which a product of all takes less than one of these."""
 
 ACTIVE = (np.array([True, False, True]), np.array([False, True, True]), np.array([False, False, True]))
 """Which of σ, κ and λ are free once the constraint holds one of them, or both."""
@@ -71,8 +77,47 @@ class Refitting:
         -------
         tuple of ndarray of float64, shape (resamples, 3)
         """
+        return self._refitted(self._pulls(throughput_per_s))
+
+    def flipped(
+        self, center: Floats, errors: Floats, blocks: Integers, signs: Callable[[int], Floats], count: int
+    ) -> tuple[Floats, Floats]:
+        """Fit what is predicted and its errors, whose signs are drawn block by block; as `__call__` gives it.
+
+        Parameters
+        ----------
+        center, errors : ndarray of float64, shape (k,)
+            Throughput, and what is added to it or taken from it.
+        blocks : ndarray of int64, shape (k,)
+            Which block each is of, from 0 on.
+        signs : callable
+            Draws signs of all blocks, so many times: shape (times, blocks).
+        count : int
+            How many times in all.
+        """
+        from scipy import sparse
+
+        # What pulls at the law is linear in the errors: those of a block are added up once, and not in each resample.
+        k = len(errors)
+        shares = sparse.eye_array(k, format="csr") if self._shares is None else self._shares
+        pull = self._weights * errors / self._one * (self._weights if self._shares is None else 1.0)
+        of_blocks = (sparse.csr_array((pull, (blocks, np.arange(k)))) @ shares).T.tocsr()
+        if of_blocks.nnz > DENSE * of_blocks.shape[0] * of_blocks.shape[1]:
+            of_blocks = of_blocks.toarray()
+        at_center = self._pulls(center[np.newaxis])
+        parts = [
+            self._refitted(at_center + (of_blocks @ signs(min(AT_ONCE, count - begin)).T).T)
+            for begin in range(0, count, AT_ONCE)
+        ]
+        found, freely = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return found, freely
+
+    def _pulls(self, throughput_per_s: Floats) -> Floats:
         weighted = throughput_per_s * self._weights / self._one
-        pulls = weighted * self._weights if self._shares is None else (self._shares.T @ weighted.T).T
+        pulls: Floats = weighted * self._weights if self._shares is None else (self._shares.T @ weighted.T).T
+        return pulls
+
+    def _refitted(self, pulls: Floats) -> tuple[Floats, Floats]:
         with np.errstate(all="ignore"):  # where σ or κ is negative the law has poles; steps there are refused
             parts = [self._fitted(pulls[begin : begin + AT_ONCE]) for begin in range(0, len(pulls), AT_ONCE)]
         found, freely = (np.concatenate(part) for part in zip(*parts, strict=True))

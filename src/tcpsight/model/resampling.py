@@ -97,11 +97,15 @@ def resample(points: Points, fit: LawFit, *, seed: int = SEED) -> Resampled:
     blocks = np.arange(len(used)) // (block or 1)
     blown = _blown(residuals, basis, blocks) if block else residuals / np.sqrt(1 - _leverages(basis))
     blown = blown * _student_over_normal(int(blocks[-1]) + 1 - basis.shape[1])
+    refitting = Refitting(used, weights, fit)
     if block is None:
         errors = generator.choice(blown - blown.mean(), (count, len(blown)))
-    else:
-        errors = blown * generator.choice(np.array([-1.0, 1.0]), (count, int(blocks[-1]) + 1))[:, blocks]
-    return Resampled(*Refitting(used, weights, fit)(center + errors / weights), block)
+        return Resampled(*refitting(center + errors / weights), block)
+
+    def signs(rows: int) -> Floats:
+        return generator.choice(np.array([-1.0, 1.0]), (rows, int(blocks[-1]) + 1))
+
+    return Resampled(*refitting.flipped(center, blown / weights, blocks, signs, count), block)
 
 
 def intervals(values: tuple[float, float, float], resampled: Resampled) -> list[tuple[float, float]]:
