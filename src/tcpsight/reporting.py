@@ -186,7 +186,7 @@ class ReportCollection:
             omitted.add(service)
         if self.summary.other_services_seen:
             omitted.add(self.summary.others)
-        interval_ns, outside, stalls = 1, 0, self._searched.search(self._part)
+        interval_ns, outside, stalls = 1, 0, self._searched.search(self._part, run.pipeline.silences)
         span = run.pipeline.span
         if span is not None:
             interval_ns = series_interval_ns(span[1] - span[0])
@@ -198,8 +198,8 @@ class ReportCollection:
             counts = stalls.counts_of(each.endpoint[:2])
             each.dispersions = counts.dispersions() if counts is not None else None
         end_ns = run.pipeline.last_ns
-        filter_of, silences = self._filters.of(run.tags), run.pipeline.silences
-        found = self._findings.table(stalls.findings(end_ns, filter_of, silences) if end_ns is not None else ())
+        filter_of = self._filters.of(run.tags)
+        found = self._findings.table(stalls.findings(end_ns, filter_of) if end_ns is not None else ())
         unseen = run.pipeline.unseen.table()
         return Report(run, services, omitted, interval_ns, unseen, outside, self._tunnels, found)
 

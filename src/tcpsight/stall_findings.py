@@ -15,8 +15,8 @@ from tcpsight.model.joining import COVERED
 from tcpsight.model.silences import Silences
 from tcpsight.model.slowdowns import CHANCE as SLOW_CHANCE
 from tcpsight.model.slowdowns import Slowdown
-from tcpsight.model.stall_list import Stall, StallList, StallSum
-from tcpsight.model.stalls import CHANCE
+from tcpsight.model.stall_list import Stall, StallLists, StallSum
+from tcpsight.model.stalls import ALARM, CHANCE
 from tcpsight.model.turns import Turns
 from tcpsight.tables import Requests, Unanswered
 
@@ -38,7 +38,7 @@ SHARE = 0.01
 EXAMPLES = 5
 
 LONE = 0.5
-"""How sure it is that who waits alone, where there is only ever one, does not wait for what it asked."""
+"""How sure it is that who waits alone, or with few, where there is only ever one, does not wait for what it asked."""
 
 DOUBTED = 0.4
 """How sure it is that requests waited where nobody was heard."""
@@ -159,29 +159,22 @@ def band_finding(service: Endpoint, band: Band) -> Finding:
     )
 
 
-def stall_findings(
-    usual: Usual, stalls: StallList, left_out: int, filter_of: FilterOf, silences: Silences
-) -> Iterable[Finding]:
-    """Tell the worst stalls one by one, the others together, and how many requests were not looked at.
-
-    One in which nothing at all was captured for the most part is told as possible: see `Silences`.
-    """
-    doubted = {id(stall): silent_ns for stall in stalls if (silent_ns := _unheard(stall, silences))}
-    ranked, rest = stalls.those(lambda stall: id(stall) not in doubted).worst(MOST_STALLS)
-    rest.join(stalls.rest)
+def stall_findings(usual: Usual, lists: StallLists, left_out: int, filter_of: FilterOf) -> Iterable[Finding]:
+    """Tell the worst stalls one by one, the others together, and how many requests were not looked at."""
+    ranked, rest = lists.found.worst(MOST_STALLS)
     for stall in ranked:
         yield _finding(usual, stall, filter_of)
     if rest.stalls or left_out:
         yield _others(usual, rest, left_out)
-    ranked, rest = stalls.those(lambda stall: id(stall) in doubted).worst(MOST_STALLS)
+    ranked, rest = lists.doubted.worst(MOST_STALLS)
     for stall in ranked:
-        yield _doubted(_finding(usual, stall, filter_of), doubted.pop(id(stall)))
+        yield _doubted(_finding(usual, stall, filter_of), stall.unheard_ns)
     if rest.stalls:
-        yield _doubted(_others(usual, rest, 0), sum(doubted.values()))
+        yield _doubted(_others(usual, rest, 0), rest.unheard_ns)
 
 
-def _unheard(stall: Stall, silences: Silences) -> int:
-    """Tell for how long nothing was captured in a stall; 0 if it was not for half of it."""
+def unheard_ns(silences: Silences, stall: Stall) -> int:
+    """Tell for how long nothing was captured in a stall; 0 if it was not for half of it, and it is not doubted."""
     silent_ns = silences.within(stall.start_ns, stall.end_ns)
     return silent_ns if silent_ns >= COVERED * stall.duration_ns else 0
 
@@ -217,8 +210,8 @@ def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
     }
     severity = usual.severity(stall, stall.duration_ns / max(stall.median_ns, 1), is_over=stall.is_over)
     confidence = 0.99 if stall.surprise > 20 else 0.95
-    if stall.cause == "alone":
-        # Perhaps it is only slow.
+    if stall.cause == "alone" or stall.surprise < ALARM:
+        # Perhaps it is only slow, or they are.
         severity, confidence = "warning", LONE
     return Finding(
         Key(stall.kind, -1, *service),

@@ -16,7 +16,7 @@ from tcpsight.model.findings import Finding
 from tcpsight.model.keys import ServiceSplit
 from tcpsight.model.silences import Silences
 from tcpsight.model.slowdowns import Slowdown, slowdowns_in
-from tcpsight.model.stall_list import Stall
+from tcpsight.model.stall_list import Stall, StallLists
 from tcpsight.model.stalls import StallDetection
 from tcpsight.model.turns import Turns
 from tcpsight.output.spill import SortedSpill
@@ -27,6 +27,7 @@ from tcpsight.stall_findings import (
     no_turns_finding,
     slowdown_findings,
     stall_findings,
+    unheard_ns,
 )
 from tcpsight.tables import Connections, Requests, Unanswered
 
@@ -57,13 +58,21 @@ class StallSearch:
     selection : Selection, optional
         Of a part of the time: what is usual, what is a stall, and whether sides take turns is told by all requests;
         findings are those that overlap it, and all numbers but theirs are of the requests that were there in it.
+    silences : Silences, optional
+        Times of the whole capture in which nothing was captured: stalls in these are doubted.
     """
 
-    def __init__(self, services: Sequence[tuple[bytes, int]], selection: Selection | None = None) -> None:
+    def __init__(
+        self,
+        services: Sequence[tuple[bytes, int]],
+        selection: Selection | None = None,
+        silences: Silences | None = None,
+    ) -> None:
         self._part = selection if selection is not None and selection.is_part else None
         # Nothing here is part of a cycle: what is searched again and again must be let go of at once.
         self._overlaps = partial(_overlaps, self._part)
-        self._detections = [StallDetection(self._overlaps) for _ in services]
+        unheard = partial(unheard_ns, silences or Silences())
+        self._detections = [StallDetection(StallLists(self._overlaps, unheard)) for _ in services]
         self._turns = [Turns() for _ in services]
         self._bands = [BandSearch() for _ in services]
         self._counts = [CountScales() for _ in services]
@@ -92,9 +101,8 @@ class StallSearch:
         """Give the requests of a service by slices of time, if it is one of those that are searched."""
         return self._own_counts[self._services.index(service)] if service in self._services else None
 
-    def findings(self, end_ns: int, filter_of: FilterOf, silences: Silences | None = None) -> list[Finding]:
-        """Give what was found, when the capture ended at `end_ns`, and nothing was captured in the silences."""
-        silences = silences or Silences()
+    def findings(self, end_ns: int, filter_of: FilterOf) -> list[Finding]:
+        """Give what was found, when the capture ended at `end_ns`."""
         found: list[Finding] = []
         for i, usual in enumerate(self._usual):
             turns, detection = self._turns[i], self._detections[i]
@@ -104,10 +112,11 @@ class StallSearch:
                 continue
             if turns.doubt is not None and turns.requests >= LEAST_DOUBTED and usual.requests:
                 found.append(no_turns_finding(usual, turns))
-            stalls = detection.finish(end_ns)
-            every = sorted((stall.start_ns, stall.drained_ns) for stall in (*stalls, *detection.elsewhere))
+            detection.finish(end_ns)
+            lists = detection.lists
+            every = sorted((stall.start_ns, stall.drained_ns) for stall in lists)
             slowdowns = [each for each in slowdowns_in(self._counts[i], every) if self._overlaps(each)]
-            found += stall_findings(usual, stalls, detection.left_out, filter_of, silences)
+            found += stall_findings(usual, lists, detection.left_out, filter_of)
             found += slowdown_findings(usual, slowdowns)
             found += [band_finding(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found
@@ -140,9 +149,10 @@ class SearchedServices:
             if len(rows):
                 self._counter.feed(rows)
 
-    def search(self, selection: Selection | None = None) -> StallSearch:
+    def search(self, selection: Selection | None = None, silences: Silences | None = None) -> StallSearch:
         """Give what looks for them, when the run has ended."""
-        return StallSearch([(key.address, key.port) for key in self._counter.largest(MOST_SERVICES)], selection)
+        services = [(key.address, key.port) for key in self._counter.largest(MOST_SERVICES)]
+        return StallSearch(services, selection, silences)
 
 
 class StallCollection:
@@ -165,13 +175,12 @@ class StallCollection:
 
     def findings(self, run: Run) -> list[Finding]:
         """Give what was found, when the run has ended; once."""
-        search = self._services.search(run.pipeline.options.selection)
+        search = self._services.search(run.pipeline.options.selection, run.pipeline.silences)
         for rows in by_arrival(self._requests, self._unanswered):
             search.feed(rows)
         # What waits at the end of a part may be answered after it.
         end_ns = run.pipeline.last_ns
-        filter_of, silences = self._filters.of(run.tags), run.pipeline.silences
-        return search.findings(end_ns, filter_of, silences) if end_ns is not None else []
+        return search.findings(end_ns, self._filters.of(run.tags)) if end_ns is not None else []
 
 
 class Filters:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tcpsight.model import stall_list
 from tcpsight.model.silences import Silences
-from tcpsight.model.stall_list import Stall, StallList, StallSum
-from tcpsight.stall_findings import Usual, stall_findings
+from tcpsight.model.stall_list import Stall, StallLists, StallSum
+from tcpsight.stall_findings import Usual, stall_findings, unheard_ns
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -63,13 +65,38 @@ def stall(start_ns: int, end_ns: int, **changed: Any) -> Stall:
 
 
 def test_for_how_long_nothing_was_captured_in_several_stalls_is_the_sum_of_the_silences():
-    stalls, silences = StallList(), Silences()
-    for begin_ns in range(0, 12_000 * SECOND, 1000 * SECOND):
-        stalls.add(stall(begin_ns, begin_ns + 110 * SECOND))
+    silences = Silences()
+    begins = range(0, 12_000 * SECOND, 1000 * SECOND)
+    for begin_ns in begins:
         heard = [0, 20, 20, 81, 81, 110]
         silences.feed(np.array([begin_ns + each * SECOND + i for i, each in enumerate(heard)], np.int64))
+    lists = StallLists(unheard_ns=partial(unheard_ns, silences))
+    for begin_ns in begins:
+        lists.add(stall(begin_ns, begin_ns + 110 * SECOND))
     usual = Usual((bytes(16), 3306, 4), 10_000, 0, 12_000 * SECOND)
-    *one_by_one, others = stall_findings(usual, stalls, 0, lambda client, server: "", silences)
+    *one_by_one, others = stall_findings(usual, lists, 0, lambda client, server: "")
     assert len(one_by_one) == 5
     assert [round(each.numbers["not_captured_ns"] / SECOND) for each in one_by_one] == [61] * 5
     assert (others.numbers["stalls"], round(others.numbers["not_captured_ns"] / SECOND)) == (7, 7 * 61)
+
+
+def test_stalls_that_are_not_kept_one_by_one_are_doubted_too(monkeypatch):
+    monkeypatch.setattr(stall_list, "MOST_STALLS", 10)
+    lists = StallLists(unheard_ns=lambda each: 61 * SECOND if each.requests == 2 else 0)
+    for number in range(200):
+        # At those that are doubted least is waited.
+        begin_ns, requests = number * 1000 * SECOND, 2 if number % 2 else 5
+        lists.add(stall(begin_ns, begin_ns + 110 * SECOND, requests=requests, waited_ns=requests * 110 * SECOND))
+    usual = Usual((bytes(16), 3306, 4), 10_000, 0, 200_000 * SECOND)
+    told = list(stall_findings(usual, lists, 0, lambda client, server: ""))
+    counts = [each.numbers.get("stalls", 1) for each in told]
+    assert counts == [1, 1, 1, 1, 1, 95] * 2
+    assert [each.numbers.get("not_captured_ns", 0) // SECOND for each in told] == [0] * 6 + [61] * 5 + [95 * 61]
+    assert {each.severity for each in told[6:]} == {"warning"}
+
+
+def test_what_so_few_requests_can_tell_no_surer_is_a_warning():
+    lists = StallLists()
+    lists.add(stall(0, 60 * SECOND, requests=2, unanswered=2, is_over=False, surprise=8.0))
+    (told,) = stall_findings(USUAL, lists, 0, lambda client, server: "")
+    assert (told.severity, told.confidence) == ("warning", 0.5)

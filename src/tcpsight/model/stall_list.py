@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 MOST_STALLS = 1000
@@ -53,6 +54,8 @@ class Stall:
         Some of the connections.
     median_ns : int
         Median response time of the last requests before it.
+    unheard_ns : int
+        For how long nothing at all was captured in it, where that makes it doubtful; else 0.
     """
 
     kind: str
@@ -73,11 +76,16 @@ class Stall:
     example: Any
     examples: list[int]
     median_ns: int
+    unheard_ns: int = 0
 
     @property
     def duration_ns(self) -> int:
         """How long it lasted."""
         return self.end_ns - self.start_ns
+
+
+ADDED = ("requests", "connections", "waited_ns", "duration_ns", "unheard_ns")
+"""What is added up of stalls that are not told one by one."""
 
 
 @dataclass(slots=True)
@@ -86,7 +94,7 @@ class StallSum:
 
     Attributes
     ----------
-    stalls, requests, connections, waited_ns, duration_ns : int
+    stalls, requests, connections, waited_ns, duration_ns, unheard_ns : int
         How many, and the sums of what each has; a connection counts with each stall.
     longest_ns : int
         The longest one.
@@ -103,6 +111,7 @@ class StallSum:
     connections: int = 0
     waited_ns: int = 0
     duration_ns: int = 0
+    unheard_ns: int = 0
     longest_ns: int = 0
     longest_ratio: float = 0.0
     start_ns: int = 2**63 - 1
@@ -112,7 +121,7 @@ class StallSum:
     def add(self, stall: Stall) -> None:
         """Add one."""
         self.stalls += 1
-        for name in ("requests", "connections", "waited_ns", "duration_ns"):
+        for name in ADDED:
             setattr(self, name, getattr(self, name) + getattr(stall, name))
         self.longest_ns = max(self.longest_ns, stall.duration_ns)
         self.longest_ratio = max(self.longest_ratio, stall.duration_ns / max(stall.median_ns, 1))
@@ -121,7 +130,7 @@ class StallSum:
 
     def join(self, other: StallSum) -> None:
         """Add what others added up to."""
-        for name in ("stalls", "requests", "connections", "waited_ns", "duration_ns"):
+        for name in ("stalls", *ADDED):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.longest_ns = max(self.longest_ns, other.longest_ns)
         self.longest_ratio = max(self.longest_ratio, other.longest_ratio)
@@ -159,17 +168,48 @@ class StallList:
             self._kept, self.rest = self.worst(MOST_STALLS)
             self._kept.sort(key=lambda each: each.end_ns)
 
-    def those(self, is_wanted: Callable[[Stall], bool]) -> StallList:
-        """Give those that are wanted, of those that were kept one by one."""
-        found = StallList()
-        for stall in self._kept:
-            if is_wanted(stall):
-                found.add(stall)
-        return found
-
     def worst(self, most: int) -> tuple[list[Stall], StallSum]:
         """Give so many at which most was waited, one that is not over first, and the others added up; once."""
         ranked = sorted(self._kept, key=lambda stall: (stall.is_over, -stall.waited_ns, stall.start_ns))
         for stall in ranked[most:]:
             self.rest.add(stall)
         return ranked[:most], self.rest
+
+
+class StallLists:
+    """The stalls of a service by what is known of them; none takes room from those of another list.
+
+    Parameters
+    ----------
+    is_wanted : callable, optional
+        Tells which stalls are; all by default.
+    unheard_ns : callable, optional
+        Tells for how long nothing at all was captured in a stall, where that makes it doubtful; else 0, as by default.
+
+    Attributes
+    ----------
+    found, doubted, elsewhere : StallList
+        Those that are wanted, without and with a doubt, and those that are not.
+    """
+
+    def __init__(
+        self, is_wanted: Callable[[Stall], bool] = lambda _: True, unheard_ns: Callable[[Stall], int] = lambda _: 0
+    ) -> None:
+        self.found, self.doubted, self.elsewhere = StallList(), StallList(), StallList()
+        self._is_wanted, self._unheard_ns = is_wanted, unheard_ns
+
+    def __iter__(self) -> Iterator[Stall]:
+        return chain(self.found, self.doubted, self.elsewhere)
+
+    @property
+    def last_ns(self) -> int:
+        """When the last one ended."""
+        return max(each.last_ns for each in (self.found, self.doubted, self.elsewhere))
+
+    def add(self, stall: Stall) -> None:
+        """Take the next one."""
+        stall.unheard_ns = self._unheard_ns(stall)
+        if not self._is_wanted(stall):
+            self.elsewhere.add(stall)
+        else:
+            (self.doubted if stall.unheard_ns else self.found).add(stall)

@@ -13,7 +13,7 @@ slow requests at once. The first allows for servers with few workers, the second
 ones with some slow requests. One request alone can't be a halt, nor a gap shorter than the median response time: where
 others could have waited too it is a slow request. But where there is only ever one at a time (one client, one
 connection) it is all there is to see: it is a halt if its length is unlikely, and beyond what a slow request takes
-(`LONE_NS`, `LONE_RATIO`). The
+(`tcpsight.model.lone`). The
 gap between the last completion and the end of the capture is looked at in the same way: such a halt is not over.
 
 *Releases.* While others are answered, some may wait for the same thing. `releases_in` tells how those are found.
@@ -37,14 +37,13 @@ What it cannot see
 ------------------
 Locks: who waited for whom is inferred from order alone, and a pause of the whole server has a first request, too. A
 holder that is silent, where another path leads to it, or where it ends without a request.
-A stall at which fewer than two requests waited, or so few that chance explains it. Whether server, path or
+A stall at which fewer than two requests waited, or so few that chance explains it, but where there is only ever one. Whether server, path or
 capturing machine stopped: a path that loses everything for a moment looks like a server that stops. Stalls that are as
 frequent as other gaps: they are what is usual here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -52,9 +51,10 @@ import numpy as np
 
 from tcpsight.model.blockers import TURN_NS, blocker_of, blocker_of_turn, is_serial
 from tcpsight.model.joining import COVERED, Candidate, joined
+from tcpsight.model.lone import lone_gaps
 from tcpsight.model.ordering import stable_order
 from tcpsight.model.releases import releases_in
-from tcpsight.model.stall_list import Stall, StallList
+from tcpsight.model.stall_list import Stall, StallList, StallLists
 from tcpsight.model.waiting import Hazard, gaps_of, tail_of
 from tcpsight.tables import Requests, Unanswered, joined_rows, rows_at
 
@@ -71,10 +71,6 @@ MOST_KEPT = 1 << 20
 """Requests that wait, or are remembered, from one window to the next."""
 
 LEAST_RESIDENTS = 2  # one request alone is slow; two may have waited for something
-
-LONE_NS = 1_000_000_000
-LONE_RATIO = 1000
-"""Where there is never more than one, it stalled if it waited so long, and so many median response times."""
 
 USUAL = 500
 LEAST_USUAL = 50
@@ -117,22 +113,20 @@ class StallDetection:
 
     Parameters
     ----------
-    is_wanted : callable, optional
-        Tells which stalls are; all by default.
+    lists : StallLists, optional
+        Takes what is found; all is one list by default.
 
     Attributes
     ----------
     left_out : int
         Requests that waited, or would have been remembered, beyond `MOST_KEPT`: they were not looked at.
-    elsewhere : StallList
-        Stalls that are not wanted. They take no room from those that are.
+    lists : StallLists
+        What was found.
     """
 
-    def __init__(self, is_wanted: Callable[[Stall], bool] = lambda _: True) -> None:
+    def __init__(self, lists: StallLists | None = None) -> None:
         self.left_out = 0
-        self.elsewhere = StallList()
-        self._found = StallList()
-        self._is_wanted = is_wanted
+        self.lists = lists or StallLists()
         self._kept = np.zeros(0, ROW)
         self._kept_new = 0
         self._new: list[Rows] = []
@@ -157,9 +151,9 @@ class StallDetection:
                 self._settle(None)
 
     def finish(self, end_ns: int) -> StallList:
-        """Give what was found and is wanted, when the capture ended at `end_ns`."""
+        """Give what was found, is wanted and not doubted, when the capture ended at `end_ns`."""
         self._settle(end_ns)
-        return self._found
+        return self.lists.found
 
     def _settle(self, end_ns: int | None) -> None:
         """Look at a window; at the last if the capture has ended."""
@@ -178,9 +172,8 @@ class StallDetection:
         window = _Window(rows, until_ns, is_last=end_ns is not None)
         for candidate in joined(window.candidates()):
             is_new = self._settled_ns < candidate.end_ns <= cut_ns
-            if is_new and candidate.start_ns >= max(self._found.last_ns, self.elsewhere.last_ns):
-                stall = window.stall(candidate)
-                (self._found if self._is_wanted(stall) else self.elsewhere).add(stall)
+            if is_new and candidate.start_ns >= self.lists.last_ns:
+                self.lists.add(window.stall(candidate))
         self._settled_ns = cut_ns
         if end_ns is None:
             kept = window.kept(cut_ns)
@@ -253,24 +246,22 @@ class _Window:
             return []
         surprise = np.minimum(lengths.surprise(gaps.length_ns), together.surprise(gaps.together_ns))
         is_halt = (surprise >= ALARM) & (gaps.length_ns >= self.median_ns)
-        is_shared = gaps.present >= LEAST_RESIDENTS
-        # Those that wait together in the last gap are no reason to doubt that there was only ever one before.
-        is_lone = not is_shared[closed].any()
-        is_long = gaps.length_ns >= max(LONE_NS, LONE_RATIO * self.median_ns)
-        is_halt &= (is_shared | is_long) if is_lone else is_shared
+        is_lone = lone_gaps(gaps, joined, self.arrivals[self.by_completion], self.median_ns)
+        is_halt &= (gaps.present >= LEAST_RESIDENTS) | is_lone
         found: list[Candidate] = []
         for gap in np.flatnonzero(is_halt):
             start, end = int(gaps.start_ns[gap]), int(gaps.end_ns[gap])
             is_over = not self.is_last or bool(gap < len(completions) - 1)
-            held = self._present(start, end)
-            if is_lone and len(held) == 1:
-                found.append(Candidate(start, end, float(surprise[gap]), held, is_over=is_over))
-            if len(held) < LEAST_RESIDENTS:
+            held, unlikely = self._present(start, end), float(surprise[gap])
+            if len(held) >= LEAST_RESIDENTS:
+                waited = np.minimum(self.ends[held], end) - self.arrivals[held]
+                slow = self.hazard.between(np.maximum(start - self.arrivals[held], 0), waited)
+                if slow < ALARM and not is_lone[gap]:
+                    continue
+                unlikely = min(unlikely, slow)
+            elif not is_lone[gap] or not len(held):
                 continue
-            waited = np.minimum(self.ends[held], end) - self.arrivals[held]
-            slow = self.hazard.between(np.maximum(start - self.arrivals[held], 0), waited)
-            if slow >= ALARM:
-                found.append(Candidate(start, end, min(float(surprise[gap]), slow), held, is_over=is_over))
+            found.append(Candidate(start, end, unlikely, held, is_over=is_over))
         return found
 
     def _present(self, start_ns: int, end_ns: int) -> np.ndarray[Any, np.dtype[np.int64]]:

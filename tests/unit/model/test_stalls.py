@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcpsight.model import stall_list, stalls
-from tcpsight.model.stall_list import StallList
+from tcpsight.model.stall_list import StallList, StallLists
 from tcpsight.model.stalls import StallDetection
 from tcpsight.tables import Requests, Unanswered
 
@@ -247,19 +247,55 @@ def test_many_that_wait_at_the_end_are_a_stall_where_there_was_only_ever_one_bef
     assert (stall.kind, stall.requests, stall.is_over) == ("stall", held, False)
 
 
+def one_by_one_and(several: int, wait_ns: int, *, is_over: bool) -> StallList:
+    """Find stalls of one client, between or after whose requests several wait so long, one of them from another."""
+    pairs = [(at // 50, time // 50) for at, time in one_at_a_time(200)]
+    begin = pairs[99][0] + pairs[99][1] + MS if is_over else pairs[-1][0] + pairs[-1][1]
+    held = [(begin + number * 10 * MS, wait_ns - number * 9 * MS) for number in range(several)]
+    if not is_over:
+        return found(pairs, held, begin + wait_ns)
+    later = wait_ns + SECOND
+    return found([*pairs[:100], *held, *((at + later, time) for at, time in pairs[100:])])
+
+
+@pytest.mark.parametrize("several", [1, 2, 3, 5])
+@pytest.mark.parametrize("is_over", [True, False])
+def test_few_that_wait_long_are_told_where_there_was_only_ever_one_before(several, is_over):
+    (stall,) = one_by_one_and(several, 60 * SECOND, is_over=is_over)
+    assert (stall.kind, stall.requests, stall.is_over) == ("stall", several, is_over)
+    # By chance both may have asked what takes so long: so few requests before tell no more.
+    assert (stall.surprise >= stalls.ALARM) == (several in (1, 5))
+
+
+@pytest.mark.parametrize("several", [1, 2, 3])
+@pytest.mark.parametrize("is_over", [True, False])
+def test_few_that_wait_no_longer_than_slow_requests_do_are_no_stall(several, is_over):
+    assert not one_by_one_and(several, 900 * MS, is_over=is_over)
+
+
+def test_who_waits_for_long_beside_others_who_are_answered_makes_no_service_one_of_a_single_client():
+    pairs = [(at // 50, time // 50) for at, time in one_at_a_time(200)]
+    end = pairs[-1][0] + pairs[-1][1]
+    # It asked once and waits; the others ask again after a while.
+    pairs += [(at + end + 60 * SECOND, time) for at, time in pairs]
+    assert not found([*pairs, (10 * MS, pairs[-1][0])])
+
+
 def test_stalls_that_are_not_wanted_take_no_room_from_those_that_are(monkeypatch):
     monkeypatch.setattr(stall_list, "MOST_STALLS", 2)
     pairs = usual(count=16_000)
     for at in range(1, 16):
         # Longer ones come later.
         pairs = stopped(pairs, at * 2 * SECOND, at * 2 * SECOND + (200 + 20 * at) * MS)
-    detection = StallDetection(lambda stall: stall.start_ns < 11 * SECOND)
+    lists = StallLists(lambda stall: stall.start_ns < 11 * SECOND, lambda stall: MS * (stall.start_ns < 5 * SECOND))
+    detection = StallDetection(lists)
     detection.feed(table(pairs))
     wanted = detection.finish(max(arrival + time for arrival, time in pairs))
-    assert (len(wanted), len(detection.elsewhere)) == (5, 10)
+    assert (len(wanted), len(lists.doubted), len(lists.elsewhere)) == (3, 2, 10)
     assert len(list(wanted)) == 3
-    assert wanted.rest.stalls == 2
     assert max(stall.end_ns for stall in wanted) < 12 * SECOND
+    assert [stall.unheard_ns for stall in lists.doubted] == [MS, MS]
+    assert max(stall.end_ns for stall in lists.doubted) < min(stall.start_ns for stall in wanted)
 
 
 def test_of_nothing_nothing_is_found():
