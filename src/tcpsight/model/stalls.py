@@ -37,9 +37,9 @@ What it cannot see
 ------------------
 Locks: who waited for whom is inferred from order alone, and a pause of the whole server has a first request, too. A
 holder that is silent, where another path leads to it, or where it ends without a request.
-A stall at which fewer than two requests waited, or so few that chance explains it, but where there is only ever one. Whether server, path or
-capturing machine stopped: a path that loses everything for a moment looks like a server that stops. Stalls that are as
-frequent as other gaps: they are what is usual here.
+A stall at which fewer than two requests waited, or so few that chance explains it, but where there is only ever one.
+Whether server, path or capturing machine stopped: a path that loses everything for a moment looks like a server that
+stops. Stalls that are as frequent as other gaps: they are what is usual here.
 """
 
 from __future__ import annotations
