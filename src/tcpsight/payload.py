@@ -34,6 +34,21 @@ SHORTER = "the file is shorter than when it was first read"
 Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
+class Lacking(NamedTuple):
+    """Payload of segments that were seen, and that is not there.
+
+    Attributes
+    ----------
+    cut_bytes, fragment_bytes, text_bytes : int
+        Cut off at the snapshot length; of segments that came in IP fragments, of which no payload is kept; of tcpdump
+        text, which has none.
+    """
+
+    cut_bytes: int = 0
+    fragment_bytes: int = 0
+    text_bytes: int = 0
+
+
 class Stretch(NamedTuple):
     """Bytes as they lie in a file; valid until the next.
 

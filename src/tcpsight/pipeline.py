@@ -166,6 +166,14 @@ class Pipeline:
         """How many frames gave no segment of their own, but are part of one that came in fragments."""
         return self._decoding.joined_fragments
 
+    def note_fragments(self) -> None:
+        """Be ready to tell `frames_of_fragments`; to be called before anything is read."""
+        self._decoding.note_fragments()
+
+    def frames_of_fragments(self) -> Positions:
+        """Tell of each frame with a part of a segment in IP fragments which frame has the segment, shape (n, 2)."""
+        return self._decoding.frames_of_fragments()
+
     @property
     def unseen(self) -> UnseenCounter:
         """What was not understood so far, by all rooms."""

@@ -25,12 +25,13 @@ import numpy as np
 
 from tcpsight.errors import TcpsightError
 from tcpsight.output.destination import Destination
+from tcpsight.payload import Lacking
 from tcpsight.tables import Connections, Pieces, Streams, Table
 
 if TYPE_CHECKING:
     from tcpsight.passes import Passes
 
-MAGIC = b"tcpsight streams index 1\n"
+MAGIC = b"tcpsight streams index 2\n"
 HEADER_BYTES = 1 << 16
 PAGE = 4096
 MOST_FILES = 64
@@ -50,14 +51,14 @@ class Kept(NamedTuple):
     ----------
     pieces, ends, connections : ndarray
         Rows of `Pieces`, `Streams` and `Connections`.
-    cut_bytes : int
-        Payload that frames were cut short of.
+    lacking : Lacking
+        Payload of segments that were seen, and that is not there.
     """
 
     pieces: Rows
     ends: Rows
     connections: Rows
-    cut_bytes: int
+    lacking: Lacking
 
 
 class SavedIndex:
@@ -126,7 +127,7 @@ class SavedIndex:
             tables.append(rows)
             at = _next_page(at + length)
         self.notes = [str(note) for note in header["notes"]]
-        return Kept(tables[0], tables[1], tables[2], int(header["cut_bytes"]))
+        return Kept(tables[0], tables[1], tables[2], Lacking(*map(int, header["lacking"])))
 
     def save(self, kept: Kept) -> None:
         """Keep an index; in silence, nothing where the system refuses or the capture has changed meanwhile."""
@@ -135,7 +136,7 @@ class SavedIndex:
             "capture": self._before,
             "rows": [len(each) for each in rows],
             "checksums": [_checksum(each) for each in rows],
-            "cut_bytes": kept.cut_bytes,
+            "lacking": kept.lacking,
             "notes": self.notes,
         }
         text = MAGIC + json.dumps(header).encode()

@@ -21,9 +21,9 @@ import numpy as np
 from tcpsight.connections.searching import PieceSearch
 from tcpsight.connections.stream_index import pieces_of
 from tcpsight.connections.streams import Block, Bounds, Conflict, Policy, Read, Stream, dialogue
-from tcpsight.payload import PayloadStore, Stretch, no_room, write_all
+from tcpsight.payload import Lacking, PayloadStore, Stretch, no_room, write_all
 from tcpsight.saved_index import Kept
-from tcpsight.tables import DIRECTIONS, INT64_MIN, Connections, Pieces, Streams, Table
+from tcpsight.tables import DIRECTIONS, INT64_MIN, OPTION_FRAGMENTED, Connections, Headers, Pieces, Streams, Table
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
@@ -104,12 +104,24 @@ class Conversation:
         Its `Connections` row.
     client, server : Stream
         What each of them sent.
+    is_text : bool
+        Whether it was captured as tcpdump text, which has no payload.
     """
 
-    def __init__(self, connection: np.void, client: Stream, server: Stream) -> None:
+    def __init__(
+        self,
+        connection: np.void,
+        client: Stream,
+        server: Stream,
+        *,
+        fragments: tuple[int, int] = (0, 0),
+        is_text: bool = False,
+    ) -> None:
         self.connection = connection
         self.client = client
         self.server = server
+        self._fragments = fragments
+        self.is_text = is_text
 
     @property
     def connection_id(self) -> int:
@@ -122,6 +134,20 @@ class Conversation:
         return all(stream.is_whole and stream.is_finished for stream in (self.client, self.server)) and (
             self.connection["client_isn"] >= 0 and self.connection["server_isn"] >= 0
         )
+
+    def lacking(self, side: str) -> Lacking:
+        """Tell how much of what a side sent is not there though its segments were seen, and why.
+
+        Frames of which no byte of payload was captured are in no index; what they carried is known all the same, for
+        the connection's gaps are what no frame carried.
+        """
+        stream = self.client if side == "client" else self.server
+        gaps = int(self.connection[f"{side}_gap_bytes"])
+        seen = max(stream.cut_bytes, stream.missing_bytes - gaps if gaps >= 0 else 0)
+        # What came in fragments may have been captured when it was sent again.
+        fragments = min(self._fragments[DIRECTIONS.index(side)], seen - stream.cut_bytes)
+        rest = seen - fragments
+        return Lacking(0, fragments, rest) if self.is_text else Lacking(rest, fragments, 0)
 
     def dialogue(self, *, most: int = 1 << 20) -> Iterator[Block]:
         """Give both sides' bytes in the order in which they could be read; a block holds about `most` bytes at most."""
@@ -151,8 +177,8 @@ class CapturedStreams:
         Those that were wanted, by `connection_id`, shape (n,).
     broken : CaptureError or None
         Why the capture ended early; what came before is here.
-    cut_bytes : int
-        Payload of all frames that was not captured because they were cut short.
+    lacking : Lacking
+        Payload of all segments that were seen, and that is not there.
     is_from_index : bool
         Whether a saved index was used.
 
@@ -172,7 +198,7 @@ class CapturedStreams:
         self._store = PayloadStore(analysis.sources)
         self.broken: CaptureError | None = None
         kept = saved.load() if saved is not None else None
-        self.cut_bytes = 0 if kept is None else kept.cut_bytes
+        self.lacking = Lacking() if kept is None else kept.lacking
         self.is_from_index = kept is not None
         if kept is not None:
             self._pieces, self._ends = kept.pieces, kept.ends
@@ -180,7 +206,7 @@ class CapturedStreams:
             return
         self._read(analysis, watch)
         if saved is not None and self._is_keepable():
-            saved.save(Kept(self._pieces, self._ends, self.connections.rows, self.cut_bytes))
+            saved.save(Kept(self._pieces, self._ends, self.connections.rows, self.lacking))
 
     def _is_keepable(self) -> bool:
         """Whether the index tells all of the capture, and where it is in the file."""
@@ -192,8 +218,7 @@ class CapturedStreams:
         with analysis.run(keep=self._store.keep) as run:
             self._store.note_files(run.capture.files)
             for batch in watch(run):
-                headers = batch.headers
-                self.cut_bytes += int(headers.payload_bytes.sum() - headers.captured_payload_bytes.sum())
+                self._note_lacking(batch.headers, run)
                 pieces.add(batch.pieces)
                 streams.add(batch.streams)
                 connections.add(batch.connections)
@@ -203,6 +228,20 @@ class CapturedStreams:
         self.connections = Connections(found[np.argsort(found["connection_id"], kind="stable")])
         ends = streams.all()
         self._ends = ends[np.argsort(ends["connection_id"], kind="stable")]
+
+    def _note_lacking(self, headers: Headers, run: Run) -> None:
+        """Add up payload that is not there, by the reason why."""
+        lengths = headers.payload_bytes - headers.captured_payload_bytes
+        if not lengths.any():
+            return
+        texts = [file.index for file in run.capture.files if file.is_text]
+        in_fragments = int(lengths[headers.options & OPTION_FRAGMENTED != 0].sum(dtype=np.int64))
+        in_text = int(
+            lengths[np.isin(headers.file, texts) & (headers.options & OPTION_FRAGMENTED == 0)].sum(dtype=np.int64)
+        )
+        cut, fragments, text = self.lacking
+        cut += int(lengths.sum(dtype=np.int64)) - in_fragments - in_text
+        self.lacking = Lacking(cut, fragments + in_fragments, text + in_text)
 
     def __len__(self) -> int:
         return len(self.connections)
@@ -219,7 +258,12 @@ class CapturedStreams:
 
     def _conversation(self, row: np.void) -> Conversation:
         at = int(np.searchsorted(self._ends["connection_id"], row["connection_id"]))
-        return Conversation(row, *(self._stream(row, self._ends[at + side], side) for side in (0, 1)))
+        ends = self._ends[at : at + 2]
+        client, server = (self._stream(row, ends[side], side) for side in (0, 1))
+        # Where there is text beside frames, a connection of which no byte was captured is one of the text.
+        is_text = self.lacking.text_bytes > 0 and client.captured_bytes == server.captured_bytes == 0
+        fragments = int(ends[0]["fragment_bytes"]), int(ends[1]["fragment_bytes"])
+        return Conversation(row, client, server, fragments=fragments, is_text=is_text)
 
     def _stream(self, row: np.void, end: np.void, side: int) -> Stream:
         name = DIRECTIONS[side]

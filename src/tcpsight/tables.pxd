@@ -10,6 +10,7 @@ cdef enum:
     OPTION_SACK = 16
     OPTION_UNSEQUENCED = 32
     OPTION_CUT = 64
+    OPTION_FRAGMENTED = 128
     FLAG_FIN = 1
     FLAG_SYN = 2
     FLAG_RST = 4
@@ -230,6 +231,7 @@ cdef struct Stream:
     int64_t last_piece
     int64_t pieces
     int64_t fin_offset
+    int64_t fragment_bytes
     uint8_t direction
 
 cdef struct Connection:

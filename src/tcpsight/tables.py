@@ -234,10 +234,10 @@ RESPONSE_TIME_BOUNDS_NS = (
 LINK_TYPE_TEXT_LENGTHS = 65_280
 """Pseudo link type of frames made from tcpdump text that shows lengths only: IP with sequence numbers unknown."""
 
-# Bits of Headers.options.
 IPV4_PREFIX = bytes(10) + b"\xff\xff"
 """What stands in front of IPv4 addresses where tables hold 16 bytes: ``::ffff:`` (RFC 4291 §2.5.5.2)."""
 
+# Bits of Headers.options.
 OPTION_TIMESTAMPS = 1
 OPTION_MSS = 2
 OPTION_WINDOW_SCALE = 4
@@ -245,6 +245,7 @@ OPTION_SACK_PERMITTED = 8
 OPTION_SACK = 16
 OPTION_UNSEQUENCED = 32
 OPTION_CUT = 64
+OPTION_FRAGMENTED = 128
 
 # Bits of Headers.flags and Segments.flags (RFC 9293 §3.1; AE from RFC 9768).
 FLAG_FIN = 0x01
@@ -600,6 +601,7 @@ class LadderSegments(SegmentDetails):
     )
     in_flight_bytes = column("int64", "B", "stream bytes that its sender had sent, and that were not acknowledged, after it", null=-1)
     missing_bytes = column("int64", "B", "stream bytes in front of it that were not captured before it")
+    is_fragmented = column("uint8", "bool", "whether it came in IP fragments, of whose payload nothing is kept")
 
 
 class Sightings(Table):
@@ -678,6 +680,7 @@ class Streams(Table):
     last_piece = column("int64", "", "number of the piece captured last; null if there is none", null=-1)
     pieces = column("int64", "", "how many there are")
     fin_offset = column("int64", "B", "where its FIN says that it ends; null if no FIN was seen", null=INT64_MIN)
+    fragment_bytes = column("int64", "B", "new bytes of segments that came in IP fragments, of whose payload nothing is kept")
     direction = column("uint8", "", "who sent it", names=DIRECTIONS)
 
 

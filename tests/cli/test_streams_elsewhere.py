@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import tcpsight
 from tcpsight.conversations import programs
 from tests.cli.running import assert_one_line, on_a_terminal, process
 from tests.support.pcap import pcap_bytes
-from tests.support.said import START_NS, talk, two_talks
+from tests.support.said import START_NS, in_pieces, talk, two_talks
 
 
 @pytest.fixture
@@ -152,6 +153,59 @@ def test_export_replaces_a_file_only_if_asked_and_never_the_answers(here, path, 
     answers = tmp_path / "answers"
     assert_one_line(here("streams", path, "-c", f"export {answers}", "-o", answers).err, "takes the answers")
     assert b"is a terminal" in on_a_terminal("streams", str(path), "-c", "export /dev/stdout")
+
+
+def fragmented(path: Path) -> Path:
+    """Write a capture of two connections, 1 and 7: what the server says comes in IP fragments."""
+    one = talk(40_000, [(">", b"q" * 100), ("<", b"r" * 200), ("<", b"s" * 10)])
+    two = talk(40_001, [(">", b"Q" * 100), ("<", b"R" * 200)], START_NS + 100)
+    first, second = in_pieces(one[4], 48, 96, number=7), in_pieces(two[4], 104, number=8)
+    lost = in_pieces(two[4]._replace(time_ns=two[4].time_ns + 50), 104, number=9)[:1]
+    frames = [*one[:4], *one[5:], *two[:4], *two[5:], *first, *second, *lost]
+    path.write_bytes(pcap_bytes(sorted(frames, key=lambda frame: frame.time_ns)))
+    return path
+
+
+def test_export_has_all_fragments_of_what_it_has_and_tshark_reads_them_as_before(here, tmp_path, require_program):
+    tshark = require_program("tshark")
+    path = fragmented(tmp_path / "fragments.pcap")
+    listed = here("connections", path, "--format", "jsonl", "--columns", "connection_id,client_port").text
+    for row in map(json.loads, listed.splitlines()):
+        chosen = tmp_path / f"{row['client_port']}.pcapng"
+        assert here("streams", path, "-c", f"export {chosen} {row['connection_id']}").status == 0
+        fields = ("frame.time_epoch", "ip.id", "ip.frag_offset", "ip.flags.mf", "tcp.seq", "tcp.len", "tcp.payload")
+        command = [tshark, "-n", "-T", "fields", *(w for f in fields for w in ("-e", f)), "-r"]
+
+        def told(source: Path, keep: str, command: list[str] = command) -> list[str]:
+            return subprocess.run(
+                [*command, source, "-Y", keep], capture_output=True, text=True, check=True
+            ).stdout.split("\n")
+
+        number = 7 if row["client_port"] == 40_000 else 8
+        of_it = f"tcp.port == {row['client_port']} || ip.id == {number}"
+        assert told(chosen, "frame") == told(path, of_it)
+        assert len(told(chosen, f"ip.id == {number}")) == 4 - (number == 8)  # the last line is empty
+
+
+def test_what_lacks_is_told_with_the_reason_of_its_segments(here, tmp_path):
+    path = fragmented(tmp_path / "fragments.pcap")
+    told = json.loads(here("follow", path, "1", "--format", "json").text)["server"]
+    assert {name: told[name] for name in ("bytes", "missing_bytes", "cut_bytes", "fragment_bytes", "text_bytes")} == {
+        "bytes": 210, "missing_bytes": 200, "cut_bytes": 0, "fragment_bytes": 200, "text_bytes": 0
+    }  # fmt: skip
+    ladder = here("streams", path, "-c", "show 1; stats").text
+    assert "200 B in IP fragments" in ladder
+    assert "cut off" not in ladder
+    assert "400 bytes of payload not captured: 400 in IP fragments\n" in ladder
+    text = tmp_path / "talk.txt"
+    ends = ("10.0.0.1.40000 > 10.0.0.9.80", "10.0.0.9.80 > 10.0.0.1.40000")
+    lines = (f"17000000{i:02}.000000 IP {ends[i % 2]}: Flags [P.], seq 1:11, ack 1, win 9, length 10" for i in range(2))
+    text.write_text("".join(f"{line}\n" for line in lines))
+    said = here("streams", text, "-c", "follow 1; show 1; stats").text
+    assert "10 bytes, 10 not captured; of segments that were seen: 10 not in the text" in said
+    assert "20 bytes of payload not captured: 20 not in the text\n" in said
+    assert "cut off" not in said
+    assert_one_line(here("streams", text, "-c", f"export {tmp_path}/text.pcapng").err, "is text")
 
 
 def test_export_is_read_by_tshark_as_the_same_frames(here, path, tmp_path, require_program):

@@ -95,7 +95,7 @@ class Packet:
                 "tls_records": 0,
             }
         )
-        return row | {"options": row["options"] - {"handshake"}}
+        return row | {"options": row["options"] - {"handshake"} | {"fragmented"}}
 
 
 class Reassembly:

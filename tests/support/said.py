@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+from itertools import pairwise
 from pathlib import Path
 
-from tests.support.pcap import Frame, pcap_bytes, tcp_frame
+from tests.support.pcap import Frame, checksum, pcap_bytes, tcp_frame
 
 START_NS = 1_700_000_000 * 10**9
 MS = 10**6
@@ -31,6 +33,19 @@ def talk(port: int, said: list[tuple[str, bytes]], start_ns: int = START_NS, sna
         send(sender, "PA", payload)
     for sender, flags in ((">", "FA"), ("<", "FA"), (">", "A")):
         send(sender, flags)
+    return frames
+
+
+def in_pieces(frame: Frame, *edges: int, number: int = 77) -> list[Frame]:
+    """Cut a frame of Ethernet and IPv4 into one for each IP fragment; edges count bytes of the segment, by eights."""
+    head, segment = bytearray(frame.data[14:34]), frame.data[34:]
+    frames = []
+    for i, (begin, end) in enumerate(pairwise([0, *edges, len(segment)])):
+        more = 0x2000 if end < len(segment) else 0
+        struct.pack_into(">HHH", head, 2, 20 + end - begin, number, begin >> 3 | more)
+        struct.pack_into(">H", head, 10, 0)
+        struct.pack_into(">H", head, 10, checksum(bytes(head)))
+        frames.append(Frame(frame.time_ns + i * 1000, frame.data[:14] + bytes(head) + segment[begin:end]))
     return frames
 
 

@@ -109,6 +109,11 @@ class CaptureFile:
     restarts: int = 0
     problem: str = ""
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text that tcpdump printed, and not frames."""
+        return self.format == "tcpdump text"
+
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:

@@ -82,7 +82,8 @@ def _draw(source: Input, output: Output, connection: int | None, graph: str) -> 
             endpoint_text(row[f"{side}_address"].tobytes(), int(row[f"{side}_port"]), int(row["ip_version"]))
             for side in DIRECTIONS
         )
-        found_rungs = rungs(tables, int(row["start_ns"]))
+        is_text = all(file.is_text for file in run.capture.files)
+        found_rungs = rungs(tables, int(row["start_ns"]), is_text=is_text)
         destination = Destination(output.output)
         try:
             if graph == "svg":

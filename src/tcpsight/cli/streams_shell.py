@@ -17,7 +17,7 @@ from tcpsight.conversations.telling import dialogue_of, ends_of, side_of
 from tcpsight.errors import UsageError
 from tcpsight.facts import endpoint_text
 from tcpsight.output import units
-from tcpsight.output.dialogues import FORMATS, WITHOUT_BYTES, Dialogue, sums, written
+from tcpsight.output.dialogues import FORMATS, Dialogue, reasons, sums, written
 from tcpsight.tables import DIRECTIONS, STATES, Connections
 
 if TYPE_CHECKING:
@@ -322,9 +322,10 @@ class Shell:
             gaps = int(shown.rows[f"{side}_gap_bytes"].clip(0).sum())
             missing = f", {units.count(gaps)} not captured" if gaps else ""
             self._print(f"{side}s sent {units.counted(sent, 'byte')}{missing}")
-        cut = self._catalog.streams.cut_bytes
-        if cut:
-            self._print(f"in all frames {units.counted(cut, 'byte')} of payload not captured {WITHOUT_BYTES}")
+        lacking = self._catalog.streams.lacking
+        if any(lacking):
+            size = units.counted(sum(lacking), "byte")
+            self._print(f"in all frames {size} of payload not captured: {reasons(lacking)}")
         different = self._differing(shown.connection_id.tolist())
         if different:
             self._print(different)

@@ -6,7 +6,7 @@
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from tcpsight.tables cimport (
-    BOUNDARY_ENDED, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_KEEP_ALIVE, Boundary, Header,
+    BOUNDARY_ENDED, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_DUPLICATE, KIND_KEEP_ALIVE, OPTION_FRAGMENTED, Boundary, Header,
     Piece, Segment, Stream,
 )
 
@@ -14,6 +14,7 @@ cdef struct End:
     int64_t last_piece
     int64_t pieces
     int64_t fin_offset
+    int64_t fragment_bytes
 
 cdef struct Made:
     Piece *pieces
@@ -47,6 +48,8 @@ cdef inline void take_segment(
         offset += 1
     if g.flags & FLAG_FIN and g.kind != KIND_DUPLICATE and offset != INT64_MIN:
         end.fin_offset = max(end.fin_offset, offset + g.payload_bytes)
+    if h.options & OPTION_FRAGMENTED:
+        end.fragment_bytes += g.new_bytes
     if not holds_stream(g, h, position):
         return
     piece = made.pieces + made.piece_count
@@ -78,11 +81,13 @@ cdef inline void take_boundary(End *ends, const Boundary *boundary, Made *made) 
             row.last_piece = both[d].last_piece
             row.pieces = both[d].pieces
             row.fin_offset = both[d].fin_offset
+            row.fragment_bytes = both[d].fragment_bytes
             row.direction = <uint8_t>d
             made.stream_count += 1
         both[d].last_piece = -1
         both[d].pieces = 0
         both[d].fin_offset = INT64_MIN
+        both[d].fragment_bytes = 0
 
 
 cdef class StreamEnds:
@@ -143,6 +148,7 @@ cdef class StreamEnds:
             grown[i].last_piece = -1
             grown[i].pieces = 0
             grown[i].fin_offset = INT64_MIN
+            grown[i].fragment_bytes = 0
         self.slots = need
 
     cdef _check(self, const Segment *g, int64_t n):

@@ -164,9 +164,10 @@ class Catalog:
         from tcpsight.output.ladders import rungs
 
         making = LadderMaking()
-        start_ns = int(self[connection_id].connection["start_ns"])
+        conversation = self[connection_id]
+        start_ns = int(conversation.connection["start_ns"])
         tables = (making.feed(*each) for each in self.segments(connection_id))
-        return rungs(tables, start_ns, is_relative=is_relative)
+        return rungs(tables, start_ns, is_relative=is_relative, is_text=conversation.is_text)
 
     def export(self, connection_ids: np.ndarray[Any, Any], path: str) -> int:
         """Write the frames of connections to a pcapng file; give how many."""

@@ -26,7 +26,7 @@ from tcpsight.output.destination import Destination
 from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder
 from tcpsight.payload import SHORTER
 from tcpsight.pipeline import Pipeline
-from tcpsight.tables import DIRECTIONS, LINK_TYPE_TEXT_LENGTHS, SegmentDetails
+from tcpsight.tables import DIRECTIONS, SegmentDetails
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
@@ -251,7 +251,8 @@ def name_of(row: Any) -> str:
 def export(analysis: Analysis, connection_ids: np.ndarray[Any, Any], path: str) -> int:
     """Write the frames of connections to a pcapng file, as they were captured; give how many.
 
-    A frame that only carried an IP fragment is not among them, unless the segment was put together with it.
+    Of segments that came in IP fragments these are all frames, the first of which went by before it was known whose
+    segment it is. So the capture is read twice: which frames, then these.
 
     Parameters
     ----------
@@ -267,36 +268,50 @@ def export(analysis: Analysis, connection_ids: np.ndarray[Any, Any], path: str) 
     UsageError
         The capture is text, and has no frames.
     """
-    wanted = np.sort(connection_ids)
+    wanted = _frames_of(analysis, np.sort(connection_ids))
+    encoder, described, count = PcapngEncoder([], f"tcpsight {tcpsight.__version__}"), 0, 0
 
-    class Holding(Pipeline):
-        """Keeps the frames at hand while their segments are told."""
+    class Copying(Pipeline):
+        """Writes frames instead of looking at them."""
 
         def feed(self, captured: Frames) -> Iterator[Any]:
-            self.captured = captured
-            yield from super().feed(captured)
+            whole = captured.whole()
+            copy(whole[np.isin(whole.frame_number, wanted)])
+            return iter(())
+
+    def copy(frames: Frames) -> None:
+        nonlocal described, count
+        if not len(frames):
+            return
+        if any(run.capture.files[i].is_text for i in np.unique(frames.file).tolist()):
+            raise UsageError("export: the capture is text, which has no frames to write")
+        more = [DescribedInterface(each.name, each.link_type, SNAPLEN) for each in run.capture.interfaces[described:]]
+        destination.write(encoder.described(more))
+        described += len(more)
+        destination.write(encoder.frames(frames, np.ascontiguousarray(frames.captured_bytes)))
+        count += len(frames)
 
     destination = Destination(path)
-    encoder, described, count = PcapngEncoder([], f"tcpsight {tcpsight.__version__}"), 0, 0
     try:
         destination.write(encoder.begin())
-        with analysis.run(SegmentDetails, through=Holding) as run:
-            for batch in run:
-                numbers = batch.segments.frame_number[np.isin(batch.segments.connection_id, wanted)]
-                if not len(numbers):
-                    continue
-                captured: Frames = run.pipeline.captured.whole()  # type: ignore[attr-defined]
-                frames = captured[np.isin(captured.frame_number, numbers)]
-                if (frames.link_type >= LINK_TYPE_TEXT_LENGTHS).any():
-                    raise UsageError("export: the capture is text, which has no frames to write")
-                interfaces = run.capture.interfaces
-                more = [DescribedInterface(each.name, each.link_type, SNAPLEN) for each in interfaces[described:]]
-                destination.write(encoder.described(more))
-                described = len(interfaces)
-                destination.write(encoder.frames(frames, np.ascontiguousarray(frames.captured_bytes)))
-                count += len(frames)
+        with analysis.run(through=Copying) as run:
+            for _ in run:
+                pass
         destination.close()
     except BaseException:
         destination.abort()
         raise
     return count
+
+
+def _frames_of(analysis: Analysis, connection_ids: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Tell which frames carried segments of connections, or parts of these, ascending."""
+    found = [np.zeros(0, np.int64)]
+    with analysis.run(SegmentDetails) as run:
+        run.pipeline.note_fragments()
+        for batch in run:
+            numbers, of = batch.segments.frame_number, batch.segments.connection_id
+            found.append(numbers[np.isin(of, connection_ids)])
+        numbers = np.concatenate(found)
+        parts, whole = run.pipeline.frames_of_fragments().T
+    return np.union1d(numbers, parts[np.isin(whole, numbers)])

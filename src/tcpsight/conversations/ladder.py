@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tcpsight.tables import FLAG_ACK, FLAG_FIN, FLAG_SYN, INT64_MIN, KINDS, Headers, LadderSegments, SegmentDetails
+from tcpsight.tables import (
+    FLAG_ACK,
+    FLAG_FIN,
+    FLAG_SYN,
+    INT64_MIN,
+    KINDS,
+    OPTION_FRAGMENTED,
+    Headers,
+    LadderSegments,
+    SegmentDetails,
+)
 
 if TYPE_CHECKING:
     from tcpsight.pipeline import Batch
@@ -65,6 +75,7 @@ class LadderMaking:
         has_ack = headers.flags & FLAG_ACK != 0
         table.sequence_number[:] = headers.sequence_number
         table.acknowledgment_number[:] = np.where(has_ack, headers.acknowledgment_number.astype(np.int64), -1)
+        table.is_fragmented[:] = headers.options & OPTION_FRAGMENTED != 0
         values = [segments.rows[name].tolist() for name in COLUMNS]
         numbers = table.sequence_number.tolist(), table.acknowledgment_number.tolist()
         made = [self._tell(row) for row in zip(*values, *numbers, strict=True)]

@@ -26,16 +26,10 @@ def ends_of(conversation: Conversation) -> tuple[str, str]:
 
 
 def side_of(conversation: Conversation, side: str) -> Side:
-    """Sum up what one side sent.
-
-    Frames of which no byte of payload was captured are in no index; what they carried is known all the same, for the
-    connection's gaps are what no frame carried.
-    """
+    """Sum up what one side sent."""
     stream = getattr(conversation, side)
-    gaps = int(conversation.connection[f"{side}_gap_bytes"])
-    cut = stream.missing_bytes - gaps if gaps >= 0 else 0
     endpoint = ends_of(conversation)[DIRECTIONS.index(side)]
-    return Side(endpoint, len(stream), stream.missing_bytes, max(stream.cut_bytes, cut))
+    return Side(endpoint, len(stream), stream.missing_bytes, *conversation.lacking(side))
 
 
 def dialogue_of(conversation: Conversation, side: str | None = None) -> Dialogue:

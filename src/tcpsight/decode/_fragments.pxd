@@ -22,6 +22,7 @@ cdef struct Assembly:
     Key key
     int64_t begun_ns
     int64_t frames  # how many are held
+    int64_t number  # of the packet, for those who want to know which frames it came in
     int64_t wire_bytes
     int64_t first_frame
     int64_t end  # −1 while the last fragment is missing
@@ -34,12 +35,22 @@ cdef struct Assembly:
     uint64_t covered[WORDS]
     uint64_t begins[WORDS]  # where a fragment begins
 
+cdef struct Notes:
+    # Pairs: a frame, and twice the number of the packet of which it has a fragment, plus 1 if it made that whole.
+    int64_t *pairs
+    int64_t count
+    int64_t room
+
 cdef struct Assemblies:
     Assembly *packets
     uint32_t tags[MOST_PACKETS]  # hash of each packet's key; 0: none here
     int64_t next  # the place of the next packet, which is that of the oldest
     int64_t joined  # frames that became part of a segment in another frame
     int64_t *counts
+    bint has_notes
+    bint is_forgetful  # there was no memory for a note
+    int64_t begun  # packets so far
+    Notes notes
 
 cdef class Fragments:
     cdef Assemblies all

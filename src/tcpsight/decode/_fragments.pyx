@@ -24,13 +24,13 @@ took the rest away. All of them are counted.
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from tcpsight.decode._network cimport NEXT_TCP
 from tcpsight.decode._transport cimport read_tcp
 from tcpsight.decode._wire cimport HELD, HOLDS_TCP, Cursor, Packet, load16, load32
-from tcpsight.tables cimport REASON_FRAGMENT, REASONS, TLS_NONE, Frame, Header
+from tcpsight.tables cimport OPTION_FRAGMENTED, REASON_FRAGMENT, REASONS, TLS_NONE, Frame, Header
 
 cdef enum:
     LARGEST_PACKET = 65_535
@@ -152,6 +152,8 @@ cdef inline Assembly *begin_packet(Assemblies *all_, const Key *key, uint32_t ta
     packet.key = key[0]
     packet.begun_ns = time_ns
     packet.end = -1
+    packet.number = all_.begun
+    all_.begun += 1
     return packet
 
 
@@ -245,6 +247,26 @@ cdef inline void keep_head(
             packet.known |= <uint64_t>1 << i
 
 
+cdef void note(Assemblies *all_, const Assembly *packet, const Frame *frame, bint is_whole) noexcept nogil:
+    """Note which packet a frame has a fragment of, where that is wanted."""
+    cdef Notes *notes = &all_.notes
+    cdef int64_t room
+    cdef int64_t *grown
+    if not all_.has_notes or all_.is_forgetful:
+        return
+    if notes.count == notes.room:
+        room = max(2 * notes.room, 1024)
+        grown = <int64_t *>realloc(notes.pairs, 2 * room * sizeof(int64_t))
+        if grown == NULL:
+            all_.is_forgetful = True
+            return
+        notes.pairs = grown
+        notes.room = room
+    notes.pairs[2 * notes.count] = frame.frame_number
+    notes.pairs[2 * notes.count + 1] = packet.number << 1 | is_whole
+    notes.count += 1
+
+
 # --- the room's way in ------------------------------------------------------------------------------------------
 
 
@@ -269,11 +291,14 @@ cdef int take_fragment(
     if packet == NULL:
         packet = begin_packet(all_, &key, tag, frame.time_ns)
     elif packet.is_whole:
+        note(all_, packet, frame, False)
         return REASON_FRAGMENT
     keep_head(packet, &fragment, cursor, around)
     place_fragment(packet, &fragment)
     if not packet.is_spoilt and packet.end >= 0 and packet.units == (packet.end + 7) >> 3:
+        note(all_, packet, frame, True)
         return finish_packet(all_, packet, header)
+    note(all_, packet, frame, False)
     packet.frames += 1
     packet.wire_bytes += frame.wire_bytes
     if packet.first_frame == 0 or frame.frame_number < packet.first_frame:
@@ -303,6 +328,7 @@ cdef inline int finish_packet(Assemblies *all_, Assembly *packet, Header *header
     outcome = read_tcp(&cursor, &around, header)
     if outcome == HOLDS_TCP:
         header.captured_payload_bytes = 0
+        header.options |= OPTION_FRAGMENTED
         header.tls = TLS_NONE
         header.tls_bytes = 0
         header.tls_records = 0
@@ -324,11 +350,31 @@ cdef class Fragments:
 
     def __dealloc__(self):
         free(self.all.packets)
+        free(self.all.notes.pairs)
 
     @property
     def joined(self):
         """How many frames became part of a segment in another frame."""
         return self.all.joined
+
+    def take_notes(self):
+        """From now on, note which frames segments came in."""
+        self.all.has_notes = True
+
+    def noted(
+        self,
+        int64_t[:, ::1] pairs,  # OUT: what `Notes` says, as many as there are room for
+    ):
+        """Give what was noted; tell how many pairs there are."""
+        cdef int64_t i
+        if self.all.is_forgetful:
+            raise MemoryError("no memory for what frames segments came in")
+        if pairs.shape[1] != 2:
+            raise ValueError("pairs have the wrong shape")
+        for i in range(min(pairs.shape[0], self.all.notes.count)):
+            pairs[i, 0] = self.all.notes.pairs[2 * i]
+            pairs[i, 1] = self.all.notes.pairs[2 * i + 1]
+        return self.all.notes.count
 
     def give_up(
         self,

@@ -68,6 +68,27 @@ class Decoding:
         """How many frames, each with a fragment, became part of a segment whose row has another frame's number."""
         return self._fragments.joined
 
+    def note_fragments(self) -> None:
+        """From now on, note which frames segments in fragments came in: `frames_of_fragments` tells."""
+        self._fragments.take_notes()
+
+    def frames_of_fragments(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Give a frame with a fragment, and the frame whose number its segment has, shape (n, 2), as they came.
+
+        Fragments of packets that never became whole are not among them; second captures of those of one that did are.
+        """
+        pairs = np.empty((self._fragments.noted(np.empty((0, 2), np.int64)), 2), np.int64)
+        self._fragments.noted(pairs)
+        made_whole = pairs[pairs[:, 1] & 1 == 1]
+        packets, frames = made_whole[:, 1] >> 1, made_whole[:, 0]  # packets become whole in any order
+        order = np.argsort(packets)
+        packets, frames = packets[order], frames[order]
+        if not len(packets):
+            return pairs[:0]
+        at = np.searchsorted(packets, pairs[:, 1] >> 1).clip(None, len(packets) - 1)
+        is_part = packets[at] == pairs[:, 1] >> 1
+        return np.stack((pairs[is_part, 0], frames[at[is_part]]), axis=1)
+
     def feed(self, frames: Frames) -> Headers:
         """Take the next frames; give the segments in them, in the same order.
 

@@ -21,8 +21,12 @@ STYLES = {"client": "36", "server": "35"}
 
 WIDTH = 16
 
-WITHOUT_BYTES = "of segments that were seen: cut off at the snapshot length, in IP fragments, or not in the text"
-"""Why bytes of a segment may lack though it was captured; which of these it was its lengths do not tell."""
+REASONS = {
+    "cut_bytes": "cut off at the snapshot length",
+    "fragment_bytes": "in IP fragments",
+    "text_bytes": "not in the text",
+}
+"""Why bytes of a segment may lack though it was seen."""
 
 
 class Piece(Protocol):
@@ -49,14 +53,30 @@ class Side(NamedTuple):
     ----------
     endpoint : str
         Who it is.
-    bytes, missing_bytes, cut_bytes : int
-        What it sent, how much of that was not captured, and how much of that because frames were cut short.
+    bytes, missing_bytes : int
+        What it sent, and how much of that was not captured.
+    cut_bytes, fragment_bytes, text_bytes : int
+        How much of that is of segments that were seen: frames were cut short, they came in IP fragments, of which no
+        payload is kept, or they are lines of text, which has none.
     """
 
     endpoint: str
     bytes: int
     missing_bytes: int
-    cut_bytes: int
+    cut_bytes: int = 0
+    fragment_bytes: int = 0
+    text_bytes: int = 0
+
+
+class Lacking(Protocol):
+    """How many bytes lack for each of `REASONS`: `tcpsight.payload.Lacking`, or a `Side`."""
+
+    @property
+    def cut_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def fragment_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def text_bytes(self) -> int: ...  # noqa: D102
 
 
 class Difference(NamedTuple):
@@ -180,8 +200,15 @@ def sums(side: Side) -> str:
     text = units.counted(side.bytes, "byte")
     if not side.missing_bytes:
         return text
-    cut = f", {units.count(side.cut_bytes)} of them {WITHOUT_BYTES}" if side.cut_bytes else ""
-    return f"{text}, {units.count(side.missing_bytes)} not captured{cut}"
+    seen = reasons(side)
+    why = f"; of segments that were seen: {seen}" if seen else ""
+    return f"{text}, {units.count(side.missing_bytes)} not captured{why}"
+
+
+def reasons(lacking: Lacking) -> str:
+    """Say why bytes of segments lack that were seen, and how many; empty where none do."""
+    counts = ((getattr(lacking, name), why) for name, why in REASONS.items())
+    return ", ".join(f"{units.count(count)} {why}" for count, why in counts if count)
 
 
 def _head(dialogue: Dialogue) -> dict[str, Any]:

@@ -52,12 +52,14 @@ class Rung(NamedTuple):
 _COLUMNS = (
     *("frame_number", "time_ns", "direction", "sequence_number", "acknowledgment_number", "relative_sequence"),
     *("relative_acknowledgment", "flags", "payload_bytes", "window_bytes", "in_flight_bytes", "kind"),
-    *("missing_bytes", "captured_payload_bytes"),
+    *("missing_bytes", "captured_payload_bytes", "is_fragmented"),
 )
 
 
-def rungs(tables: Iterable[LadderSegments], start_ns: int, *, is_relative: bool = True) -> Generator[Rung]:
-    """Give the rungs of one connection's segments."""
+def rungs(
+    tables: Iterable[LadderSegments], start_ns: int, *, is_relative: bool = True, is_text: bool = False
+) -> Generator[Rung]:
+    """Give the rungs of one connection's segments; of tcpdump text nobody expects payload."""
     for table in tables:
         for values in zip(*(table.rows[name].tolist() for name in _COLUMNS), strict=True):
             row = dict(zip(_COLUMNS, values, strict=True))
@@ -75,7 +77,7 @@ def rungs(tables: Iterable[LadderSegments], start_ns: int, *, is_relative: bool 
                 row["payload_bytes"],
                 None if row["window_bytes"] < 0 else row["window_bytes"],
                 None if row["in_flight_bytes"] < 0 else row["in_flight_bytes"],
-                marks(row),
+                marks(row, is_text=is_text),
             )
 
 
@@ -85,7 +87,7 @@ def flag_names(flags: int) -> str:
     return " ".join(names)
 
 
-def marks(row: dict[str, Any]) -> str:
+def marks(row: dict[str, Any], *, is_text: bool = False) -> str:
     """Say what is special about a segment."""
     found = []
     if row["missing_bytes"] > 0:
@@ -95,8 +97,9 @@ def marks(row: dict[str, Any]) -> str:
         found.append(kind.replace("_", " "))
     if row["window_bytes"] == 0 and not row["flags"] & FLAG_RST:
         found.append("zero window")
-    if row["captured_payload_bytes"] < row["payload_bytes"]:
-        found.append(f"{units.count(row['payload_bytes'] - row['captured_payload_bytes'])} B cut off")
+    lacking = row["payload_bytes"] - row["captured_payload_bytes"]
+    if lacking > 0 and (row["is_fragmented"] or not is_text):
+        found.append(f"{units.count(lacking)} B {'in IP fragments' if row['is_fragmented'] else 'cut off'}")
     if row["flags"] & FLAG_URG:
         found.append("urgent")
     return ", ".join(found)

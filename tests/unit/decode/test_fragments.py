@@ -262,3 +262,18 @@ def test_fragments_of_aggregated_wifi_packets_are_counted():
     frames = frames_of(layers.amsdu(first, first), layers.amsdu(last, last), link_type=105)
     headers, joined, unseen = decoded_frames(frames)
     assert (len(headers), joined, unseen) == (0, 0, {"fragment": 2})
+
+
+def test_the_frames_of_a_segment_are_noted_where_that_is_wanted_and_of_none_that_never_became_whole():
+    other = pieces(0, 48, 96, 120, number=78)
+    lost = pieces(0, 48, 96, 120, number=79)[:2]
+    one = pieces(0, 48, 96, 120)
+    # The other one becomes whole first; one of the first's fragments was captured twice, and once more afterwards.
+    packets = [one[0], other[0], lost[0], one[0], *other[1:], lost[1], *one[1:], one[1]]
+    frames = frames_of(*(ethernet(typed(packet)).data for packet in packets))
+    decoding = Decoding()
+    decoding.note_fragments()
+    whole = [decoding.feed(frames[at : at + 3]).frame_number.tolist() for at in range(0, len(packets), 3)]
+    assert [*itertools.chain(*whole)] == [6, 9]
+    assert decoding.frames_of_fragments().tolist() == [[1, 9], [2, 6], [4, 9], [5, 6], [6, 6], [8, 9], [9, 9], [10, 9]]
+    assert Decoding().frames_of_fragments().shape == (0, 2)
