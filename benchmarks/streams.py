@@ -3,7 +3,8 @@
 Each ratio is of two commands that ran one after the other, in turns; the median of the turns is told. Frames of
 1,500 bytes are listed against ``cat``; small ones (96 bytes) are listed by themselves; the screen is opened on a
 pseudo-terminal until the first connection is on it, without an index and with one; a string that is nowhere is searched
-for, on one core; all streams are extracted against ``tcpflow``, to the same file system, and compared byte by byte; how
+for, on one core, and once more in a capture of many connections with one segment in a hundred sent again, one in two
+hundred late; all streams are extracted against ``tcpflow``, to the same file system, and compared byte by byte; how
 fast they could be at most is told by ``cp``, which copies the extracted files there and does nothing else. Of these
 three the CPU time is told, too.
 """
@@ -75,8 +76,23 @@ def stamped(rows: np.ndarray[Any, Any], micros: int) -> np.ndarray[Any, Any]:
     return rows
 
 
-def generate(path: Path, frames: int, connections: int) -> None:
+def disturbed(rows: np.ndarray[Any, Any], random: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Send one segment in a hundred again, some time later, and let one in two hundred come late."""
+    n = len(rows)
+    again = np.flatnonzero(random.random(n) < 0.01)
+    late = np.where(random.random(n) < 0.005, 9.5, 0)
+    when = np.concatenate((np.arange(n) + late, again + 200.5))
+    # By index: to concatenate rows would put their fields into this machine's byte order.
+    order = np.argsort(when, kind="stable")
+    found = rows[np.concatenate((np.arange(n), again))[order]]
+    # With an identification of its own, or it would be the same packet captured twice.
+    found["id"] += order >= n
+    return found
+
+
+def generate(path: Path, frames: int, connections: int, *, is_lossy: bool = False) -> None:
     """Write a capture of downloads that go on side by side, four segments at a time, all of them whole."""
+    random = np.random.default_rng(8)
     text = np.frombuffer((WORDS * (1 + (1 << 20) // len(WORDS)))[: 1 << 20], np.uint8)
     sent = np.zeros(connections, np.int64)
     micros = 1_700_000_000 * 10**6
@@ -103,6 +119,9 @@ def generate(path: Path, frames: int, connections: int) -> None:
             rows["sequence"], rows["acknowledgment"] = (5000 + at) % 2**32, 1000
             rows["options"] = np.array([1] * 12, np.uint8)
             rows["payload"] = text[(at % ((1 << 20) - MSS))[:, None] + np.arange(MSS)]
+            if is_lossy:
+                rows = stamped(disturbed(rows, random), micros - n)
+                micros += len(rows) - n
             rows.tofile(file)
         ends = (5000 + sent) % 2**32
         closing = ((FIN | ACK, 1000, ends, False), (FIN | ACK, ends, 1001, True), (ACK, 1001, ends + 1, False))
@@ -209,6 +228,9 @@ def measure(folder: Path, rounds: int, frames: int) -> dict[str, Any]:
     half = folder / "streams-1500-half.pcap"
     if not half.exists():
         generate(half, frames // 2, 256)
+    lossy = folder / "streams-1500-lossy.pcap"
+    if not lossy.exists():
+        generate(lossy, frames // 5, max(frames // 660, 2), is_lossy=True)
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     size = large.stat().st_size
     turns: dict[str, list[float]] = {}
@@ -229,6 +251,10 @@ def measure(folder: Path, rounds: int, frames: int) -> dict[str, Any]:
         streams(large, "list")
         indexed = streams(large, "list", cpu=0)
         note("search_bytes_per_s", size / max(streams(large, "match text zebra-nowhere", cpu=0) - indexed, 1e-3))
+        streams(lossy, "list")
+        indexed = streams(lossy, "list", cpu=0)
+        looked = streams(lossy, "match text zebra-nowhere", cpu=0)
+        note("search_lossy_bytes_per_s", lossy.stat().st_size / max(looked - indexed, 1e-3))
         if shutil.which("tcpflow"):
             took = extraction(half, Path("/dev/shm") / f"tcpsight-bench-{os.getpid()}")
             for name, (wall, cpu) in took.items():

@@ -18,9 +18,10 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tcpsight.connections.searching import PieceSearch
+from tcpsight.connections.overlaps import Policy
+from tcpsight.connections.searching import Chains, PieceSearch
 from tcpsight.connections.stream_index import pieces_of
-from tcpsight.connections.streams import Block, Bounds, Conflict, Policy, Read, Stream, dialogue
+from tcpsight.connections.streams import Block, Bounds, Conflict, Read, Stream, dialogue
 from tcpsight.payload import Lacking, PayloadStore, Stretch, no_room, write_all
 from tcpsight.saved_index import Kept
 from tcpsight.tables import DIRECTIONS, INT64_MIN, OPTION_FRAGMENTED, Connections, Headers, Pieces, Streams, Table
@@ -290,10 +291,18 @@ class CapturedStreams:
         some = self._pieces[places]
         return self._store.stretches(some["file"], some["position"], some["captured_bytes"].astype(np.int64), most)
 
+    def _chains(self) -> Chains:
+        rows = self.connections.rows
+        ends = self._ends[np.isin(self._ends["connection_id"], rows["connection_id"])]
+        sides = [[rows[f"{name}_{what}"] for name in DIRECTIONS] for what in ("bytes", "isn")]
+        lengths, isns = (np.stack(both, axis=1).ravel() for both in sides)
+        numbers, last, pieces = (np.ascontiguousarray(ends[name]) for name in ("connection_id", "last_piece", "pieces"))
+        return Chains(numbers, last, pieces, lengths, isns >= 0)
+
     def holding(self, pattern: bytes, progress: Callable[[float], object] | None = None) -> Mask:
         """Tell which of `connections` hold some bytes, on either side, shape (n,); and how far looking has come."""
         pieces, numbers = self._pieces, self.connections.connection_id
-        looking = PieceSearch(pieces, pattern)
+        looking = PieceSearch(pieces, pattern, self._chains(), self._overlaps)
         for first in range(0, len(pieces), SEARCHED_PIECES):
             some = pieces[first : first + SEARCHED_PIECES]
             places = (some["file"], some["position"], some["captured_bytes"].astype(np.int64))

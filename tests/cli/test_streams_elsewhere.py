@@ -162,7 +162,8 @@ def fragmented(path: Path) -> Path:
     first, second = in_pieces(one[4], 48, 96, number=7), in_pieces(two[4], 104, number=8)
     lost = in_pieces(two[4]._replace(time_ns=two[4].time_ns + 50), 104, number=9)[:1]
     frames = [*one[:4], *one[5:], *two[:4], *two[5:], *first, *second, *lost]
-    path.write_bytes(pcap_bytes(sorted(frames, key=lambda frame: frame.time_ns)))
+    frames.sort(key=lambda frame: frame.time_ns)
+    path.write_bytes(pcap_bytes(frames))
     return path
 
 

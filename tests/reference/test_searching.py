@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcpsight.connections.searching import PieceSearch
+from tcpsight.connections.searching import Chains, PieceSearch
 from tcpsight.tables import KINDS, Pieces
 from tests.reference.streams import Run, assemble
 
@@ -24,11 +24,15 @@ RUNS = st.lists(
     ),
     max_size=14,
 )
+BOUNDS = st.lists(st.tuples(st.integers(-1, 30), st.booleans()), min_size=3, max_size=3)
 PATTERNS = st.binary(min_size=1, max_size=9).map(lambda data: bytes(byte % 2 + 97 for byte in data))
 
 
-def laid_out(runs):
-    """Lay runs one behind the other, with something between them; give pieces, bytes, and the runs of each stream."""
+def laid_out(runs, bounds=((0, True),) * 3):
+    """Lay runs one behind the other, with something between them; give pieces, bytes, runs of each stream, and chains.
+
+    Each connection has one stream with bytes, what its client sent, up to an end or farther, and with a start or none.
+    """
     pieces, content = Pieces.allocate(len(runs)), bytearray(b"b")
     last: dict[int, int] = {}
     ends: dict[int, int] = {}
@@ -42,33 +46,39 @@ def laid_out(runs):
         content += data + b"a"
         last[whose], ends[whose] = i, offset + len(data) + cut
         streams.setdefault(whose + 1, []).append(Run(offset, data, len(data) + cut, is_probe))
-    return pieces, bytes(content), streams
+    made = []
+    for whose in sorted(last):
+        made.append((whose + 1, last[whose], len(streams[whose + 1]), *bounds[whose]))
+        made.append((whose + 1, -1, 0, 0, True))
+    columns = [np.array(column, np.int64) for column in zip(*made, strict=True)] or [np.zeros(0, np.int64)] * 5
+    numbers, lasts, counts, until, have_starts = columns
+    return pieces, bytes(content), streams, Chains(numbers, lasts, counts, until, have_starts != 0)
 
 
-def holds(runs, pattern):
+def holds(runs, pattern, overlaps="first", bound=(0, True)):
     """Look at every offset for the pattern."""
-    content = assemble(runs, 0, overlaps="first", has_start=True).content
+    content = assemble(runs, bound[0], overlaps=overlaps, has_start=bound[1]).content
     return any(all(content.get(at + i) == byte for i, byte in enumerate(pattern)) for at in content)
 
 
-@given(RUNS, PATTERNS, st.lists(st.integers(0, 14)))
-def test_what_is_sure_holds_the_pattern_and_nothing_that_does_is_missed(runs, pattern, cuts):
-    pieces, content, streams = laid_out(runs)
-    looking = PieceSearch(pieces.rows, pattern)
+@settings(max_examples=400)
+@given(RUNS, PATTERNS, st.lists(st.integers(0, 14)), BOUNDS, st.sampled_from(("first", "last")))
+def test_what_is_found_is_what_streams_hold_that_are_put_in_order(runs, pattern, cuts, bounds, overlaps):
+    pieces, content, streams, chains = laid_out(runs, bounds)
+    looking = PieceSearch(pieces.rows, pattern, chains, overlaps)
     edges = [0, *sorted(min(cut, len(runs)) for cut in cuts), len(runs)]
     for first, last in pairwise(edges):
         looking.feed(first, last, content, 0)
     found = looking.holding()
-    truth = {number for number, parts in streams.items() if holds(parts, pattern)}
-    assert set(found.sure.tolist()) <= truth
-    assert truth <= set(found.sure.tolist()) | set(found.doubtful.tolist())
-    assert not set(found.sure.tolist()) & set(found.doubtful.tolist())
+    truth = {number for number, parts in streams.items() if holds(parts, pattern, overlaps, bounds[number - 1])}
+    assert found.sure.tolist() == sorted(truth)
+    assert found.doubtful.tolist() == []
 
 
-def test_streams_in_order_are_never_doubtful():
+def test_what_stands_across_runs_is_found():
     runs = [(0, 0, b"aab", 0, False), (1, 0, b"b", 0, False), (0, 0, b"", 0, False), (0, 0, b"bab", 0, False)]
-    pieces, content, _ = laid_out(runs)
-    looking = PieceSearch(pieces.rows, b"abba")
+    pieces, content, _, chains = laid_out(runs)
+    looking = PieceSearch(pieces.rows, b"abba", chains)
     looking.feed(0, 4, content, 0)
     assert looking.holding().sure.tolist() == [1]
     assert looking.holding().doubtful.tolist() == []
@@ -76,14 +86,14 @@ def test_streams_in_order_are_never_doubtful():
 
 def test_a_pattern_of_more_than_64_bytes_is_looked_for_by_its_beginning():
     runs = [(0, 0, b"ab" * 40, 0, False), (1, 0, b"a" * 80, 0, False)]
-    pieces, content, _ = laid_out(runs)
-    looking = PieceSearch(pieces.rows, b"ab" * 35)
+    pieces, content, _, chains = laid_out(runs)
+    looking = PieceSearch(pieces.rows, b"ab" * 35, chains)
     looking.feed(0, 2, content, 0)
     assert (looking.holding().sure.tolist(), looking.holding().doubtful.tolist()) == ([], [1])
 
 
 def test_places_outside_of_the_data_are_refused():
-    pieces, content, _ = laid_out([(0, 0, b"abab", 0, False)])
+    pieces, content, _, chains = laid_out([(0, 0, b"abab", 0, False)])
     for name, value in (
         ("position", 10**6),
         ("position", -1),
@@ -93,8 +103,8 @@ def test_places_outside_of_the_data_are_refused():
     ):
         broken = pieces.copy()
         broken.rows[name] = value
-        looking = PieceSearch(broken.rows, b"ab")
         try:
+            looking = PieceSearch(broken.rows, b"ab", chains)
             looking.feed(0, 1, content, 0)
         except ValueError:
             continue

@@ -195,6 +195,23 @@ def follow(
         raise ValueError("the chain of pieces is longer than it should be")
 
 
+def follow_all(
+    const unsigned char[::1] pieces,  # IN: Pieces rows
+    const int64_t[::1] lasts,  # IN: number of the last piece of each stream
+    const int64_t[::1] counts,  # IN: how many pieces it has
+    int64_t[::1] numbers,  # OUT: the numbers of their pieces, stream by stream, first to last
+):
+    """Walk the chains of several streams."""
+    cdef int64_t i, at = 0
+    if lasts.shape[0] != counts.shape[0]:
+        raise ValueError("streams and their lengths differ in number")
+    for i in range(lasts.shape[0]):
+        if counts[i] < 0 or counts[i] > numbers.shape[0] - at:
+            raise ValueError("too little room for the numbers of pieces")
+        follow(pieces, lasts[i], numbers[at : at + counts[i]])
+        at += counts[i]
+
+
 def gather(
     const unsigned char[::1] data,  # IN: where bytes lie
     const int64_t[::1] positions,  # IN: where each run begins

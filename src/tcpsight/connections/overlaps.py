@@ -7,11 +7,17 @@ overlaps, which is nearly always, that is decided for all runs at once; the rest
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
+
+
+Policy = Literal["first", "last"]
+"""Which run gives a byte that several hold: the one captured first, or last."""
+
+BEHIND = 2**62
 
 
 class Cover(NamedTuple):
@@ -31,6 +37,12 @@ class Cover(NamedTuple):
     ends: Numbers
     winners: Numbers
     contested: Numbers
+
+
+def ranks(numbers: Numbers, is_sure: np.ndarray[Any, np.dtype[np.bool_]], overlaps: Policy) -> Numbers:
+    """Rank runs, numbered in the order of capture; those that are not sure count where nothing else gives a byte."""
+    found: Numbers = np.where(is_sure, numbers if overlaps == "first" else -numbers, BEHIND + numbers)
+    return found
 
 
 def cover(starts: Numbers, ends: Numbers, ranks: Numbers) -> Cover:

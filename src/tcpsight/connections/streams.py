@@ -30,15 +30,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcpsight.connections.overlaps import Numbers, cover, merged
+from tcpsight.connections.overlaps import Numbers, Policy, cover, merged, ranks
 from tcpsight.tables import DIRECTIONS, FLAG_URG, KINDS, Pieces
-
-Policy = Literal["first", "last"]
-"""Which run gives a byte that several hold: the one captured first, or last."""
 
 Read = Callable[[np.ndarray[Any, Any], Numbers, Numbers], bytes]
 """Give the bytes kept at (files, positions, lengths), shape (n,) each, behind each other."""
@@ -180,9 +177,8 @@ class Stream:
         self.start = 0 if bounds.has_start or not len(offsets) else min(int(offsets.min()), 0)
         self.end = max(int(wire_ends[is_sure].max()) if is_sure.any() else self.start, bounds.end, self.start)
         numbers = np.arange(len(offsets), dtype=np.int64)
-        ranks = np.where(is_sure, numbers if overlaps == "first" else -numbers, len(offsets) + numbers)
         starts, ends = self._clipped(offsets), self._clipped(offsets + pieces.captured_bytes)
-        self._cover = cover(starts, ends, ranks)
+        self._cover = cover(starts, ends, ranks(numbers, is_sure, overlaps))
         self.captured_bytes = int((self._cover.ends - self._cover.starts).sum())
         self.repeated_bytes = int((ends - starts).sum()) - self.captured_bytes
         on_wire = merged(starts, self._clipped(wire_ends))
