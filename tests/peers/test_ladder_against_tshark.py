@@ -131,7 +131,9 @@ def why(line, which, ours, theirs):
 
 
 def test_relative_numbers_are_those_of_tshark(corpus_dir):
-    compared, differs, unexplained = 0, Counter(), []
+    compared = 0
+    differs: Counter[tuple[str, str]] = Counter()
+    unexplained = []
     for path in sorted((corpus_dir / "peers").glob("**/*.tshark.tsv.xz")):
         name = str(path.relative_to(corpus_dir / "peers")).removesuffix(".tshark.tsv.xz")
         theirs = told_by_tshark(corpus_dir, name)
