@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from tcpsight.comparison import CollectedCapture, Comparison, ServicePair, ServiceSide
-from tcpsight.facts import address_text
 from tcpsight.model.equal_load import EqualLoad, Level
 from tcpsight.model.grouping import Endpoint
 from tcpsight.model.health import CONNECTION_KINDS, REQUEST_KINDS
@@ -30,6 +29,7 @@ from tcpsight.model.verdicts import (
     level_of_each,
     verdict_of,
 )
+from tcpsight.output.addresses import address_text
 from tcpsight.tables import DIRECTIONS, FINDINGS, SEVERITIES
 from tcpsight.worsening import WORSE_KINDS, is_gone, vanished, worse_kinds
 

@@ -5,12 +5,11 @@ Keys are names of the tables' columns where there is one; times are integer nano
 
 from __future__ import annotations
 
-import ipaddress
 import json
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.clock_facts import clock_facts
+from tcpsight.output.addresses import address_text, endpoint_text
 from tcpsight.output.clock_words import clock_notes
 from tcpsight.output.link_types import DECODED, HOLDS_NO_TCP, NAMES, advice
 from tcpsight.output.turn_words import turn_notes
@@ -155,20 +154,6 @@ def _selection(run: Run) -> Facts:
         "since_ns": selection.since_ns,
         "until_ns": selection.until_ns,
     }
-
-
-@lru_cache(4096)
-def address_text(address: bytes, ip_version: int) -> str:
-    """Write an address of a table."""
-    return str(ipaddress.ip_address(address[12:] if ip_version == 4 else address))
-
-
-def endpoint_text(address: bytes, port: int | None, ip_version: int) -> str:
-    """Write an endpoint: ``10.0.0.1:80``, ``[::1]:80``; without a port the address alone."""
-    text = address_text(address, ip_version)
-    if port is None:
-        return text
-    return f"{text}:{port}" if ip_version == 4 else f"[{text}]:{port}"
 
 
 def distribution_facts(values: Distribution, quantiles: Sequence[float], *, is_told: bool = True) -> Facts:

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tcpsight.facts import endpoint_text
 from tcpsight.model.findings import Finding, FindingCollection, OfTime, rank
+from tcpsight.output.addresses import endpoint_text
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.units import bit_rate, duration, fraction, size
 from tcpsight.pipeline import Batch

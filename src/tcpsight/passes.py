@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from tcpsight.capture.tags import TagSurvey
 from tcpsight.decode import Pair
 from tcpsight.ending import conclude
 from tcpsight.errors import UsageError
+from tcpsight.lake.manifest import is_lake
 from tcpsight.network import account_for
 from tcpsight.pipeline import Batch, Keep, Options, Pipeline
 from tcpsight.rows import OnBreak, Rows
@@ -51,6 +53,10 @@ class Passes:
         self._input_timezone = input_timezone
         self._link_offset = link_offset
         self._skips_bad = skips_bad
+        lakes = [source for source in sources if is_lake(source)]
+        if lakes and len(sources) > 1:
+            raise UsageError(f"{lakes[0]} is a lake, and read by itself: ingest more captures into it")
+        self._lake = os.fspath(lakes[0]) if lakes else None  # type: ignore[arg-type]
 
     @property
     def asked(self) -> str:
@@ -100,6 +106,13 @@ class Passes:
             given_at=given_at or self.options.given_at,
             account=self.options.account if carrying is None else account_for(carrying),
         )
+        if self._lake is not None:
+            self._refuse_of_a_lake(keep or pairs or given_at or self.following or through is not Pipeline)
+            from tcpsight.lake.replaying import Replay, StoredCaptures
+
+            stored = StoredCaptures(self._lake)
+            yield Run(stored, Replay(stored, options), None, stored)  # type: ignore[arg-type]
+            return
         # Who wants to see segments, or what is open, has one worker; and a pipe gives rows as they become final.
         is_alone = options.with_segments or given_at or keep or pairs or through is not Pipeline or self.following
         with self._opened() as capture:
@@ -107,6 +120,13 @@ class Passes:
                 options = replace(options, workers=1)
             tags = TagSurvey(passing)
             yield Run(capture, through(capture, options, tags, keep), frame_filter, tags)
+
+    def _refuse_of_a_lake(self, wants_frames: object) -> None:
+        """Refuse what only a capture can tell."""
+        if self._frame_filter is not None:
+            raise UsageError(f"{self._lake}: a lake has no frames to filter: that is done by ingest")
+        if wants_frames:
+            raise UsageError(f"{self._lake}: a lake keeps no frames: read the captures that it was made from")
 
     @contextmanager
     def watch(

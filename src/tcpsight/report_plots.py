@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tcpsight.facts import address_text, endpoint_text, isolating_filter
+from tcpsight.facts import isolating_filter
 from tcpsight.model.density import (
     BUCKET_EDGES_NS,
     PER_OCTAVE,
@@ -32,6 +32,7 @@ from tcpsight.model.in_flight import in_flight
 from tcpsight.model.intervals import Codes
 from tcpsight.model.keys import IntervalKey, KeyedIntervalSeries
 from tcpsight.model.services import Service
+from tcpsight.output.addresses import address_text, endpoint_text
 from tcpsight.output.scalability_words import model_words
 from tcpsight.output.web_data import packed, steps
 from tcpsight.reporting import series_interval_ns

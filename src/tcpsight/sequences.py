@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tcpsight.facts import endpoint_text
 from tcpsight.model.excerpts import SegmentExcerpt
 from tcpsight.model.worst import trouble
+from tcpsight.output.addresses import endpoint_text
 from tcpsight.output.web_data import packed, steps
 from tcpsight.tables import DIRECTIONS, FINDINGS, INT64_MIN, KINDS, SEVERITIES, Connections, Findings, SegmentDetails
 

@@ -70,7 +70,7 @@ class Slice(ClosedSlice):
 
     def names(self) -> list[str]:
         """Name the services of `rows`."""
-        from tcpsight.facts import endpoint_text
+        from tcpsight.output.addresses import endpoint_text
 
         return [
             "other"

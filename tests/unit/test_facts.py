@@ -11,11 +11,11 @@ from tcpsight.connections import Server
 from tcpsight.facts import (
     capture_filter,
     distribution_facts,
-    endpoint_text,
     isolating_filter,
     quantile_name,
 )
 from tcpsight.model import Distribution
+from tcpsight.output.addresses import endpoint_text
 from tcpsight.output.report import page
 from tcpsight.pipeline import Options
 from tcpsight.selection import Selection

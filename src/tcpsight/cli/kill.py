@@ -284,8 +284,8 @@ def say(text: str) -> None:
 
 
 def _described(row: np.void) -> str:
-    from tcpsight.facts import endpoint_text
     from tcpsight.local.reading import cookie_text
+    from tcpsight.output.addresses import endpoint_text
     from tcpsight.tables import SOCKET_STATES
 
     version = int(row["ip_version"])

@@ -146,7 +146,7 @@ def _end(asked: Asked, chosen: Connections, seen: Observation, live: object) -> 
 
 
 def _described(row: np.void) -> str:
-    from tcpsight.facts import endpoint_text
+    from tcpsight.output.addresses import endpoint_text
     from tcpsight.tables import STATES
 
     version = int(row["ip_version"])

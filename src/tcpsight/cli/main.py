@@ -34,6 +34,7 @@ COMMANDS = {
     "watch": "How services do while it happens: a line per second, or JSON.",
     "serve": "The same as watch on a page for browsers.",
     "sql": "A question in SQL over the same tables.",
+    "ingest": "Keep what captures tell in a lake: a folder of Parquet files that other commands read.",
     "capture": "Record the headers of live frames, and nothing else.",
     "sockets": "Connections of this machine as its kernel sees them, with their processes.",
     "kill": "End chosen connections, of this machine or seen on the wire, and only those.",

@@ -62,7 +62,7 @@ def _draw(source: Input, output: Output, connection: int | None, graph: str) -> 
     from tcpsight.cli.running import reading
     from tcpsight.conversations.ladder import LadderMaking
     from tcpsight.errors import UsageError
-    from tcpsight.facts import endpoint_text
+    from tcpsight.output.addresses import endpoint_text
     from tcpsight.output.destination import Destination
     from tcpsight.output.ladders import flow_lines, flow_svg, rungs
     from tcpsight.tables import DIRECTIONS, SegmentDetails

@@ -172,8 +172,8 @@ def _readable_again(source: Input) -> Iterator[Input]:
 
 
 def _copied(source: Any, path: Path) -> Any:
-    if isinstance(source, str) and source != "-" and Path(source).is_file():
-        return source
+    if isinstance(source, str) and source != "-" and (Path(source).is_file() or Path(source).is_dir()):
+        return source  # of a folder reading tells what is wrong with it
     name = source if isinstance(source, str) else "standard input"
     from tcpsight.capture.remote import is_remote, open_remote
 

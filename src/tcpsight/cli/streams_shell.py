@@ -15,8 +15,8 @@ from tcpsight.cli.streams_words import leading_options, options_of, parted, whol
 from tcpsight.conversations.patterns import pattern_from, unquoted
 from tcpsight.conversations.telling import dialogue_of, ends_of, side_of
 from tcpsight.errors import UsageError
-from tcpsight.facts import endpoint_text
 from tcpsight.output import units
+from tcpsight.output.addresses import endpoint_text
 from tcpsight.output.dialogues import FORMATS, Dialogue, reasons, sums, written
 from tcpsight.tables import DIRECTIONS, STATES, Connections
 

@@ -264,7 +264,7 @@ def request_lines(requests: Requests, instants: tuple[str, str], number: int) ->
 @lru_cache(maxsize=65_536)
 def client_text(address: bytes, port: int, ip_version: int) -> str:
     """Write a client."""
-    from tcpsight.facts import endpoint_text
+    from tcpsight.output.addresses import endpoint_text
 
     return endpoint_text(address, port, ip_version)
 

@@ -20,8 +20,8 @@ import numpy as np
 import tcpsight
 from tcpsight.conversations.extracting import Extraction, Parcel
 from tcpsight.errors import TcpsightError, UsageError
-from tcpsight.facts import address_text
 from tcpsight.output._runs import write_runs
+from tcpsight.output.addresses import address_text
 from tcpsight.output.destination import Destination
 from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder
 from tcpsight.payload import SHORTER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from tcpsight.facts import endpoint_text
+from tcpsight.output.addresses import endpoint_text
 from tcpsight.output.dialogues import Dialogue, Difference, Side
 from tcpsight.tables import DIRECTIONS
 

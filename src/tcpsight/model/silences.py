@@ -97,6 +97,11 @@ class Silences:
         else:
             heappushpop(self._longest, span)
 
+    def keep(self, spans: list[tuple[int, int]]) -> None:
+        """Take times without a frame that are known already, none of which overlaps another."""
+        for begin_ns, end_ns in spans:
+            self._keep(begin_ns, end_ns)
+
     def within(self, start_ns: int, end_ns: int) -> int:
         """Tell how much of a time was silent, in nanoseconds."""
         if not self._longest:

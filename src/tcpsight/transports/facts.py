@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.facts import address_text
 from tcpsight.model.distribution import Distribution
 from tcpsight.model.services import ServiceSummary
+from tcpsight.output.addresses import address_text
 from tcpsight.tables import IPV4_PREFIX, Requests, Table
 from tcpsight.transports.measuring import Measurement
 

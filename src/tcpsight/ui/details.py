@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tcpsight.facts import endpoint_text
+from tcpsight.output.addresses import endpoint_text
 from tcpsight.tables import STATES, Connections, Requests
 from tcpsight.ui.board import OTHER, Snapshot
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tcpsight.facts import endpoint_text
 from tcpsight.output import units
+from tcpsight.output.addresses import endpoint_text
 from tcpsight.output.dialogues import Dialogue, block_lines, text_lines
 from tcpsight.output.ladders import HEADS, SIDES, WIDTHS, Rung, cells
 from tcpsight.tables import STATES, Connections, Requests

@@ -1,0 +1,91 @@
+"""``tcpsight ingest``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tcpsight.cli.options import Input, input_options
+
+if TYPE_CHECKING:
+    from tcpsight.analysis import Analysis
+    from tcpsight.lake.ingesting import Ingest, Ingested
+
+
+@click.command("ingest")
+@input_options
+@click.option("-o", "--output", required=True, metavar="DIR", help="The lake; it is made if there is none.")
+def command(source: Input, output: str) -> int:
+    """Keep what captures tell in a lake: a folder of Parquet files.
+
+    \b
+    tcpsight ingest 'db-*.pcap.zst' -o lake
+    tcpsight ingest 's3://captures/2026-11-22/*' -o lake --skip-bad --server :3306
+    tcpsight report lake --since 2026-11-22T03:00Z
+
+    Files that are in the lake already are left out; the others are one capture, added whole or not at all. report,
+    compare, usl, sql and the commands of rows read a lake as they read a capture, without reading packets again.
+    Connections that are open at the end of one ingest begin anew in the next: ingest rotated files together.
+    """
+    from tcpsight.lake.ingesting import Ingest
+
+    for name, given in (("--since", source.since), ("--until", source.until), ("--leave-out", source.leave_out)):
+        if given:
+            raise click.UsageError(f"{name} is for reading a lake: it keeps all requests")
+    if source.is_followed:
+        raise click.UsageError("--follow: a lake is made of files that are complete")
+    with Ingest(output) as lake:
+        names, files = lake.new(source.sources, skip_bad=source.skip_bad)
+        known = len(source.sources) - len(names)
+        if not names:
+            click.echo(f"nothing new: {_files(known)} in the lake already")
+            return 0
+        return _ingest(replace(source, sources=names), lake, files, known)
+
+
+def _ingest(source: Input, lake: Ingest, files: list[Any], known: int) -> int:
+    from contextlib import ExitStack
+
+    from tcpsight.cli.notes import conclude
+    from tcpsight.cli.running import watched
+
+    analysis = _complete(source.analysis())
+    with analysis.run() as run, ExitStack() as stack:
+        added = lake.take(run, watched(run, source.progress, stack), files, _options(source))
+        status = conclude(run)
+    click.echo(_said(added, known))
+    return status
+
+
+def _complete(analysis: Analysis) -> Analysis:
+    """Let a pass carry everything that a lake keeps."""
+    analysis.options = replace(analysis.options, with_network=True, with_policing=True, account="requests")
+    return analysis
+
+
+def _options(source: Input) -> dict[str, Any]:
+    """Tell how it is read, for the manifest."""
+    return {
+        "servers": list(source.servers),
+        "filter": source.frame_filter,
+        "timeouts_ns": list(source.timeouts_ns),
+        "max_connections": source.most_connections,
+        "input_timezone": source.input_timezone,
+    }
+
+
+def _said(added: Ingested, known: int) -> str:
+    from tcpsight.output.units import counted
+
+    left = f"; {_files(known)} in it already" if known else ""
+    still = f", {added.open_connections:,} of them open at the end" if added.open_connections else ""
+    return (
+        f"{_files(added.files)} added{left}: {counted(added.requests, 'request')}, "
+        f"{counted(added.connections, 'connection')}{still}"
+    )
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"

@@ -1,0 +1,16 @@
+"""A folder of what captures told, so that none of them has to be read again: written by ``tcpsight ingest``.
+
+Theory of operation
+-------------------
+A capture is ingested once. What its rooms gave (`tcpsight.rooms.Made`: requests, connections and so on, before anything
+is selected) is written as Parquet files, one for each table, day and service, which other tools read, too; what else is
+known of it (files, frames, what was not understood, silences) goes into the manifest. Reading a lake plays these rows
+back through the same selection and the same models as a capture: what comes out is what the captures would give.
+
+Keys are the capture and ``connection_id``. As everywhere that is the number of a frame; in a lake of several captures
+those of the later ones begin behind the frames of the earlier ones, as if all of them were read at once.
+
+What it cannot see: segments, payload and frames, which are not kept; and that a connection which was open at the end of
+one capture goes on in the next: it is two rows. `tcpsight.lake.ingesting.Ingested.open_connections` says how many that
+may be.
+"""

@@ -1,0 +1,272 @@
+"""Adds captures to a lake: new files only, each once, whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tcpsight.capture.source import open_source
+from tcpsight.errors import TcpsightError, UsageError
+from tcpsight.lake.manifest import Manifest, StoredCapture, StoredFile
+from tcpsight.lake.partitions import Partitions
+from tcpsight.tables import REASONS, STATES
+
+if TYPE_CHECKING:
+    from tcpsight.batches import Batch
+    from tcpsight.capture import Capture
+    from tcpsight.capture.tags import TagSurvey
+    from tcpsight.pipeline import Pipeline
+
+HEAD_BYTES = 1 << 16
+"""So much of the beginning of a file tells it from others, with its size."""
+
+PARTIAL = ".partial-"
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What was added to a lake.
+
+    Attributes
+    ----------
+    files, known_files : int
+        How many files were read, and how many were in the lake.
+    requests, connections : int
+        How many rows came of them.
+    open_connections : int
+        How many connections were open at the end: what they do later is another connection.
+    """
+
+    files: int
+    known_files: int
+    requests: int = 0
+    connections: int = 0
+    open_connections: int = 0
+
+
+class Pass(Protocol):
+    """A pass over a capture: `tcpsight.run.Run`."""
+
+    capture: Capture
+    pipeline: Pipeline
+    tags: TagSurvey
+
+
+class Ingest:
+    """A lake that is added to; nobody else may at the same time.
+
+    Parameters
+    ----------
+    folder : path
+        The lake; it is made if need be.
+
+    Raises
+    ------
+    TcpsightError
+        It cannot be made or locked, or somebody adds to it already.
+    UsageError
+        The folder holds something else, or is of a newer version.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = Path(folder)
+        self._stack = ExitStack()
+        try:
+            self._begin()
+        except OSError as error:
+            self._stack.close()
+            raise TcpsightError(f"{self._folder}: cannot be made a lake: {error.strerror or error}") from error
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _begin(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock()
+        self.manifest = Manifest.read(self._folder)
+        left = list(self._folder.glob(f"{PARTIAL}*"))
+        others = [each for each in self._folder.iterdir() if each not in left and each.name != ".lock"]
+        if others and not self.manifest.captures and not (self._folder / "manifest.json").exists():
+            raise UsageError(f"{self._folder}: is not empty, and no lake: name a new folder")
+        for each in left:  # of somebody who was killed
+            shutil.rmtree(each, ignore_errors=True)
+
+    def _lock(self) -> None:
+        descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._stack.callback(os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TcpsightError(f"{self._folder}: somebody else adds to this lake now") from None
+
+    def __enter__(self) -> Ingest:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def new(self, sources: Sequence[Any], *, skip_bad: bool = False) -> tuple[list[str], list[StoredFile]]:
+        """Tell which files are not in the lake yet; give their names, and what they are known by.
+
+        Parameters
+        ----------
+        sources : sequence of str
+            Files by name.
+        skip_bad : bool
+            Take files that cannot be opened for new ones: reading them will tell.
+
+        Raises
+        ------
+        CaptureError
+            One cannot be read.
+        UsageError
+            One is no file, or has grown since it was ingested.
+        """
+        known = {(each.bytes, each.head): each for each in self.manifest.files}
+        names, files = [], []
+        for source in sources:
+            if not isinstance(source, str) or source == "-":
+                raise UsageError("a lake is made of files: a pipe could not be told from one that was ingested before")
+            try:
+                file = _identified(source)
+            except TcpsightError:
+                if not skip_bad:
+                    raise
+                continue
+            if (file.bytes, file.head) in known:
+                continue
+            self._refuse_grown(source, file)
+            known[file.bytes, file.head] = file
+            names.append(source)
+            files.append(file)
+        return names, files
+
+    def _refuse_grown(self, source: str, file: StoredFile) -> None:
+        for each in self.manifest.files:
+            if each.bytes < file.bytes and each.head == _head(source, each.head_bytes):
+                raise UsageError(
+                    f"{source}: has grown since it was ingested as {each.path}, from {each.bytes:,} to {file.bytes:,} "
+                    "bytes: its first part would be counted twice; ingest files when they are complete"
+                )
+
+    def take(self, run: Pass, batches: Iterator[Batch], files: list[StoredFile], options: dict[str, Any]) -> Ingested:
+        """Add a capture.
+
+        Parameters
+        ----------
+        run : Pass
+            A pass over it.
+        batches : iterator of Batch
+            What the pass gives, with everything that a lake keeps.
+        files : list of StoredFile
+            What it is made from, of `new`.
+        options : dict
+            How, for the manifest.
+
+        Raises
+        ------
+        CaptureError
+            The capture breaks off: nothing was added.
+        TcpsightError
+            The disk is full, or may not be written: nothing was added.
+        """
+        names = sorted(f"{each.bytes} {each.head}" for each in files)
+        capture = StoredCapture(sha256("\n".join(names).encode()).hexdigest()[:16], files, options)
+        partial = self._folder / f"{PARTIAL}{capture.id}"
+        partitions = Partitions(partial, capture.id)
+        try:
+            partial.mkdir()
+            for batch in batches:
+                self._write(partitions, batch, capture)
+            if run.pipeline.broken is not None:
+                raise run.pipeline.broken
+            partitions.finish()
+            capture.rows, capture.parts = partitions.rows, partitions.parts
+            _describe(capture, run)
+            for part in capture.parts:
+                (self._folder / part).parent.mkdir(parents=True, exist_ok=True)
+                (partial / part).replace(self._folder / part)
+            self.manifest.captures.append(capture)
+            self.manifest.write(self._folder)
+        except OSError as error:
+            partitions.abort()
+            raise TcpsightError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
+        except BaseException:
+            partitions.abort()
+            raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        rows = capture.rows
+        return Ingested(len(files), 0, rows["requests"], rows["connections"], capture.open_connections)
+
+    def _write(self, partitions: Partitions, batch: Batch, capture: StoredCapture) -> None:
+        tables = (batch.requests, batch.unanswered, batch.connections, batch.network, batch.policed)
+        for name, rows in zip(("requests", "unanswered", "connections", "network", "policed"), tables, strict=True):
+            partitions.take(name, rows, capture.batches)
+        is_open = batch.connections.state == STATES.index("open")
+        capture.open_connections += int(is_open.sum())
+        capture.batches += 1
+
+
+def _identified(path: str) -> StoredFile:
+    """Tell a file by its size and its beginning."""
+    raw = open_source(path)
+    try:
+        if raw.bytes_total is None:
+            raise UsageError(f"{path}: a lake is made of files, whose size is known; this has none")
+        size = raw.bytes_total
+    finally:
+        raw.close()
+    head_bytes = min(size, HEAD_BYTES)
+    return StoredFile(path, size, head_bytes, _head(path, head_bytes))
+
+
+def _head(path: str, byte_count: int) -> str:
+    """Hash the beginning of a file."""
+    raw = open_source(path)
+    digest, view = sha256(), memoryview(bytearray(HEAD_BYTES))
+    try:
+        while byte_count and (count := raw.readinto(view[:byte_count])):
+            digest.update(view[:count])
+            byte_count -= count
+    finally:
+        raw.close()
+    return digest.hexdigest()
+
+
+def _describe(capture: StoredCapture, run: Pass) -> None:
+    """Note what is known of a capture besides its rows."""
+    pipeline = run.pipeline
+    capture.frames, capture.segments = pipeline.frames, pipeline.segments
+    capture.joined_fragments = pipeline.joined_fragments
+    capture.first_ns, capture.last_ns = pipeline.first_ns, pipeline.last_ns
+    unseen = pipeline.unseen
+    for reason, counts in zip(REASONS, unseen.counts.tolist(), strict=True):
+        if any(counts):
+            capture.unseen[reason] = counts
+    capture.furthest_back_ns = int(unseen.furthest_back_ns)
+    capture.steps_back, capture.stepped_back_ns = pipeline.clock_steps.steps, pipeline.clock_steps.back_ns
+    capture.silences = [list(each) for each in pipeline.silences.spans]
+    capture.vlan_tags, capture.has_other_tags = run.tags.vlan_tags, run.tags.has_others
+    capture.interfaces = [
+        {
+            "name": each.name,
+            "link_type": each.link_type,
+            "interface_drops": each.interface_drops,
+            "kernel_drops": each.kernel_drops,
+        }
+        for each in run.capture.interfaces
+    ]
+    read = {each.path: each for each in run.capture.files}
+    for file in capture.files:
+        with suppress(KeyError):
+            known = read[file.path]
+            file.format, file.compression = known.format, known.compression
+            file.problem, file.frames = known.problem, known.frames

@@ -1,0 +1,289 @@
+"""Plays back what a lake holds, as if its captures were read again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcpsight.capture.reader import CaptureFile, CaptureInterface
+from tcpsight.errors import CaptureError, UsageError
+from tcpsight.lake.manifest import Manifest, StoredCapture
+from tcpsight.lake.stored_rows import ORDER, STORED, TABLES, restored
+from tcpsight.model.silences import LEAST_NS
+from tcpsight.network import fill
+from tcpsight.pipeline import Options, Pipeline
+from tcpsight.requests import Paired
+from tcpsight.rooms import Made
+from tcpsight.selection import without
+from tcpsight.tables import (
+    ConnectionAccounts,
+    Connections,
+    Network,
+    Policed,
+    Requests,
+    Table,
+    Unanswered,
+    UnseenCounter,
+)
+
+if TYPE_CHECKING:
+    from tcpsight.batches import Batch
+
+BATCH_ROWS = 32_768
+"""About as many rows are played back at a time."""
+
+
+class StoredCaptures:
+    """The captures of a lake, in the place of a capture.
+
+    Parameters
+    ----------
+    folder : path
+        The lake.
+
+    Attributes
+    ----------
+    vlan_tags, has_others
+        See `tcpsight.capture.tags.TagSurvey`.
+    bytes_total, bytes_read : int
+        Of the lake's files.
+
+    Raises
+    ------
+    CaptureError
+        The manifest is damaged, or names a file outside of the lake.
+    UsageError
+        It was written by a newer tcpsight.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.captures = Manifest.read(self.folder).captures
+        self.vlan_tags = max((each.vlan_tags for each in self.captures), default=0)
+        self.has_others = any(each.has_other_tags for each in self.captures)
+        self.bytes_read = 0
+        self.bytes_total = sum(self.path(part).stat().st_size for part in self._parts() if self.path(part).exists())
+        self.unseen = UnseenCounter()
+        before = 0
+        for each in self.captures:
+            self.unseen.merge(_unseen(each, before))
+            before += each.frames
+
+    def _parts(self) -> Iterator[str]:
+        return (part for each in self.captures for part in each.parts)
+
+    def path(self, part: str) -> Path:
+        """Give the place of a file that the manifest names.
+
+        Raises
+        ------
+        CaptureError
+            It is outside of the lake.
+        """
+        named = Path(part)
+        if named.is_absolute() or ".." in named.parts:
+            raise CaptureError(str(self.folder), -1, f"the manifest names a file outside of the lake: {part!r}")
+        return self.folder / named
+
+    @property
+    def files(self) -> list[CaptureFile]:
+        """The files that were ingested."""
+        stored = [file for each in self.captures for file in each.files]
+        return [
+            CaptureFile(i, f.path, f.format, f.compression, f.bytes, None, f.frames, problem=f.problem)
+            for i, f in enumerate(stored)
+        ]
+
+    @property
+    def interfaces(self) -> list[CaptureInterface]:
+        """Their capture interfaces."""
+        return [CaptureInterface(0, **told) for each in self.captures for told in each.interfaces]
+
+    def close(self) -> None:
+        """Do nothing: files are open only while they are read."""
+
+
+def _unseen(capture: StoredCapture, before: int) -> UnseenCounter:
+    """Give what was not understood of a capture, `before` which others had so many frames."""
+    counter = UnseenCounter()
+    for reason, (count, byte_count, first_frame) in capture.unseen.items():
+        counter.add(reason, count, byte_count, before + first_frame if first_frame else 0)
+    counter.furthest_back_ns = capture.furthest_back_ns
+    return counter
+
+
+def silences(captures: list[StoredCapture]) -> list[tuple[int, int]]:
+    """Give the times in which no capture has a frame, in order: those within one, and those between them.
+
+    Parameters
+    ----------
+    captures : list of StoredCapture
+        In order of time. Of what lies between them only segments are known, not frames.
+    """
+    found: list[tuple[int, int]] = []
+    timed = [(each.first_ns, each.last_ns, each) for each in captures if each.first_ns is not None]
+    until_ns = None
+    for first_ns, last_ns, capture in timed:
+        assert last_ns is not None
+        if until_ns is not None and first_ns - until_ns >= LEAST_NS:
+            found.append((until_ns, first_ns))
+        until_ns = max(last_ns, last_ns if until_ns is None else until_ns)
+        for begin_ns, end_ns in capture.silences:
+            others = [(a, b) for a, b, other in timed if other is not capture and b is not None]
+            if not any(a < end_ns and begin_ns < b for a, b in others):
+                found.append((begin_ns, end_ns))
+    return sorted(found)
+
+
+class Replay(Pipeline):
+    """A pass over a lake.
+
+    Parameters
+    ----------
+    stored : StoredCaptures
+        The lake.
+    options : Options
+        What is wanted.
+
+    Raises
+    ------
+    UsageError
+        Something that only a capture tells is wanted.
+    """
+
+    def __init__(self, stored: StoredCaptures, options: Options) -> None:
+        if options.with_segments:
+            raise UsageError(f"{stored.folder}: a lake keeps no segments: read the captures that it was made from")
+        super().__init__((), options)
+        self._stored = stored
+        self._joined = 0
+
+    @property
+    def unseen(self) -> UnseenCounter:
+        """What was not understood when the captures were ingested."""
+        return self._stored.unseen
+
+    @property
+    def joined_fragments(self) -> int:
+        """How many frames gave no segment of their own."""
+        return self._joined
+
+    def __iter__(self) -> Iterator[Batch]:
+        try:
+            for capture in self._stored.captures:
+                for made in self._made(capture, self.frames):
+                    yield self._selected(made)
+                self.frames += capture.frames
+                self.segments += capture.segments
+                self._joined += capture.joined_fragments
+                self.clock_steps.steps += capture.steps_back
+                self.clock_steps.back_ns += capture.stepped_back_ns
+        except CaptureError as error:
+            self.broken = error.with_traceback(None)
+        self.silences.keep(silences(self._stored.captures))
+
+    def _made(self, capture: StoredCapture, before: int) -> Iterator[Made]:
+        """Give the rows of a capture, `before` which others had so many frames."""
+        total = sum(capture.rows.values())
+        stride = max(1, capture.batches * BATCH_ROWS // max(total, 1))
+        wanted = self._wanted()
+        readers = {
+            name: [_Part(name, self._stored, part) for part in capture.parts if part.startswith(f"{name}/")]
+            for name in wanted
+        }
+        for begin in range(0, capture.batches, stride):
+            limit = (begin + stride) << 32
+            tables = {name: _merged(name, [each.below(limit) for each in readers[name]]) for name in wanted}
+            yield self._put_together(tables, before)
+
+    def _wanted(self) -> list[str]:
+        left_out = [("network", self.options.with_network), ("policed", self.options.with_policing)]
+        return [name for name in TABLES if (name, False) not in left_out]
+
+    def _put_together(self, tables: dict[str, Table], before: int) -> Made:
+        for rows in tables.values():
+            rows.rows["connection_id"] += before
+        requests = _as(Requests if self.options.account != "requests" else TABLES["requests"], tables["requests"])
+        unanswered = _as(Unanswered, tables["unanswered"])
+        connections = _as(Connections, tables["connections"])
+        self._measure(requests, unanswered)
+        if self.options.account == "none":
+            fill(connections, ConnectionAccounts())
+        paired = Paired(requests, unanswered, None)  # type: ignore[arg-type]
+        if self.options.leave_out:
+            paired = without(paired, self.options.leave_out)
+        network = _as(Network, tables["network"]) if "network" in tables else Network()
+        policed = _as(Policed, tables["policed"]) if "policed" in tables else Policed()
+        return Made(paired.requests, paired.unanswered, connections, network, policed)
+
+    def _measure(self, requests: Any, unanswered: Any) -> None:
+        """Let response time run between the instants that are wanted, as `tcpsight.requests` does."""
+        for rows in (requests.rows, unanswered.rows):
+            rows["arrival_ns"] = rows[f"{self.options.start}_ns"]
+        rows = requests.rows
+        rows["completion_ns"] = rows[f"{self.options.end}_ns"]
+        rows["response_time_ns"] = np.maximum(rows["completion_ns"] - rows["arrival_ns"], 0)
+
+
+class _Part:
+    """One file of a capture, whose rows are in order."""
+
+    def __init__(self, name: str, stored: StoredCaptures, part: str) -> None:
+        self._name = name
+        self._stored = stored
+        self._path = stored.path(part)
+        self._batches = self._read()
+        self._waiting: Table | None = None
+
+    def _read(self) -> Iterator[Table]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        texts = [c.name for c in STORED[self._name].columns if c.is_address or c.names or c.dtype.startswith("S")]
+        try:
+            with pq.ParquetFile(self._path, read_dictionary=texts, memory_map=True) as file:
+                size = self._path.stat().st_size
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group, use_threads=False).combine_chunks()
+                    for batch in table.to_batches():
+                        yield restored(self._name, batch)
+                    self._stored.bytes_read += size // file.num_row_groups
+        except (OSError, pa.ArrowException, ValueError, KeyError, IndexError) as error:
+            reason = " ".join(str(error).split())
+            raise CaptureError(str(self._path), -1, f"cannot be read: {reason}") from error
+
+    def below(self, limit: int) -> list[Table]:
+        """Give the next rows that come before a place."""
+        found: list[Table] = []
+        while True:
+            if self._waiting is None or not len(self._waiting):
+                self._waiting = next(self._batches, None)
+            if self._waiting is None:
+                return found
+            count = int(np.searchsorted(self._waiting.rows[ORDER], limit))
+            if count:
+                found.append(self._waiting[:count])
+                self._waiting = self._waiting[count:]
+            if len(self._waiting):
+                return found
+
+
+def _merged(name: str, parts: list[list[Table]]) -> Table:
+    """Put rows of several files into the order of their capture."""
+    tables = [table for part in parts for table in part]
+    if not tables:
+        return STORED[name]()
+    rows = STORED[name].concatenate(tables)
+    return rows if len(tables) == 1 else rows[np.argsort(rows.rows[ORDER], kind="stable")]
+
+
+def _as(table_type: Any, rows: Table) -> Any:
+    """Give rows without the columns that the table does not have."""
+    made = table_type.allocate(len(rows))
+    for c in table_type.columns:
+        made.rows[c.name] = rows.rows[c.name]
+    return made

@@ -1,0 +1,260 @@
+"""A lake tells what its captures told, to the byte; it is added to whole or not at all, and only what is new."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import COMMAND, Here, Outcome, assert_one_line, process
+
+EXAMPLES = Path("examples")
+LOCK = EXAMPLES / "mariadb-lock.pcap"
+REDIS = EXAMPLES / "redis-benchmark.pcap"
+ANSWERS = [
+    ("report", []),
+    ("report", ["--format", "json"]),
+    ("report", ["--since", "2026-11-21T22:50:24Z", "--until", "2026-11-21T22:50:29Z"]),
+    ("report", ["--server", ":3306"]),
+    ("requests", ["--format", "csv"]),
+    ("requests", ["--format", "csv", "--account"]),
+    ("requests", ["--format", "csv", "--leave-out", "first"]),
+    ("requests", ["--format", "csv", "--start-end", "request_first,response_last"]),
+    ("connections", ["--format", "csv"]),
+    ("network", ["--format", "csv"]),
+    ("network", ["--format", "jsonl", "--record", "flow"]),
+    ("findings", ["--format", "csv"]),
+    ("intervals", ["--format", "csv", "--by", "client"]),
+    ("buckets", ["--format", "csv"]),
+    ("usl", []),
+    ("sql", []),
+]
+
+
+def lines(done: Outcome) -> list[bytes]:
+    """Give the rows that a command wrote, in an order of their own."""
+    assert done.status == 0
+    return sorted(done.out.splitlines())
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    return tmp_path / "lake"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
+    """Give lakes of some examples."""
+    folder = tmp_path_factory.mktemp("lakes")
+    lakes = {}
+    for path in (LOCK, EXAMPLES / "apache-wrk.pcap", EXAMPLES / "two-points-client.pcap.zst"):
+        lakes[path] = folder / path.name
+        done = process("ingest", path, "-o", lakes[path])
+        assert done.status == 0, done.err
+    return lakes
+
+
+@pytest.mark.parametrize(("command", "options"), ANSWERS)
+def test_a_lake_tells_what_the_capture_tells(here: Here, made: dict[Path, Path], command: str, options: list[str]):
+    query = ["select * from requests r join connections using (connection_id) order by all"] if command == "sql" else []
+    for path, lake in made.items():
+        told = [here(command, *query, source, *options) for source in (path, lake)]
+        assert told[0].status == told[1].status == 0
+        assert len(told[0].out) > 100
+        assert told[0].out == told[1].out
+        assert told[0].err == told[1].err
+
+
+@pytest.mark.parametrize("workers", ["1", "5"])
+def test_workers_change_nothing_of_it(here: Here, made: dict[Path, Path], lake: Path, workers: str):
+    assert here("ingest", LOCK, "-o", lake, "--workers", workers).status == 0
+    for command in ("requests", "network", "findings"):
+        told = [here(command, source, "--format", "csv").out for source in (made[LOCK], lake)]
+        assert told[0] == told[1]
+
+
+def test_captures_that_were_added_one_by_one_are_told_as_one(here: Here, lake: Path):
+    assert here("ingest", REDIS, "-o", lake).status == 0
+    done = here("ingest", REDIS, LOCK, "-o", lake)
+    assert done.text.startswith("1 file added; 1 file in it already: ")
+    for command in ("requests", "connections", "network", "findings", "intervals"):
+        whole = here(command, LOCK, REDIS, "--format", "csv")
+        told = here(command, lake, "--format", "csv")
+        # What ended less than a minute before the next capture becomes final in that, if both are read at once.
+        assert lines(told) == lines(whole), command
+        assert told.err == whole.err
+    page = [here("report", *sources, "--format", "json").out for sources in ((LOCK, REDIS), (lake,))]
+    facts = [json.loads(each) for each in page]
+    for each in facts:
+        each["capture"]["files"].sort(key=lambda file: file["path"])
+    assert facts[0]["services"] == facts[1]["services"]
+    assert facts[0]["capture"]["files"] == facts[1]["capture"]["files"]
+
+
+def test_what_is_in_it_is_not_added_again_under_another_name(here: Here, lake: Path, tmp_path: Path):
+    assert here("ingest", LOCK, "-o", lake).status == 0
+    before = sorted((path, path.stat().st_mtime_ns) for path in lake.rglob("*.parquet"))
+    shutil.copy(LOCK, tmp_path / "renamed.pcap")
+    done = here("ingest", tmp_path / "renamed.pcap", LOCK, "-o", lake)
+    assert done.status == 0
+    assert done.text == "nothing new: 2 files in the lake already\n"
+    assert sorted((path, path.stat().st_mtime_ns) for path in lake.rglob("*.parquet")) == before
+
+
+def test_a_file_that_has_grown_is_refused(here: Here, lake: Path, tmp_path: Path):
+    path, data = tmp_path / "growing.pcap", REDIS.read_bytes()
+    frame = 24
+    while frame < 100_000:
+        frame += 16 + int.from_bytes(data[frame + 8 : frame + 12], "little")
+    path.write_bytes(data[:frame])
+    assert here("ingest", path, "-o", lake).status == 0
+    path.write_bytes(data)
+    done = here("ingest", path, "-o", lake)
+    assert done.status == 2
+    assert_one_line(done.err, "has grown since it was ingested", "complete")
+
+
+def test_a_capture_that_breaks_off_is_not_added(here: Here, lake: Path, tmp_path: Path):
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(LOCK.read_bytes()[:300_000])
+    done = here("ingest", cut, "-o", lake)
+    assert done.status == 2
+    assert_one_line(done.err, "cut.pcap", "cut short")
+    assert not list(lake.rglob("*.parquet"))
+    assert not list(lake.glob(".partial*"))
+    # Others in spite of it.
+    done = here("ingest", cut, REDIS, tmp_path / "missing.pcap", "-o", lake, "--skip-bad")
+    assert done.status == 0
+    assert (
+        here("requests", lake, "--format", "csv").out
+        == here("requests", cut, REDIS, "--skip-bad", "--format", "csv").out
+    )
+
+
+def test_killed_in_the_middle_it_leaves_what_there_was(here: Here, lake: Path):
+    assert here("ingest", REDIS, "-o", lake).status == 0
+    before = here("report", lake).out
+    manifest = (lake / "manifest.json").read_bytes()
+    with subprocess.Popen([*COMMAND, "ingest", str(LOCK), "-o", str(lake)], stdout=subprocess.DEVNULL) as adding:
+        deadline = time.monotonic() + 30
+        while not list(lake.glob(".partial-*")):
+            assert time.monotonic() < deadline
+            assert adding.poll() is None
+        adding.send_signal(signal.SIGKILL)
+    assert (lake / "manifest.json").read_bytes() == manifest
+    assert list(lake.glob(".partial-*"))
+    assert here("report", lake).out == before
+    assert here("ingest", LOCK, "-o", lake).status == 0
+    assert not list(lake.glob(".partial-*"))
+    told = [here("requests", *sources, "--format", "csv") for sources in ((lake,), (LOCK, REDIS))]
+    assert lines(told[0]) == lines(told[1])
+
+
+def test_two_cannot_add_at_the_same_time(here: Here, lake: Path):
+    import fcntl
+
+    lake.mkdir()
+    descriptor = os.open(lake / ".lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    done = here("ingest", LOCK, "-o", lake)
+    os.close(descriptor)
+    assert done.status == 2
+    assert_one_line(done.err, "somebody else adds to this lake now")
+
+
+def test_a_full_disk_adds_nothing(here: Here, lake: Path):
+    import resource
+
+    assert here("ingest", REDIS, "-o", lake).status == 0
+    before = here("report", lake).out
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
+    done = process("ingest", LOCK, "-o", lake, preexec_fn=limit)
+    assert done.status != 0
+    assert_one_line(done.err, "File too large")
+    assert not list(lake.glob(".partial-*"))
+    assert here("report", lake).out == before
+
+
+def test_a_folder_of_something_else_is_no_lake(here: Here, tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("mine")
+    done = here("ingest", LOCK, "-o", tmp_path)
+    assert done.status == 2
+    assert_one_line(done.err, "is not empty, and no lake")
+    assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda told: told | {"version": 99}, "this tcpsight knows up to 1"),
+        (lambda told: told | {"format": "other"}, "is not the manifest of a lake"),
+        (lambda told: told | {"captures": [1]}, "is damaged"),
+        (
+            lambda told: told | {"captures": [told["captures"][0] | {"parts": ["requests/../../a"]}]},
+            "outside of the lake",
+        ),
+        (lambda told: told | {"captures": [told["captures"][0] | {"parts": ["requests/a.parquet"]}]}, "cannot be read"),
+    ],
+)
+def test_a_manifest_that_lies_is_told(here: Here, made: dict[Path, Path], lake: Path, change, said: str):
+    shutil.copytree(made[LOCK], lake)
+    told = json.loads((lake / "manifest.json").read_text())
+    (lake / "manifest.json").write_text(json.dumps(change(told)))
+    done = here("requests", lake)
+    assert done.status == 2
+    assert_one_line(done.err, said)
+
+
+def test_a_damaged_part_is_told(here: Here, made: dict[Path, Path], lake: Path):
+    shutil.copytree(made[LOCK], lake)
+    (part,) = lake.glob("requests/*/*/*.parquet")
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2 : -200] = bytes(len(data) - 200 - len(data) // 2)
+    part.write_bytes(bytes(data))
+    done = here("requests", lake)
+    assert done.status == 2
+    assert "Traceback" not in done.err
+    assert "cannot be read" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["segments"], "keeps no segments"),
+        (["streams", "-c", "list"], "keeps no"),
+        (["watch"], "keeps no frames"),
+        (["requests", "--filter", "tcp"], "no frames to filter"),
+        (["requests", str(LOCK)], "read by itself"),
+    ],
+)
+def test_what_only_packets_tell_is_refused(here: Here, made: dict[Path, Path], arguments: list[str], said: str):
+    done = here(arguments[0], made[LOCK], *arguments[1:])
+    assert done.status == 2
+    assert_one_line(done.err, said)
+
+
+@pytest.mark.parametrize("option", [["--since", "2026-11-21"], ["--leave-out", "first"], ["--follow"]])
+def test_options_that_would_leave_holes_are_refused(here: Here, lake: Path, option: list[str]):
+    assert here("ingest", LOCK, "-o", lake, *option).status == 2
+    assert here("ingest", "-", "-o", lake).status == 2
+
+
+def test_other_tools_read_its_files(made: dict[Path, Path]):
+    import duckdb
+
+    query = (
+        f"select service, day, count(*), max(response_time_ns), any_value(client_address) like '10.%' "
+        f"from read_parquet('{made[LOCK]}/requests/**/*.parquet', hive_partitioning = true) group by all"
+    )
+    answer = duckdb.sql(query)
+    assert answer is not None
+    (row,) = answer.fetchall()
+    assert row[0] == "10.1.1.1_3306"
+    assert str(row[1]) == "2026-11-21"
+    assert row[2:] == (4706, 1_500_280_404, True)
