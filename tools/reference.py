@@ -38,6 +38,7 @@ TABLES: dict[type[tables.Table], tuple[str, str]] = {
     tables.SegmentDetails: ("tcpsight segments", "segments"),
     tables.Sockets: ("tcpsight sockets", ""),
     tables.LadderSegments: ("tcpsight segments --relative", ""),
+    tables.Sketches: ("tcpsight sql", ""),
     tables.Unseen: ("", "unseen"),
 }
 

@@ -56,7 +56,7 @@ class Passes:
         lakes = [source for source in sources if is_lake(source)]
         if lakes and len(sources) > 1:
             raise UsageError(f"{lakes[0]} is a lake, and read by itself: ingest more captures into it")
-        self._lake = os.fspath(lakes[0]) if lakes else None  # type: ignore[arg-type]
+        self.lake = os.fspath(lakes[0]) if lakes else None  # type: ignore[arg-type]
 
     @property
     def asked(self) -> str:
@@ -106,11 +106,11 @@ class Passes:
             given_at=given_at or self.options.given_at,
             account=self.options.account if carrying is None else account_for(carrying),
         )
-        if self._lake is not None:
+        if self.lake is not None:
             self._refuse_of_a_lake(keep or pairs or given_at or self.following or through is not Pipeline)
             from tcpsight.lake.replaying import Replay, StoredCaptures
 
-            stored = StoredCaptures(self._lake)
+            stored = StoredCaptures(self.lake)
             yield Run(stored, Replay(stored, options), None, stored)  # type: ignore[arg-type]
             return
         # Who wants to see segments, or what is open, has one worker; and a pipe gives rows as they become final.
@@ -124,9 +124,9 @@ class Passes:
     def _refuse_of_a_lake(self, wants_frames: object) -> None:
         """Refuse what only a capture can tell."""
         if self._frame_filter is not None:
-            raise UsageError(f"{self._lake}: a lake has no frames to filter: that is done by ingest")
+            raise UsageError(f"{self.lake}: a lake has no frames to filter: that is done by ingest")
         if wants_frames:
-            raise UsageError(f"{self._lake}: a lake keeps no frames: read the captures that it was made from")
+            raise UsageError(f"{self.lake}: a lake keeps no frames: read the captures that it was made from")
 
     @contextmanager
     def watch(

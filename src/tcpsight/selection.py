@@ -9,7 +9,7 @@ import numpy as np
 
 from tcpsight.connections import Server
 from tcpsight.requests import Paired
-from tcpsight.tables import Boundaries, Connections, Headers, Policed, Requests
+from tcpsight.tables import Boundaries, Connections, Headers, Policed, Requests, Sketches
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -30,7 +30,7 @@ class Selection:
     since_ns: int | None = None
     until_ns: int | None = None
 
-    def of_services(self, rows: Requests | Connections | Policed | Boundaries) -> Mask:
+    def of_services(self, rows: Requests | Connections | Policed | Boundaries | Sketches) -> Mask:
         """Tell which rows belong to the selected services, shape (n,)."""
         if not self.servers:
             return np.ones(len(rows), np.bool_)

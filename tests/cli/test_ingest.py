@@ -79,6 +79,29 @@ def test_workers_change_nothing_of_it(here: Here, made: dict[Path, Path], lake: 
         assert told[0] == told[1]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--server", ":3306"], ["--since", "2026-11-21T22:50:24Z"], ["--leave-out", "first"]],
+    ids=["all", "a service", "a part", "some"],
+)
+def test_counts_that_were_kept_are_those_of_the_requests(here: Here, made: dict[Path, Path], options: list[str]):
+    added = "select start_ns, server_port, low_ns, high_ns, middle_ns, sum(requests) as n from sketches group by all"
+    of_requests = (
+        """select sum(n), count(*) filter (n <> coalesce((select count(*) from requests r
+        where r.server_port = s.server_port and r.response_time_ns >= low_ns and r.response_time_ns < high_ns
+        and r.arrival_ns >= s.start_ns and r.arrival_ns < s.start_ns + 60_000_000_000), 0)) as wrong,
+        (select count(*) from requests) from ("""
+        + added
+        + ") s"
+    )
+    told = [here("sql", of_requests, source, *options, "--format", "csv").rows()[0] for source in (LOCK, made[LOCK])]
+    assert told[0] == told[1]
+    total, wrong, requests = told[0].values()
+    assert wrong == "0"
+    assert total == requests
+    assert int(requests) > 1000
+
+
 def test_captures_that_were_added_one_by_one_are_told_as_one(here: Here, lake: Path):
     assert here("ingest", REDIS, "-o", lake).status == 0
     done = here("ingest", REDIS, LOCK, "-o", lake)

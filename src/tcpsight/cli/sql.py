@@ -52,8 +52,9 @@ def command(query: str, source: Input, interval_ns: int | None, format: str | No
     tcpsight sql 'describe requests' capture.pcap
 
     The tables are requests, unanswered, connections, intervals, network, segments, findings and unseen, with the
-    columns that the commands of these names have in machine formats: times are integer nanoseconds. Only the tables
-    that the query reads are made, each by a pass over the capture. SQL reaches no file and no network.
+    columns that the commands of these names have in machine formats: times are integer nanoseconds; and sketches,
+    counts of response times that add up. Only the tables that the query reads are made, each by a pass over the
+    capture. SQL reaches no file and no network.
     """
     from tcpsight.cli.notes import conclude, is_unicode
     from tcpsight.cli.running import patient
@@ -112,6 +113,7 @@ class _Passes:
                 lambda: self._rows(tables.SegmentDetails, lambda batch: batch.segments),
             ),
             "findings": (tables.Findings, self._findings),
+            "sketches": (tables.Sketches, self._sketches),
             "unseen": (tables.Unseen, self._unseen),
         }
 
@@ -138,6 +140,25 @@ class _Passes:
             for batch in batches:
                 collection.add(batch)
         yield collection.table(run)
+
+    def _sketches(self) -> Iterator[Table]:
+        """Give response times as counts: those that a lake keeps, where requests are wanted as they were kept."""
+        from tcpsight.lake.replaying import StoredCaptures
+        from tcpsight.model.sketches import Sketching
+        from tcpsight.pipeline import Options
+
+        options, usual = self.analysis.options, Options()
+        selection = options.selection
+        is_kept = (options.start, options.end, options.leave_out) == (usual.start, usual.end, usual.leave_out)
+        if self.analysis.lake is not None and is_kept and selection.since_ns is None and selection.until_ns is None:
+            for rows in StoredCaptures(self.analysis.lake).sketches():
+                yield rows[selection.of_services(rows)]
+            return
+        sketching = Sketching()
+        with self._pass(None) as (_, batches):
+            for batch in batches:
+                yield sketching.feed(batch.requests)
+        yield sketching.finish()
 
     def _unseen(self) -> Iterator[Table]:
         with self._pass(None) as (run, batches):

@@ -16,6 +16,7 @@ from tcpsight.capture.source import open_source
 from tcpsight.errors import TcpsightError, UsageError
 from tcpsight.lake.manifest import Manifest, StoredCapture, StoredFile
 from tcpsight.lake.partitions import Partitions
+from tcpsight.model.sketches import Sketching
 from tcpsight.tables import REASONS, STATES
 
 if TYPE_CHECKING:
@@ -181,12 +182,15 @@ class Ingest:
         capture = StoredCapture(sha256("\n".join(names).encode()).hexdigest()[:16], files, options)
         partial = self._folder / f"{PARTIAL}{capture.id}"
         partitions = Partitions(partial, capture.id)
+        sketching = Sketching()
         try:
             partial.mkdir()
             for batch in batches:
+                partitions.take("sketches", sketching.feed(batch.requests), capture.batches)
                 self._write(partitions, batch, capture)
             if run.pipeline.broken is not None:
                 raise run.pipeline.broken
+            partitions.take("sketches", sketching.finish(), capture.batches)
             partitions.finish()
             capture.rows, capture.parts = partitions.rows, partitions.parts
             _describe(capture, run)

@@ -25,6 +25,7 @@ from tcpsight.tables import (
     Network,
     Policed,
     Requests,
+    Sketches,
     Table,
     Unanswered,
     UnseenCounter,
@@ -32,6 +33,8 @@ from tcpsight.tables import (
 
 if TYPE_CHECKING:
     from tcpsight.batches import Batch
+
+FOREVER = 2**63 - 1
 
 BATCH_ROWS = 32_768
 """About as many rows are played back at a time."""
@@ -72,6 +75,19 @@ class StoredCaptures:
         for each in self.captures:
             self.unseen.merge(_unseen(each, before))
             before += each.frames
+
+    def sketches(self) -> Iterator[Sketches]:
+        """Give the counts of response times that were kept, of all services, part by part.
+
+        Raises
+        ------
+        CaptureError
+            A file cannot be read.
+        """
+        for part in self._parts():
+            if part.startswith("sketches/"):
+                for rows in _Part("sketches", self, part).below(FOREVER):
+                    yield _as(Sketches, rows)
 
     def _parts(self) -> Iterator[str]:
         return (part for each in self.captures for part in each.parts)
@@ -188,7 +204,7 @@ class Replay(Pipeline):
 
     def _made(self, capture: StoredCapture, before: int) -> Iterator[Made]:
         """Give the rows of a capture, `before` which others had so many frames."""
-        total = sum(capture.rows.values())
+        total = sum(capture.rows.get(name, 0) for name in TABLES)
         stride = max(1, capture.batches * BATCH_ROWS // max(total, 1))
         wanted = self._wanted()
         readers = {

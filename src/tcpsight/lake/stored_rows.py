@@ -14,6 +14,7 @@ from tcpsight.tables import (
     Connections,
     Network,
     Policed,
+    Sketches,
     Table,
     Unanswered,
     column,
@@ -32,7 +33,10 @@ TABLES: dict[str, type[Table]] = {
     "network": Network,
     "policed": Policed,
 }
-"""What a lake keeps, by the names of its folders."""
+"""What is played back of a lake, by the names of its folders."""
+
+KEPT: dict[str, type[Table]] = {**TABLES, "sketches": Sketches}
+"""All that it keeps."""
 
 INSTANTS = {
     "requests": "arrival_ns",
@@ -40,6 +44,7 @@ INSTANTS = {
     "connections": "start_ns",
     "network": "start_ns",
     "policed": "start_ns",
+    "sketches": "start_ns",
 }
 """The column whose day a row belongs to."""
 
@@ -55,7 +60,7 @@ def _shown(c: Column) -> Column:
     return column(c.dtype, c.unit, c.meaning, null=c.null, names=c.names, width=c.width)
 
 
-STORED = {name: _stored(table_type) for name, table_type in TABLES.items()}
+STORED = {name: _stored(table_type) for name, table_type in KEPT.items()}
 """The tables as they are written."""
 
 
@@ -65,7 +70,7 @@ def numbered(name: str, rows: Table, batch: int) -> Table:
     Parameters
     ----------
     name : str
-        One of `TABLES`.
+        One of `KEPT`.
     rows : Table
         Rows of that table, or of one that lacks columns of it, which are 0.
     batch : int
@@ -84,7 +89,7 @@ def restored(name: str, batch: pyarrow.RecordBatch) -> Table:
     Parameters
     ----------
     name : str
-        One of `TABLES`.
+        One of `KEPT`.
     batch : pyarrow.RecordBatch
         Texts are dictionaries. Columns that are missing are null, or 0: they were not known when it was written.
     """
