@@ -1,12 +1,12 @@
 """Speed of ``tcpsight streams`` on captures that it generates: ``python benchmarks/streams.py [--store]``.
 
 Each ratio is of two commands that ran one after the other, in turns; the median of the turns is told. Frames of
-1,500 bytes are listed against ``cat``; small ones (96 bytes) are listed by themselves; the screen is opened on a
-pseudo-terminal until the first connection is on it, without an index and with one; a string that is nowhere is searched
-for, on one core, and once more in a capture of many connections with one segment in a hundred sent again, one in two
-hundred late; all streams are extracted against ``tcpflow``, to the same file system, and compared byte by byte; how
-fast they could be at most is told by ``cp``, which copies the extracted files there and does nothing else. Of these
-three the CPU time is told, too.
+1,500 bytes are listed against ``cat``; small ones (96 bytes) are listed by themselves, on one core; the screen is
+opened on a pseudo-terminal until the first connection is on it, without an index and with one; a string that is
+nowhere is searched for, on one core, and once more in a capture of many connections with one segment in a hundred
+sent again, one in two hundred late; all streams are extracted against ``tcpflow``, to the same file system, and
+compared byte by byte; how fast they could be at most is told by ``cp``, which copies the extracted files there and
+does nothing else. Of these three the CPU time is told, too.
 """
 
 from __future__ import annotations
@@ -141,10 +141,10 @@ def seconds(*command: str | Path, cpu: int | None = None) -> float:
     return time.perf_counter() - begin
 
 
-def spent(*command: str | Path) -> tuple[float, float]:
+def spent(*command: str | Path, cpu: int | None = None) -> tuple[float, float]:
     """Tell how long a command takes, and how much CPU time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    wall = seconds(*command)
+    wall = seconds(*command, cpu=cpu)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -217,51 +217,86 @@ def warm(folder: Path, size: int) -> None:
     (folder / "warm").unlink()
 
 
+def captures(folder: Path, frames: int) -> dict[str, Path]:
+    """Make the captures that are not there yet."""
+    found = {name: folder / f"streams-{name}.pcap" for name in ("1500", "96", "1500-half", "1500-lossy", "tiny")}
+    made = {
+        "1500": lambda path: generate(path, frames, 64),
+        "96": lambda path: small_frames(path, 8 * frames),
+        "1500-half": lambda path: generate(path, frames // 2, 256),
+        "1500-lossy": lambda path: generate(path, frames // 5, max(frames // 660, 2), is_lossy=True),
+        "tiny": lambda path: generate(path, 4, 1),
+    }
+    for name, path in found.items():
+        if not path.exists():
+            made[name](path)
+    return found
+
+
+def small_frames(path: Path, segments: int) -> None:
+    """Write requests and answers in frames of 96 bytes."""
+    counts = ("--segments", str(segments), "--connections", str(max(segments // 500, 100)))
+    subprocess.run([sys.executable, ROOT / "benchmarks" / "generate.py", path, *counts], check=True)
+
+
+def as_installed(folder: Path, tiny: Path) -> None:
+    """Have modules compiled once and for all, and a cache of our own."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    streams(tiny, f"list; match text zebra-nowhere; dump {folder / 'dumped'} --overwrite", "--no-index")
+    shutil.rmtree(folder / "dumped")
+
+
+def of_lists(paths: dict[str, Path], frames: int) -> dict[str, float]:
+    """Tell how fast captures are indexed and listed."""
+    cat, listed = seconds("cat", paths["1500"]), streams(paths["1500"], "list", "--no-index")
+    started = streams(paths["tiny"], "list", "--no-index")
+    commands = ("--no-progress", "--no-index", "-c", "filter requests < 0; list")
+    wall, cpu = spent(*COMMAND, paths["96"], *commands, cpu=0)
+    return {
+        "cat_seconds": cat,
+        "list_seconds": listed,
+        "start_seconds": started,
+        "list_rate_against_cat": cat / listed,
+        "list_rate_against_cat_without_start": cat / max(listed - started, 1e-3),
+        "small_frames_per_s": 8 * frames / wall,
+        "small_frames_per_cpu_s": 8 * frames / cpu,
+    }
+
+
+def of_searches(paths: dict[str, Path]) -> dict[str, float]:
+    """Tell how many bytes of a capture a second are searched, on one core, what a list takes left out."""
+    found = {}
+    for name, path in (("search_bytes_per_s", paths["1500"]), ("search_lossy_bytes_per_s", paths["1500-lossy"])):
+        streams(path, "list")
+        indexed = streams(path, "list", cpu=0)
+        looked = streams(path, "match text zebra-nowhere", cpu=0)
+        found[name] = path.stat().st_size / max(looked - indexed, 1e-3)
+    return found
+
+
 def measure(folder: Path, rounds: int, frames: int) -> dict[str, Any]:
     """Measure everything."""
-    large, small = folder / "streams-1500.pcap", folder / "streams-96.pcap"
-    if not large.exists():
-        generate(large, frames, 64)
-    if not small.exists():
-        counts = ("--segments", str(4 * frames), "--connections", str(max(frames // 125, 100)))
-        subprocess.run([sys.executable, ROOT / "benchmarks" / "generate.py", small, *counts], check=True)
-    half = folder / "streams-1500-half.pcap"
-    if not half.exists():
-        generate(half, frames // 2, 256)
-    lossy = folder / "streams-1500-lossy.pcap"
-    if not lossy.exists():
-        generate(lossy, frames // 5, max(frames // 660, 2), is_lossy=True)
-    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    size = large.stat().st_size
+    paths = captures(folder, frames)
+    as_installed(folder, paths["tiny"])
     turns: dict[str, list[float]] = {}
-
-    def note(name: str, value: float) -> None:
-        turns.setdefault(name, []).append(value)
-
     for _ in range(rounds):
         shutil.rmtree(folder / "cache", ignore_errors=True)
-        cat, listed = seconds("cat", large), streams(large, "list", "--no-index")
-        note("cat_seconds", cat)
-        note("list_seconds", listed)
-        note("list_rate_against_cat", cat / listed)
-        note("small_frames_per_s", 4 * frames / streams(small, "filter requests < 0; list", "--no-index"))
-        note("open_without_index_seconds", opening(half, "--no-index"))
+        half = paths["1500-half"]
+        found = of_lists(paths, frames)
+        found["open_without_index_seconds"] = opening(half, "--no-index")
         streams(half, "list")
-        note("open_with_index_seconds", opening(half))
-        streams(large, "list")
-        indexed = streams(large, "list", cpu=0)
-        note("search_bytes_per_s", size / max(streams(large, "match text zebra-nowhere", cpu=0) - indexed, 1e-3))
-        streams(lossy, "list")
-        indexed = streams(lossy, "list", cpu=0)
-        looked = streams(lossy, "match text zebra-nowhere", cpu=0)
-        note("search_lossy_bytes_per_s", lossy.stat().st_size / max(looked - indexed, 1e-3))
+        found["open_with_index_seconds"] = opening(half)
+        found |= of_searches(paths)
         if shutil.which("tcpflow"):
             took = extraction(half, Path("/dev/shm") / f"tcpsight-bench-{os.getpid()}")
             for name, (wall, cpu) in took.items():
-                note(f"{name}_seconds", wall)
-                note(f"{name}_cpu_seconds", cpu)
-            note("dump_against_tcpflow", took["tcpflow"][0] / took["dump"][0])
-            note("cp_against_tcpflow", took["tcpflow"][0] / took["cp"][0])
+                found |= {f"{name}_seconds": wall, f"{name}_cpu_seconds": cpu}
+            found["dump_against_tcpflow"] = took["tcpflow"][0] / took["dump"][0]
+            found["cp_against_tcpflow"] = took["tcpflow"][0] / took["cp"][0]
+        for name, value in found.items():
+            turns.setdefault(name, []).append(value)
     return {"frames": frames, "rounds": rounds} | {name: statistics.median(some) for name, some in turns.items()}
 
 

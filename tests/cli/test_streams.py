@@ -197,6 +197,10 @@ def test_control_characters_of_payload_are_written_out(here, path, command):
     assert b"\x9b" not in outcome.out
 
 
+def test_a_condition_that_cannot_be_read_is_told_in_the_words_it_was_written_with(here, path):
+    assert_one_line(here("streams", path, "-c", "filter client_port ~ 3").err, "filter, character 13: a comparison")
+
+
 def test_what_was_not_captured_is_told_and_never_invented(here, tmp_path):
     path = tmp_path / "cut.pcap"
     path.write_bytes(pcap_bytes(talk(40_000, [(">", b"x" * 100), ("<", b"y" * 200)], snaplen=54 + 60)))

@@ -100,7 +100,11 @@ class Catalog:
             # Imported where it is wanted, as all here that a list can do without: so that it is there sooner.
             from tcpsight.where import Where
 
-            chosen = Where(condition, Connections, is_accounted=False).mask(self.all)
+            try:
+                chosen = Where(condition, Connections, is_accounted=False).mask(self.all)
+            except UsageError as error:
+                # It was not an option that it was written with.
+                raise UsageError(str(error).replace("--where", "filter", 1)) from None
         self._chosen = chosen
         self.condition = condition
 

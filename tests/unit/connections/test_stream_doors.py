@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tcpsight.connections import ConnectionTracking
-from tcpsight.connections._streams import StreamEnds, follow, gather
+from tcpsight.connections._search import doubt, join, search_parts
+from tcpsight.connections._streams import StreamEnds, follow, follow_all, gather
 from tcpsight.connections.overlaps import cover, merged
 from tcpsight.tables import Boundaries, Headers, Pieces, Segments, Streams
 from tests.support.headers import headers
@@ -92,3 +93,36 @@ def test_nothing_covers_nothing():
     assert [column.tolist() for column in cover(empty, empty, empty)] == [[], [], [], []]
     assert [column.tolist() for column in merged(empty, empty)] == [[], []]
     assert [column.tolist() for column in merged(columns(5, 1), columns(5, 2))] == [[1], [2]]
+
+
+def test_several_chains_are_followed_into_the_room_that_is_there():
+    pieces = Pieces.allocate(3)
+    pieces.previous[:] = -1, -1, 0
+    numbers = np.empty(3, np.int64)
+    follow_all(pieces.packed(), columns(1, 2), columns(1, 2), numbers)
+    assert numbers.tolist() == [1, 0, 2]
+    for lasts, counts in ((columns(1, 2), columns(2, 2)), (columns(1, 2), columns(1, 9)), (columns(1), columns(1, 2))):
+        with pytest.raises(ValueError, match=r"chain|room|number"):
+            follow_all(pieces.packed(), lasts, counts, numbers)
+    with pytest.raises(ValueError, match="room"):
+        follow_all(pieces.packed(), columns(1), columns(-1), numbers)
+
+
+def test_parts_outside_of_the_data_are_not_searched():
+    bits, found = np.zeros(1, np.uint64), np.zeros(1, np.uint8)
+    search_parts(columns(7), columns(3), b"xabc", 6, b"b", bits, bits.copy(), found)
+    assert found.tolist() == [1]
+    for position, length in ((5, 1), (9, 2), (7, 0), (7, -1), (2**62, 2**62)):
+        with pytest.raises(ValueError, match="outside"):
+            search_parts(columns(position), columns(length), b"xabc", 6, b"b", bits, bits, found)
+    for pattern in (b"", b"b" * 65):
+        with pytest.raises(ValueError, match="pattern"):
+            search_parts(columns(7), columns(1), b"xabc", 6, pattern, bits, bits, found)
+        with pytest.raises(ValueError, match="pattern"):
+            join(columns(7), columns(1), bits, bits, len(pattern), found)
+    with pytest.raises(ValueError, match="few"):
+        search_parts(columns(7, 7), columns(1, 1), b"xabc", 6, b"b", bits, bits, found)
+    with pytest.raises(ValueError, match="number"):
+        join(columns(7, 8), columns(1), bits, bits, 1, found)
+    with pytest.raises(ValueError, match="room"):
+        doubt(Pieces.allocate(1).packed(), found[:0])

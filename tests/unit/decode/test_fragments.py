@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tcpsight.decode import Decoding
+from tcpsight.decode._fragments import Fragments
 from tcpsight.tables import REASONS, Frames
 from tests.support import layers
 from tests.support.layers import ethernet, typed
@@ -277,3 +278,8 @@ def test_the_frames_of_a_segment_are_noted_where_that_is_wanted_and_of_none_that
     assert [*itertools.chain(*whole)] == [6, 9]
     assert decoding.frames_of_fragments().tolist() == [[1, 9], [2, 6], [4, 9], [5, 6], [6, 6], [8, 9], [9, 9], [10, 9]]
     assert Decoding().frames_of_fragments().shape == (0, 2)
+
+
+def test_notes_need_pairs():
+    with pytest.raises(ValueError, match="shape"):
+        Fragments().noted(np.empty((2, 3), np.int64))
