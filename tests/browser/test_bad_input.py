@@ -123,6 +123,36 @@ def test_a_page_is_made_and_drawn_without_an_error(show, tmp_path, case):
             whole.click()
 
 
+def test_where_all_take_equally_long_the_distribution_is_a_step(show, tmp_path):
+    path = tmp_path / "capture.pcap"
+    path.write_bytes(steady(5 * MS))
+    seen = show(report_html(path))
+    seen.bring("cumulative")
+    (line,) = seen.page.evaluate("document.querySelector('#cumulative .js-plotly-plot').data.map((each) => each.x)")
+    assert {round(each, 6) for each in line} == {6.69897}
+
+
+def test_where_nothing_completed_nothing_is_said_to_have_taken_longest(show, tmp_path):
+    path = tmp_path / "capture.pcap"
+    path.write_bytes(talks(Talk([])))
+    seen = show(report_html(path))
+    assert "No request completed in the shown time, and none" in seen.page.locator("#requests-in-view").inner_text()
+    seen.bring("arrivals")
+    assert seen.page.locator("#arrivals .y2tick text").all_text_contents() == ["0", "1"]
+
+
+def test_ticks_of_long_times_are_those_that_people_count_in(show, tmp_path):
+    path = tmp_path / "capture.pcap"
+    path.write_bytes(talks(Talk([Exchange(MS, 5 * MS)] * 20 + [Exchange(MS, 3600 * 1000 * MS)])))
+    seen = show(report_html(path))
+    for figure, texts in (
+        ("completions", ["10 ms", "100 ms", "1 s", "10 s", "1 min", "10 min", "1 h"]),
+        ("dispersion", ["0", "15 min", "30 min", "45 min"]),
+    ):
+        seen.bring(figure)
+        assert seen.page.locator(f"#{figure} .ytick text").all_text_contents() == texts
+
+
 def test_every_service_can_be_chosen(show, tmp_path):
     path = tmp_path / "capture.pcap"
     path.write_bytes(thirteen_services())

@@ -409,6 +409,9 @@ def test_it_prints_with_all_plots_on_white(show, html):
     assert dark.page.locator("figure.plot .plot-container").count() == 11
     assert dark.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not dark.page.locator(".bar").is_visible()
+    buttons = dark.page.locator("button:visible").all_inner_texts()
+    heads = dark.page.locator("th button:visible").all_inner_texts()
+    assert buttons == heads
     dark.page.evaluate("dispatchEvent(new Event('afterprint'))")
 
 

@@ -75,22 +75,26 @@ function counted(value, one, many = `${one}s`) {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
+const MINUTE_NS = 60e9;
+// Beyond a minute people count in sixties, and beyond a day in days, in seconds: for axes of many decades, of some, and of few.
+const LONG_TICKS = {
+  1: [60, 600, 3600, 36000],
+  3: [60, 120, 300, 600, 1200, 3600, 7200, 18000, 36000],
+  7: [60, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 2400, 3600, 7200, 10800, 14400, 18000, 25200, 36000],
+};
+
 /** Ticks of an axis whose values are log10 of nanoseconds: powers of ten, and between them more the fewer there are. */
 function durationTicks(low, high) {
-  const tickvals = [], ticktext = [];
   const steps = high - low > 4 ? [1] : high - low > 1 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
-  for (let power = Math.floor(low); power <= Math.ceil(high); power++) {
-    for (const step of steps) {
-      const at = power + Math.log10(step);
-      if (at < Math.max(low, 0) - 1e-9 || at > high + 1e-9) continue;
-      tickvals.push(at);
-      ticktext.push(tickDuration(step * 10 ** power));
-    }
-  }
-  return { tickvals, ticktext };
+  const durations = [];
+  for (let power = 0; power <= 10; power++) durations.push(...steps.map((step) => step * 10 ** power));
+  const long = LONG_TICKS[steps.length].map((seconds) => seconds * 1e9);
+  for (let power = steps.length === 1 ? 1 : 0; power <= 5; power++) long.push(...steps.map((step) => step * 10 ** power * 86400e9));
+  const shown = [...durations.filter((ns) => ns < MINUTE_NS), ...long].filter((ns) => Math.log10(ns) >= low - 1e-9 && Math.log10(ns) <= high + 1e-9);
+  return { tickvals: shown.map((ns) => Math.log10(ns)), ticktext: shown.map(tickDuration) };
 }
 
-/** A duration without digits that say nothing: `1 ms`, not `1.00 ms`. */
+/** A duration without digits that say nothing: `1 ms`, not `1.00 ms`, and `10 min`, not `10 min 0 s`. */
 function tickDuration(ns) {
-  return duration(ns).replace(/(\.\d*?)0+ /, "$1 ").replace(/\. /, " ");
+  return duration(ns).replace(/(\.\d*?)0+ /, "$1 ").replace(/\. /, " ").replace(/ 0 (s|min|h)$/, (zero, unit) => (ns >= MINUTE_NS ? "" : zero));
 }

@@ -122,15 +122,18 @@ function cumulativePlot(report) {
   const { service, view } = report;
   if (!service.hasTurns) return { empty: NO_TURNS };
   const colours = palette(), edges = service.shared.edges_ns;
+  // No request was faster than the fastest, nor slower than the slowest: there buckets end earlier.
+  const { min_ns: fastest, max_ns: slowest } = service.facts.response_time;
+  const inside = (at) => Math.min(Math.max(at, logNs(fastest)), logNs(slowest));
   const line = (buckets, name, color, dash) => {
     const total = buckets.reduce((sum, [, n]) => sum + n, 0);
-    const x = buckets.length > 0 ? [bucketEdge(buckets[0][0])] : [], y = [0], text = [`none below ${duration(edges[buckets[0]?.[0] ?? 0])}`];
+    const x = buckets.length > 0 ? [inside(bucketEdge(buckets[0][0]))] : [], y = [0], text = [`none below ${duration(Math.max(edges[buckets[0]?.[0] ?? 0], fastest))}`];
     let sum = 0;
     for (const [bucket, n] of buckets) {
       sum += n;
-      x.push(bucketEdge(bucket + 1));
+      x.push(inside(bucketEdge(bucket + 1)));
       y.push(sum / total);
-      text.push(`${percent(sum / total)} took less than ${duration(edges[bucket + 1])}`);
+      text.push(edges[bucket + 1] > slowest ? `${percent(sum / total)} took ${duration(slowest)} at most` : `${percent(sum / total)} took less than ${duration(edges[bucket + 1])}`);
     }
     return { type: "scatter", mode: "lines", name: `${name}: ${counted(total, "request")}`, x, y, text, hovertemplate: "%{text}<extra></extra>", line: { color, width: 2, dash } };
   };
@@ -172,8 +175,9 @@ class RequestList {
       .flatMap(([points, why]) => points.waiting(view.range).map((i) => [points, i, why]));
     const slowest = waited.sort(([a, i], [b, j]) => b.time_ns[j] - a.time_ns[i]).slice(0, 12);
     const total = service.completed.columns(view.range, 1).total;
-    const about = `${counted(total, "request")} completed in the shown time; of those that were waited for in it these took longest. Choose one to see the filter that isolates its connection.`;
-    fill(this.host, head, element("p", { className: "faint" }, about), slowest.length === 0 ? null : element("div", { className: "scroll" }, element("table", {},
+    const completed = `${total === 0 ? "No request" : counted(total, "request")} completed in the shown time`;
+    const about = slowest.length === 0 ? ", and none of the slowest was waited for in it." : "; of those that were waited for in it these took longest. Choose one to see the filter that isolates its connection.";
+    fill(this.host, head, element("p", { className: "faint" }, completed + about), slowest.length === 0 ? null : element("div", { className: "scroll" }, element("table", {},
       element("caption", { className: "unseen" }, "Slowest requests"),
       element("thead", {}, element("tr", {}, ["Took", "Completed after", "Client", "Asked", "Answered", "Connection", ""].map((name) => element("th", { scope: "col" }, name)))),
       element("tbody", {}, slowest.map((each) => this.row(...each))))));

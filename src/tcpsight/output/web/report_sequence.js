@@ -99,7 +99,9 @@ class SequenceGraph {
       // A window far beyond the data would flatten it.
       const top = largest(withData.map((i) => sequence.offset[i] + sequence.payload_bytes[i])), low = least(withData.map((i) => sequence.offset[i])), room = Math.max(top - low, 1) * 0.6;
       const reach = acks.map((i) => (sequence.window[i] === null ? null : sequence.acked[i] + sequence.window[i]));
-      if (reach.some((value) => value !== null)) traces.push(line("window reaches", reach.map((value) => (value === null ? null : Math.min(value, top + room))), "dot", colours.series[3]));
+      const known = reach.filter((value) => value !== null), beyond = known.filter((value) => value > top + room).length;
+      const name = beyond === 0 ? "window reaches" : beyond < known.length ? "window reaches (at the top: farther)" : "window reaches farther than this";
+      if (known.length > 0) traces.push(line(name, reach.map((value) => (value === null ? null : Math.min(value, top + room))), "dot", colours.series[3]));
     }
     traces.push(bars(withData.filter(isPlain), "segment", colours.series[0], 3));
     for (const [kind, [name, symbol, colour]] of Object.entries(KIND_MARKS)) {

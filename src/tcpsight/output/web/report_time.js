@@ -82,7 +82,7 @@ function timeFigures(report) {
         { name: "arrivals per second", value: perSecond("arrivals"), dash: "dot" },
         { name: "completions per second", value: perSecond("completions"), colour: 1 },
         ...(report.service.hasTurns ? [{ name: "waiting", value: (level, i) => level.waiting(i), colour: 3, isFilled: true, axis: "y2", format: ":.4~g" }] : []),
-      ], { title: { text: "per second" } }, { yaxis2: { overlaying: "y", side: "right", rangemode: "tozero", tickmode: "auto", nticks: 5, tickformat: "~s", showgrid: false, title: { text: "requests waiting" } } }),
+      ], { title: { text: "per second" } }, { yaxis2: { overlaying: "y", side: "right", rangemode: "tozero", ...waitingTicks(report), showgrid: false, title: { text: "requests waiting" } } }),
       [["arrivals", text("arrivals", count)], ["completions", text("completions", count)], ["completions less arrivals", (level, i) => count(level.completions[i] - level.arrivals[i])],
         ["waiting at the end", (level, i) => (report.service.hasTurns ? count(level.waiting(i)) : UNKNOWN)]]),
     figure("concurrency", "Concurrency", "How many requests were waited for at the same time, averaged over each slice; those that had no answer in the capture count as well.", 210,
@@ -103,6 +103,14 @@ function timeFigures(report) {
     figure("dispersion", "Index of dispersion", "Variance of the response time over its mean, by slice: a spike marks a moment in which some requests took far longer than others.", 200,
       () => dispersionPlot(report), [["dispersion", text("dispersion_ns", duration)]]),
   ];
+}
+
+/** Ticks of an axis of how many wait: whole requests. */
+function waitingTicks(report) {
+  const { service, view } = report;
+  if (service.levels === undefined) return {};
+  const level = service.level(view.range), most = largest(level.within(view.range).map((i) => level.waiting(i)));
+  return most < 5 ? { tickmode: "linear", dtick: 1, tickformat: "d" } : { tickmode: "auto", nticks: 5, tickformat: "~s" };
 }
 
 function percentilePlot(report) {
@@ -136,7 +144,8 @@ function dispersionPlot(report) {
 
 /** Ticks of a linear axis of durations from 0. */
 function linearDurationTicks(most) {
-  const step = [1, 2, 5, 10].map((n) => n * 10 ** Math.floor(Math.log10(most / 4))).find((each) => most / each <= 5);
+  const decimal = [1, 2, 5, 10].map((n) => n * 10 ** Math.floor(Math.log10(most / 4)));
+  const step = [...(most < 3 * MINUTE_NS ? decimal : [...LONG_TICKS[7].map((seconds) => seconds * 1e9), 86400e9]), ...decimal].find((each) => most / each <= 5);
   const tickvals = [];
   for (let at = 0; at <= most * 1.05; at += step) tickvals.push(at);
   return { tickvals, ticktext: tickvals.map((at) => (at === 0 ? "0" : tickDuration(at))) };
