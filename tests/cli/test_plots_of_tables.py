@@ -180,6 +180,35 @@ def test_response_times_of_nothing_and_of_ages_are_drawn(tmp_path: Path):
         assert RequestFigure(density, BUCKET_EDGES_NS).draw(str(tmp_path / f"{few}.png"))
 
 
+@pytest.mark.parametrize(
+    ("times_ns", "ticks"),
+    [
+        ([2_000_000, 9_000_000], ["2 ms", "3 ms", "4 ms", "5 ms", "7 ms"]),
+        ([5_000_000, 5_000_000], ["2 ms", "3 ms", "4 ms", "5 ms", "7 ms", "10 ms", "15 ms"]),
+        ([5_000_000, 3600 * 10**9], ["10 ms", "100 ms", "1 s", "10 s", "1 min", "10 min", "1 h"]),
+    ],
+)
+def test_ticks_are_there_for_any_times(tmp_path: Path, times_ns: list[int], ticks: list[str]):
+    from tcpsight.model.density import BUCKET_EDGES_NS
+    from tcpsight.model.growing_density import GrowingDensity
+
+    density: Any = GrowingDensity()
+    density.feed(np.array([0, 10**9]), np.array(times_ns))
+    assert RequestFigure(density, BUCKET_EDGES_NS).draw(str(tmp_path / "a.svg"))
+    shown = words_of(tmp_path / "a.svg")
+    for tick in ticks:
+        assert tick in shown
+
+
+def test_a_single_interval_has_a_width(tmp_path: Path):
+    figure = IntervalFigure()
+    table = Intervals.allocate(1)
+    table.start_ns[:], table.length_ns[:], table.throughput_per_s[:] = 10**18, 2 * 10**9, 7
+    figure.feed(table)
+    assert figure.draw(str(tmp_path / "a.svg"))
+    assert "2.00" in words_of(tmp_path / "a.svg")
+
+
 def test_pictures_of_the_example_show_its_stall(here: Here, tmp_path: Path):
     for command in COMMANDS:
         assert here(command, ROOT / "examples" / "mariadb-lock.pcap", "--plot", tmp_path / f"{command}.svg").status == 0

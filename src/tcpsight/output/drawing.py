@@ -179,18 +179,6 @@ _PLAIN = {
 
 def plain(text: str) -> str:
     """Write text without characters beyond ASCII, for outputs that have none."""
-    fancy = {
-        "µ": "u",
-        "–": "-",
-        "−": "-",
-        "…": "...",
-        "\u202f": ",",
-        "∞": "inf",
-        "→": "->",
-        "×": "x",
-        "±": "+/-",
-        "·": ".",
-    }
-    for character, simple in fancy.items():
+    for character, simple in _PLAIN.items():
         text = text.replace(character, simple)
     return text.encode("ascii", "replace").decode()

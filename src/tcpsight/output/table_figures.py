@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tcpsight.output.figures import LINE, POINT, image_format, panels
-from tcpsight.output.units import counted, duration, instant, plain_ticks
+from tcpsight.output.units import counted, duration, duration_ticks, instant, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,9 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 QUANTILES = (0.5, 0.95, 0.99)
 MOST_POINTS = 1500
 """Points on a line: twice as many as a printed column shows."""
+
+FEW_POINTS = 200
+"""So few are drawn larger."""
 
 COLORS = {"p50": LINE, "p95": "#1B7F5A", "p99": POINT, "max": "#9A9A9A"}
 
@@ -92,9 +95,8 @@ class RequestFigure:
         points = self._density.points()
         if points is not None:
             start_ns = int(points[0].min())
-            axes.plot(
-                (points[0] - start_ns) / 1e9, np.maximum(points[1], 1) / 1e9, ".", color=POINT, markersize=2, alpha=0.5
-            )
+            look: Any = {"markersize": 2 if len(points[0]) > FEW_POINTS else 5, "alpha": 0.5, "color": POINT}
+            axes.plot((points[0] - start_ns) / 1e9, np.maximum(points[1], 1) / 1e9, ".", **look)
         else:
             start_ns = self._draw_cells(axes)
         axes.set_yscale("log")
@@ -122,7 +124,9 @@ class RequestFigure:
 
     def _draw_distribution(self, axes: Axes) -> None:
         times_ns, share = self._density.distribution()
-        axes.step(times_ns / 1e9, share, where="post", color=LINE, linewidth=1.5)
+        # From none below the fastest.
+        times_s, share = np.insert(times_ns, 0, times_ns[0]) / 1e9, np.insert(share, 0, 0)
+        axes.step(times_s, share, where="post", color=LINE, linewidth=1.5)
         for p, name in zip(QUANTILES, COLORS, strict=False):
             at = self._density.quantile(p)
             label = f"{name} {duration(at)}"
@@ -131,6 +135,8 @@ class RequestFigure:
         axes.legend(frameon=False, fontsize=8, ncols=len(QUANTILES), loc="lower right", bbox_to_anchor=(1, 1))
         axes.set_xscale("log")
         duration_axis(axes.xaxis)
+        if times_s[0] == times_s[-1]:
+            axes.set_xlim(times_s[0] / 3, times_s[0] * 3)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("response time")
         axes.set_ylabel("share of requests")
@@ -175,16 +181,19 @@ class IntervalFigure:
                 axes.set_ylabel(label)
                 axes.set_ylim(bottom=0)
             self._draw_percentiles(several[2], at)
+            several[2].set_xlim(several[0].get_xlim())
             several[2].set_xlabel(f"seconds after {instant(int(self._start_ns[0]))}")
             if self._each > 1:
                 several[0].set_title(f"a point stands for {self._each} intervals: the highest of them", fontsize=9)
         return True
 
     def _draw_line(self, axes: Axes, at: Floats, column: int) -> None:
+        # The end of the last one, too: a step without it has no width.
+        at = np.append(at, at[-1] + self._each * self._interval_ns / 1e9)
+        low, high = (np.append(each[:, column], each[-1:, column]) for each in (self._low, self._high))
         if self._each > 1:
-            low, high = self._low[:, column], self._high[:, column]
             axes.fill_between(at, low, high, step="post", color=LINE, alpha=0.2, linewidth=0)
-        axes.step(at, self._high[:, column], where="post", color=LINE, linewidth=1)
+        axes.step(at, high, where="post", color=LINE, linewidth=1)
 
     def _draw_percentiles(self, axes: Axes, at: Floats) -> None:
         # The highest first: where they are the same the lower one is seen.
@@ -224,7 +233,18 @@ def _joined(start: Integers, low: Floats, high: Floats, each: int) -> tuple[Inte
 
 def duration_axis(axis: Any) -> None:
     """Write durations in their units at the ticks of a logarithmic axis in seconds."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, Locator, NullFormatter, NullLocator
 
+    class Durations(Locator):
+        def __call__(self) -> Any:
+            assert self.axis is not None
+            return self.tick_values(*self.axis.get_view_interval())
+
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            low, high = sorted(max(each, 1e-12) for each in (vmin, vmax))
+            return [ns / 1e9 for ns in duration_ticks(1e9 * low, 1e9 * high)]
+
+    axis.set_major_locator(Durations())
+    axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda seconds, _: plain_ticks(seconds * 1e9)))
     axis.set_minor_formatter(NullFormatter())

@@ -47,7 +47,30 @@ def plain_ticks(nanoseconds: float) -> str:
     """Write a duration at the tick of an axis, without zeros that say nothing: ``5 µs``, ``1 ms``, ``0.1 ns``."""
     if nanoseconds < 1:
         return f"{nanoseconds:g} ns"
-    return re.sub(r"\.0+ ", " ", duration(nanoseconds))
+    text = re.sub(r"(\.\d*?)0+ ", r"\1 ", duration(nanoseconds)).replace(". ", " ")
+    return re.sub(r" 0 (s|min|h)$", "", text) if nanoseconds >= _MINUTE_NS else text
+
+
+_MINUTE_NS = 60 * 10**9
+_DAY_NS = 24 * 3600 * 10**9
+
+# Beyond a minute people count in sixties, and beyond a day in days: for axes of many decades, of some, and of few.
+_LONG_TICKS_S = {
+    1: (60, 600, 3600, 36_000),
+    3: (60, 120, 300, 600, 1200, 3600, 7200, 18_000, 36_000),
+    7: (60, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 2400, 3600, 7200, 10_800, 14_400, 18_000, 25_200, 36_000),
+}
+
+
+def duration_ticks(low_ns: float, high_ns: float) -> list[float]:
+    """Choose ticks of a logarithmic axis of durations: powers of ten, and between them more the fewer there are."""
+    decades = math.log10(high_ns / low_ns)
+    steps = (1.0,) if decades > 4 else (1.0, 2.0, 5.0) if decades > 1 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    powers = range(math.floor(math.log10(low_ns)), 11)
+    ticks = [step * 10.0**power for power in powers for step in steps if step * 10.0**power < _MINUTE_NS]
+    ticks += [seconds * 1e9 for seconds in _LONG_TICKS_S[len(steps)]]
+    ticks += [step * 10.0**power * _DAY_NS for power in range(len(steps) == 1, 6) for step in steps]
+    return [each for each in ticks if low_ns * (1 - 1e-9) <= each <= high_ns * (1 + 1e-9)]
 
 
 def _long_duration(nanoseconds: float) -> str:

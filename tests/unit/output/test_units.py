@@ -143,3 +143,16 @@ def test_instants_have_as_many_digits_as_asked():
 def test_no_terminal_obeys_captured_text():
     assert units.printable("grüße") == "grüße"
     assert units.printable("a\x1b[31m\u202eb\x9b\n") == r"a\x1b[31m\u202eb\u009b\n"
+
+
+@pytest.mark.parametrize(
+    ("low_ns", "high_ns", "ticks"),
+    [
+        (1e6, 1e7, "1 ms|1.5 ms|2 ms|3 ms|4 ms|5 ms|7 ms|10 ms"),
+        (9e9, 2e12, "10 s|20 s|50 s|1 min|2 min|5 min|10 min|20 min"),
+        (0.5, 1e5, "1 ns|10 ns|100 ns|1 µs|10 µs|100 µs"),
+        (1e9, 1e16, "1 s|10 s|1 min|10 min|1 h|10 h|10 d|100 d"),
+    ],
+)
+def test_ticks_of_durations_are_those_that_people_count_in(low_ns: float, high_ns: float, ticks: str):
+    assert [units.plain_ticks(each) for each in units.duration_ticks(low_ns, high_ns)] == ticks.split("|")
