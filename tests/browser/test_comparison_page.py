@@ -40,7 +40,9 @@ def test_captures_with_little_in_them_have_a_page_that_says_so(show):
     example = ROOT / "examples" / "two-points-client.pcap.zst"
     seen = show(page_of(example, example))
     seen.scroll_through()
-    assert "Too little data" in seen.page.locator("#main").inner_text()
+    words = seen.page.locator("#main").inner_text()
+    assert "Too little data" in words
+    assert "9 requests on one side." in words
     assert "Not compared: too few" in seen.page.locator("#service-1-load").inner_text()
 
 

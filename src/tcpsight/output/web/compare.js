@@ -70,7 +70,8 @@ function reasons(service) {
   const more = service.worse.filter((kind) => kind !== "response_time" && kind !== "failures").map((kind) => WORSE[kind] + howMuch(service, kind));
   if (times.length + shares.length + more.length > 0) return [...times, ...shares, ...more].join(", ");
   if (service.refusal !== null) return `Response times are not compared: ${service.refusal}.`;
-  return isUnknown(service.detectable_fraction) ? "" : `A median longer by ${percent(service.detectable_fraction)} would have been found.`;
+  if (!isUnknown(service.detectable_fraction)) return `A median longer by ${percent(service.detectable_fraction)} would have been found.`;
+  return service.verdict === "too_little_data" ? `${counted(Math.min(service.requests.before, service.requests.after), "request")} on one side.` : "";
 }
 
 /** Which findings came and went: unless one that came is critical, they decide nothing. */
