@@ -186,7 +186,7 @@ class RequestList {
   row(points, i, unanswered) {
     const [client] = this.report.service.shared.ends[points.end[i]];
     const detail = element("tr", { hidden: true });
-    const button = element("button", { type: "button", "aria-expanded": "false", onclick: () => this.toggle(button, detail, points, i) }, "Isolate");
+    const button = element("button", { type: "button", "aria-expanded": "false", "aria-label": `Isolate request ${count(points.request_index[i])} of connection ${points.connection_id[i]}`, onclick: () => this.toggle(button, detail, points, i) }, "Isolate");
     const row = element("tr", {}, [unanswered === null ? duration(points.time_ns[i]) : `${duration(points.time_ns[i])}, ${unanswered}`, `${points.at[i].toFixed(6)} s`, client,
       size(points.request_bytes[i]), unanswered === null ? size(points.response_bytes[i]) : UNKNOWN, `${points.connection_id[i]}, request ${count(points.request_index[i])}`].map((text) => element("td", {}, text)), element("td", {}, button));
     const both = document.createDocumentFragment();
