@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from math import log10
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.model.findings import Finding, FindingCollection, OfTime, rank
@@ -117,10 +118,13 @@ def _stall(n: Numbers, meanwhile: str) -> str:
         text = f"the only request there was waited for {duration(n['duration_ns'])}, {usual}"
         text += "" if n["is_over"] else ", and was not answered when the capture ended"
         return f"{text}; whether the server stopped or it takes so long is not seen"
+    doubt = ""
+    if n["log10_chance"] > log10(n["false_alarms_per_request"]):
+        doubt = "; whether the server stopped or they take so long is not seen"
     if not n["is_over"]:
-        return f"{text}; it was not over when the capture ended"
+        return f"{text}; it was not over when the capture ended{doubt}"
     text += f"; released within {duration(n['released_within_ns'])}"
-    return text + _cause(n)
+    return text + _cause(n) + doubt
 
 
 def _unheard(n: Numbers) -> str:

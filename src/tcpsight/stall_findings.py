@@ -49,6 +49,11 @@ RULE = (
     "after the other would have been"
 )
 
+LONE_RULE = (
+    "where there was only ever one request at a time before, one waited, or several together, for a second and a "
+    "thousand median response times, and longer than gaps between completions by chance are once in a million requests"
+)
+
 SLOWDOWN_NUMBERS = ("throughput_per_s", "usual_throughput_per_s", "concurrency", "usual_concurrency")
 
 FilterOf = Callable[[Endpoint, Endpoint], str]
@@ -210,7 +215,8 @@ def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
     }
     severity = usual.severity(stall, stall.duration_ns / max(stall.median_ns, 1), is_over=stall.is_over)
     confidence = 0.99 if stall.surprise > 20 else 0.95
-    if stall.cause == "alone" or stall.surprise < ALARM:
+    is_lone = stall.cause == "alone" or stall.surprise < ALARM
+    if is_lone:
         # Perhaps it is only slow, or they are.
         severity, confidence = "warning", LONE
     return Finding(
@@ -222,7 +228,7 @@ def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
         connections=stall.connections,
         connection_id=int(first["connection_id"]),
         numbers=numbers,
-        rule=RULE,
+        rule=LONE_RULE if is_lone else RULE,
         examples=stall.examples[:EXAMPLES],
     )
 

@@ -108,6 +108,17 @@ def test_the_only_request_there_is_that_waits_a_thousand_times_as_long_as_usual_
     assert told["is_over"] == is_answered
 
 
+def test_two_that_wait_where_there_was_only_ever_one_before_may_be_slow_both():
+    frames = alone(30_000, is_answered=False)
+    second = Talk([Exchange(2 * SECOND, None)], client_port=45_000, is_closed=False, start_ns=START_NS + 9 * SECOND)
+    (told,) = found(sorted([*frames, *traffic.capture([second])], key=_time))
+    assert (told["kind"], told["severity"], told["confidence"], told["requests"]) == ("stall", "warning", 0.5, 2)
+    assert told["log10_chance"] > -6
+    assert told["rule"].startswith("where there was only ever one request at a time before")
+    assert told["summary"].startswith("2 requests waited for up to 30.0 s, nothing was answered meanwhile; it was not")
+    assert told["summary"].endswith("; whether the server stopped or they take so long is not seen")
+
+
 @pytest.mark.parametrize("wait_ms", [900, 4000])
 def test_the_only_request_there_is_may_be_slow(wait_ms):
     assert found(alone(wait_ms)) == []
