@@ -276,7 +276,9 @@ def export(analysis: Analysis, connection_ids: np.ndarray[Any, Any], path: str) 
 
         def feed(self, captured: Frames) -> Iterator[Any]:
             whole = captured.whole()
-            copy(whole[np.isin(whole.frame_number, wanted)])
+            # Both ascend: only what lies between the batch's first and last number is looked at.
+            first, last = np.searchsorted(wanted, whole.frame_number[[0, -1]], "left") if len(whole) else (0, 0)
+            copy(whole[np.isin(whole.frame_number, wanted[first : last + 1])])
             return iter(())
 
     def copy(frames: Frames) -> None:
