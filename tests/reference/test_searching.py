@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tcpsight.connections import searching
 from tcpsight.connections.searching import Chains, PieceSearch
 from tcpsight.tables import KINDS, Pieces
 from tests.reference.streams import Run, assemble
@@ -73,6 +75,19 @@ def test_what_is_found_is_what_streams_hold_that_are_put_in_order(runs, pattern,
     truth = {number for number, parts in streams.items() if holds(parts, pattern, overlaps, bounds[number - 1])}
     assert found.sure.tolist() == sorted(truth)
     assert found.doubtful.tolist() == []
+
+
+@given(RUNS, PATTERNS, st.integers(0, 8))
+def test_streams_beyond_those_there_is_memory_for_stay_doubtful(runs, pattern, most):
+    pieces, content, streams, chains = laid_out(runs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "MOST_PIECES", most)
+        looking = PieceSearch(pieces.rows, pattern, chains)
+    looking.feed(0, len(runs), content, 0)
+    sure, doubtful = (set(each.tolist()) for each in looking.holding())
+    truth = {number for number, parts in streams.items() if holds(parts, pattern)}
+    assert sure <= truth <= sure | doubtful
+    assert not sure & doubtful
 
 
 def test_what_stands_across_runs_is_found():

@@ -11,7 +11,7 @@ which beginnings of the pattern it ends with, and which it would go on with, a b
 their streams, parts that follow each other are joined by these. So each byte is looked at once, whatever came when.
 
 What it cannot see: patterns of more than `MOST_BYTES`; whoever has one looks for its beginning, and must put every
-stream in order that holds it.
+stream in order that holds it. Nor more doubtful streams than have `MOST_PIECES`: those must be put in order, too.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ MOST_BYTES = 64
 HOLDS = 1
 DOUBTFUL = 2
 LARGEST = 2**63 - 1
+MOST_PIECES = 1 << 21
+"""So many pieces of doubtful streams are decided on, in half a gigabyte; streams beyond these stay doubtful."""
+
 PROBE = KINDS.index("zero_window_probe")
 
 
@@ -101,10 +104,15 @@ class PieceSearch:
         self._found = np.zeros(len(pieces), np.uint8)
         doubt(pieces.view(np.uint8), self._found)
         streams = _doubtful(pieces, chains, self._found)
-        numbers = _pieces_of(pieces, chains, streams)
+        is_settled = np.cumsum(chains.pieces[streams]) <= MOST_PIECES
+        settled, others = streams[is_settled], streams[~is_settled]
+        self._others = np.unique(chains.connection_ids[others])
         self._found[:] = 0
+        for stream in others.tolist():
+            self._found[_pieces_of(pieces, chains, np.array([stream]))] = DOUBTFUL
+        numbers = _pieces_of(pieces, chains, settled)
         self._found[numbers] = DOUBTFUL
-        parts = self._parts = _visible(pieces, numbers, chains, streams, overlaps)
+        parts = self._parts = _visible(pieces, numbers, chains, settled, overlaps)
         # In the order of the capture.
         self._order = np.argsort(parts.pieces, kind="stable")
         self._part_pieces = parts.pieces[self._order]
@@ -131,18 +139,21 @@ class PieceSearch:
         join(parts.offsets, parts.lengths, ends, starts, len(self._pattern), found)
         in_order = numbers[self._found == HOLDS]
         holds = np.union1d(in_order, numbers[parts.pieces[found == HOLDS]])
-        return Holding(holds, holds[:0]) if self._is_whole else Holding(holds[:0], holds)
+        if not self._is_whole:
+            return Holding(holds[:0], np.union1d(holds, self._others))
+        return Holding(holds, np.setdiff1d(self._others, holds, assume_unique=True))
 
 
 def _doubtful(pieces: np.ndarray[Any, Any], chains: Chains, found: np.ndarray[Any, np.dtype[np.uint8]]) -> Numbers:
     """Give the streams some piece of which is in doubt, by their place in the chains."""
     numbers = chains.connection_ids[::2]
-    odd = pieces[found == DOUBTFUL]
+    odd = np.flatnonzero(found == DOUBTFUL)
+    whose, sides = pieces["connection_id"][odd], pieces["direction"][odd]
     if not len(numbers):
         return np.zeros(0, np.int64)
-    places = np.searchsorted(numbers, odd["connection_id"]).clip(None, len(numbers) - 1)
-    is_there = numbers[places] == odd["connection_id"]
-    return np.unique((2 * places + odd["direction"])[is_there])
+    places = np.searchsorted(numbers, whose).clip(None, len(numbers) - 1)
+    is_there = numbers[places] == whose
+    return np.unique((2 * places + sides)[is_there])
 
 
 def _pieces_of(pieces: np.ndarray[Any, Any], chains: Chains, streams: Numbers) -> Numbers:
