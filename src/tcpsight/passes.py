@@ -125,8 +125,15 @@ class Passes:
         """Refuse what only a capture can tell."""
         if self._frame_filter is not None:
             raise UsageError(f"{self.lake}: a lake has no frames to filter: that is done by ingest")
-        if wants_frames:
+        options, usual = self.options, Options()
+        # The older tools leave out segments and pair requests in their own way.
+        is_other = options.ports or options.pairs or (options.by, options.given_at) != (usual.by, usual.given_at)
+        if wants_frames or is_other:
             raise UsageError(f"{self.lake}: a lake keeps no frames: read the captures that it was made from")
+        if (options.timeouts, options.most_connections) != (usual.timeouts, usual.most_connections):
+            raise UsageError(
+                f"{self.lake}: when connections of a lake end was decided by ingest: give it the time-outs"
+            )
 
     @contextmanager
     def watch(

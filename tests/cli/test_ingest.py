@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import COMMAND, Here, Outcome, assert_one_line, process
+from tests.support.pcap import pcap_bytes, tcp_frame
 
 EXAMPLES = Path("examples")
 LOCK = EXAMPLES / "mariadb-lock.pcap"
@@ -212,38 +213,84 @@ def test_a_folder_of_something_else_is_no_lake(here: Here, tmp_path: Path):
     assert not (tmp_path / "manifest.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda told: told | {"version": 99}, "this tcpsight knows up to 1"),
-        (lambda told: told | {"format": "other"}, "is not the manifest of a lake"),
-        (lambda told: told | {"captures": [1]}, "is damaged"),
-        (
-            lambda told: told | {"captures": [told["captures"][0] | {"parts": ["requests/../../a"]}]},
-            "outside of the lake",
-        ),
-        (lambda told: told | {"captures": [told["captures"][0] | {"parts": ["requests/a.parquet"]}]}, "cannot be read"),
-    ],
-)
-def test_a_manifest_that_lies_is_told(here: Here, made: dict[Path, Path], lake: Path, change, said: str):
-    shutil.copytree(made[LOCK], lake)
-    told = json.loads((lake / "manifest.json").read_text())
-    (lake / "manifest.json").write_text(json.dumps(change(told)))
-    done = here("requests", lake)
-    assert done.status == 2
-    assert_one_line(done.err, said)
+def frames_of(path: Path, frames: list[tuple[int, bytes]]) -> Path:
+    path.write_bytes(pcap_bytes(frames, nanoseconds=True))
+    return path
 
 
-def test_a_damaged_part_is_told(here: Here, made: dict[Path, Path], lake: Path):
-    shutil.copytree(made[LOCK], lake)
-    (part,) = lake.glob("requests/*/*/*.parquet")
-    data = bytearray(part.read_bytes())
-    data[len(data) // 2 : -200] = bytes(len(data) - 200 - len(data) // 2)
-    part.write_bytes(bytes(data))
-    done = here("requests", lake)
+def exchange(time_ns: int, client: tuple[str, int], server: tuple[str, int]) -> list[tuple[int, bytes]]:
+    """Give a request and its response, without handshake or end."""
+    sent = tcp_frame(client[0], server[0], client[1], server[1], 1, 1, payload=b"q" * 10)
+    got = tcp_frame(server[0], client[0], server[1], client[1], 1, 11, payload=b"a" * 20)
+    return [(time_ns, sent), (time_ns + 1_000_000, got)]
+
+
+def test_a_file_without_frames_may_grow(here: Here, lake: Path, tmp_path: Path):
+    growing, nothing = frames_of(tmp_path / "growing.pcap", []), tmp_path / "nothing.pcap"
+    nothing.write_bytes(b"")
+    done = here("ingest", growing, nothing, REDIS, "-o", lake, "--skip-bad")
+    assert done.status == 0, done.err
+    frames_of(growing, exchange(10**18, ("10.0.0.1", 999), ("10.0.0.2", 80)))
+    done = here("ingest", growing, LOCK, "-o", lake)
+    assert done.status == 0, done.err
+    assert done.text.startswith("2 files added: ")
+
+
+def test_files_that_cannot_be_opened_are_not_called_known(here: Here, lake: Path, tmp_path: Path):
+    missing = tmp_path / "missing.pcap"
+    done = here("ingest", missing, "-o", lake, "--skip-bad")
     assert done.status == 2
-    assert "Traceback" not in done.err
-    assert "cannot be read" in done.err
+    assert_one_line(done.err, "missing.pcap", "No such file")
+    done = here("ingest", missing, REDIS, "-o", lake, "--skip-bad")
+    assert done.text.startswith("1 file added: ")
+    assert "bad_file: 1" in done.err
+    assert "missing.pcap: left out" in done.err
+    assert "bad_file: 1" in here("requests", lake).err
+    done = here("ingest", missing, REDIS, "-o", lake, "--skip-bad")
+    assert done.text == "nothing new: 1 file in the lake already\n"
+    assert done.status == 0
+    assert "missing.pcap: left out" in done.err
+
+
+def test_a_fifo_is_refused_at_once(here: Here, lake: Path, tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo")
+    done = here("ingest", tmp_path / "fifo", "-o", lake)
+    assert done.status == 2
+    assert_one_line(done.err, "a lake is made of files")
+
+
+def test_files_that_no_manifest_names_are_removed(here: Here, lake: Path, made: dict[Path, Path]):
+    """Other tools, which read all Parquet files, would count them."""
+    assert here("ingest", REDIS, "-o", lake).status == 0
+    (part,) = made[LOCK].glob("requests/*/*/*.parquet")
+    stray = lake / part.relative_to(made[LOCK])
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(part, stray)
+    mine = stray.with_name("mine.parquet")
+    shutil.copy(part, mine)
+    assert here("ingest", REDIS, "-o", lake).status == 0
+    assert not stray.exists()
+    assert mine.exists()
+    assert here("requests", lake).out == here("requests", REDIS).out
+
+
+def test_many_services_and_days_need_few_open_files(here: Here, lake: Path, tmp_path: Path):
+    import resource
+
+    frames = []
+    for day in range(18):
+        for service in range(36):
+            time_ns = (1_700_000_000 + day * 86_400) * 10**9 + service * 10**7
+            frames += exchange(time_ns, ("10.0.0.1", 2000 + day), (f"10.1.0.{service}", 80))
+    path = frames_of(tmp_path / "many.pcap", frames)
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (220, 220))  # noqa: E731
+    done = process("ingest", path, "-o", lake, preexec_fn=limit)
+    assert done.status == 0, done.err
+    assert len(list(lake.glob("requests/*/*"))) == 17 * 33
+    for command in ("requests", "connections", "network"):
+        done = process(command, lake, "--format", "csv", preexec_fn=limit)
+        assert done.status == 0, done.err
+        assert done.out == here(command, path, "--format", "csv").out
 
 
 @pytest.mark.parametrize(
@@ -254,6 +301,8 @@ def test_a_damaged_part_is_told(here: Here, made: dict[Path, Path], lake: Path):
         (["watch"], "keeps no frames"),
         (["requests", "--filter", "tcp"], "no frames to filter"),
         (["requests", str(LOCK)], "read by itself"),
+        (["requests", "--timeout-ended", "5s"], "decided by ingest"),
+        (["connections", "--max-connections", "500"], "decided by ingest"),
     ],
 )
 def test_what_only_packets_tell_is_refused(here: Here, made: dict[Path, Path], arguments: list[str], said: str):

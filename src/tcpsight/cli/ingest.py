@@ -11,7 +11,7 @@ from tcpsight.cli.options import Input, input_options
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
-    from tcpsight.lake.ingesting import Ingest, Ingested
+    from tcpsight.lake.ingesting import Ingest, Ingested, News
 
 
 @click.command("ingest")
@@ -37,15 +37,25 @@ def command(source: Input, output: str) -> int:
     if source.is_followed:
         raise click.UsageError("--follow: a lake is made of files that are complete")
     with Ingest(output) as lake:
-        names, files = lake.new(source.sources, skip_bad=source.skip_bad)
-        known = len(source.sources) - len(names)
-        if not names:
-            click.echo(f"nothing new: {_files(known)} in the lake already")
-            return 0
-        return _ingest(replace(source, sources=names), lake, files, known)
+        news = lake.new(source.sources, skip_bad=source.skip_bad)
+        if not news.files:
+            return _nothing(news)
+        return _ingest(replace(source, sources=news.names), lake, news)
 
 
-def _ingest(source: Input, lake: Ingest, files: list[Any], known: int) -> int:
+def _nothing(news: News) -> int:
+    """Tell that nothing is new; where nothing could be read, that is an error, as everywhere."""
+    from tcpsight.cli.notes import warn
+
+    if not news.known:
+        raise news.bad[0]
+    for error in news.bad:
+        warn(f"{error.path}: left out: {error.reason}")
+    click.echo(f"nothing new: {_files(news.known)} in the lake already")
+    return 0
+
+
+def _ingest(source: Input, lake: Ingest, news: News) -> int:
     from contextlib import ExitStack
 
     from tcpsight.cli.notes import conclude
@@ -53,10 +63,9 @@ def _ingest(source: Input, lake: Ingest, files: list[Any], known: int) -> int:
 
     analysis = _complete(source.analysis())
     with analysis.run() as run, ExitStack() as stack:
-        added = lake.take(run, watched(run, source.progress, stack), files, _options(source))
-        status = conclude(run)
-    click.echo(_said(added, known))
-    return status
+        added = lake.take(run, watched(run, source.progress, stack), news.files, _options(source))
+        click.echo(_said(added, news.known))
+        return conclude(run)
 
 
 def _complete(analysis: Analysis) -> Analysis:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from tcpsight.capture.remote import is_remote
 from tcpsight.capture.source import open_source
-from tcpsight.errors import TcpsightError, UsageError
+from tcpsight.errors import CaptureError, TcpsightError, UsageError
 from tcpsight.lake.manifest import Manifest, StoredCapture, StoredFile
 from tcpsight.lake.partitions import Partitions
+from tcpsight.lake.stored_rows import KEPT
 from tcpsight.model.sketches import Sketching
 from tcpsight.tables import REASONS, STATES
 
@@ -29,6 +33,8 @@ HEAD_BYTES = 1 << 16
 """So much of the beginning of a file tells it from others, with its size."""
 
 PARTIAL = ".partial-"
+
+_OURS = re.compile(r"[0-9a-f]{16}(?:-\d+)?\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,27 @@ class Ingested:
     requests: int = 0
     connections: int = 0
     open_connections: int = 0
+
+
+class News(NamedTuple):
+    """What is to be added.
+
+    Attributes
+    ----------
+    names : list of str
+        What is to be read: new files, and those that cannot be opened.
+    files : list of StoredFile
+        What new ones are known by.
+    bad : list of CaptureError
+        Why others cannot be opened.
+    known : int
+        How many are in the lake already.
+    """
+
+    names: list[str]
+    files: list[StoredFile]
+    bad: list[CaptureError]
+    known: int
 
 
 class Pass(Protocol):
@@ -98,6 +125,16 @@ class Ingest:
             raise UsageError(f"{self._folder}: is not empty, and no lake: name a new folder")
         for each in left:  # of somebody who was killed
             shutil.rmtree(each, ignore_errors=True)
+        self._remove_strays()
+
+    def _remove_strays(self) -> None:
+        """Remove files that somebody put in their place who was killed before the manifest named them."""
+        named = {part for each in self.manifest.captures for part in each.parts}
+        for table in KEPT:
+            for path in self._folder.glob(f"{table}/day=*/service=*/*.parquet"):
+                if _OURS.fullmatch(path.name) and path.relative_to(self._folder).as_posix() not in named:
+                    with suppress(OSError):
+                        path.unlink()
 
     def _lock(self) -> None:
         descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -113,15 +150,15 @@ class Ingest:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def new(self, sources: Sequence[Any], *, skip_bad: bool = False) -> tuple[list[str], list[StoredFile]]:
-        """Tell which files are not in the lake yet; give their names, and what they are known by.
+    def new(self, sources: Sequence[Any], *, skip_bad: bool = False) -> News:
+        """Tell which files are not in the lake yet.
 
         Parameters
         ----------
         sources : sequence of str
             Files by name.
         skip_bad : bool
-            Take files that cannot be opened for new ones: reading them will tell.
+            Tell of files that cannot be opened, too: reading them leaves them out and counts them.
 
         Raises
         ------
@@ -130,31 +167,40 @@ class Ingest:
         UsageError
             One is no file, or has grown since it was ingested.
         """
-        known = {(each.bytes, each.head): each for each in self.manifest.files}
-        names, files = [], []
+        known = {(each.bytes, each.head) for each in self.manifest.files}
+        news = News([], [], [], 0)
         for source in sources:
             if not isinstance(source, str) or source == "-":
                 raise UsageError("a lake is made of files: a pipe could not be told from one that was ingested before")
             try:
-                file = _identified(source)
-            except TcpsightError:
+                file, head = _identified(source)
+            except CaptureError as error:
                 if not skip_bad:
                     raise
+                news.bad.append(error)
+                news.names.append(source)
                 continue
             if (file.bytes, file.head) in known:
+                news = news._replace(known=news.known + 1)
                 continue
-            self._refuse_grown(source, file)
-            known[file.bytes, file.head] = file
-            names.append(source)
-            files.append(file)
-        return names, files
+            self._refuse_grown(file, head)
+            known.add((file.bytes, file.head))
+            news.names.append(source)
+            news.files.append(file)
+        return news
 
-    def _refuse_grown(self, source: str, file: StoredFile) -> None:
+    def _refuse_grown(self, file: StoredFile, head: bytes) -> None:
+        heads: dict[int, str] = {}
         for each in self.manifest.files:
-            if each.bytes < file.bytes and each.head == _head(source, each.head_bytes):
+            # Of one that had no frame nothing is counted twice.
+            if each.bytes >= file.bytes or not each.frames:
+                continue
+            if each.head_bytes not in heads:
+                heads[each.head_bytes] = sha256(head[: each.head_bytes]).hexdigest()
+            if each.head == heads[each.head_bytes]:
                 raise UsageError(
-                    f"{source}: has grown since it was ingested as {each.path}, from {each.bytes:,} to {file.bytes:,} "
-                    "bytes: its first part would be counted twice; ingest files when they are complete"
+                    f"{file.path}: has grown since it was ingested as {each.path}, from {each.bytes:,} to "
+                    f"{file.bytes:,} bytes: its first part would be counted twice; ingest files when they are complete"
                 )
 
     def take(self, run: Pass, batches: Iterator[Batch], files: list[StoredFile], options: dict[str, Any]) -> Ingested:
@@ -183,6 +229,7 @@ class Ingest:
         partial = self._folder / f"{PARTIAL}{capture.id}"
         partitions = Partitions(partial, capture.id)
         sketching = Sketching()
+        is_added = False
         try:
             partial.mkdir()
             for batch in batches:
@@ -199,6 +246,7 @@ class Ingest:
                 (partial / part).replace(self._folder / part)
             self.manifest.captures.append(capture)
             self.manifest.write(self._folder)
+            is_added = True
         except OSError as error:
             partitions.abort()
             raise TcpsightError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
@@ -207,6 +255,10 @@ class Ingest:
             raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            if not is_added:
+                for part in partitions.parts:
+                    with suppress(OSError):
+                        (self._folder / part).unlink()
         rows = capture.rows
         return Ingested(len(files), 0, rows["requests"], rows["connections"], capture.open_connections)
 
@@ -219,30 +271,33 @@ class Ingest:
         capture.batches += 1
 
 
-def _identified(path: str) -> StoredFile:
-    """Tell a file by its size and its beginning."""
+def _identified(path: str) -> tuple[StoredFile, bytes]:
+    """Tell a file by its size and its beginning; give that, too."""
+    if _is_special(path):  # opening a FIFO would wait for whoever writes it
+        raise UsageError(f"{path}: a lake is made of files, whose size is known; this has none")
     raw = open_source(path)
     try:
         if raw.bytes_total is None:
             raise UsageError(f"{path}: a lake is made of files, whose size is known; this has none")
-        size = raw.bytes_total
+        view = memoryview(bytearray(min(raw.bytes_total, HEAD_BYTES)))
+        done = 0
+        while done < len(view) and (count := raw.readinto(view[done:])):
+            done += count
+        head = bytes(view[:done])
+        return StoredFile(path, raw.bytes_total, len(head), sha256(head).hexdigest()), head
     finally:
         raw.close()
-    head_bytes = min(size, HEAD_BYTES)
-    return StoredFile(path, size, head_bytes, _head(path, head_bytes))
 
 
-def _head(path: str, byte_count: int) -> str:
-    """Hash the beginning of a file."""
-    raw = open_source(path)
-    digest, view = sha256(), memoryview(bytearray(HEAD_BYTES))
+def _is_special(path: str) -> bool:
+    """Tell whether a name is that of a device, FIFO or socket."""
+    if is_remote(path):
+        return False
     try:
-        while byte_count and (count := raw.readinto(view[:byte_count])):
-            digest.update(view[:count])
-            byte_count -= count
-    finally:
-        raw.close()
-    return digest.hexdigest()
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return False  # opening it will tell
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _describe(capture: StoredCapture, run: Pass) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tcpsight.errors import CaptureError, UsageError
+from tcpsight.tables import REASONS
 
 NAME = "manifest.json"
 FORMAT = "tcpsight lake"
@@ -67,8 +69,8 @@ class StoredCapture:
         How many rows each table has.
     open_connections : int
         How many connections were open at its end.
-    parts : list of str
-        Its files in the lake.
+    parts : dict of str to int
+        Its files in the lake, and the place of the first row of each.
     unseen : dict of str to list of int
         Of each reason: count, bytes, first frame.
     furthest_back_ns, steps_back, stepped_back_ns : int
@@ -92,7 +94,7 @@ class StoredCapture:
     batches: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     open_connections: int = 0
-    parts: list[str] = field(default_factory=list)
+    parts: dict[str, int] = field(default_factory=dict)
     unseen: dict[str, list[int]] = field(default_factory=dict)
     furthest_back_ns: int = 0
     steps_back: int = 0
@@ -133,7 +135,7 @@ class Manifest:
             return cls()
         except OSError as error:
             raise CaptureError(str(path), -1, f"cannot be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CaptureError(str(path), -1, f"is damaged: {error}") from error
         try:
             if told["format"] != FORMAT:
@@ -143,7 +145,7 @@ class Manifest:
                     f"{path}: the lake is of version {told['version']}; this tcpsight knows up to {VERSION}"
                 )
             return cls([_capture(each) for each in told["captures"]])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CaptureError(str(path), -1, f"is damaged: {error!r}") from error
 
     def write(self, folder: Path) -> None:
@@ -175,7 +177,95 @@ class Manifest:
 
 def _capture(told: dict[str, Any]) -> StoredCapture:
     files = [StoredFile(**each) for each in told["files"]]
-    return StoredCapture(**(told | {"files": files}))
+    capture = StoredCapture(**(told | {"files": files}))
+    for file in files:
+        _check(file, _FILE)
+    _check(capture, _CAPTURE)
+    if (capture.first_ns is None) != (capture.last_ns is None):
+        raise ValueError("only one of first_ns and last_ns is known")
+    return capture
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < MOST
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is int and -MOST <= value < MOST
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_truth(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_anything(_: object) -> bool:
+    return True
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
+def _is_unseen(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        reason in REASONS and isinstance(each, list) and len(each) == UNSEEN_NUMBERS and all(map(_is_count, each))
+        for reason, each in value.items()
+    )
+
+
+def _are_spans(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, list) and len(each) == SPAN_ENDS and all(map(_is_time, each)) for each in value
+    )
+
+
+def _are_interfaces(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, dict)
+        and each.keys() == {"name", "link_type", "interface_drops", "kernel_drops"}
+        and _is_text(each["name"])
+        and _is_time(each["link_type"])
+        and all(each[drops] is None or _is_count(each[drops]) for drops in ("interface_drops", "kernel_drops"))
+        for each in value
+    )
+
+
+UNSEEN_NUMBERS, SPAN_ENDS = 3, 2
+
+MOST = 1 << 62
+"""No number of a manifest is larger: sums of some fit 64 bits."""
+
+_KINDS: dict[str, Callable[[object], bool]] = {
+    "str": _is_text,
+    "int": _is_count,
+    "bool": _is_truth,
+    "int | None": lambda value: value is None or _is_time(value),
+    "dict[str, int]": _are_counts,
+    "dict[str, list[int]]": _is_unseen,
+    "list[list[int]]": _are_spans,
+    "list[dict[str, Any]]": _are_interfaces,
+}
+"""What the values of attributes must be, by their annotations."""
+
+_FILE = {each.name: _KINDS[str(each.type)] for each in fields(StoredFile)}
+_CAPTURE = {each.name: _KINDS.get(str(each.type), _is_anything) for each in fields(StoredCapture)}
+
+
+def _check(told: StoredFile | StoredCapture, kinds: dict[str, Callable[[object], bool]]) -> None:
+    """Look whether every value is what it must be.
+
+    Raises
+    ------
+    ValueError
+        One is not.
+    """
+    for name, is_right in kinds.items():
+        if not is_right(getattr(told, name)):
+            raise ValueError(f"{name} is {str(getattr(told, name))[:80]!r}")
 
 
 def is_lake(source: object) -> bool:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 FOREVER = 2**63 - 1
 
+AGAIN = "make a new lake of the captures"
+
 BATCH_ROWS = 32_768
 """About as many rows are played back at a time."""
 
@@ -69,7 +71,7 @@ class StoredCaptures:
         self.vlan_tags = max((each.vlan_tags for each in self.captures), default=0)
         self.has_others = any(each.has_other_tags for each in self.captures)
         self.bytes_read = 0
-        self.bytes_total = sum(self.path(part).stat().st_size for part in self._parts() if self.path(part).exists())
+        self.bytes_total = sum(self.path(part).stat().st_size for part, _ in self._parts() if self.path(part).exists())
         self.unseen = UnseenCounter()
         before = 0
         for each in self.captures:
@@ -84,13 +86,13 @@ class StoredCaptures:
         CaptureError
             A file cannot be read.
         """
-        for part in self._parts():
+        for part, first in self._parts():
             if part.startswith("sketches/"):
-                for rows in _Part("sketches", self, part).below(FOREVER):
+                for rows in _Part("sketches", self, part, first).below(FOREVER):
                     yield _as(Sketches, rows)
 
-    def _parts(self) -> Iterator[str]:
-        return (part for each in self.captures for part in each.parts)
+    def _parts(self) -> Iterator[tuple[str, int]]:
+        return (part for each in self.captures for part in each.parts.items())
 
     def path(self, part: str) -> Path:
         """Give the place of a file that the manifest names.
@@ -208,13 +210,22 @@ class Replay(Pipeline):
         stride = max(1, capture.batches * BATCH_ROWS // max(total, 1))
         wanted = self._wanted()
         readers = {
-            name: [_Part(name, self._stored, part) for part in capture.parts if part.startswith(f"{name}/")]
+            name: [_Part(name, self._stored, *each) for each in capture.parts.items() if each[0].startswith(f"{name}/")]
             for name in wanted
         }
+        found = dict.fromkeys(wanted, 0)
         for begin in range(0, capture.batches, stride):
             limit = (begin + stride) << 32
             tables = {name: _merged(name, [each.below(limit) for each in readers[name]]) for name in wanted}
+            for name, rows in tables.items():
+                found[name] += len(rows)
             yield self._put_together(tables, before)
+            if all(each.is_over for parts in readers.values() for each in parts):
+                break
+        for name, count in found.items():
+            if count != capture.rows.get(name, 0):
+                reason = f"has {count:,} rows of {name} for {capture.id}, of {capture.rows.get(name, 0):,}: {AGAIN}"
+                raise CaptureError(str(self._stored.folder), -1, reason)
 
     def _wanted(self) -> list[str]:
         left_out = [("network", self.options.with_network), ("policed", self.options.with_policing)]
@@ -246,39 +257,54 @@ class Replay(Pipeline):
 
 
 class _Part:
-    """One file of a capture, whose rows are in order."""
+    """One file of a capture, whose rows are in order; it is opened when the place of its first row is reached."""
 
-    def __init__(self, name: str, stored: StoredCaptures, part: str) -> None:
+    def __init__(self, name: str, stored: StoredCaptures, part: str, first: int) -> None:
         self._name = name
         self._stored = stored
         self._path = stored.path(part)
+        self._first = first
         self._batches = self._read()
         self._waiting: Table | None = None
+        self.is_over = False
 
     def _read(self) -> Iterator[Table]:
+        """Give what each row group has; the file is open only meanwhile: there may be thousands."""
         import pyarrow as pa
+
+        try:
+            if not self._path.is_file():
+                raise OSError("no such file" if not self._path.exists() else "is no regular file")
+            with self._opened(None) as file:
+                metadata = file.metadata
+            size = self._path.stat().st_size
+            for group in range(metadata.num_row_groups):
+                with self._opened(metadata) as file:
+                    table = file.read_row_group(group, use_threads=False).combine_chunks()
+                    batches = [restored(self._name, batch) for batch in table.to_batches()]
+                del table
+                yield from batches
+                self._stored.bytes_read += size // metadata.num_row_groups
+        except (OSError, pa.ArrowException, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+            reason = " ".join(str(error).split())
+            raise CaptureError(str(self._path), -1, f"cannot be read: {reason}") from error
+
+    def _opened(self, metadata: Any) -> Any:
         import pyarrow.parquet as pq
 
         texts = [c.name for c in STORED[self._name].columns if c.is_address or c.names or c.dtype.startswith("S")]
-        try:
-            with pq.ParquetFile(self._path, read_dictionary=texts, memory_map=True) as file:
-                size = self._path.stat().st_size
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, use_threads=False).combine_chunks()
-                    for batch in table.to_batches():
-                        yield restored(self._name, batch)
-                    self._stored.bytes_read += size // file.num_row_groups
-        except (OSError, pa.ArrowException, ValueError, KeyError, IndexError) as error:
-            reason = " ".join(str(error).split())
-            raise CaptureError(str(self._path), -1, f"cannot be read: {reason}") from error
+        return pq.ParquetFile(self._path, metadata=metadata, read_dictionary=texts, memory_map=True)
 
     def below(self, limit: int) -> list[Table]:
         """Give the next rows that come before a place."""
         found: list[Table] = []
+        if limit <= self._first:
+            return found
         while True:
             if self._waiting is None or not len(self._waiting):
                 self._waiting = next(self._batches, None)
             if self._waiting is None:
+                self.is_over = True
                 return found
             count = int(np.searchsorted(self._waiting.rows[ORDER], limit))
             if count:

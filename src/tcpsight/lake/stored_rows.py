@@ -106,7 +106,10 @@ def restored(name: str, batch: pyarrow.RecordBatch) -> Table:
 def _values(c: Column, array: Any) -> Any:
     import pyarrow as pa
 
-    if isinstance(array, pa.DictionaryArray):
+    is_text = c.is_address or c.names is not None or c.dtype.startswith("S")
+    if is_text != isinstance(array, pa.DictionaryArray) or (is_text and not pa.types.is_string(array.type.value_type)):
+        raise ValueError(f"{c.name} is {array.type}")
+    if is_text:
         missing = c.null if c.null is not None else 0
         if c.is_address:
             known = np.array([_packed(text) for text in array.dictionary.to_pylist()] + [bytes(16)], "V16")
@@ -118,6 +121,9 @@ def _values(c: Column, array: Any) -> Any:
         indices = array.indices.fill_null(len(known) - 1).to_numpy()
         found = known[indices]
         return found.view(np.uint8).reshape(-1, 16) if c.is_address else found
+    if not (pa.types.is_primitive(array.type) and not pa.types.is_temporal(array.type)):
+        raise ValueError(f"{c.name} is {array.type}")
+    array = array.cast(pa.from_numpy_dtype(np.dtype(c.dtype)))
     if array.null_count:
         array = array.fill_null(c.null if c.null is not None else 0)
     return array.to_numpy(zero_copy_only=False)
