@@ -98,6 +98,19 @@ def test_bad_files_are_left_out_if_asked_for_named_and_counted(here: Here, with_
     assert here("connections", *left, "--format", "csv").out == done.out
 
 
+@pytest.mark.parametrize("size", [0, 10, 24 + 30], ids=["empty", "in the header", "in the first frame"])
+def test_a_file_that_ends_in_front_of_its_first_frame_is_named_too(
+    here: Here, rotated: list[Path], tmp_path: Path, size: int
+):
+    short = tmp_path / "short.pcap"
+    short.write_bytes(rotated[9].read_bytes()[:size])
+    done = here("connections", *rotated[:5], short, "--skip-bad", "--format", "csv")
+    assert done.status == 0
+    assert "bad_file: 1:" in done.err
+    assert "short.pcap: left out: " in done.err
+    assert done.out == here("connections", *rotated[:5], "--format", "csv").out
+
+
 def test_the_report_counts_and_names_them(here: Here, with_bad: list[Path]):
     facts = json.loads(here("report", *with_bad, "--skip-bad", "--format", "json").out)
     (unseen,) = (each for each in facts["unseen"] if each["reason"] == "bad_file")

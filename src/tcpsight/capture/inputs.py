@@ -103,6 +103,8 @@ class Input:
             if self._reader is None and self.file.bytes_total != 0:
                 raise
             frames, self.failure = None, failure
+        if self.skipped is not None:
+            return  # in front of its first frame
         if frames is not None:
             from hashlib import sha256  # three milliseconds that most never need
 
