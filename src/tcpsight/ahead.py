@@ -13,6 +13,9 @@ Item = TypeVar("Item")
 WAIT_S = 0.05
 """So often a thread that waits for room looks whether anybody still wants what it makes."""
 
+PATIENCE_S = 5
+"""A thread that waits longer than this for its next item is left to end with the process."""
+
 SWITCH_S = 20e-6
 """A thread that comes out of a kernel waits no longer than this for the interpreter. Python's usual 5 ms are longer
 than most kernels take."""
@@ -55,9 +58,9 @@ class Ahead(Generic[Item]):
             yield made[0]
 
     def close(self) -> None:
-        """Let the thread end before the next item, and wait for that."""
+        """Let the thread end before the next item, and wait for that; not for ever: a server may have fallen silent."""
         self._is_given_up = True
-        self._thread.join()
+        self._thread.join(PATIENCE_S)
 
     def _go_through(self) -> None:
         try:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.server
 import os
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Here, process
+from tests.cli.running import COMMAND, Here, process
 from tests.support.object_store import BUCKET, client_of, object_store
+from tests.support.pcap import pcap_bytes, tcp_frame
 
 EXAMPLES = Path("examples")
 EXAMPLE = EXAMPLES / "mariadb-lock.pcap"
@@ -108,3 +111,57 @@ def test_a_capture_behind_http(here: Here):
     assert told.out == here("requests", EXAMPLE, "--format", "csv").out
     assert gone.status == 2
     assert "404" in gone.err
+
+
+def write_large(path: Path, frames: int) -> None:
+    """Write a capture of so many frames of a kilobyte."""
+    made = [(n, tcp_frame("10.0.0.1", "10.0.0.2", 999, 80, n * 1000, payload=bytes(1000))) for n in range(frames)]
+    path.write_bytes(pcap_bytes(made))
+
+
+def test_a_server_without_ranges_is_read_in_one_go(here: Here, tmp_path: Path):
+    """Python's own gives whole files; those of more than a block took a second request."""
+    write_large(tmp_path / "large.pcap", 9000)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told = process("connections", f"http://127.0.0.1:{server.server_port}/large.pcap", "--format", "csv")
+        server.shutdown()
+    assert told.status == 0, told.err
+    assert told.out == here("connections", tmp_path / "large.pcap", "--format", "csv").out
+
+
+class Stalling(Quiet):
+    """Gives the first block, and of the second nothing."""
+
+    def do_GET(self) -> None:
+        begin = int(self.headers["Range"].removeprefix("bytes=").split("-")[0])
+        data = Path(self.translate_path(self.path)).read_bytes()
+        part = data[begin : begin + (8 << 20) + 10]
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {begin}-{begin + len(part) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        if begin:
+            STALLED.set()
+            time.sleep(30)
+        else:
+            self.wfile.write(part)
+
+
+STALLED = threading.Event()
+
+
+@pytest.mark.parametrize("workers", ["1", "2", "5"])
+def test_a_command_whose_server_has_fallen_silent_can_be_ended(tmp_path: Path, workers: str):
+    STALLED.clear()
+    write_large(tmp_path / "large.pcap", 18_000)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Stalling, directory=str(tmp_path))) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/large.pcap"
+        arguments = [*COMMAND, "connections", url, "--workers", workers]
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as asking:
+            assert STALLED.wait(30)
+            asking.terminate()
+            assert asking.wait(15) != 0
+        server.shutdown()

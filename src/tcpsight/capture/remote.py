@@ -15,17 +15,21 @@ from __future__ import annotations
 import glob
 import io
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tcpsight.errors import CaptureError, UsageError, installing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BLOCK_BYTES = 8 << 20
 """How much is asked for at a time."""
 
 MOST_ERROR_CHARACTERS = 300
+
+NO_RANGES = "range requests"
+"""So fsspec says that an HTTP server gives the whole file whatever part of it is asked for."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -86,24 +90,45 @@ def open_remote(url: str) -> tuple[io.RawIOBase, int | None]:
         stream = system.open(path, "rb", block_size=BLOCK_BYTES)
     except Exception as error:  # every driver has errors of its own
         raise _failure(url, error) from error
-    return _Stream(stream), getattr(stream, "size", None)
+    return _Stream(stream, partial(system.open, path, "rb", block_size=0)), getattr(stream, "size", None)
 
 
 class _Stream(io.RawIOBase):
-    """A remote file, whose errors are those of a file."""
+    """A remote file, whose errors are those of a file; where a server gives no ranges, it is read in one go."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, in_one_go: Callable[[], Any]) -> None:
         self._stream = stream
+        self._in_one_go: Callable[[], Any] | None = in_one_go
+        self._done = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, view: Any) -> int:
         try:
-            count: int = self._stream.readinto(view)
+            try:
+                count: int = self._stream.readinto(view)
+            except ValueError as error:
+                if NO_RANGES not in str(error) or self._in_one_go is None:
+                    raise
+                self._begin_anew(self._in_one_go)
+                count = self._stream.readinto(view)
         except Exception as error:  # every driver has errors of its own
             raise OSError(_words(error)) from error
+        self._done += count
         return count
+
+    def _begin_anew(self, in_one_go: Callable[[], Any]) -> None:
+        """Read the file again from its front, up to where it was read."""
+        self._in_one_go = None
+        self._stream.close()
+        self._stream = in_one_go()
+        left = self._done
+        while left:
+            skipped = len(self._stream.read(min(left, BLOCK_BYTES)))
+            if not skipped:
+                raise OSError(f"the file ends after {self._done - left:,} bytes now")
+            left -= skipped
 
     def close(self) -> None:
         if not self.closed:
