@@ -20,7 +20,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench bench-live bench-streams soak wheel clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench bench-live bench-streams bench-scale soak wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ bench-live: build ## Compare live capture with tcpdump: frames lost at the highe
 
 bench-streams: build ## Compare `streams` with cat and tcpflow: list, search, open, extract (BENCH_ARGS='--rounds 5 --store')
 	PYTHONPATH=src $(PYTHON) benchmarks/streams.py $(BENCH_ARGS)
+
+bench-scale: build ## How cost grows: a million connections at once, a billion segments through a pipe (BENCH_ARGS='--store')
+	PYTHONPATH=. $(PYTHON) -m benchmarks.scale $(BENCH_ARGS)
 
 soak: build ## Half an hour of live capture while servers, interface and receivers come and go; needs root (SOAK_ARGS='--seconds 1860 --store')
 	PYTHONPATH=. $(PYTHON) -m benchmarks.soak $(SOAK_ARGS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -14,6 +13,7 @@ import pytest
 from tests.cli.running import COMMAND
 from tests.conftest import require_program
 from tests.support.live_network import require_live_network
+from tests.support.packet_sockets import wait_until_it_captures
 
 pytestmark = pytest.mark.live
 
@@ -120,10 +120,10 @@ def test_connections_of_others_end_on_both_sides_and_only_the_named_ones(network
     server = network.start("server", SERVER)
     lines(server, "ready", 8)
     # Capturing begins before the connections do, so that idle ones are seen.
-    arguments = ["-i", "r1", "--listen", "3s", "--where", "server_port in (7000, 7001, 7004, 7005)", "--yes"]
+    arguments = ["-i", "r1", "--listen", "4s", "--where", "server_port in (7000, 7001, 7004, 7005)", "--yes"]
     command = ["ip", "netns", "exec", network.names["router"], *COMMAND, "kill", *arguments, "--format", "csv"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as killing:
-        time.sleep(1.2)
+        wait_until_it_captures(killing)
         client = network.start("client", CLIENT)
         assert lines(client, "idle", 4) == {7000, 7001, 7002, 7003}
         _, told = killing.communicate(timeout=60)

@@ -6,9 +6,10 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 
-def wait_until_it_captures(process: subprocess.Popen[bytes], timeout_s: float = 30) -> None:
+def wait_until_it_captures(process: subprocess.Popen[Any], timeout_s: float = 30) -> None:
     """Return when the process or a child of it has a packet socket that is bound.
 
     Raises
@@ -17,15 +18,19 @@ def wait_until_it_captures(process: subprocess.Popen[bytes], timeout_s: float = 
         It has none after that time, or it has ended.
     """
     deadline = time.monotonic() + timeout_s
-    while not _bound_sockets() & _sockets_of_family(process.pid):
+    while not _bound_sockets(process.pid) & _sockets_of_family(process.pid):
         if process.poll() is not None or time.monotonic() > deadline:
             raise TimeoutError(f"{process.args!r} does not capture")
         time.sleep(0.05)
 
 
-def _bound_sockets() -> set[str]:
-    """Give the inodes of the packet sockets that take frames: libpcap gives them a protocol when it binds them."""
-    lines = [line.split() for line in Path("/proc/net/packet").read_text().splitlines()[1:]]
+def _bound_sockets(pid: int) -> set[str]:
+    """Give the inodes of the packet sockets that take frames where a process is: bound they have a protocol."""
+    try:
+        text = Path(f"/proc/{pid}/net/packet").read_text()
+    except OSError:  # it has ended
+        return set()
+    lines = [line.split() for line in text.splitlines()[1:]]
     return {words[8] for words in lines if words[3] != "0000"}
 
 

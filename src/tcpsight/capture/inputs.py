@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from tcpsight.capture.following import FollowedSource, Following
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 
 DECOMPRESSED = "the decompressed data"
+
+SMALL_BYTES = 64 * 1024
+"""A buffer of a file that is small, or looked at only."""
 
 
 class Input:
@@ -62,8 +66,8 @@ class Input:
         """Bytes of the file, as it is stored, read so far."""
         return self._bytes_read if self._raw is None else self._raw.bytes_read
 
-    def open(self) -> None:
-        """Open it and find out its format.
+    def open(self, *, is_glance: bool = False) -> None:
+        """Open it and find out its format; at a glance only its first frame is wanted.
 
         Raises
         ------
@@ -81,10 +85,20 @@ class Input:
             source = self._followed = FollowedSource(self._raw, self.following)
             file.bytes_total = None
         try:
-            self._reader = open_reader(source, file, self._options)
+            self._reader = open_reader(source, file, self._options_for(file.bytes_total, is_glance=is_glance))
         except CaptureError as failure:
             self.close()
             raise self._placed(failure) from None
+
+    def _options_for(self, bytes_total: int | None, *, is_glance: bool) -> ReadOptions:
+        """Ask for no larger buffers than it needs: of thousands of small files these are most of what they cost."""
+        if is_glance and self.is_reopenable:
+            return replace(self._options, batch_frames=1, buffer_bytes=min(SMALL_BYTES, self._options.buffer_bytes))
+        if bytes_total is None:
+            return self._options
+        # Decompressed it may be that much larger.
+        enough = max(SMALL_BYTES, 8 * bytes_total)
+        return replace(self._options, buffer_bytes=min(enough, self._options.buffer_bytes))
 
     def look(self) -> None:
         """Learn the time of the first frame and its digest, then go back to the start.
@@ -92,7 +106,7 @@ class Input:
         What is not a regular file stays open and keeps its first batch.
         """
         try:
-            self.open()
+            self.open(is_glance=True)
             frames = self.read()
         except CaptureError as failure:
             if self._options.skips_bad:

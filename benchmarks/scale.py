@@ -1,0 +1,161 @@
+"""How cost grows: connections that are open at once, and the length of what is read: ``make bench-scale``.
+
+``open``    the same number of segments by 20,000 and by a million connections at once: CPU time a segment
+``stream``  a billion segments through a pipe, which no disk here would hold: every request must be told, and memory
+            must not follow the length
+
+The stream is one generated capture again and again, each time two hundred seconds later, so that its connections have
+ended. This program imports nothing heavy before it has started the readers: see `bench`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench import HERE, Cost, capture, run, tcpsight
+
+MILLION = 1_000_000
+FEW, MANY = 20_000, 1_000_000
+LEAST_OF_FEW = 0.5
+MOST_MEMORY_MB = 1024
+MOST_GROWTH = 1.1
+SHIFT_S = 200
+RECORD_BYTES = 16
+
+
+def crowd(folder: Path, segments: int, connections: int) -> Path:
+    """Give a capture of so many connections, all open from the beginning."""
+    path = folder / f"crowd-{connections}-{segments}.pcap"
+    if not path.exists():
+        print(f"generating {path} ...", file=sys.stderr)
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, str(HERE / "generate.py"), str(path), f"--segments={segments}"]
+        subprocess.run([*command, f"--connections={connections}"], check=True)
+    with path.open("rb", buffering=0) as stream:
+        while stream.read(4 << 20):
+            pass
+    return path
+
+
+def of_crowds(folder: Path, segments: int, rounds: int) -> dict[str, Any]:
+    """Measure `connections` on few and on many connections, by turns."""
+    costs: dict[int, list[Cost]] = {FEW: [], MANY: []}
+    for _ in range(rounds):
+        for connections, found in costs.items():
+            path = crowd(folder, segments, connections)
+            options = ["-o", "/dev/null", "--format", "parquet", "--workers", "1", "--no-progress"]
+            options += ["--max-connections", str(4 * MANY)]
+            found.append(run([*tcpsight(), "connections", str(path), *options]))
+    rates = {each: [segments / cost.cpu_s / MILLION for cost in found] for each, found in costs.items()}
+    ratios = sorted(many / few for few, many in zip(rates[FEW], rates[MANY], strict=True))
+    return {
+        "segments": segments,
+        "million_segments_per_cpu_s": {str(each): [round(rate, 3) for rate in found] for each, found in rates.items()},
+        "peak_mb": {str(each): round(max(cost.peak_mb for cost in found)) for each, found in costs.items()},
+        "many_of_few": round(ratios[len(ratios) // 2], 3),
+    }
+
+
+def of_stream(folder: Path, segments: int) -> dict[str, Any]:
+    """Measure `requests` on a stream of so many segments."""
+    path = capture(folder, "open", 10 * MILLION)
+    truth = json.loads(Path(f"{path}.truth.json").read_text())
+    times = -(-segments // truth["segments"])
+    rows = folder / "stream.parquet"
+    command = [*tcpsight(), "requests", "-", "-o", str(rows), "--no-progress"]
+    began = time.perf_counter()
+    memory: list[tuple[float, float]] = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        watcher = threading.Thread(target=_watch, args=(process, began, memory), daemon=True)
+        watcher.start()
+        assert process.stdin is not None
+        _repeat(path, times, process.stdin)
+        process.stdin.close()
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+        process.wait()
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: exit {process.returncode}\n{said}")
+    wall_s = time.perf_counter() - began
+    fifth = len(memory) // 5
+    early, late = (max(mb for _, mb in part) for part in (memory[fifth : 2 * fifth], memory[-fifth:]))
+    counting = "import sys, pyarrow.parquet as pq; print(pq.read_metadata(sys.argv[1]).num_rows)"
+    told = int(subprocess.check_output([sys.executable, "-c", counting, str(rows)]))
+    rows.unlink()
+    return {
+        "segments": times * truth["segments"],
+        "requests": times * truth["requests"],
+        "requests_told": told,
+        "wall_s": round(wall_s, 1),
+        "peak_mb": round(max(mb for _, mb in memory)),
+        "growth": round(late / early, 3),
+        "said": said.strip().splitlines()[:5],
+    }
+
+
+def _watch(process: subprocess.Popen[bytes], began: float, memory: list[tuple[float, float]]) -> None:
+    """Note how much memory the reader has, every second."""
+    while process.poll() is None:
+        try:
+            pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return
+        memory.append((time.perf_counter() - began, pages * 4096 / 2**20))
+        time.sleep(1)
+
+
+def _repeat(path: Path, times: int, pipe: Any) -> None:
+    """Write a capture again and again, each time later; of one thing in memory only the times change."""
+    import numpy as np
+
+    data = np.fromfile(path, np.uint8)
+    at, places = 24, []
+    lengths = data.tobytes()
+    while at < len(lengths):
+        places.append(at)
+        at += RECORD_BYTES + int.from_bytes(lengths[at + 8 : at + 12], "little")
+    del lengths
+    starts = np.array(places, np.int64)
+    for number in range(times):
+        pipe.write(data[0 if number == 0 else 24 :].data)
+        seconds = sum(data[starts + i].astype(np.uint32) << (8 * i) for i in range(4)) + SHIFT_S
+        for i in range(4):
+            data[starts + i] = (seconds >> (8 * i)) & 0xFF
+
+
+def main() -> int:
+    """Measure; 1 if something is missed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/tcpsight-bench"))
+    parser.add_argument("--segments", type=int, default=1000 * MILLION, help="of the stream")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--store", action="store_true", help="keep the result in benchmarks/results")
+    given = parser.parse_args()
+    told: dict[str, Any] = {
+        "open": of_crowds(given.folder, 50 * MILLION, given.rounds),
+        "stream": of_stream(given.folder, given.segments),
+    }
+    missed = []
+    if told["open"]["many_of_few"] < LEAST_OF_FEW:
+        share = told["open"]["many_of_few"]
+        missed.append(f"a million connections: {share} of the rate of {FEW:,} (at least {LEAST_OF_FEW})")
+    if told["stream"]["requests_told"] != told["stream"]["requests"]:
+        missed.append(f"the stream: {told['stream']['requests_told']:,} of {told['stream']['requests']:,} requests")
+    if told["stream"]["peak_mb"] > MOST_MEMORY_MB or told["stream"]["growth"] > MOST_GROWTH:
+        missed.append(f"the stream: {told['stream']['peak_mb']} MB, growing by {told['stream']['growth']}")
+    told["missed"] = missed
+    print(json.dumps(told, indent=1))
+    if given.store:
+        (HERE / "results" / "scale.json").write_text(json.dumps(told, indent=1) + "\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
