@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -541,11 +542,28 @@ def test_no_queue_is_set_against_a_law_that_was_refused(here, examples_dir, name
     assert "M/M/m" not in here("usl", examples_dir / name).text
 
 
+def test_of_a_service_that_saturates_and_never_falls_no_peak_is_told(here, tmp_path):
+    noise = random.Random(1)
+    points = "".join(f"{n} {1000 * min(n, 4) * noise.gauss(1, 0.01):.1f}\n" for n in range(1, 20))
+    (tmp_path / "flat.txt").write_text(points)
+    text = " ".join(here("usl", tmp_path / "flat.txt").text.split())
+    assert "by which throughput falls beyond 10.3: theirs does not" in text
+    assert "headroom " not in text.replace("headroom nor", "")
+    assert "4 servers of 1.00 ms each, explains the points better than the law: prefer it" in text
+
+
+def test_four_points_prefer_neither_law_nor_queue(here, tmp_path):
+    (tmp_path / "few.txt").write_text("1 100\n2 190\n4 360\n8 650\n")
+    text = " ".join(here("usl", tmp_path / "few.txt").text.split())
+    assert "the points are too few to prefer it or the law" in text
+    assert "AICc" not in text
+
+
 def test_headroom_beyond_the_peak_names_the_load_and_of_a_table_none(here, tmp_path):
     law = Law(0.02, 0.005, 500.0)
     (tmp_path / "x.txt").write_text(curve(law))
     text = " ".join(here("usl", tmp_path / "x.txt").text.split())
-    assert "the points reach beyond the peak, where there is less throughput than at 14" in text
+    assert "the points reach beyond the peak, where the law has less throughput than at 14" in text
     assert "the load is" not in text
     path = tmp_path / "x.pcap"
     path.write_bytes(pcap_bytes(frames(simulate(law, 2, requests=6000)), nanoseconds=True))

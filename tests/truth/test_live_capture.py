@@ -302,7 +302,7 @@ def test_an_interface_that_goes_down_and_up_is_captured_from_again():
     veth("a", "b")
     capture = open_live(["b"], wait_ns=20_000_000)
     listening = Listening(capture)
-    send("a", [frame(1)])
+    _send_until(listening, 1)  # what the interface has not handed over when it goes down is lost
     ip("link set dev b down")
     _wait_for(lambda: capture.down == ["b"])
     ip("link set dev b up")
@@ -315,8 +315,7 @@ def test_an_interface_that_is_made_again_is_found_by_its_name():
     veth("a", "b")
     capture = open_live(["b"], wait_ns=20_000_000)
     listening = Listening(capture)
-    send("a", [frame(1)])
-    time.sleep(0.2)
+    _send_until(listening, 1)
     ip("link del dev a")
     _wait_for(lambda: capture.down == ["b"])
     veth("a", "b")

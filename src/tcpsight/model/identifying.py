@@ -6,6 +6,7 @@ where the load hardly changed, or where values that fit as well differ by so muc
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,12 @@ FAR = 10.0
 
 WIDEST_PEAK = 5.0
 """Most by which the ends of the peak's interval may differ."""
+
+LEAST_BEYOND = 5
+"""So many points beyond a peak tell whether throughput falls there."""
+
+ONE_SIDED = 1.645
+"""So many standard errors below 0 a slope is a clear fall (one-sided, 5 %)."""
 
 LEAST_EFFECT = 0.001
 """Less than this share of the response time at the highest concurrency is the rounding of numbers."""
@@ -192,6 +199,14 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
             f"by more than {100 * MOST_MISSED:.0f} %"
         )
         return answer
+    peak, _ = peak_of(*fit.values)
+    if contradicted(points.where(fit.used), fit, peak):
+        answer.is_missed = True
+        answer.reasons.append(
+            "neither peak, limit, headroom nor forecast: the points do not follow the law, by which throughput falls "
+            f"beyond {number(peak)}: theirs does not"
+        )
+        return answer
     if answer.throughput_of_one and sigma.low > 0:
         limits = draws[:, 2] / np.maximum(draws[:, 0], 1e-300)
         answer.limit_per_s = Estimate(one.value / sigma.value, *percentiles(limits))
@@ -224,6 +239,27 @@ def missed(points: Points, fit: LawFit) -> bool:
     with np.errstate(all="ignore"):
         free, held = predicted_at(used, fit.free), predicted_at(used, fit.values)
         return bool((~(np.abs(held - free) <= MOST_MISSED * np.abs(free))).any())
+
+
+def contradicted(points: Points, fit: LawFit, peak: float) -> bool:
+    """Tell whether throughput does not fall beyond a peak where the law says that it does.
+
+    Of the points beyond it the slope of throughput over concurrency is compared with that of the law: it must differ by
+    `CLEAR_ERRORS` standard errors, and be no clear fall itself. Queues before equal servers are flat there.
+    """
+    beyond = points.where(points.concurrency > peak)
+    k = len(beyond)
+    if k < LEAST_BEYOND:
+        return False
+    away = beyond.concurrency - beyond.concurrency.mean()
+    width = float(away @ away)
+    if width <= 0:
+        return False
+    slope = float(away @ beyond.throughput_per_s) / width
+    by_law = float(away @ predicted_at(beyond, fit.values)) / width
+    rest = beyond.throughput_per_s - beyond.throughput_per_s.mean() - slope * away
+    error = math.sqrt(float(rest @ rest) / (k - 2) / width)
+    return slope > -ONE_SIDED * error and slope - by_law > CLEAR_ERRORS * error
 
 
 def _judge_peak(answer: Answer, fit: LawFit, draws: Floats) -> None:

@@ -211,7 +211,7 @@ class ModelWords:
         """Say what is beyond the peak: the load that there was, or points that somebody measured."""
         busy, at = self._model["load"]["concurrency_p95"], units.number(self._model["peak_concurrency"])
         if is_table:
-            return f"none: the points reach beyond the peak, where there is less throughput than at {at}"
+            return f"none: the points reach beyond the peak, where the law has less throughput than at {at}"
         return (
             f"none: at concurrency {units.number(busy)}, the 95th percentile, the load is beyond the peak at {at}: "
             "less of it gives more throughput"
@@ -259,6 +259,8 @@ class ModelWords:
                 [Piece("no queue before equal servers to compare with: its servers were never all busy, or always")],
             )
         text = f"{units.counted(queue['servers'], 'server')} of {units.duration(queue['service_time_ns'])} each"
+        if queue["aicc"] is None or queue["aicc_usl"] is None:
+            return self._rows("M/M/m", [Piece(f"{text} would fit; the points are too few to prefer it or the law")])
         verdict = {
             "usl": "explains the points worse than the law",
             "mmm": "explains the points better than the law: prefer it",
