@@ -183,12 +183,13 @@ def test_frames_are_taken_while_somebody_thinks_and_what_changed_meanwhile_is_le
     ours, theirs = pty.openpty()
     with ExitStack() as gone, pair_elsewhere(is_busy=True) as second, pair_elsewhere(is_busy=True) as third:
         first = gone.enter_context(pair_elsewhere(is_busy=True))
-        arguments = ["kill", "-i", "lo", "--listen", "500ms", "--where", f"server_port in ({first}, {second})"]
+        arguments = ["kill", "-i", "lo", "--listen", "3s", "--where", f"server_port in ({first}, {second})"]
         asking = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs)
         os.close(theirs)
         said = b""
         while b"Write yes" not in said:
             said += os.read(ours, 4096)
+        assert b"end these 2 connections" in said  # both were heard
         gone.close()  # while somebody thinks
         time.sleep(1)
         os.write(ours, b"yes\n")
@@ -197,7 +198,7 @@ def test_frames_are_taken_while_somebody_thinks_and_what_changed_meanwhile_is_le
                 said += part
         text = said.decode()
         assert asking.wait(timeout=30) == 0, text
-        assert text.count("not what it was any more, left alone") == 1
+        assert text.count("not what it was any more, left alone") == 1, text
         assert text.count(" ended: ") == 1
         left = {port for ports in ports_of_connections() for port in ports}
         assert third in left

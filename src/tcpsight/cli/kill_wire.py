@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tcpsight.local.observing import Observation
     from tcpsight.tables import Connections, Frames
 
+CATCH_UP_NS = 10_000_000_000
+"""So long at most what has passed already is waited for."""
+
 
 def on_the_wire(asked: Asked, output: Output) -> int:
     """End connections that pass an interface, or that a capture left open."""
@@ -71,9 +74,11 @@ def _chosen(asked: Asked, seen: Observation) -> Connections:
 def _catch_up(seen: Observation, live: Iterator[Frames]) -> None:
     """Take what has passed up to now: a machine that is busy may not have come to it."""
     now_ns = time.time_ns()
+    patience_ns = time.monotonic_ns() + CATCH_UP_NS
     for frames in live:
         seen.feed(frames)
-        if not len(frames) or seen.until_ns >= now_ns:
+        # An empty batch alone does not say that nothing is on its way: how far time has come does.
+        if seen.until_ns >= now_ns or time.monotonic_ns() >= patience_ns:
             break
 
 
