@@ -15,7 +15,7 @@ from tcpsight.capture.tags import TagSurvey
 from tcpsight.decode import Pair
 from tcpsight.ending import conclude
 from tcpsight.errors import UsageError
-from tcpsight.lake.manifest import is_lake
+from tcpsight.lake import is_lake
 from tcpsight.network import account_for
 from tcpsight.pipeline import Batch, Keep, Options, Pipeline
 from tcpsight.rows import OnBreak, Rows

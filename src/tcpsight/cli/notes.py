@@ -95,7 +95,7 @@ def bad_files(run: Run) -> Iterator[str]:
     for each in bad[:NAMED_FILES]:
         yield f"{each.path}: left out{f' after {each.frames:,} frames' if each.frames else ''}: {each.problem}"
     if len(bad) > NAMED_FILES:
-        yield f"{len(bad) - NAMED_FILES:,} more files were left out (report --json names all)"
+        yield f"{len(bad) - NAMED_FILES:,} more files were left out (report --format json names all)"
 
 
 def _where(run: Run, reason: str, first_frame: int) -> str:

@@ -14,3 +14,25 @@ What it cannot see: segments, payload and frames, which are not kept; and that a
 one capture goes on in the next: it is two rows. `tcpsight.lake.ingesting.Ingested.open_connections` says how many that
 may be.
 """
+
+import os
+from pathlib import Path
+
+NAME = "manifest.json"
+"""The file by which a folder is known for a lake. It is looked for by every command: nothing heavy is imported here."""
+
+
+def is_lake(source: object) -> bool:
+    """Tell whether a source is the folder of a lake.
+
+    Parameters
+    ----------
+    source : object
+        What the user named.
+    """
+    if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-":
+        return False
+    try:
+        return (Path(source) / NAME).is_file()
+    except (OSError, ValueError):
+        return False

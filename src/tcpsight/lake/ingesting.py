@@ -19,7 +19,7 @@ from tcpsight.capture.source import open_source
 from tcpsight.errors import CaptureError, TcpsightError, UsageError
 from tcpsight.lake.manifest import Manifest, StoredCapture, StoredFile
 from tcpsight.lake.partitions import Partitions
-from tcpsight.lake.stored_rows import KEPT
+from tcpsight.lake.stored_rows import KEPT, TABLES
 from tcpsight.model.sketches import Sketching
 from tcpsight.tables import REASONS, STATES
 
@@ -43,8 +43,8 @@ class Ingested:
 
     Attributes
     ----------
-    files, known_files : int
-        How many files were read, and how many were in the lake.
+    files : int
+        How many files were read.
     requests, connections : int
         How many rows came of them.
     open_connections : int
@@ -52,7 +52,6 @@ class Ingested:
     """
 
     files: int
-    known_files: int
     requests: int = 0
     connections: int = 0
     open_connections: int = 0
@@ -260,12 +259,11 @@ class Ingest:
                     with suppress(OSError):
                         (self._folder / part).unlink()
         rows = capture.rows
-        return Ingested(len(files), 0, rows["requests"], rows["connections"], capture.open_connections)
+        return Ingested(len(files), rows["requests"], rows["connections"], capture.open_connections)
 
     def _write(self, partitions: Partitions, batch: Batch, capture: StoredCapture) -> None:
-        tables = (batch.requests, batch.unanswered, batch.connections, batch.network, batch.policed)
-        for name, rows in zip(("requests", "unanswered", "connections", "network", "policed"), tables, strict=True):
-            partitions.take(name, rows, capture.batches)
+        for name in TABLES:
+            partitions.take(name, getattr(batch, name), capture.batches)
         is_open = batch.connections.state == STATES.index("open")
         capture.open_connections += int(is_open.sum())
         capture.batches += 1

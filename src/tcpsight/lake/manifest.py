@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tcpsight.errors import CaptureError, UsageError
+from tcpsight.lake import NAME
 from tcpsight.tables import REASONS
 
-NAME = "manifest.json"
 FORMAT = "tcpsight lake"
 VERSION = 1
 """Of the manifest and of the folders' layout; files say the version of their columns themselves."""
@@ -266,19 +266,3 @@ def _check(told: StoredFile | StoredCapture, kinds: dict[str, Callable[[object],
     for name, is_right in kinds.items():
         if not is_right(getattr(told, name)):
             raise ValueError(f"{name} is {str(getattr(told, name))[:80]!r}")
-
-
-def is_lake(source: object) -> bool:
-    """Tell whether a source is the folder of a lake.
-
-    Parameters
-    ----------
-    source : object
-        What the user named.
-    """
-    if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-":
-        return False
-    try:
-        return (Path(source) / NAME).is_file()
-    except (OSError, ValueError):
-        return False

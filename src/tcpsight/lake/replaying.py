@@ -149,9 +149,9 @@ def silences(captures: list[StoredCapture]) -> list[tuple[int, int]]:
         assert last_ns is not None
         if until_ns is not None and first_ns - until_ns >= LEAST_NS:
             found.append((until_ns, first_ns))
-        until_ns = max(last_ns, last_ns if until_ns is None else until_ns)
+        until_ns = last_ns if until_ns is None else max(last_ns, until_ns)
+        others = [(a, b) for a, b, other in timed if other is not capture and b is not None]
         for begin_ns, end_ns in capture.silences:
-            others = [(a, b) for a, b, other in timed if other is not capture and b is not None]
             if not any(a < end_ns and begin_ns < b for a, b in others):
                 found.append((begin_ns, end_ns))
     return sorted(found)
