@@ -30,6 +30,12 @@ BESIDE = ROOT.parent / "shared"
 PEERS_ARE_REQUIRED = os.environ.get("TCPSIGHT_REQUIRE_PEERS", "0") not in ("", "0")
 IS_CHECKED = os.environ.get("TCPSIGHT_CHECKED", "0") not in ("", "0")
 
+# Folders whose tests open no interface, start no program and wait for nothing.
+COMPUTING = {("golden",), ("properties",), ("reference",)} | {
+    ("unit", room)
+    for room in ("connections", "conversations", "decode", "flows", "model", "network", "requests", "where")
+}
+
 
 def require_program(name: str) -> str:
     """Give the path of a program, or skip the test and name it.
@@ -99,6 +105,17 @@ def pytest_configure() -> None:
     if is_found != IS_CHECKED:
         built, command = ("checked", "make checked") if IS_CHECKED else ("fast", "make test")
         raise pytest.UsageError(f"asked for the {built} build but imported {folder}; run '{command}'")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests that share clocks, interfaces and processors with the whole machine lose a race twice.
+
+    What merely computes must give the same every time, and is run once. Each run again is listed in the summary (R).
+    """
+    for item in items:
+        folders = item.path.relative_to(ROOT / "tests").parts
+        if folders[:1] not in COMPUTING and folders[:2] not in COMPUTING:
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 
 def pytest_report_header() -> str:
