@@ -93,6 +93,10 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         if n["reason"]
         else f"{n['doubt']}; response times may mean nothing"
     ),
+    "no_answers": lambda n: (
+        f"none of {counted(n['requests'], 'request')} was answered, the longest waited for {duration(n['longest_ns'])}; "
+        "unless no answer is due here"
+    ),
     "slowdown": lambda n: (
         f"throughput fell from {n['usual_throughput_per_s']:.3g} to {n['throughput_per_s']:.3g} requests a second "
         f"while concurrency rose from {n['usual_concurrency']:.3g} to {n['concurrency']:.3g}, "
@@ -123,8 +127,18 @@ def _stall(n: Numbers, meanwhile: str) -> str:
         doubt = "; whether the server stopped or they take so long is not seen"
     if not n["is_over"]:
         return f"{text}; it was not over when the capture ended{doubt}"
-    text += f"; released within {duration(n['released_within_ns'])}"
-    return text + _cause(n) + doubt
+    return text + _released(n) + _cause(n) + doubt
+
+
+def _released(n: Numbers) -> str:
+    """Tell how a stall ended for those that had waited, of whom some may have been given up."""
+    never = n["never_answered"]
+    answered = n["requests"] - never
+    if not answered:
+        return "; none of them was ever answered"
+    within = n["released_within_ns"]
+    when = f"released within {duration(within)}" if within or answered == 1 else "released at one instant"
+    return f"; {answered} of them {when}, {never} never answered" if never else f"; {when}"
 
 
 def _unheard(n: Numbers) -> str:

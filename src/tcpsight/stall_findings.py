@@ -12,6 +12,7 @@ from tcpsight.model.bands import Band
 from tcpsight.model.findings import Finding, Key
 from tcpsight.model.grouping import Endpoint
 from tcpsight.model.joining import COVERED
+from tcpsight.model.muteness import Muteness
 from tcpsight.model.silences import Silences
 from tcpsight.model.slowdowns import CHANCE as SLOW_CHANCE
 from tcpsight.model.slowdowns import Slowdown
@@ -136,6 +137,29 @@ def no_turns_finding(usual: Usual, turns: Turns) -> Finding:
         "or both sides speak again before the other has, no oftener than at random, and the server after a request as "
         "if nobody had asked: times before and after requests are alike, as with pipelining or push",
         examples=sorted(connections)[:EXAMPLES],
+    )
+
+
+def no_answers_finding(usual: Usual, mute: Muteness) -> Finding:
+    """Say that nobody who asked ever had an answer."""
+    numbers = {
+        "requests": mute.waited,
+        "connections": mute.waited,
+        "still_waiting": mute.still_waiting,
+        "longest_ns": mute.longest_ns,
+    }
+    return Finding(
+        Key("no_answers", -1, *usual.service),
+        "warning",
+        confidence=0.7 if mute.waited > 1 else 0.5,
+        start_ns=mute.first_ns,
+        end_ns=mute.last_ns,
+        connections=mute.waited,
+        connection_id=mute.connection_id,
+        numbers=numbers,
+        rule="no request of the service was answered, and several waited a second, or one five seconds, after all of "
+        "it had been sent, longer than sending it took",
+        examples=mute.examples,
     )
 
 

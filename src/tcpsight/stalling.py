@@ -14,6 +14,7 @@ from tcpsight.model.bands import BandSearch
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.findings import Finding
 from tcpsight.model.keys import ServiceSplit
+from tcpsight.model.muteness import Muteness
 from tcpsight.model.silences import Silences
 from tcpsight.model.slowdowns import Slowdown, slowdowns_in
 from tcpsight.model.stall_list import Stall, StallLists
@@ -24,6 +25,7 @@ from tcpsight.stall_findings import (
     FilterOf,
     Usual,
     band_finding,
+    no_answers_finding,
     no_turns_finding,
     slowdown_findings,
     stall_findings,
@@ -75,6 +77,7 @@ class StallSearch:
         self._detections = [StallDetection(StallLists(self._overlaps, unheard)) for _ in services]
         self._turns = [Turns() for _ in services]
         self._bands = [BandSearch() for _ in services]
+        self._mute = [Muteness() for _ in services]
         self._counts = [CountScales() for _ in services]
         self._own_counts = [CountScales() for _ in services] if self._part else self._counts
         self._usual = [Usual((*service, 4)) for service in services]
@@ -85,6 +88,7 @@ class StallSearch:
         """Take requests, answered or not, in order of arrival; unanswered ones may run ahead."""
         for i, every in self._split.split(requests):
             self._detections[i].feed(every)
+            self._mute[i].add(every)
             if not isinstance(every, Unanswered):
                 self._counts[i].add(every)
                 self._turns[i].add(every)
@@ -112,6 +116,8 @@ class StallSearch:
                 continue
             if turns.doubt is not None and turns.requests >= LEAST_DOUBTED and usual.requests:
                 found.append(no_turns_finding(usual, turns))
+            if self._mute[i].is_mute and usual.requests:
+                found.append(no_answers_finding(usual, self._mute[i]))
             detection.finish(end_ns)
             lists = detection.lists
             every = sorted((stall.start_ns, stall.drained_ns) for stall in lists)

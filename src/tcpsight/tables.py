@@ -55,6 +55,7 @@ FINDINGS = (
     "no_turns",
     "slow_band",
     "slowdown",
+    "no_answers",
 )
 """Conditions that have a name; see `Findings.kind`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -547,7 +548,7 @@ def test_of_a_service_that_saturates_and_never_falls_no_peak_is_told(here, tmp_p
     points = "".join(f"{n} {1000 * min(n, 4) * noise.gauss(1, 0.01):.1f}\n" for n in range(1, 20))
     (tmp_path / "flat.txt").write_text(points)
     text = " ".join(here("usl", tmp_path / "flat.txt").text.split())
-    assert "by which throughput falls beyond 10.3: theirs does not" in text
+    assert "falls beyond 10.3, that of the points does not, and a curve that only levels off explains them" in text
     assert "headroom " not in text.replace("headroom nor", "")
     assert "4 servers of 1.00 ms each, explains the points better than the law: prefer it" in text
 
@@ -556,7 +557,26 @@ def test_four_points_prefer_neither_law_nor_queue(here, tmp_path):
     (tmp_path / "few.txt").write_text("1 100\n2 190\n4 360\n8 650\n")
     text = " ".join(here("usl", tmp_path / "few.txt").text.split())
     assert "the points are too few to prefer it or the law" in text
+    assert "too few to look for a pattern" in text
     assert "AICc" not in text
+
+
+@pytest.mark.parametrize(
+    "loads", [(1, 2, 4, 8, 12, 16, 24, 32, 40), range(1, 41), range(2, 41, 2)], ids=["9", "40", "20"]
+)
+def test_of_points_that_bend_softly_to_a_ceiling_no_peak_is_told(here, tmp_path, loads):
+    (tmp_path / "soft.txt").write_text("".join(f"{n} {8000 * (1 - math.exp(-n / 6)):.1f}\n" for n in loads))
+    found = told(here, tmp_path / "soft.txt")
+    assert found["peak_concurrency"] is None
+    assert not found["forecast"]
+    assert "a curve that only levels off explains them as well" in found["refusal"]
+
+
+def test_a_limit_that_may_be_nearly_anything_is_refused(here, tmp_path):
+    (tmp_path / "few.txt").write_text("1 992.39\n2 1916.21\n4 3480.63\n8 5673.29\n")
+    text = " ".join(here("usl", tmp_path / "few.txt").text.split())
+    assert "no limit can be told: it may be from 15" in text
+    assert "headroom" not in text
 
 
 def test_headroom_beyond_the_peak_names_the_load_and_of_a_table_none(here, tmp_path):
@@ -581,7 +601,7 @@ def test_the_length_of_intervals_is_explained_only_where_there_are_some(here, pc
 
 def test_a_law_of_another_shape_is_told_at_the_top_and_a_close_fit_is_not(here, fixtures_dir, tmp_path):
     one_lock = tmp_path / "lock.txt"
-    one_lock.write_text("".join(f"{n / 2} {min(60 * n / 2, 240)}\n" for n in range(2, 60)))
+    one_lock.write_text("".join(f"{n / 2} {min(60 * n / 2, 240 - n / 2)}\n" for n in range(2, 60)))
     assert "bend in another way" in here("usl", one_lock).text
     assert "bend in another way" not in here("usl", fixtures_dir / "usl" / "cisco.txt").text
 

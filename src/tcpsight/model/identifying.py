@@ -6,11 +6,11 @@ where the load hardly changed, or where values that fit as well differ by so muc
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tcpsight.model.levelling import only_levels_off
 from tcpsight.model.resampling import Resampled, intervals, percentiles
 from tcpsight.model.residual_checks import r_squared
 from tcpsight.model.scalability import LEAST_HIGHEST, Floats, LawFit, Points, predicted_at
@@ -35,13 +35,7 @@ FAR = 10.0
 """A coefficient that may be larger than this may be anything."""
 
 WIDEST_PEAK = 5.0
-"""Most by which the ends of the peak's interval may differ."""
-
-LEAST_BEYOND = 5
-"""So many points beyond a peak tell whether throughput falls there."""
-
-ONE_SIDED = 1.645
-"""So many standard errors below 0 a slope is a clear fall (one-sided, 5 %)."""
+"""Most by which the ends of the peak's interval, and those of the limit's, may differ."""
 
 LEAST_EFFECT = 0.001
 """Less than this share of the response time at the highest concurrency is the rounding of numbers."""
@@ -200,16 +194,21 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
         )
         return answer
     peak, _ = peak_of(*fit.values)
-    if contradicted(points.where(fit.used), fit, peak):
+    used = points.where(fit.used)
+    if only_levels_off(used, predicted_at(used, fit.values), peak):
         answer.is_missed = True
         answer.reasons.append(
-            "neither peak, limit, headroom nor forecast: the points do not follow the law, by which throughput falls "
-            f"beyond {number(peak)}: theirs does not"
+            f"neither peak, limit, headroom nor forecast: by the law throughput falls beyond {number(peak)}, "
+            "that of the points does not, and a curve that only levels off explains them as well"
         )
         return answer
     if answer.throughput_of_one and sigma.low > 0:
         limits = draws[:, 2] / np.maximum(draws[:, 0], 1e-300)
-        answer.limit_per_s = Estimate(one.value / sigma.value, *percentiles(limits))
+        limit = Estimate(one.value / sigma.value, *percentiles(limits))
+        if limit.high > WIDEST_PEAK * limit.low:
+            answer.reasons.append(f"no limit can be told: it may be from {number(limit.low)} to {number(limit.high)}")
+        else:
+            answer.limit_per_s = limit
     if answer.throughput_of_one:
         _judge_peak(answer, fit, draws)
     return answer
@@ -239,27 +238,6 @@ def missed(points: Points, fit: LawFit) -> bool:
     with np.errstate(all="ignore"):
         free, held = predicted_at(used, fit.free), predicted_at(used, fit.values)
         return bool((~(np.abs(held - free) <= MOST_MISSED * np.abs(free))).any())
-
-
-def contradicted(points: Points, fit: LawFit, peak: float) -> bool:
-    """Tell whether throughput does not fall beyond a peak where the law says that it does.
-
-    Of the points beyond it the slope of throughput over concurrency is compared with that of the law: it must differ by
-    `CLEAR_ERRORS` standard errors, and be no clear fall itself. Queues before equal servers are flat there.
-    """
-    beyond = points.where(points.concurrency > peak)
-    k = len(beyond)
-    if k < LEAST_BEYOND:
-        return False
-    away = beyond.concurrency - beyond.concurrency.mean()
-    width = float(away @ away)
-    if width <= 0:
-        return False
-    slope = float(away @ beyond.throughput_per_s) / width
-    by_law = float(away @ predicted_at(beyond, fit.values)) / width
-    rest = beyond.throughput_per_s - beyond.throughput_per_s.mean() - slope * away
-    error = math.sqrt(float(rest @ rest) / (k - 2) / width)
-    return slope > -ONE_SIDED * error and slope - by_law > CLEAR_ERRORS * error
 
 
 def _judge_peak(answer: Answer, fit: LawFit, draws: Floats) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
+SURPRISING = 0.01
+"""What chance does less often is a pattern."""
+
 WARM_UP_ERRORS = 4.0
 """So many standard errors below the law the first slices must lie to be called warm-up."""
 
@@ -28,17 +31,35 @@ def runs_p_value(residuals: Floats) -> float:
     Notes
     -----
     Wald and Wolfowitz, Annals of Mathematical Statistics 11, 1940: of a positive and b negative residuals the number of
-    runs has the mean 1 + 2ab / (a + b) and, nearly, a normal distribution. Below ten of each nothing is told.
+    runs has the mean 1 + 2ab / (a + b) and, nearly, a normal distribution. Of fewer than ten of either sign its exact
+    distribution is summed; nothing is told where even one change of sign would be no surprise.
     """
     signs = np.sign(residuals[residuals != 0])
-    above, below = float((signs > 0).sum()), float((signs < 0).sum())
-    if min(above, below) < 10:
+    above, below = int((signs > 0).sum()), int((signs < 0).sum())
+    if min(above, below) == 0:
         return float("nan")
-    runs = 1 + float((signs[1:] != signs[:-1]).sum())
-    both = 2 * above * below
+    runs = 1 + int((signs[1:] != signs[:-1]).sum())
+    if min(above, below) < 10:
+        if _chance_of_runs(2, above, below) * 2 > SURPRISING:
+            return float("nan")
+        few = sum(_chance_of_runs(each, above, below) for each in range(2, runs + 1))
+        many = 1 - few + _chance_of_runs(runs, above, below)
+        return min(2 * min(few, many), 1.0)
+    both = 2.0 * above * below
     mean = 1 + both / (above + below)
     variance = both * (both - above - below) / ((above + below) ** 2 * (above + below - 1))
     return _two_sided((runs - mean) / math.sqrt(variance))
+
+
+def _chance_of_runs(runs: int, above: int, below: int) -> float:
+    """Give how probable so many runs are, of signs in any order."""
+    half = runs // 2
+    if runs % 2:
+        ways = math.comb(above - 1, half) * math.comb(below - 1, half - 1)
+        ways += math.comb(above - 1, half - 1) * math.comb(below - 1, half)
+    else:
+        ways = 2 * math.comb(above - 1, half - 1) * math.comb(below - 1, half - 1)
+    return ways / math.comb(above + below, above)
 
 
 def spread_trend(residuals: Floats, predicted: Floats) -> tuple[float, float]:

@@ -233,7 +233,7 @@ def solve(
     is_bounded : bool
         Whether σ and κ must not be negative.
     """
-    optimize = _scipy_optimize()
+    optimize = scipy_optimize()
     unit = float(max(np.abs(points.throughput_per_s * weights).max(), 1e-300))
     size = np.array([1, 1, float(begin[2])])  # λ as a multiple of where it starts: all coefficients are of like size
 
@@ -325,7 +325,8 @@ def _three(values: Floats) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _scipy_optimize() -> Any:
+def scipy_optimize() -> Any:
+    """Import SciPy's optimizers, late; raise `UsageError` where it is not installed."""
     try:
         from scipy import optimize
     except ImportError:

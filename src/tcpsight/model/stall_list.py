@@ -84,7 +84,7 @@ class Stall:
         return self.end_ns - self.start_ns
 
 
-ADDED = ("requests", "connections", "waited_ns", "duration_ns", "unheard_ns")
+ADDED = ("requests", "waited_ns", "duration_ns", "unheard_ns")
 """What is added up of stalls that are not told one by one."""
 
 
@@ -94,8 +94,10 @@ class StallSum:
 
     Attributes
     ----------
-    stalls, requests, connections, waited_ns, duration_ns, unheard_ns : int
-        How many, and the sums of what each has; a connection counts with each stall.
+    stalls, requests, waited_ns, duration_ns, unheard_ns : int
+        How many, and the sums of what each has.
+    connections : int
+        Of the stall that had the most: which were in several is not known.
     longest_ns : int
         The longest one.
     longest_ratio : float
@@ -123,6 +125,7 @@ class StallSum:
         self.stalls += 1
         for name in ADDED:
             setattr(self, name, getattr(self, name) + getattr(stall, name))
+        self.connections = max(self.connections, stall.connections)
         self.longest_ns = max(self.longest_ns, stall.duration_ns)
         self.longest_ratio = max(self.longest_ratio, stall.duration_ns / max(stall.median_ns, 1))
         self.start_ns, self.end_ns = min(self.start_ns, stall.start_ns), max(self.end_ns, stall.end_ns)
@@ -132,6 +135,7 @@ class StallSum:
         """Add what others added up to."""
         for name in ("stalls", *ADDED):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.connections = max(self.connections, other.connections)
         self.longest_ns = max(self.longest_ns, other.longest_ns)
         self.longest_ratio = max(self.longest_ratio, other.longest_ratio)
         self.start_ns, self.end_ns = min(self.start_ns, other.start_ns), max(self.end_ns, other.end_ns)

@@ -247,6 +247,8 @@ class ModelWords:
             "spread_p_value": "their spread changes with throughput",
         }
         found = [Piece(text, "yellow") for key, text in told.items() if _is_small(checks[key])]
+        if not found and checks["runs_by_concurrency_p_value"] is None:
+            return [*pieces, Piece("too few to look for a pattern in them")]
         return pieces + (found or [Piece("no pattern found in them")])
 
     def _queue(self) -> list[Row]:

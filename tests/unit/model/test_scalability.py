@@ -10,6 +10,8 @@ from scipy import optimize, sparse
 
 from tcpsight.model.forecasting import band, loads
 from tcpsight.model.identifying import judge, negative, number, peak_of, refusal
+from tcpsight.model.levelling import least_misfit, only_levels_off
+from tcpsight.model.levelling import throughput_at as levelling_at
 from tcpsight.model.queueing import better, criteria, fit_queue, misfit
 from tcpsight.model.refitting import Refitting
 from tcpsight.model.resampling import block_length, fitted_block_length, percentiles, resample
@@ -284,6 +286,36 @@ def test_runs_tell_order_from_chance():
     assert runs_p_value(random.normal(size=200)) > 0.01
     assert runs_p_value(np.sin(np.arange(200) / 20)) < 1e-6
     assert np.isnan(runs_p_value(np.ones(50)))
+
+
+def test_few_runs_are_counted_out():
+    """Of 6 of each sign 2 · 2 of 924 orders have two runs, or twelve."""
+    together = np.repeat([1.0, -1.0], 6)
+    assert runs_p_value(together) == pytest.approx(2 * 2 / 924)
+    assert runs_p_value(np.tile([1.0, -1.0], 6)) == pytest.approx(2 * 2 / 924)
+    assert runs_p_value(np.array([1.0, -1, -1, 1, 1, -1, 1, -1, -1, 1, 1, -1])) > 0.5
+    assert np.isnan(runs_p_value(np.array([1.0, 1, -1, -1])))  # even 2 runs are no surprise
+
+
+@pytest.mark.parametrize("size", [0.0, 0.01, 0.03])
+def test_a_curve_that_levels_off_comes_near_what_levels_off_and_not_what_falls(size: float):
+    random = np.random.default_rng(5)
+    n = np.arange(1.0, 61.0)
+    level = 8000 * (1 - np.exp(-n / 6)) * (1 + size * random.normal(size=60))
+    falling = throughput_at(n, 0.02, 0.003, 900.0) * (1 + size * random.normal(size=60))
+    for x, expected in ((level, True), (falling, False)):
+        points = Points(n, x)
+        found = fit(points)
+        peak, _ = peak_of(*found.values)
+        assert peak < 60
+        assert only_levels_off(points, predicted_at(points, found.values), peak) is expected
+
+
+def test_the_levelling_curve_is_amdahls_at_one_end_and_a_queue_at_the_other():
+    n = np.arange(1.0, 20.0)
+    assert levelling_at(n, 100.0, 1000.0, 1.0) == pytest.approx(100 * n / (1 + n / 10))
+    assert levelling_at(n, 100.0, 1000.0, 500.0) == pytest.approx(np.minimum(100 * n, 1000), rel=0.002)
+    assert least_misfit(Points(n, np.minimum(100 * n, 1000))) < 1000
 
 
 def test_a_spread_that_grows_is_seen():
