@@ -94,7 +94,7 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         else f"{n['doubt']}; response times may mean nothing"
     ),
     "no_answers": lambda n: (
-        f"none of {counted(n['requests'], 'request')} was answered, the longest waited for {duration(n['longest_ns'])}; "
+        f"none of {counted(n['requests'], 'request')} was answered, the longest waited {duration(n['longest_ns'])}; "
         "unless no answer is due here"
     ),
     "slowdown": lambda n: (

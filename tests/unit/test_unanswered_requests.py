@@ -23,8 +23,8 @@ def mute(count: int, *, wait_s: float = 30, port: int = traffic.PORT) -> list[Ta
 @pytest.mark.parametrize(
     ("count", "confidence", "words"),
     [
-        (20, 0.7, "none of 20 requests was answered, the longest waited for 30.0 s; unless no answer is due here"),
-        (1, 0.5, "none of 1 request was answered, the longest waited for 30.0 s; unless no answer is due here"),
+        (20, 0.7, "none of 20 requests was answered, the longest waited 30.0 s; unless no answer is due here"),
+        (1, 0.5, "none of 1 request was answered, the longest waited 30.0 s; unless no answer is due here"),
     ],
 )
 def test_a_service_that_never_answers_is_told(count: int, confidence: float, words: str):
