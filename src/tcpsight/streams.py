@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tcpsight.connections.overlaps import Policy
-from tcpsight.connections.searching import Chains, PieceSearch
+from tcpsight.connections.searching import MOST_BYTES, Chains, Holding, PieceSearch
 from tcpsight.connections.stream_index import pieces_of
 from tcpsight.connections.streams import Block, Bounds, Conflict, Read, Stream, dialogue
 from tcpsight.payload import Lacking, PayloadStore, Stretch, no_room, write_all
@@ -301,21 +301,32 @@ class CapturedStreams:
 
     def holding(self, pattern: bytes, progress: Callable[[float], object] | None = None) -> Mask:
         """Tell which of `connections` hold some bytes, on either side, shape (n,); and how far looking has come."""
-        pieces, numbers = self._pieces, self.connections.connection_id
+        tell = progress or (lambda share: None)
+        is_long = len(pattern) > MOST_BYTES
+        found = self._looked_through(pattern, lambda share: tell(share / 2 if is_long else share))
+        doubtful = found.doubtful
+        if is_long and len(doubtful):
+            # Its beginning may stand everywhere, as headers of requests do; its end hardly in the same streams.
+            end = self._looked_through(pattern[-MOST_BYTES:], lambda share: tell((1 + share) / 2))
+            doubtful = np.intersect1d(doubtful, np.concatenate((end.sure, end.doubtful)))
+        numbers = self.connections.connection_id
+        holds: Mask = np.isin(numbers, found.sure)
+        for at in np.flatnonzero(np.isin(numbers, doubtful)).tolist():
+            told = self._conversation(self.connections.rows[at])
+            holds[at] = any(next(stream.find(pattern), None) is not None for stream in (told.client, told.server))
+        return holds
+
+    def _looked_through(self, pattern: bytes, progress: Callable[[float], object]) -> Holding:
+        """Look for bytes, or their first ones, in all payload as it lies in the capture."""
+        pieces = self._pieces
         looking = PieceSearch(pieces, pattern, self._chains(), self._overlaps)
         for first in range(0, len(pieces), SEARCHED_PIECES):
             some = pieces[first : first + SEARCHED_PIECES]
             places = (some["file"], some["position"], some["captured_bytes"].astype(np.int64))
             for stretch in self._store.stretches(*places):
                 looking.feed(first + stretch.first, first + stretch.last, stretch.data, stretch.origin)
-                if progress is not None:
-                    progress((first + stretch.last) / len(pieces))
-        found = looking.holding()
-        holds: Mask = np.isin(numbers, found.sure)
-        for at in np.flatnonzero(np.isin(numbers, found.doubtful)).tolist():
-            told = self._conversation(self.connections.rows[at])
-            holds[at] = any(next(stream.find(pattern), None) is not None for stream in (told.client, told.server))
-        return holds
+                progress((first + stretch.last) / len(pieces))
+        return looking.holding()
 
     def __enter__(self) -> Self:
         return self

@@ -50,6 +50,22 @@ def test_busy_ones_that_are_seen_end_and_others_do_not(here: Here, host):
         pair.close()
 
 
+def test_who_looks_for_a_silent_one_is_told_where_it_is_found(here: Here):
+    pair = Pair()
+    pair.exchange(10)
+    done = here("kill", "-i", "lo", "--listen", "100ms", "--where", f"server_port = {pair.port}", "--yes")
+    assert "no connection is chosen; nothing was ended" in done.err
+    assert "only those were looked at that spoke within 100 ms (--listen); silent ones are in a capture" in done.err
+    pair.close()
+
+
+def test_a_condition_that_makes_no_sense_is_told_before_anybody_listens(here: Here):
+    begin = time.monotonic()
+    done = here("kill", "-i", "lo", "--listen", "20s", "--where", "nothing = 1", "--yes")
+    assert (done.status, "no column 'nothing'" in done.err) == (2, True)
+    assert time.monotonic() - begin < 15
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_idle_ones_of_a_capture_end_by_numbers_that_are_asked_for(here: Here, host, tmp_path):
     path = str(tmp_path / "idle.pcap")

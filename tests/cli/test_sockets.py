@@ -54,6 +54,18 @@ def test_processes_that_cannot_be_seen_are_said(here: Here, monkeypatch: Any):
     pair.close()
 
 
+def test_what_a_watch_measured_stands_in_the_table_it_was_asked_for(here: Here, tmp_path: Any):
+    pair = Pair()
+    row = {"server_address": "127.0.0.1", "server_port": pair.port, "start_ns": 0, "throughput_per_s": 1234,
+           "concurrency": 1, "response_time_p50_ns": 1000, "response_time_p99_ns": 5_000_000}  # fmt: skip
+    (tmp_path / "slices.jsonl").write_text(json.dumps(row) + "\n")
+    shown = here("sockets", "--watch", tmp_path / "slices.jsonl", "--where", "role = server").text
+    assert "service_throughput" in shown
+    assert {"1.23 k/s", "5.00 ms"} <= {cell.strip() for cell in shown.splitlines()[1].split("  ")}
+    assert "service_throughput" not in here("sockets").text
+    pair.close()
+
+
 def test_a_watch_that_tells_nothing_is_refused_in_one_line(here: Here, tmp_path: Any):
     assert_one_line(here("sockets", "--watch", str(tmp_path / "none")).err, "No such file")
 

@@ -162,6 +162,17 @@ def test_find_says_where(here, path):
     assert here("streams", path, "-c", "find --limit 1 regex [a-z]").text.splitlines()[1].startswith("more than 1")
 
 
+def test_what_was_not_captured_is_told_where_nothing_is_found(here, path, tmp_path):
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(pcap_bytes(talk(40_000, [(">", b"x" * 100), ("<", b"y" * 200)], snaplen=54 + 60)))
+    told = "180 bytes of payload were not captured: what stood there is not found"
+    for command in ("find needle", "match needle", "match xx"):
+        assert told in here("streams", cut, "-c", command).err
+        assert here("streams", path, "-c", command).err == ""
+    for command in ("find xx", "match off", "list"):
+        assert told not in here("streams", cut, "-c", command).err
+
+
 def test_follow_as_json_has_the_promised_shape(here, path):
     told = json.loads(here("streams", path, "-c", "follow 9 --format json").text)
     assert told["connection_id"] == SECOND
@@ -269,6 +280,8 @@ def test_a_capture_from_a_pipe_can_be_asked_everything(path):
         ("follow 9 --colour", ["no option --colour"]),
         ("folow 9", ["did you mean follow"]),
         ("f", ["did you mean filter or find or follow"]),
+        ("help folow", ["no command 'folow'", "did you mean follow?"]),
+        ("filter bpf tcp port nowhere", ["filter bpf 'tcp port nowhere'", "unknown port"]),
         ("match regex (", ["no regular expression"]),
         ("match hex 4", ["hexadecimal"]),
         ("pipe 9 'a", ["No closing quotation"]),

@@ -128,6 +128,45 @@ def test_what_makes_no_sense_is_said_below_the_table(catalog):
     on_screen(catalog, steps)
 
 
+@pytest.mark.parametrize(
+    ("key", "wrong", "right"),
+    [("slash", "server_prt = 80", "client_port = 40001"), ("b", "prt 40001", "port 40001"), ("m", "regex (", "hay")],
+)
+def test_what_makes_no_sense_stays_there_to_be_mended(catalog, key, wrong, right):
+    async def steps(app, pilot):
+        await pilot.press(key)
+        box = app.screen.query_one("#ask")
+        box.value = wrong
+        await press(pilot, "enter")
+        assert (box.value, box.has_class("is-open"), box.has_focus) == (wrong, True, True)
+        assert words(app, "note")
+        box.value = right
+        await press(pilot, "enter")
+        assert numbers(app) == ["9"]
+        assert not box.has_class("is-open")
+        assert not app.screen.query_one("#note").display
+
+    on_screen(catalog, steps)
+
+
+def test_a_search_says_how_much_was_not_captured(tmp_path):
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap_bytes(talk(40_000, [(">", b"x" * 100)], snaplen=54 + 60)))
+    analysis = tcpsight.open(path)
+
+    async def steps(app, pilot):
+        assert words(app, "note") == ""
+        await pilot.press("m")
+        app.screen.query_one("#ask").value = "needle"
+        await press(pilot, "enter")
+        assert "40 bytes of payload were not captured" in words(app, "note")
+        await press(pilot, "escape")
+        assert words(app, "note") == ""
+
+    with analysis.streams() as streams:
+        on_screen(Catalog(analysis, streams), steps)
+
+
 def test_enter_leads_to_ladder_dialogue_requests_and_picture_and_escape_back(catalog):
     async def steps(app, pilot):
         await press(pilot, "down", "enter")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tcpsight
+from tcpsight.connections.streams import Stream
 from tcpsight.conversations.dumping import Folder, Writers
 from tcpsight.errors import CaptureError, TcpsightError
 from tests.support.pcap import Frame, ethernet, ip_packet, pcap_bytes, pcapng_bytes, tcp_frame, tcp_segment
@@ -314,6 +315,25 @@ def test_bytes_of_large_files_are_taken_from_where_they_are_mapped(streams_of, t
     held = sorted((tmp_path / "out").iterdir(), key=lambda each: each.name.split("-")[1])
     assert [each.read_bytes() for each in held] == [b"".join(LARGE), b"".join(LARGE[::-1])]
     assert (folder.dumped.files, folder.dumped.bytes) == (2, 2 * 1200 * 2000)
+
+
+def test_of_long_patterns_only_streams_that_have_both_ends_are_put_in_order(streams_of, monkeypatch):
+    begin, end = b"GET / HTTP/1.1 " * 5, b"Cookie: 0123456789 " * 4
+    streams = streams_of(download([begin, b"x", end]) + download([begin, end], 40_001) + download([begin], 40_002))
+    asked, find = [], Stream.find
+
+    def noting(self, pattern):
+        asked.append(self)
+        return find(self, pattern)
+
+    monkeypatch.setattr(Stream, "find", noting)
+    told = []
+    assert streams.holding(begin + end, told.append).tolist() == [False, True, False]
+    assert len(asked) == 4  # both sides of the first two connections
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert streams.holding(begin + b"nowhere at all " * 5).tolist() == [False] * 3
+    assert len(asked) == 4
 
 
 @pytest.mark.parametrize("size", [0, 1000, 1_234_567])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tcpsight.local.observing import Observation
     from tcpsight.tables import Connections, Frames
 
+SILENT = "silent ones are in a capture that has seen them (--capture)"
 CATCH_UP_NS = 10_000_000_000
 """So long at most what has passed already is waited for."""
 
@@ -27,7 +28,12 @@ def on_the_wire(asked: Asked, output: Output) -> int:
     from tcpsight.capture import open_capture
     from tcpsight.capture.live import open_live
     from tcpsight.local.observing import Observation
+    from tcpsight.output.units import duration
+    from tcpsight.tables import Connections
+    from tcpsight.where import Where
 
+    for text in asked.without_times().conditions("", ""):
+        Where(text, Connections, is_accounted=False)  # what is wrong with it is told before anybody waits
     seen = Observation()
     with ExitStack() as stack:
         live = None
@@ -52,6 +58,8 @@ def on_the_wire(asked: Asked, output: Output) -> int:
         # Frames would pile up while somebody thinks, and numbers grow old.
         meanwhile = None if live is None else lambda: seen.feed(next(live))
         if not agreed(asked, len(chosen), meanwhile) or live is None:
+            if live is not None and not len(chosen) and asked.capture is None:
+                say(f"only those were looked at that spoke within {duration(asked.listen_ns)} (--listen); {SILENT}")
             return 0
         _catch_up(seen, live)
         return _end(asked, _still(asked, chosen, seen), seen, live)

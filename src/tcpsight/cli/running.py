@@ -109,8 +109,10 @@ class Output:
 
         return _kept(tables, Where(self.where, table_type))
 
-    def open(self, table_type: type[Table], timezone: str, *, is_short: bool = False) -> Writer:
-        """Open the writer; `is_short` leaves text everywhere to the columns that a terminal has first."""
+    def open(
+        self, table_type: type[Table], timezone: str, *, is_short: bool = False, leading: str | None = None
+    ) -> Writer:
+        """Open the writer; `is_short` leaves text everywhere to the columns that a terminal has first, or `leading`."""
         from tcpsight.output.writers import open_writer
 
         columns = self._chosen_columns()
@@ -123,12 +125,12 @@ class Output:
 
         # What a terminal cannot show in a line is left out, and said; a file or pipe gets every column.
         width = None
+        first = (leading or FIRST_COLUMNS[table_type.__name__]).split()
         if self.output == "-" and sys.stdout.isatty() and columns is None:
             width = shutil.get_terminal_size().columns
-            first = FIRST_COLUMNS[table_type.__name__].split()
             columns = first + [c.name for c in table_type.columns if not c.internal and c.name not in first]
         elif is_short and columns is None:
-            columns = FIRST_COLUMNS[table_type.__name__].split()
+            columns = first
         layout = TextLayout(width=width, has_unicode=self.output != "-" or is_unicode(sys.stdout))
         return open_writer(self.output, table_type, format, columns=columns, timezone=timezone, layout=layout)
 

@@ -10,6 +10,14 @@ from tcpsight.cli import values
 from tcpsight.cli.options import output_options
 
 
+WITH_SERVICES = (
+    "local_port remote_address remote_port process rtt_ns idle_ns service_throughput_per_s "
+    "service_response_time_p50_ns service_response_time_p99_ns service_concurrency service_slice_ns state "
+    "retransmissions send_queue_bytes pid local_address"
+)
+"""What comes first in text beside what a watch told."""
+
+
 @click.command("sockets")
 @click.option("--listening", is_flag=True, help="Also the sockets that listen.")
 @click.option(
@@ -27,7 +35,7 @@ def command(*, listening: bool, watched: str | None, timezone: str, **output: An
     tcpsight sockets --where 'state = established'
     tcpsight sockets --where 'retransmissions > 0 or lost_segments > 0' --sort -rtt
     tcpsight sockets --where 'process = mysqld and idle > 10min' --format csv
-    tcpsight sockets --watch slices.jsonl --columns remote_address,rtt,service_response_time_p99
+    tcpsight sockets --watch slices.jsonl --where 'role = server'
 
     Round trips, windows, queues, rates and times come from the kernel's tcp_info by netlink sock_diag, for IPv4, IPv6
     and IPv4 through sockets of IPv6. Whose a socket of another account is only root sees. Needs Linux.
@@ -44,7 +52,8 @@ def command(*, listening: bool, watched: str | None, timezone: str, **output: An
     reading = read_sockets(last_slices(watched) if watched is not None else None)
     sockets = reading.sockets if listening else reading.sockets[is_connection(reading.sockets)]
     selected = chosen.selected(iter([sockets]), Sockets)
-    with chosen.open(Sockets, timezone, is_short=True) as writer:
+    leading = WITH_SERVICES if watched is not None else None
+    with chosen.open(Sockets, timezone, is_short=True, leading=leading) as writer:
         for table in in_order(selected, Sockets, chosen.sort):
             writer.write(table)
     if reading.without_process:

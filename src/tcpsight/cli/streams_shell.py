@@ -13,7 +13,7 @@ import numpy as np
 from tcpsight.cli.streams_files import Targets
 from tcpsight.cli.streams_words import leading_options, options_of, parted, whole, without_limit, words_of
 from tcpsight.conversations.patterns import pattern_from, unquoted
-from tcpsight.conversations.telling import dialogue_of, ends_of, side_of
+from tcpsight.conversations.telling import dialogue_of, ends_of, side_of, unsearched
 from tcpsight.errors import UsageError
 from tcpsight.output import units
 from tcpsight.output.addresses import endpoint_text
@@ -94,14 +94,10 @@ class Shell:
             It cannot be done.
         """
         name, _, rest = line.strip().partition(" ")
-        meant = [each for each in COMMANDS if each == name] or [each for each in COMMANDS if each.startswith(name)]
-        if len(meant) != 1:
-            near = meant or get_close_matches(name, COMMANDS, 2)
-            hint = f"did you mean {' or '.join(near)}?" if near else "'help' tells which there are"
-            raise UsageError(f"no command {name!r}; {hint}")
-        if meant[0] == "quit":
+        meant = command_named(name)
+        if meant == "quit":
             return False
-        do: Callable[[str], None] = getattr(self, f"_{meant[0]}")
+        do: Callable[[str], None] = getattr(self, f"_{meant}")
         do(rest.strip())
         self._console.flush()
         return True
@@ -156,6 +152,7 @@ class Shell:
         if rest:
             self._catalog.match(None if rest == "off" else pattern_from(rest))
         self._say_shown()
+        self._note_unsearched(self._catalog.pattern is not None)
 
     def _say_shown(self) -> None:
         catalog = self._catalog
@@ -179,6 +176,12 @@ class Shell:
                     self._print_found(conversation, stream, found)
         if not count:
             self._print("nowhere")
+        self._note_unsearched(not count)
+
+    def _note_unsearched(self, is_wanted: bool) -> None:
+        missing = unsearched(self._catalog) if is_wanted else ""
+        if missing:
+            self._console.note(missing)
 
     def _print_found(self, conversation: Conversation, stream: Stream, found: Found) -> None:
         frame, time_ns = stream.captured_at(found.offset)
@@ -339,7 +342,16 @@ class Shell:
             self._print(f"  {endpoint_text(*key):<24} {units.counted(count, 'connection')}")
 
     def _help(self, rest: str) -> None:
-        for name, (usage, meaning) in COMMANDS.items():
-            if not rest or name.startswith(rest):
-                self._print(usage)
-                self._print(f"      {meaning}")
+        for usage, meaning in [COMMANDS[command_named(rest)]] if rest else COMMANDS.values():
+            self._print(usage)
+            self._print(f"      {meaning}")
+
+
+def command_named(name: str) -> str:
+    """Give the command that a name, or the beginning of one, means."""
+    meant = [each for each in COMMANDS if each == name] or [each for each in COMMANDS if each.startswith(name)]
+    if len(meant) != 1:
+        near = meant or get_close_matches(name, COMMANDS, 2)
+        hint = f"did you mean {' or '.join(near)}?" if near else "'help' tells which there are"
+        raise UsageError(f"no command {name!r}; {hint}")
+    return meant[0]

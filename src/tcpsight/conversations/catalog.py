@@ -111,7 +111,10 @@ class Catalog:
     def choose_frames(self, expression: str | None) -> None:
         """Show only connections of which a frame matches a BPF expression; None for all."""
         everything = np.ones(len(self.all), np.bool_)
-        self._of_frames = everything if expression is None else self._with_frames(expression)
+        try:
+            self._of_frames = everything if expression is None else self._with_frames(expression)
+        except UsageError as error:
+            raise UsageError(str(error).replace("--filter", "filter bpf", 1)) from None
         self.expression = expression
 
     def match(self, pattern: Pattern | None) -> None:

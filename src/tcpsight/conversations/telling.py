@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from tcpsight.output import units
 from tcpsight.output.addresses import endpoint_text
 from tcpsight.output.dialogues import Dialogue, Difference, Side
 from tcpsight.tables import DIRECTIONS
 
 if TYPE_CHECKING:
+    from tcpsight.conversations.catalog import Catalog
     from tcpsight.streams import Block, Conversation
 
 BLOCK_BYTES = 1 << 16
@@ -47,3 +49,13 @@ def differences_of(conversation: Conversation, sides: Iterable[str] = DIRECTIONS
     """Give what was captured of a conversation more than once, with different content."""
     for side in sides:
         yield from (Difference(side, *each) for each in getattr(conversation, side).conflicts())
+
+
+def unsearched(catalog: Catalog) -> str:
+    """Say how much payload nothing can be found in, as it was not captured; empty if all was."""
+    rows = catalog.all.rows
+    gaps = sum(int(rows[f"{side}_gap_bytes"].clip(0).sum()) for side in DIRECTIONS)
+    missing = gaps + sum(catalog.streams.lacking)
+    if not missing:
+        return ""
+    return f"{units.counted(missing, 'byte')} of payload were not captured: what stood there is not found"

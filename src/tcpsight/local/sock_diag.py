@@ -12,8 +12,8 @@ says that its tables changed under the answer it is asked again, a few times.
 
 Notes
 -----
-This is written on plain sockets: pyroute2 0.9 swallows the errors of this protocol, cannot destroy, and gives window
-scales and the mark of application-limited rates wrong.
+This is written on plain sockets: pyroute2 0.9.7 takes the errors of this protocol for rows, cannot destroy, and gives
+the sender's window scale for the receiver's (docs/methods/sockets.md).
 """
 
 from __future__ import annotations

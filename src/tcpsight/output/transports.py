@@ -107,6 +107,8 @@ def _services(facts: Facts, screen: Screen) -> list[str]:
     lines += [f"  {line}" for line in columns(cells, "llrrrrr")]
     if len({each["pinning"] for each in services}) > 1:
         lines.append("  processes: where both ran that were measured (--pin); of the capture nobody knows")
+    if any(each["stack_fraction"] == 1 for each in services):
+        lines.append("  100 %: what was measured takes longer than the responses did; they were not passed like this")
     if not all(each["is_loopback"] for each in services):
         lines.append("  * not on loopback: what it would be there")
     if not all(each["is_within_sizes"] for each in services):

@@ -16,6 +16,7 @@ from textual.widgets import DataTable, Footer, Input, Static
 
 from tcpsight.conversations.completing import completions
 from tcpsight.conversations.patterns import pattern_from
+from tcpsight.conversations.telling import unsearched
 from tcpsight.errors import TcpsightError
 from tcpsight.output import units
 from tcpsight.ui.asking import Ask
@@ -105,6 +106,8 @@ class TalksScreen(Screen[None]):
         self.query_one("#head", Static).update(head)
         if not trouble and shown > MOST_ROWS:
             trouble = f"the first {MOST_ROWS} in this order are in the table; filters and sorting know all"
+        if not trouble and catalog.pattern is not None:
+            trouble = unsearched(catalog)
         note = self.query_one("#note", Static)
         note.update(Text(units.printable(trouble)))
         note.display = bool(trouble)
@@ -151,22 +154,29 @@ class TalksScreen(Screen[None]):
         what, text = str(event.input.border_title), event.value.strip()
         self._close(event.input)
         catalog = self.view.catalog
+        again = partial(self._ask_again, what, event.value)
         if what == "filter":
-            self.change(lambda: catalog.choose(text or None))
+            self.change(lambda: catalog.choose(text or None), again)
         elif what == "bpf":
-            self.change(lambda: catalog.choose_frames(text or None))
+            self.change(lambda: catalog.choose_frames(text or None), again)
         else:
-            self.change(lambda: catalog.match(pattern_from(text) if text else None))
+            self.change(lambda: catalog.match(pattern_from(text) if text else None), again)
+
+    def _ask_again(self, what: str, text: str, trouble: str) -> None:
+        """Say what is wrong with what was typed, and let it be mended."""
+        self.action_ask(what)
+        self.query_one("#ask", Ask).value = text
+        self.tell(trouble)
 
     @work(thread=True, exclusive=True)
-    def change(self, act: Callable[[], None]) -> None:
+    def change(self, act: Callable[[], None], refused: Callable[[str], None] | None = None) -> None:
         """Change what is shown: that may mean to read the capture, so the screen goes on meanwhile."""
         catalog = self.view.catalog
         catalog.progress = telling(self.app, self.tell)
         try:
             act()
         except TcpsightError as error:
-            self.app.call_from_thread(self.tell, str(error))
+            self.app.call_from_thread(refused or self.tell, str(error))
             return
         self.app.call_from_thread(self._show_changed)
 

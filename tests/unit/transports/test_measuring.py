@@ -232,6 +232,16 @@ def test_services_are_told_their_share_and_what_they_would_save():
     assert (other["is_loopback"], other["stack_fraction"]) == (False, 1.0)
 
 
+@pytest.mark.parametrize(("p50", "is_told"), [(8_000, False), (400_000, True)])
+def test_a_stack_that_takes_longer_than_the_responses_is_told(p50, is_told):
+    requests = Requests.allocate(1)
+    requests.ip_version[:], requests.server_port[:] = 4, 80
+    requests.request_bytes[:] = requests.response_bytes[:] = 100
+    requests.response_time_ns[:] = 40_000
+    facts = measured_facts([], []) | {"services": service_facts([requests], [measured("tcp_nodelay", 100, p50)])}
+    assert ("what was measured takes longer than the responses did" in page(facts, Screen(width=80))) == is_told
+
+
 def test_services_have_a_row_for_each_pinning_whatever_their_order():
     requests = Requests.allocate(1)
     requests.ip_version[:], requests.server_port[:] = 4, 80
