@@ -327,7 +327,7 @@ def test_of_long_patterns_only_streams_that_have_both_ends_are_put_in_order(stre
         return find(self, pattern)
 
     monkeypatch.setattr(Stream, "find", noting)
-    told = []
+    told: list[float] = []
     assert streams.holding(begin + end, told.append).tolist() == [False, True, False]
     assert len(asked) == 4  # both sides of the first two connections
     assert told == sorted(told)

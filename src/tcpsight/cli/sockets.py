@@ -9,7 +9,6 @@ import click
 from tcpsight.cli import values
 from tcpsight.cli.options import output_options
 
-
 WITH_SERVICES = (
     "local_port remote_address remote_port process rtt_ns idle_ns service_throughput_per_s "
     "service_response_time_p50_ns service_response_time_p99_ns service_concurrency service_slice_ns state "
