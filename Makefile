@@ -99,9 +99,10 @@ usl-truth: build ## Ask of 500 simulated captures whether the truth lies inside 
 compare-truth: build ## Compare 600 pairs of simulated captures, half of them slowed down by a tenth; store the verdicts (minutes)
 	PYTHONPATH=src $(PYTHON) -m tests.truth.compare_runs --store
 
-stalls: build ## Simulate 1,800 runs of servers that stall, slow down, or do not; store how often that was found (STALLS_ARGS='--runs 40')
+stalls: build ## Simulate 2,700 runs of servers that stall, slow down, or do not; store how often that was found (STALLS_ARGS='--runs 40')
 	PYTHONPATH=src $(PYTHON) -m tests.truth.stalls.runs --store $(STALLS_ARGS)
 	PYTHONPATH=src $(PYTHON) -m tests.truth.stalls.slow_runs --store $(STALLS_ARGS)
+	PYTHONPATH=src $(PYTHON) -m tests.truth.stalls.lasting_runs --store $(STALLS_ARGS)
 	PYTHONPATH=src $(PYTHON) -m tests.truth.stalls.loop_runs --store $(STALLS_ARGS)
 
 usl-server: build ## Load a real server of known coefficients and ask usl for them; needs root; store the answer (minutes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tcpsight.model.findings import Finding, FindingCollection, OfTime, rank
 from tcpsight.output.addresses import endpoint_text
 from tcpsight.output.blocks import BlockWriter
-from tcpsight.output.units import bit_rate, duration, fraction, size
+from tcpsight.output.units import bit_rate, count, counted, duration, fraction, number, rate, size
 from tcpsight.pipeline import Batch
 from tcpsight.stalling import StallCollection
 from tcpsight.tables import (
@@ -35,11 +35,6 @@ SILENT_HOLDER = "a lock whose holder was silent (idle in a transaction)"
 
 BLOCK_ROWS = 4096
 """Connections that are looked at together."""
-
-
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """Write how many, with digits that a program can read."""
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 _SENTENCES: dict[str, Callable[[Numbers], str]] = {
@@ -74,7 +69,7 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "listen_overflow": lambda n: "the server drops handshakes: its queue of connections to accept is full",
     "refused": lambda n: "connections were refused",
     "unanswered": lambda n: f"{counted(n['connect_attempts'], 'SYN')} without an answer in {duration(n['waited_ns'])}",
-    "reset_storm": lambda n: f"{n['resets']} of {counted(n['connections'], 'connection')} reset",
+    "reset_storm": lambda n: f"{count(n['resets'])} of {counted(n['connections'], 'connection')} reset",
     "half_open_leak": lambda n: (
         f"{counted(n['half_closed'] + n['vanished'], 'connection')} "
         "that one side closed or left and the other never did"
@@ -86,7 +81,7 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "stall": lambda n: _stall(n, "nothing was answered" + _part(n)),
     "slow_band": lambda n: (
         f"{counted(n['requests'], 'request')} took {duration(n['low_ns'])} to {duration(n['high_ns'])} each, "
-        f"again and again, {n['expected']:.3g} expected: they waited for a timer, or one thing is slow"
+        f"again and again, {number(n['expected'])} expected: they waited for a timer, or one thing is slow"
     ),
     "no_turns": lambda n: (
         f"{n['reason']}; there are no response times"
@@ -97,9 +92,14 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         f"none of {counted(n['requests'], 'request')} was answered, the longest waited {duration(n['longest_ns'])}; "
         "unless no answer is due here"
     ),
+    "lasting_slowdown": lambda n: (
+        f"requests took {duration(n['residence_before_ns'])} before and {duration(n['residence_ns'])} from then on, to "
+        f"the end; throughput went from {rate(n['throughput_before_per_s'])} to {rate(n['throughput_per_s'])}, "
+        f"concurrency from {number(n['concurrency_before'])} to {number(n['concurrency'])}"
+    ),
     "slowdown": lambda n: (
-        f"throughput fell from {n['usual_throughput_per_s']:.3g} to {n['throughput_per_s']:.3g} requests a second "
-        f"while concurrency rose from {n['usual_concurrency']:.3g} to {n['concurrency']:.3g}, "
+        f"throughput fell from {rate(n['usual_throughput_per_s'])} to {rate(n['throughput_per_s'])} while concurrency "
+        f"rose from {number(n['usual_concurrency'])} to {number(n['concurrency'])}, "
         f"for {duration(n['duration_ns'])}" + (f"; {n['slowdowns']} times in all" if n["slowdowns"] > 1 else "")
     ),
     "pile_up": lambda n: _stall(
@@ -113,7 +113,7 @@ def _stall(n: Numbers, meanwhile: str) -> str:
         return _unheard(n)
     if "stalls" in n:
         waited = counted(n["requests"], "request")
-        text = f"{n['stalls']} more, up to {duration(n['longest_ns'])} long; {waited} waited"
+        text = f"{count(n['stalls'])} more, up to {duration(n['longest_ns'])} long; {waited} waited"
         left_out = n["not_looked_at"]
         return f"{text}; {counted(left_out, 'waiting request')} too many to look at" if left_out else text
     text = f"{counted(n['requests'], 'request')} waited for up to {duration(n['duration_ns'])}, {meanwhile}"
@@ -225,7 +225,11 @@ class FindingTable:
         """Give what was found, the worst first; `more` are what others found."""
         self._network.flush()
         self._connections.flush()
-        return sorted([*self._judging.collection.finish(), *more], key=rank)
+        conditions = self._judging.collection.finish()
+        # Where one side was not captured, nobody knows whether it answered.
+        half_seen = {each.key[2:] for each in conditions if each.key.kind == "one_way_capture"}
+        heard = [each for each in more if each.key.kind != "no_answers" or each.key[2:] not in half_seen]
+        return sorted([*conditions, *heard], key=rank)
 
     def table(self, more: Iterable[Finding] = ()) -> Findings:
         """Give one row per finding, the worst first; `more` are what others found."""

@@ -12,6 +12,8 @@ from tcpsight.model.bands import Band
 from tcpsight.model.findings import Finding, Key
 from tcpsight.model.grouping import Endpoint
 from tcpsight.model.joining import COVERED
+from tcpsight.model.lasting import CHANCE as LASTING_CHANCE
+from tcpsight.model.lasting import Lasting
 from tcpsight.model.muteness import Muteness
 from tcpsight.model.silences import Silences
 from tcpsight.model.slowdowns import CHANCE as SLOW_CHANCE
@@ -150,7 +152,7 @@ def no_answers_finding(usual: Usual, mute: Muteness) -> Finding:
     }
     return Finding(
         Key("no_answers", -1, *usual.service),
-        "warning",
+        "warning" if mute.waited > 1 else "info",
         confidence=0.7 if mute.waited > 1 else 0.5,
         start_ns=mute.first_ns,
         end_ns=mute.last_ns,
@@ -333,4 +335,29 @@ def _slowdown(usual: Usual, slowdowns: list[Slowdown]) -> Finding:
         numbers=numbers,
         rule="fewer completions in a slice of time than chance lets be once in a million requests, by the slices "
         "around it, while concurrency was above its median by three times its usual spread, or grew so",
+    )
+
+
+def lasting_finding(usual: Usual, lasting: Lasting) -> Finding:
+    """Tell from when on requests took longer, to the end."""
+    numbers = {
+        "residence_ns": round(lasting.residence_ns),
+        "residence_before_ns": round(lasting.residence_before_ns),
+        **{
+            name: round(getattr(lasting, name), 3)
+            for name in ("throughput_per_s", "throughput_before_per_s", "concurrency", "concurrency_before")
+        },
+        "slices": lasting.slices,
+        "log10_chance": round(-min(lasting.surprise, 1e6) / math.log(10), 1),
+        "false_alarms_per_capture": LASTING_CHANCE,
+    }
+    return Finding(
+        Key("lasting_slowdown", -1, *usual.service),
+        "info" if lasting.is_loaded_more else "warning",
+        confidence=0.95,
+        start_ns=lasting.start_ns,
+        end_ns=lasting.end_ns,
+        numbers=numbers,
+        rule="from some instant to the end slices of time have a longer mean time in the system than those before, in "
+        "nine of ten pairs, by half or more in their medians, less likely by chance than once in a million captures",
     )

@@ -14,6 +14,7 @@ from tcpsight.model.bands import BandSearch
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.findings import Finding
 from tcpsight.model.keys import ServiceSplit
+from tcpsight.model.lasting import Lasting, lasting_slowdown
 from tcpsight.model.muteness import Muteness
 from tcpsight.model.silences import Silences
 from tcpsight.model.slowdowns import Slowdown, slowdowns_in
@@ -25,6 +26,7 @@ from tcpsight.stall_findings import (
     FilterOf,
     Usual,
     band_finding,
+    lasting_finding,
     no_answers_finding,
     no_turns_finding,
     slowdown_findings,
@@ -124,11 +126,13 @@ class StallSearch:
             slowdowns = [each for each in slowdowns_in(self._counts[i], every) if self._overlaps(each)]
             found += stall_findings(usual, lists, detection.left_out, filter_of)
             found += slowdown_findings(usual, slowdowns)
+            if (lasting := lasting_slowdown(self._counts[i])) is not None and self._overlaps(lasting):
+                found.append(lasting_finding(usual, lasting))
             found += [band_finding(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found
 
 
-def _overlaps(part: Selection | None, each: Stall | Slowdown) -> bool:
+def _overlaps(part: Selection | None, each: Stall | Slowdown | Lasting) -> bool:
     """Tell whether one was in the part of the time that is asked for."""
     instants = (np.array([instant], np.int64) for instant in (each.start_ns, each.end_ns))
     return part is None or bool(part.of_time(*instants)[0])

@@ -56,6 +56,7 @@ FINDINGS = (
     "slow_band",
     "slowdown",
     "no_answers",
+    "lasting_slowdown",
 )
 """Conditions that have a name; see `Findings.kind`."""
 

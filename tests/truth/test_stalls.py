@@ -14,7 +14,7 @@ import pytest
 import tcpsight
 from tests.conftest import ROOT
 from tests.support.pcap import pcap_bytes
-from tests.truth.stalls import loop_runs, slow_runs
+from tests.truth.stalls import lasting_runs, loop_runs, slow_runs
 from tests.truth.stalls.event_loop import Loop, simulate_loop
 from tests.truth.stalls.runs import RESULTS, RUNS, detect, instants, judge, live, rows_of, run_quiet, summary
 from tests.truth.stalls.server import Lived, Setup, Stall, frames, simulate
@@ -110,6 +110,28 @@ def test_the_stored_result_of_slowdowns_holds_what_is_promised():
         f"{stored['quiet_alarms']} alarms in {stored['quiet_requests'] / 1e6:g} million requests",
     ):
         assert text in page, text
+
+
+def test_what_gets_slower_and_stays_so_is_found_in_most_of_a_few_runs_and_never_where_nothing_does():
+    found = lasting_runs.summary([lasting_runs.run(seed) for seed in range(24)], [lasting_runs.run_quiet(500)])
+    slower = [each for factor, each in found["by_factor"].items() if float(factor) >= 2]
+    assert sum(each["runs"] for each in slower) >= 10
+    assert sum(each["found"] for each in slower) >= 0.6 * sum(each["runs"] for each in slower)
+    assert (found["quiet_alarms"], found["told_of_these"]) == (0, 0)
+
+
+def test_the_stored_result_of_what_lasts_holds_what_is_promised():
+    stored = json.loads(lasting_runs.RESULTS.read_text())
+    page = " ".join((ROOT / "docs" / "methods" / "stalls.md").read_text().split())
+    for name, factor in {"1.5 times as long": "1.5", "twice": "2.0", "three times": "3.0", "five times": "5.0"}.items():
+        each = stored["by_factor"][factor]
+        assert each["at_the_right_instant"] == each["found"]
+        assert f"{name} {each['found']} of {each['runs']}" in page
+    assert stored["quiet_runs"] == RUNS
+    assert stored["quiet_alarms"] == 0
+    assert stored["told_of_these"] <= 0.02 * stored["runs_with_slowdowns_that_end"]
+    assert f"Of {RUNS} runs without anything {stored['quiet_alarms']} gave a finding" in page
+    assert f"of {RUNS} with slowdowns that end, {stored['told_of_these']}." in page
 
 
 def test_the_request_that_kept_an_event_loop_busy_is_named_in_nearly_all_of_a_few_runs():

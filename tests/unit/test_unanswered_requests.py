@@ -21,15 +21,20 @@ def mute(count: int, *, wait_s: float = 30, port: int = traffic.PORT) -> list[Ta
 
 
 @pytest.mark.parametrize(
-    ("count", "confidence", "words"),
+    ("count", "severity", "confidence", "words"),
     [
-        (20, 0.7, "none of 20 requests was answered, the longest waited 30.0 s; unless no answer is due here"),
-        (1, 0.5, "none of 1 request was answered, the longest waited 30.0 s; unless no answer is due here"),
+        (
+            20,
+            "warning",
+            0.7,
+            "none of 20 requests was answered, the longest waited 30.0 s; unless no answer is due here",
+        ),
+        (1, "info", 0.5, "none of 1 request was answered, the longest waited 30.0 s; unless no answer is due here"),
     ],
 )
-def test_a_service_that_never_answers_is_told(count: int, confidence: float, words: str):
+def test_a_service_that_never_answers_is_told(count: int, severity: str, confidence: float, words: str):
     (told,) = found(traffic.capture(mute(count)))
-    assert (told["kind"], told["severity"], told["confidence"]) == ("no_answers", "warning", confidence)
+    assert (told["kind"], told["severity"], told["confidence"]) == ("no_answers", severity, confidence)
     assert told["summary"] == words
     assert told["still_waiting"] == count
 
@@ -58,3 +63,8 @@ def test_a_stall_says_how_many_of_those_that_waited_were_never_answered():
     assert stall["never_answered"] == 4
     assert f"; {stall['requests'] - 4} of them released within " in stall["summary"]
     assert ", 4 never answered" in stall["summary"]
+
+
+def test_of_a_server_that_was_not_captured_nobody_knows_whether_it_answered():
+    frames = [each for each in traffic.capture(mute(20)) if each.data[26:30] == bytes([10, 0, 0, 1])]
+    assert [each["kind"] for each in found(frames)] == ["one_way_capture"] * 2
