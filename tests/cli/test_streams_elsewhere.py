@@ -13,7 +13,7 @@ import tcpsight
 from tcpsight.conversations import programs
 from tests.cli.running import assert_one_line, on_a_terminal, process
 from tests.support.pcap import pcap_bytes
-from tests.support.said import START_NS, in_pieces, talk, two_talks
+from tests.support.said import MS, START_NS, in_pieces, talk, two_talks
 
 
 @pytest.fixture
@@ -84,6 +84,39 @@ def test_dump_writes_the_same_bytes_whether_streams_came_in_order_or_not(here, t
     assert written == told
     assert outcome.text.replace("\u202f", "").startswith(f"10 files, {sum(map(len, told.values()))} bytes")
     assert "not captured" in outcome.text
+
+
+def test_the_list_of_holes_tells_of_all_files_that_are_in_the_folder(here, tmp_path):
+    paths = {}
+    for name, snaplen in (("cut", 54 + 10), ("whole", 65_535)):
+        frames = [
+            *talk(40_000, [(">", b"x" * 30)], snaplen=snaplen),
+            *talk(40_001, [(">", b"y" * 20)], START_NS + 100 * MS, snaplen),
+        ]
+        paths[name] = tmp_path / f"{name}.pcap"
+        paths[name].write_bytes(pcap_bytes(frames))
+    folder, holes = tmp_path / "out", tmp_path / "out" / "holes.jsonl"
+
+    def told():
+        return sorted((row["file"].split("-")[0], row["missing_bytes"]) for row in map(json.loads, holes.open()))
+
+    assert here("streams", paths["cut"], "-c", f"dump {folder}").status == 0
+    assert told() == [("1", 20), ("8", 10)]
+    assert here("streams", paths["cut"], "-c", f"dump {folder} 8 --overwrite").status == 0
+    assert told() == [("1", 20), ("8", 10)]
+    assert here("streams", paths["whole"], "-c", f"dump {folder} 1 --overwrite").status == 0
+    assert told() == [("8", 10)]
+    assert here("streams", paths["whole"], "-c", f"dump {folder} --overwrite").status == 0
+    assert not holes.exists()
+
+
+def test_a_program_that_says_nothing_more_gets_the_rest_of_the_bytes(here, tmp_path):
+    path = tmp_path / "large.pcap"
+    sent = [bytes([65 + turn % 26]) * 1400 for turn in range(400)]
+    path.write_bytes(pcap_bytes(talk(40_000, [(">", each) for each in sent])))
+    outcome = here("streams", path, "-c", f"pipe 1 sh -c 'exec cat > {tmp_path}/kept 2>&1'")
+    assert outcome == (0, b"", "")
+    assert (tmp_path / "kept").read_bytes() == b"".join(sent)
 
 
 def test_pipe_gives_bytes_to_a_program_and_shows_what_it_says(here, path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from tcpsight.tables import Frames
 
 HOLES = "holes.jsonl"
+MOST_HOLES_BYTES = 64 << 20
+"""A longer list of holes of an earlier dump is not kept up: files that were replaced stay in it."""
+
 SNAPLEN = 262_144
 MOST_OPEN = 512
 MOST_WRITERS = 2
@@ -79,15 +83,42 @@ class Folder:
         self._path, self._overwrites, self._zeros, self._kept = path, overwrites, zeros, kept
         self.dumped = Dumped()
         self._has_holes = False
+        self._replaced: set[str] = set()
         try:
             os.makedirs(path, exist_ok=True)  # noqa: PTH103 - what follows is about descriptors
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror or error}") from None
+        self._earlier = self._read_holes() if overwrites else []
+
+    def _read_holes(self) -> list[str]:
+        """Read the list of holes of an earlier dump."""
+        with suppress(OSError):
+            how = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with os.fdopen(os.open(HOLES, how, dir_fd=self._descriptor), "rb") as file:
+                status = os.fstat(file.fileno())
+                if stat.S_ISREG(status.st_mode) and status.st_size <= MOST_HOLES_BYTES:
+                    return file.read().decode("utf-8", "replace").splitlines()
+        return []
 
     def close(self) -> None:
-        """Let go of the folder."""
-        os.close(self._descriptor)
+        """Let go of the folder; the list of holes tells of all files that are in it, those of earlier dumps, too."""
+        try:
+            if self._replaced:
+                self._settle()
+        finally:
+            os.close(self._descriptor)
+
+    def _settle(self) -> None:
+        """Keep of an earlier list of holes what it tells of files that were not replaced."""
+        kept = [line for line in self._earlier if _file_of(line) not in self._replaced]
+        if len(kept) == len(self._earlier) and not self._has_holes:
+            return
+        if kept:
+            self._tell("".join(f"{line}\n" for line in kept))
+        elif self._earlier and not self._has_holes:
+            with suppress(FileNotFoundError):
+                os.unlink(HOLES, dir_fd=self._descriptor)
 
     def add(self, conversation: Conversation, sides: Iterable[str] = DIRECTIONS) -> None:
         """Write what the sides of a conversation sent, if anything."""
@@ -167,6 +198,7 @@ class Folder:
                 self._refuse_kept(name)
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._descriptor)  # a link goes, not what it points to
+                    self._replaced.add(name)
             return os.open(name, flags, 0o666, dir_fd=self._descriptor)
         except FileExistsError:
             raise UsageError(f"{self._path}/{name} is there already: name another folder, or add --overwrite") from None
@@ -246,6 +278,15 @@ def name_of(row: Any) -> str:
         address = address_text(row[f"{side}_address"].tobytes(), int(row["ip_version"]))
         ends.append(f"{address.replace(':', '_')}.{int(row[f'{side}_port'])}")
     return f"{int(row['connection_id'])}-{ends[0]}-{ends[1]}"
+
+
+def _file_of(line: str) -> object:
+    """Give the file that a line of a list of holes is about."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row.get("file") if isinstance(row, dict) else None
 
 
 def export(analysis: Analysis, connection_ids: np.ndarray[Any, Any], path: str) -> int:

@@ -136,11 +136,15 @@ def _feed(process: subprocess.Popen[bytes], data: Iterator[bytes], show: Callabl
             if taking in ready:
                 said = os.read(taking, CHUNK_BYTES)
                 if not said:
-                    return _wait(process.pid), False
+                    selector.unregister(taking)  # it may take more, and write it elsewhere
                 show(said[: MOST_BYTES - shown])
                 shown += len(said)
                 if shown > MOST_BYTES:
                     return f"wrote more than {MOST_BYTES} bytes", False
+            if not selector.get_map():
+                return _wait(process.pid), False
+            if has_ended and taking not in selector.get_map():
+                return "", False
             if has_ended and patience.rest(is_said=taking in ready):
                 return "", True
 
