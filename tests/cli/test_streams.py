@@ -280,6 +280,8 @@ def test_a_capture_from_a_pipe_can_be_asked_everything(path):
         ("follow 9 --colour", ["no option --colour"]),
         ("folow 9", ["did you mean follow"]),
         ("f", ["did you mean filter or find or follow"]),
+        ("list nothing = 1", ["list, character 1: no column 'nothing'"]),
+        ("stats nothing", ["all that is shown"]),
         ("help folow", ["no command 'folow'", "did you mean follow?"]),
         ("filter bpf tcp port nowhere", ["filter bpf 'tcp port nowhere'", "unknown port"]),
         ("match regex (", ["no regular expression"]),

@@ -114,9 +114,7 @@ class Shell:
         text, options = parted(rest, ROW_OPTIONS)
         shown = self._catalog.shown
         if text:
-            from tcpsight.where import Where
-
-            shown = Where(text, Connections, is_accounted=False).apply(shown)
+            shown = shown[self._catalog.meeting(text, "list")[self._catalog.is_shown]]
         given = self._rows(shown, LISTED.split(), options)
         hidden = len(self._catalog.all) - given
         if hidden and options.get("--format", "table") == "table":
@@ -315,6 +313,8 @@ class Shell:
         return [self._catalog[whole(word)].connection_id for word in words]
 
     def _stats(self, rest: str) -> None:
+        if rest:
+            raise UsageError("stats is about all that is shown: 'filter' chooses")
         shown = self._catalog.shown
         self._say_shown()
         for state in sorted(set(shown.state.tolist())):

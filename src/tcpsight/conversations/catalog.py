@@ -78,7 +78,12 @@ class Catalog:
     @property
     def shown(self) -> Connections:
         """Those that the filters let through, by number."""
-        return self.all[self._chosen & self._of_frames & self._matched]
+        return self.all[self.is_shown]
+
+    @property
+    def is_shown(self) -> Mask:
+        """Whether the filters let each of all through."""
+        return self._chosen & self._of_frames & self._matched
 
     @property
     def first_ns(self) -> int:
@@ -95,18 +100,20 @@ class Catalog:
 
     def choose(self, condition: str | None) -> None:
         """Show only connections for which a condition holds; None for all."""
-        chosen = np.ones(len(self.all), np.bool_)
-        if condition is not None:
-            # Imported where it is wanted, as all here that a list can do without: so that it is there sooner.
-            from tcpsight.where import Where
-
-            try:
-                chosen = Where(condition, Connections, is_accounted=False).mask(self.all)
-            except UsageError as error:
-                # It was not an option that it was written with.
-                raise UsageError(str(error).replace("--where", "filter", 1)) from None
-        self._chosen = chosen
+        everything = np.ones(len(self.all), np.bool_)
+        self._chosen = everything if condition is None else self.meeting(condition, "filter")
         self.condition = condition
+
+    def meeting(self, condition: str, command: str) -> Mask:
+        """Tell for which connections a condition holds, of all; `command` is what it was written behind."""
+        # Imported where it is wanted, as all here that a list can do without: so that it is there sooner.
+        from tcpsight.where import Where
+
+        try:
+            return Where(condition, Connections, is_accounted=False).mask(self.all)
+        except UsageError as error:
+            # It was not an option that it was written with.
+            raise UsageError(str(error).replace("--where", command, 1)) from None
 
     def choose_frames(self, expression: str | None) -> None:
         """Show only connections of which a frame matches a BPF expression; None for all."""
