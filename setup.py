@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("src")
@@ -75,6 +75,22 @@ class BuildKernels(build_ext):
         super().build_extensions()
 
 
+class InstallManual(Distribution().get_command_class("install_data")):  # type: ignore[misc]
+    """Install manual pages and completions of shells, written from the commands as they are."""
+
+    def run(self) -> None:
+        sys.path[:0] = [str(SOURCE), "tools"]
+        import manual
+
+        folder = Path("build", "manual")
+        written = manual.write(folder)
+        places = sorted({path.parent for path in written})
+        self.data_files = [
+            (str(place), [str(folder / path) for path in written if path.parent == place]) for place in places
+        ]
+        super().run()
+
+
 def is_current(path: Path) -> bool:
     """Tell whether the kernel built in place is newer than everything it may be made of."""
     built = path.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
@@ -109,5 +125,6 @@ setup(
         # Other ways to start a process would run this file again.
         nthreads=(os.cpu_count() or 1) if multiprocessing.get_start_method() == "fork" else 0,
     ),
-    cmdclass={"build_ext": BuildKernels},
+    cmdclass={"build_ext": BuildKernels, "install_data": InstallManual},
+    data_files=[("share/man/man1", [])],  # so that there is something to install: `InstallManual` says what
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import pytest
 
 import tcpsight
 from tcpsight.cli.main import COMMANDS
+from tcpsight.cli.topics import TOPICS
 from tests.cli.running import TABLES, assert_one_line, process
 
 HEAVY = ("numpy", "pyarrow", "pandas", "polars", "scipy", "rich")
@@ -47,7 +50,7 @@ def test_no_command_imports_libraries_that_it_does_not_need(pcap):
         assert not modules_after("requests", str(pcap), "--format", format) & NEVER
 
 
-READERS = [name for name in COMMANDS if name != "compat"]
+READERS = [name for name in COMMANDS if name not in ("compat", "help")]
 SOURCES = {
     "capture": "[FILTER]...",
     "split": "CLIENT_SIDE SERVER_SIDE",
@@ -99,11 +102,52 @@ def test_the_module_is_the_command():
     assert process("--version").text.startswith("tcpsight, version")
 
 
-def test_without_a_command_it_is_the_help(here):
+def test_without_a_command_it_says_what_most_people_want(here):
     done = here()
     assert (done.status, done.err) == (0, "")
-    assert done.text == here("--help").text
-    assert len(done.text.splitlines()) > 10
+    assert len(done.text.splitlines()) < 15
+    for command in ("report capture.pcap", "watch -i eth0", "streams capture.pcap", "--help", "help report"):
+        assert f"tcpsight {command}" in done.text
+
+
+def test_help_tells_of_commands_topics_and_columns(here):
+    assert here("help", "kill").text == here("kill", "--help").text
+    listed = here("help").text
+    for name, (title, text) in TOPICS.items():
+        assert f"  {name} " in listed
+        assert here("help", name).text == f"{name}: {title}\n\n{text}"
+        assert max(map(len, text.splitlines())) <= 86
+    told = here("help", "response_time").text
+    assert told.startswith("response_time_ns\n  completion − arrival\n  in tcpsight requests\n")
+    assert here("help", "response_time_ns").text == told
+    assert "one of closed" in here("help", "state").text.replace("unanswered, handshaking, refused, ", "")
+
+
+@pytest.mark.parametrize(
+    ("topic", "near"),
+    [("reprot", "report"), ("condition", "conditions"), ("retransmision", "retransmissions"), ("zzz", "lists")],
+)
+def test_help_of_what_is_not_there_names_the_nearest(here, topic, near):
+    done = here("help", topic)
+    assert done.status == 2
+    assert_one_line(done.err, f"no command, topic or column '{topic}'", near)
+
+
+def test_what_topics_show_is_obeyed(here, pcap):
+    """Conditions, filters, servers and times as help writes them."""
+    where = [line.strip() for line in TOPICS["conditions"][1].splitlines() if line.startswith("  ")]
+    assert len(where) == 4
+    for condition in where:
+        command = "requests" if "response_time" in condition else "connections"
+        assert here(command, pcap, "--where", condition).status == 0, condition
+    for topic in ("services", "filters", "times"):
+        shown = [line.strip() for line in TOPICS[topic][1].splitlines() if line.startswith("  --")]
+        assert shown
+        for line in shown:
+            options = shlex.split(re.split(r"\s{3,}", line)[0])
+            assert here("requests", pcap, *options).status in (0, 2)
+            assert "usage" not in here("requests", pcap, *options).err.lower()
+            assert "see 'tcpsight" not in here("requests", pcap, *options).err, line
 
 
 @pytest.mark.parametrize("name", [name for name in READERS if SOURCES.get(name) != "" or name in NEEDED])

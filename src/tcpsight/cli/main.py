@@ -41,7 +41,11 @@ COMMANDS = {
     "anonymize": "A capture that may be given away: mapped addresses, no payload, the same analysis.",
     "ipc": "What TCP loopback costs here against Unix sockets, pipes and shared memory.",
     "compat": "The older tools by their own command lines.",
+    "help": "Of a command, of how something is written, or of a column.",
 }
+
+COMPLETING = "_TCPSIGHT_COMPLETE"
+"""Set by a shell that asks what Tab completes."""
 
 _OUTPUT_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """A full disk and its like."""
@@ -67,6 +71,8 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"tcpsight.cli.{cmd_name}").command
+        if COMPLETING in os.environ:
+            import_module("tcpsight.cli.completion").prepare(command)
         return command
 
     def resolve_command(
@@ -88,10 +94,17 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(cls=Commands, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=Commands, help=HELP, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+)
 @click.version_option(tcpsight.__version__, prog_name="tcpsight")
-def tcpsight_command() -> None:
-    """Hold the commands."""
+@click.pass_context
+def tcpsight_command(context: click.Context) -> None:
+    """Hold the commands; alone, say what most people want."""
+    if context.invoked_subcommand is None:
+        from tcpsight.cli.topics import FIRST
+
+        click.echo(FIRST, nl=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -137,11 +150,11 @@ def _drop_output() -> None:
 
 
 def _invoke(arguments: list[str]) -> int:
-    if "_TCPSIGHT_COMPLETE" in os.environ:
+    if COMPLETING in os.environ:
         tcpsight_command.main(arguments, prog_name="tcpsight")
     try:
         # Not by click's own main, which ends a closed pipe with status 1.
-        with tcpsight_command.make_context("tcpsight", list(arguments) or ["--help"]) as context:
+        with tcpsight_command.make_context("tcpsight", list(arguments)) as context:
             status = tcpsight_command.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
