@@ -14,11 +14,13 @@ def clock_facts(run: Run) -> Facts:
     """Tell what stamps say of the clock, in nanoseconds."""
     pipeline = run.pipeline
     first_ns, last_ns = pipeline.span or (0, 0)
+    leapt_ns = pipeline.clock_leaps.within(first_ns, last_ns)
     return {
         "is_instant": pipeline.segments > 1 and pipeline.first_ns == pipeline.last_ns,
         "steps_back": pipeline.clock_steps.steps,
         "stepped_back_ns": pipeline.clock_steps.back_ns,
-        "silent_ns": pipeline.silences.within(first_ns, last_ns),
+        "stepped_forward_ns": leapt_ns,
+        "silent_ns": max(pipeline.silences.within(first_ns, last_ns) - leapt_ns, 0),
         "span_ns": last_ns - first_ns,
         "elapsed_ns": pipeline.elapsed_ns,
     }

@@ -169,7 +169,7 @@ class LiveFindings:
         waiting = self._pipeline.waiting(now_ns)
         answered = Requests.concatenate(list(self._answered))
         unanswered = Unanswered.concatenate([*self._unanswered, waiting])
-        search = StallSearch(self._searched(answered, unanswered))
+        search = StallSearch(self._searched(answered, unanswered), leaps=self._pipeline.clock_leaps)
         if len(unanswered):
             search.feed(unanswered[np.argsort(unanswered.arrival_ns, kind="stable")])
         if len(answered):

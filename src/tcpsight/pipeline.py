@@ -23,6 +23,7 @@ from tcpsight.connections import Server, Tracked
 from tcpsight.connections.stream_index import StreamIndexing
 from tcpsight.decode import Decoding
 from tcpsight.errors import CaptureError
+from tcpsight.model.clock_leaps import ClockLeaps
 from tcpsight.model.clock_steps import ClockSteps
 from tcpsight.model.silences import Silences
 from tcpsight.network import agree_on_times, forget_unseen
@@ -87,8 +88,8 @@ class Pipeline:
         First and last TCP segment so far, over the connections that ended.
     broken : CaptureError or None
         Why the capture ended early.
-    clock_steps : ClockSteps
-        Where the clock that stamps frames was set back.
+    clock_steps, clock_leaps : ClockSteps, ClockLeaps
+        Where the clock that stamps frames was set back, and forward.
     silences : Silences
         When nothing at all was captured.
     """
@@ -110,6 +111,7 @@ class Pipeline:
         self.broken: CaptureError | None = None
         self.silences = Silences()
         self.clock_steps = ClockSteps()
+        self.clock_leaps = ClockLeaps()
         self._capture = capture
         self._open_services: set[int] = set()
         self._filter = frame_filter
@@ -130,10 +132,11 @@ class Pipeline:
 
     @property
     def elapsed_ns(self) -> int:
-        """How long the wanted part of the capture took: where the clock was set back, longer than its span."""
+        """How long the wanted part of the capture took: its span, less or more where the clock was set."""
         first_ns, last_ns = self.span or (0, 0)
         is_cut = self.options.selection.since_ns is not None or self.options.selection.until_ns is not None
-        return last_ns - first_ns + (0 if is_cut else self.clock_steps.back_ns)
+        passed_ns = last_ns - first_ns - self.clock_leaps.within(first_ns, last_ns)
+        return passed_ns + (0 if is_cut else self.clock_steps.back_ns)
 
     @property
     def opened(self) -> int:
@@ -255,6 +258,7 @@ class Pipeline:
         instants_ns = np.ascontiguousarray(whole.time_ns)
         self.silences.feed(instants_ns)
         self.clock_steps.feed(instants_ns)
+        self.clock_leaps.feed(instants_ns, headers)
         return headers, kept
 
     def waiting(self, until_ns: int) -> Unanswered:

@@ -186,7 +186,9 @@ class ReportCollection:
             omitted.add(service)
         if self.summary.other_services_seen:
             omitted.add(self.summary.others)
-        interval_ns, outside, stalls = 1, 0, self._searched.search(self._part, run.pipeline.silences)
+        pipeline = run.pipeline
+        stalls = self._searched.search(self._part, pipeline.silences, pipeline.clock_leaps)
+        interval_ns, outside = 1, 0
         span = run.pipeline.span
         if span is not None:
             interval_ns = series_interval_ns(span[1] - span[0])

@@ -11,8 +11,10 @@ import numpy as np
 from tcpsight.facts import isolating_filter
 from tcpsight.model import KeyCounter
 from tcpsight.model.bands import BandSearch
+from tcpsight.model.clock_leaps import ClockLeaps
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.findings import Finding
+from tcpsight.model.joining import COVERED
 from tcpsight.model.keys import ServiceSplit
 from tcpsight.model.lasting import Lasting, lasting_slowdown
 from tcpsight.model.muteness import Muteness
@@ -64,6 +66,8 @@ class StallSearch:
         findings are those that overlap it, and all numbers but theirs are of the requests that were there in it.
     silences : Silences, optional
         Times of the whole capture in which nothing was captured: stalls in these are doubted.
+    leaps : ClockLeaps, optional
+        Times over which its clock was set forward: what seems to wait for one of them did not.
     """
 
     def __init__(
@@ -71,12 +75,14 @@ class StallSearch:
         services: Sequence[tuple[bytes, int]],
         selection: Selection | None = None,
         silences: Silences | None = None,
+        leaps: ClockLeaps | None = None,
     ) -> None:
         self._part = selection if selection is not None and selection.is_part else None
         # Nothing here is part of a cycle: what is searched again and again must be let go of at once.
         self._overlaps = partial(_overlaps, self._part)
         unheard = partial(unheard_ns, silences or Silences())
-        self._detections = [StallDetection(StallLists(self._overlaps, unheard)) for _ in services]
+        is_wanted = partial(_is_wanted, self._part, leaps or ClockLeaps())
+        self._detections = [StallDetection(StallLists(is_wanted, unheard)) for _ in services]
         self._turns = [Turns() for _ in services]
         self._bands = [BandSearch() for _ in services]
         self._mute = [Muteness() for _ in services]
@@ -138,6 +144,12 @@ def _overlaps(part: Selection | None, each: Stall | Slowdown | Lasting) -> bool:
     return part is None or bool(part.of_time(*instants)[0])
 
 
+def _is_wanted(part: Selection | None, leaps: ClockLeaps, stall: Stall) -> bool:
+    """Tell whether one is a stall of the part of the time that is asked for, and not of the clock."""
+    leapt_ns = leaps.within(stall.start_ns, stall.end_ns)
+    return leapt_ns < COVERED * stall.duration_ns and _overlaps(part, stall)
+
+
 def residents(rows: Rows, selection: Selection) -> Rows:
     """Give those of requests, answered or not, that were there in the part of the time that is asked for."""
     ends = rows.rows["end_ns"] if isinstance(rows, Unanswered) else rows.completion_ns
@@ -159,10 +171,10 @@ class SearchedServices:
             if len(rows):
                 self._counter.feed(rows)
 
-    def search(self, selection: Selection | None = None, silences: Silences | None = None) -> StallSearch:
+    def search(self, selection: Selection | None, silences: Silences, leaps: ClockLeaps) -> StallSearch:
         """Give what looks for them, when the run has ended."""
         services = [(key.address, key.port) for key in self._counter.largest(MOST_SERVICES)]
-        return StallSearch(services, selection, silences)
+        return StallSearch(services, selection, silences, leaps)
 
 
 class StallCollection:
@@ -185,11 +197,12 @@ class StallCollection:
 
     def findings(self, run: Run) -> list[Finding]:
         """Give what was found, when the run has ended; once."""
-        search = self._services.search(run.pipeline.options.selection, run.pipeline.silences)
+        pipeline = run.pipeline
+        search = self._services.search(pipeline.options.selection, pipeline.silences, pipeline.clock_leaps)
         for rows in by_arrival(self._requests, self._unanswered):
             search.feed(rows)
         # What waits at the end of a part may be answered after it.
-        end_ns = run.pipeline.last_ns
+        end_ns = pipeline.last_ns
         return search.findings(end_ns, self._filters.of(run.tags)) if end_ns is not None else []
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tcpsight
+from tcpsight.model.clock_leaps import ClockLeaps
+from tcpsight.tables import OPTION_TIMESTAMPS, Headers
 from tests.cli.running import Here
 from tests.support.pcap import Frame, pcap_bytes
 from tests.support.traffic import MS, Talk, answered, capture
@@ -50,6 +54,78 @@ def test_a_step_forward_is_told_by_what_it_does_to_rates(here: Here, tmp_path: P
     assert (
         "Nothing at all was captured for 1 h 0 min: if a clock was set forward, or capturing stood still, rates" in said
     )
+
+
+def records(recorded: bytes) -> Iterator[tuple[int, int, bytearray]]:
+    """Read a classic capture with stamps in nanoseconds: where each frame lies, when it was captured, its bytes."""
+    assert recorded[:4] == b"\x4d\x3c\xb2\xa1"
+    at = 24
+    while at < len(recorded):
+        seconds, nanos, captured = struct.unpack_from("<III", recorded, at)
+        yield at, seconds * S + nanos, bytearray(recorded[at + 16 : at + 16 + captured])
+        at += 16 + captured
+
+
+def set_forward(recorded: bytes, after_s: float, by_s: int, *, hosts: str = "") -> bytes:
+    """Set the clock of a recorded capture; the clocks of some hosts (``c``, ``s``) went on meanwhile."""
+    found = bytearray(recorded)
+    begin_ns = next(records(recorded))[1]
+    for at, time_ns, data in records(recorded):
+        if time_ns - begin_ns < after_s * S:
+            continue
+        struct.pack_into("<I", found, at, time_ns // S + by_s)
+        sender = "s" if data[34:36] == (3306).to_bytes(2, "big") else "c"
+        if sender in hosts and data[54:58] == b"\x01\x01\x08\x0a":
+            stamp = int.from_bytes(data[58:62], "big") + 1000 * by_s  # a tick is a millisecond there
+            struct.pack_into(">I", found, at + 16 + 58, stamp % 2**32)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("by_s", [1, 5, 100])
+def test_where_hosts_stamps_did_not_go_on_the_clock_was_set_forward_and_nobody_waited(
+    here: Here, tmp_path: Path, examples_dir: Path, by_s: int
+):
+    recorded = (examples_dir / "mariadb-lock.pcap").read_bytes()
+    path = tmp_path / "set.pcap"
+    path.write_bytes(set_forward(recorded, 3, by_s))
+    known, told = (
+        json.loads(here("report", each, "--format", "json").text) for each in (examples_dir / "mariadb-lock.pcap", path)
+    )
+    assert [each["kind"] for each in told["findings"]] == [each["kind"] for each in known["findings"]]
+    assert told["capture"]["clock"]["stepped_forward_ns"] == pytest.approx(by_s * S, rel=0.02)
+    assert told["services"][0]["throughput_per_s"] == pytest.approx(known["services"][0]["throughput_per_s"], rel=0.01)
+    said = " ".join(here("report", path).text.split())
+    assert "The clock was set forward, by" in said
+    assert "Nothing at all was captured" not in said
+
+
+@pytest.mark.parametrize("hosts", ["c", "s", "cs"])
+def test_where_the_stamps_of_a_host_went_on_time_passed(here: Here, tmp_path: Path, examples_dir: Path, hosts: str):
+    """A host whose stamps did not may have been paused: what waited for it did wait."""
+    path = tmp_path / "silent.pcap"
+    path.write_bytes(set_forward((examples_dir / "mariadb-lock.pcap").read_bytes(), 3, 5, hosts=hosts))
+    told = json.loads(here("report", path, "--format", "json").text)
+    assert told["capture"]["clock"]["stepped_forward_ns"] == 0
+
+
+@pytest.mark.parametrize("size", [1, 7, 300, 5000])
+def test_how_frames_are_cut_changes_nothing_about_steps_forward(examples_dir: Path, size: int):
+    recorded = set_forward((examples_dir / "mariadb-lock.pcap").read_bytes(), 3, 5)
+    stamped = [(time, data) for _, time, data in records(recorded) if data[54:58] == b"\x01\x01\x08\x0a"]
+    headers = Headers.allocate(len(stamped))
+    for row, (time_ns, data) in zip(headers.rows, stamped, strict=True):
+        row["time_ns"], row["options"] = time_ns, OPTION_TIMESTAMPS
+        row["source_address"][12:], row["destination_address"][12:] = list(data[26:30]), list(data[30:34])
+        row["source_port"], row["destination_port"], row["timestamp_value"] = (
+            int.from_bytes(data[i:j], "big") for i, j in ((34, 36), (36, 38), (58, 62))
+        )
+    leaps = ClockLeaps()
+    for at in range(0, len(headers), size):
+        part = headers[at : at + size]
+        leaps.feed(np.ascontiguousarray(part.time_ns), part)
+    (span,) = leaps.spans
+    assert span[1] - span[0] == pytest.approx(5 * S, rel=0.01)
+    assert leaps.within(*span) == span[1] - span[0]
 
 
 def test_of_a_capture_with_one_time_stamp_there_is_no_rate(here: Here, tmp_path: Path):

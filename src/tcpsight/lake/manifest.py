@@ -75,6 +75,8 @@ class StoredCapture:
         Of each reason: count, bytes, first frame.
     furthest_back_ns, steps_back, stepped_back_ns : int
         What is known of its clock.
+    leaps : list of list of int
+        From when to when its clock was set forward.
     silences : list of list of int
         When nothing was captured, in nanoseconds.
     interfaces : list of dict
@@ -100,6 +102,7 @@ class StoredCapture:
     steps_back: int = 0
     stepped_back_ns: int = 0
     silences: list[list[int]] = field(default_factory=list)
+    leaps: list[list[int]] = field(default_factory=list)
     interfaces: list[dict[str, Any]] = field(default_factory=list)
     vlan_tags: int = 0
     has_other_tags: bool = False

@@ -200,6 +200,7 @@ class Replay(Pipeline):
                 self._joined += capture.joined_fragments
                 self.clock_steps.steps += capture.steps_back
                 self.clock_steps.back_ns += capture.stepped_back_ns
+                self.clock_leaps.keep([(begin_ns, end_ns) for begin_ns, end_ns in capture.leaps])
         except CaptureError as error:
             self.broken = error.with_traceback(None)
         self.silences.keep(silences(self._stored.captures))

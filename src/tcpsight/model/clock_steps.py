@@ -14,7 +14,7 @@ Frames are looked at one by one only where one was stamped so long before the on
 
 What it cannot see: steps of less than a second, or in the last frames; two machines' frames in one file whose clocks
 differ by seconds, which take turns in long runs: each run looks like a step. Steps forward are times in which nothing
-was captured: `tcpsight.model.silences`.
+was captured: `tcpsight.model.clock_leaps` and `tcpsight.model.silences`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ One frame far in the future does not move the clock: a second one has to confirm
 in order of capture, in batches; only those are looked into whose latest instant is so far ahead, so it costs nothing
 where there is traffic. Memory: the longest `MOST_SILENCES`.
 
-What it cannot see: a clock that was set by less than a minute; a clock that was set back (the frames until it has
-caught up are no silence).
+What it cannot see: a clock that was set by less than a minute (`clock_leaps` does where hosts stamp segments); one that
+was set back (the frames until it has caught up are no silence).
 """
 
 from __future__ import annotations

@@ -31,6 +31,12 @@ def clock_notes(clock: Facts) -> list[str]:
             f"rates of the whole are over the {units.duration(clock['elapsed_ns'])} that passed, "
             "those of slices of time add up what happened in both"
         )
+    if clock["stepped_forward_ns"]:
+        notes.append(
+            f"the clock was set forward, by {units.duration(clock['stepped_forward_ns'])}: the stamps of hosts did not "
+            f"go on meanwhile; rates of the whole are over the {units.duration(clock['elapsed_ns'])} that passed, and "
+            "requests that were under way then seem to have taken longer by that"
+        )
     if clock["silent_ns"] >= NOTABLE * max(clock["span_ns"], 1):
         notes.append(
             f"nothing at all was captured for {units.duration(clock['silent_ns'])}: "

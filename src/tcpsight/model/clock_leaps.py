@@ -1,0 +1,197 @@
+"""Steps forward of the clock that stamps frames: time that the capture says passed, and that nobody lived.
+
+Theory of operation
+-------------------
+Where the clock is set forward no frame has a stamp between, so it looks as if everybody had waited. But hosts stamp
+their segments, too, with a clock that nobody sets (RFC 7323: the TSval option). Of two segments in a row of one sender
+and connection, one on either side of a time without a frame, the stamps say how long it was for that host. How many
+ticks a second its clock has is told by pairs of the connection that lie closer together. If for all who are heard less
+than half of the silence passed, and both sides were heard, the clock leapt. A host that is paused, as phones are that
+sleep, stops its own clock, but not that of the other.
+
+Pairs are looked at among `NEAR` segments with stamps that follow each other, and only where somebody was silent for
+`LEAST_NS`: it costs nothing where there is traffic. Memory: the longest `MOST_LEAPS`.
+
+What it cannot see: steps of less than `LEAST_NS`; hosts without timestamps, or whose stamps have an offset for each
+segment. A host that speaks to itself and was paused: for it no time passed, which is the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tcpsight.tables import OPTION_TIMESTAMPS, Headers
+
+LEAST_NS = 500_000_000
+"""Shorter silences are what traffic has."""
+
+NEAR = 256
+"""Segments among which pairs are looked for."""
+
+REMEMBERED = 4 * NEAR
+"""Segments by which clocks are known, and in which all who were heard since a silence are judged again."""
+
+LEAST_RATE_NS = 20_000_000
+"""Over so much time together a clock's ticks are counted."""
+
+LEAST_TICKS = 5
+LEAST_MOVES = 2
+
+SHORTEST_TICK_NS, LONGEST_TICK_NS = 500, 1_000_000_000
+"""What clocks of stamps do: from Linux' microseconds (RFC 7323 wants a millisecond) to a second."""
+
+MOST_SILENCES = 4096
+"""Silences that are remembered until enough segments came after them."""
+
+MOST_LEAPS = 1000
+
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+Rows = np.ndarray[Any, Any]
+
+
+def _seen() -> np.dtype[Any]:
+    """Give how to look at rows of Headers: a flow is both addresses and both ports, which lie together."""
+    fields = {
+        "time_ns": ("time_ns", np.int64),
+        "ends": ("source_address", "V32"),
+        "flow": ("source_address", "V36"),
+        "stamp": ("timestamp_value", np.uint32),
+        "options": ("options", np.uint8),
+    }
+    known: Any = Headers.dtype.fields
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [kind for _, kind in fields.values()],
+            "offsets": [known[name][1] for name, _ in fields.values()],
+            "itemsize": Headers.dtype.itemsize,
+        }
+    )
+
+
+_SEEN = _seen()
+
+
+class _Pairs(NamedTuple):
+    """Segments in a row of one sender and connection, shape (pairs,): by frames, by its clock, and both addresses."""
+
+    start_ns: Integers
+    end_ns: Integers
+    passed_ns: np.ndarray[Any, np.dtype[np.float64]]
+    ends: Rows
+
+
+class ClockLeaps:
+    """Collect steps forward.
+
+    Feed frames in the order of capture.
+    """
+
+    def __init__(self) -> None:
+        self._clock_ns: int | None = None
+        self._recent = Headers().rows
+        self._silences: list[tuple[int, int]] = []
+        self._stood: dict[tuple[int, int], set[bytes]] = {}
+        self._moved: set[tuple[int, int]] = set()
+        self._kept: list[tuple[int, int]] = []
+
+    def feed(self, instants_ns: Integers, headers: Headers) -> None:
+        """Take when the next frames were captured, shape (n,), and the segments in them."""
+        if not len(instants_ns):
+            return
+        if self._clock_ns is None:
+            self._clock_ns = int(instants_ns[0])
+        latest_ns = int(instants_ns.max())
+        if latest_ns - self._clock_ns >= LEAST_NS:
+            clock = np.maximum.accumulate(np.concatenate([[self._clock_ns], instants_ns]))
+            at = np.flatnonzero(np.diff(clock) >= LEAST_NS)
+            self._silences += zip(clock[at].tolist(), clock[at + 1].tolist(), strict=True)
+        self._clock_ns = max(self._clock_ns, latest_ns)
+        if not self._silences:
+            self._recent = _last(self._recent, headers.rows)
+            return
+        self._judge(np.concatenate([self._recent, headers.rows]))
+        self._recent = _last(self._recent, headers.rows)
+        self._forget()
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """From when to when the clock leapt, in nanoseconds; in order of time."""
+        return sorted([*self._kept, *filter(self._has_leapt, self._stood)])
+
+    def keep(self, spans: list[tuple[int, int]]) -> None:
+        """Take leaps that are known already."""
+        self._kept += spans
+
+    def within(self, start_ns: int, end_ns: int) -> int:
+        """Tell over how much of a time the clock leapt, in nanoseconds."""
+        return sum(max(min(end, end_ns) - max(start, start_ns), 0) for start, end in self.spans)
+
+    def _has_leapt(self, span: tuple[int, int]) -> bool:
+        """Tell whether no time passed for both sides at least, and for nobody else."""
+        return len(self._stood[span]) > 1 and span not in self._moved
+
+    def _judge(self, rows: Rows) -> None:
+        """Ask those who are heard after silences whether time passed."""
+        pairs = _pairs_of(rows)
+        starts, ends = np.array(self._silences, np.int64).T
+        first = np.searchsorted(starts, pairs.start_ns, "left")
+        # A pair over several silences tells of none.
+        is_of_one = np.searchsorted(ends, pairs.end_ns, "right") - first == 1
+        of, length_ns = first[is_of_one], (ends - starts)[first[is_of_one]]
+        lacking = (pairs.end_ns - pairs.start_ns - pairs.passed_ns)[is_of_one]
+        has_stood = lacking >= length_ns / 2
+        told = pairs.ends[is_of_one][has_stood].tolist()
+        for i, both in zip(of[has_stood].tolist(), told, strict=True):
+            # Of a host that speaks to itself nobody else can be heard.
+            heard = {both[:16], b"itself"} if both[:16] == both[16:] else {both[:16]}
+            self._stood.setdefault(self._silences[i], set()).update(heard)
+        if self._stood:
+            moved = {self._silences[i] for i in np.unique(of[~has_stood]).tolist()}
+            self._moved |= moved & self._stood.keys()
+
+    def _forget(self) -> None:
+        """Let go of silences that lie before all segments that are remembered."""
+        oldest_ns = int(self._recent["time_ns"].min()) if len(self._recent) >= REMEMBERED else -(2**63)
+        kept = [span for span in self._silences if span[1] >= oldest_ns][-MOST_SILENCES:]
+        for span in self._stood.keys() - set(kept):
+            if self._has_leapt(span):
+                self._kept.append(span)
+            del self._stood[span]
+            self._moved.discard(span)
+        self._silences = kept
+        if len(self._kept) > MOST_LEAPS:
+            self._kept = sorted(self._kept, key=lambda span: span[0] - span[1])[:MOST_LEAPS]
+
+
+def _last(before: Rows, rows: Rows) -> Rows:
+    """Copy the last rows: whoever is judged again with the next ones has had its votes among these."""
+    return rows[-REMEMBERED:].copy() if len(rows) >= REMEMBERED else np.concatenate([before, rows])[-REMEMBERED:]
+
+
+def _pairs_of(rows: Rows) -> _Pairs:
+    """Give the pairs over which somebody was silent, of senders whose clock is known."""
+    seen = np.ascontiguousarray(rows).view(_SEEN)
+    place = np.flatnonzero(seen["options"] & OPTION_TIMESTAMPS)
+    flows = np.unique(seen["flow"][place].view(np.dtype((np.void, 36))), return_inverse=True)[1]
+    order = np.lexsort((place, flows))
+    place, flows = place[order], flows[order]
+    earlier, later = place[:-1], place[1:]
+    is_pair = (flows[1:] == flows[:-1]) & (later - earlier <= NEAR)
+    earlier, later, flows = earlier[is_pair], later[is_pair], flows[1:][is_pair]
+    start_ns, end_ns = seen["time_ns"][earlier], seen["time_ns"][later]
+    ticks = (seen["stamp"][later] - seen["stamp"][earlier]).view(np.int32).astype(np.float64)
+    # Middle boxes stamp some connections with one number, and not others of that sender.
+    is_near = (end_ns - start_ns < LEAST_NS) & (end_ns >= start_ns) & (ticks >= 0)
+    near_ns, near_ticks, moving, standing = np.zeros((4, len(place) + 1))
+    np.add.at(near_ns, flows[is_near], (end_ns - start_ns)[is_near])
+    np.add.at(near_ticks, flows[is_near], ticks[is_near])
+    np.add.at(moving, flows[is_near & (ticks > 0)], 1)
+    np.add.at(standing, flows[is_near & (ticks == 0) & (end_ns - start_ns >= LEAST_RATE_NS)], 1)
+    is_known = (near_ns >= LEAST_RATE_NS) & (near_ticks >= LEAST_TICKS) & (moving >= LEAST_MOVES) & (moving > standing)
+    tick_ns = np.divide(near_ns, near_ticks, out=np.zeros_like(near_ns), where=is_known)
+    tick_ns = np.where((tick_ns >= SHORTEST_TICK_NS) & (tick_ns <= LONGEST_TICK_NS), tick_ns, 0)[flows]
+    told = np.flatnonzero((end_ns - start_ns >= LEAST_NS) & (tick_ns > 0) & (ticks >= 0))
+    return _Pairs(start_ns[told], end_ns[told], (ticks * tick_ns)[told], seen["ends"][later][told])
