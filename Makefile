@@ -20,7 +20,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench bench-live bench-streams bench-scale soak wheel clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench bench-live bench-streams bench-scale soak docs wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ bench-scale: build ## How cost grows: a million connections at once, a billion s
 
 soak: build ## Half an hour of live capture while servers, interface and receivers come and go; needs root (SOAK_ARGS='--seconds 1860 --store')
 	PYTHONPATH=. $(PYTHON) -m benchmarks.soak $(SOAK_ARGS)
+
+docs: ## Build the docs as a site into build/site, without network; warnings are errors
+	$(PYTHON) -m mkdocs build --strict --clean
 
 wheel: ## Build a wheel into dist/
 	$(PYTHON) -m build --wheel --outdir dist
