@@ -13,7 +13,7 @@ come can be given; the others wait for its next part.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -134,6 +134,26 @@ def part_of(made: Made, tracked: Tracked, among: Among) -> Part:
 def joined(parts: Sequence[Part]) -> Made:
     """Put what the workers made into one order."""
     return Made(*(_ordered(rows) for rows in zip(*(part.rows for part in parts), strict=True)))  # type: ignore[arg-type]
+
+
+def merged(next_parts: Sequence[Callable[[], Part]]) -> Iterator[Made]:
+    """Give what was made of one batch, as far as all workers have come, until they have all of it.
+
+    Parameters
+    ----------
+    next_parts : sequence of callable
+        Of each worker, what gives the next part of what it made.
+    """
+    parts = [next_part() for next_part in next_parts]
+    while not all(part.is_whole for part in parts):
+        mark = min(part.mark for part in parts if not part.is_whole)
+        ready, parts_left = zip(*(part.split(mark) for part in parts), strict=True)
+        yield joined(ready)
+        parts = [
+            left.then(next_part()) if not left.is_whole and left.mark == mark else left
+            for next_part, left in zip(next_parts, parts_left, strict=True)
+        ]
+    yield joined(parts)
 
 
 def _behind(mine: Rows, more: Rows) -> Rows:

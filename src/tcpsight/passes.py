@@ -25,6 +25,7 @@ from tcpsight.tables import Findings, Network, SegmentDetails, Table
 if TYPE_CHECKING:
     from tcpsight.capture.following import Following
     from tcpsight.capture.link_offset import Passing
+    from tcpsight.clustered import Engine
     from tcpsight.watching import Watch
 
 SECOND_NS = 1_000_000_000
@@ -43,6 +44,7 @@ class Passes:
         following: Following | None = None,
         link_offset: int = 0,
         skips_bad: bool = False,
+        engine: Engine | None = None,
     ) -> None:
         self.sources = list(sources)
         self.following = following
@@ -53,6 +55,7 @@ class Passes:
         self._input_timezone = input_timezone
         self._link_offset = link_offset
         self._skips_bad = skips_bad
+        self._engine = engine
         lakes = [source for source in sources if is_lake(source)]
         if lakes and len(sources) > 1:
             raise UsageError(f"{lakes[0]} is a lake, and read by itself: ingest more captures into it")
@@ -118,8 +121,14 @@ class Passes:
         with self._opened() as capture:
             if is_alone or capture.bytes_total is None:
                 options = replace(options, workers=1)
-            tags = TagSurvey(passing)
-            yield Run(capture, through(capture, options, tags, keep), frame_filter, tags)
+            tags = TagSurvey(passing, of_several=len(self.sources) > 1)
+            if self._engine is None or is_alone or capture.bytes_total is None or not capture.is_named:
+                yield Run(capture, through(capture, options, tags, keep), frame_filter, tags)
+                return
+            from tcpsight.clustered import Clustered
+
+            at = {"frame_filter": frame_filter, "tags": tags, "link_offset": self._link_offset}
+            yield Run(capture, Clustered(capture, options, self._engine, **at), frame_filter, tags)  # type: ignore[arg-type]
 
     def _refuse_of_a_lake(self, wants_frames: object) -> None:
         """Refuse what only a capture can tell."""

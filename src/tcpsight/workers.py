@@ -25,7 +25,7 @@ from tcpsight.ahead import Switching
 from tcpsight.batches import Options
 from tcpsight.connections.dividing import Division
 from tcpsight.connections.tracking import Among
-from tcpsight.parts import Part, joined, part_of
+from tcpsight.parts import Part, merged, part_of
 from tcpsight.rooms import Made, Rooms
 from tcpsight.tables import Headers, UnseenCounter
 
@@ -146,14 +146,4 @@ class Workers:
         self._free.append(self._under_way.popleft())
 
     def _made(self) -> Iterator[Made]:
-        """Give what was made of one batch, as far as all workers have come, until they have all of it."""
-        parts = [worker.next_part() for worker in self._workers]
-        while not all(part.is_whole for part in parts):
-            mark = min(part.mark for part in parts if not part.is_whole)
-            ready, parts_left = zip(*(part.split(mark) for part in parts), strict=True)
-            yield joined(ready)
-            parts = [
-                left.then(worker.next_part()) if not left.is_whole and left.mark == mark else left
-                for worker, left in zip(self._workers, parts_left, strict=True)
-            ]
-        yield joined(parts)
+        return merged([worker.next_part for worker in self._workers])

@@ -16,7 +16,7 @@ from tcpsight.cli.topics import TOPICS
 from tests.cli.running import TABLES, assert_one_line, process
 
 HEAVY = ("numpy", "pyarrow", "pandas", "polars", "scipy", "rich")
-NEVER = {"duckdb", "pandas", "polars", "scipy", "matplotlib", "textual"}
+NEVER = {"dask", "distributed", "duckdb", "pandas", "polars", "scipy", "matplotlib", "textual"}
 
 
 def modules_after(*arguments: str) -> set[str]:

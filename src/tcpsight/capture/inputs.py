@@ -42,7 +42,7 @@ class Input:
 
     def __init__(self, source: Source, index: int, options: ReadOptions, stdin: BinaryIO | None = None) -> None:
         self._source = source
-        self._options = options
+        self.options = options
         self._stdin = stdin
         self._raw: RawSource | None = None
         self._reader: Reader | None = None
@@ -93,12 +93,12 @@ class Input:
     def _options_for(self, bytes_total: int | None, *, is_glance: bool) -> ReadOptions:
         """Ask for no larger buffers than it needs: of thousands of small files these are most of what they cost."""
         if is_glance and self.is_reopenable:
-            return replace(self._options, batch_frames=1, buffer_bytes=min(SMALL_BYTES, self._options.buffer_bytes))
+            return replace(self.options, batch_frames=1, buffer_bytes=min(SMALL_BYTES, self.options.buffer_bytes))
         if bytes_total is None:
-            return self._options
+            return self.options
         # Decompressed it may be that much larger.
         enough = max(SMALL_BYTES, 8 * bytes_total)
-        return replace(self._options, buffer_bytes=min(enough, self._options.buffer_bytes))
+        return replace(self.options, buffer_bytes=min(enough, self.options.buffer_bytes))
 
     def look(self) -> None:
         """Learn the time of the first frame and its digest, then go back to the start.
@@ -109,7 +109,7 @@ class Input:
             self.open(is_glance=True)
             frames = self.read()
         except CaptureError as failure:
-            if self._options.skips_bad:
+            if self.options.skips_bad:
                 self._skip(failure)
                 return
             # The newest of rotated files has often nothing in it yet: what the others hold is wanted all the same. What
@@ -154,7 +154,7 @@ class Input:
         try:
             return self._given()
         except CaptureError as failure:
-            if not self._options.skips_bad:
+            if not self.options.skips_bad:
                 raise
             self._skip(failure)
             return None
@@ -239,6 +239,15 @@ class Input:
             yield frames
         self.close()
 
+    def learn(self, file: CaptureFile, bytes_read: int, failure: CaptureError | None) -> CaptureError | None:
+        """Take what somebody else learnt who read it, by whatever name; give the failure as that of this file."""
+        known, self.file = self.file, file
+        file.path, file.bytes_total = known.path, known.bytes_total
+        self._bytes_read = bytes_read
+        if failure is None:
+            return None
+        return CaptureError(known.path, failure.offset, failure.reason, failure.offset_in)
+
     def content_digest(self) -> bytes:
         """Give a hash of the whole (decompressed) content of a regular file; nothing of a pipe.
 
@@ -251,7 +260,7 @@ class Input:
             return b""
         from hashlib import sha256
 
-        digest, view = sha256(), memoryview(bytearray(self._options.buffer_bytes))
+        digest, view = sha256(), memoryview(bytearray(self.options.buffer_bytes))
         raw = open_source(self._source)
         try:
             source, _ = unpacked(raw)

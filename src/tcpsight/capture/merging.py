@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from tcpsight.capture.inputs import Input
     from tcpsight.capture.reader import CaptureInterface, ReadOptions
+    from tcpsight.capture.stretches import Learnt
 
 LONG_RUN = 256
 """Rows of one file in a row that are worth a batch of their own; fewer are copied."""
@@ -92,10 +93,17 @@ class Merge:
         In the order of their rank.
     options : ReadOptions
         What the user chose.
+
+    Attributes
+    ----------
+    inputs : list of Input
+        The same.
+    interfaces : list of CaptureInterface
+        Those of which frames were given, in the order of their first frames.
     """
 
     def __init__(self, inputs: Sequence[Input], options: ReadOptions) -> None:
-        self._inputs = inputs
+        self.inputs = inputs
         self._waiting = deque(range(len(inputs)))
         self._merger = Merger(len(inputs))
         self._batches: dict[int, Frames] = {}
@@ -113,6 +121,24 @@ class Merge:
         CaptureError
             A file broke off; the frames of all others were given, too.
         """
+        yield from self._merging()
+        self._number_rest()
+        self._raise_failure()
+
+    def numbers_of(self, slot: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Give the number of each interface of a file, −1 where it has none."""
+        return self._numbers[slot][: len(self.inputs[slot].file.interfaces)]
+
+    def learn(self, learnt: Learnt) -> None:
+        """Take what somebody else read of the files that are next."""
+        while self._waiting and self._waiting[0] < learnt.following:
+            slot = self._waiting.popleft()
+            numbers = learnt.numbers[slot - learnt.begin]
+            self._numbers[slot] = np.where(numbers < 0, -1, numbers + len(self.interfaces))
+        self.interfaces += learnt.interfaces
+        self._failures.update(learnt.failures)
+
+    def _merging(self) -> Generator[Frames, None, None]:
         merger = self._merger
         while self._open_due():
             if merger.unnumbered >= 0:
@@ -124,12 +150,10 @@ class Merge:
             else:
                 yield self._merged()
             self._refill()
-        self._number_rest()
-        self._raise_failure()
 
     def _until_ns(self) -> int:
         """Tell when the next file begins."""
-        first_ns = self._inputs[self._waiting[0]].file.first_ns if self._waiting else None
+        first_ns = self.inputs[self._waiting[0]].file.first_ns if self._waiting else None
         return FOREVER_NS if first_ns is None else first_ns
 
     def _open_due(self) -> bool:
@@ -140,7 +164,7 @@ class Merge:
 
     def _read(self, slot: int) -> None:
         """Read the next batch of a file, or close it."""
-        each = self._inputs[slot]
+        each = self.inputs[slot]
         try:
             frames = each.read()
         except CaptureError as failure:
@@ -178,7 +202,7 @@ class Merge:
             merger.merge(rows.view(np.uint8), self._arena, until_ns)
             slot = merger.exhausted
             # A pipe may have nothing more to give for a while: what is there goes first.
-            if slot < 0 or merger.rows == len(rows) or not self._inputs[slot].is_reopenable:
+            if slot < 0 or merger.rows == len(rows) or not self.inputs[slot].is_reopenable:
                 return Frames(rows[: merger.rows], data=self._arena)
             self._read(slot)
 
@@ -186,11 +210,11 @@ class Merge:
         """Give the next free number to an interface of the top file."""
         slot = self._merger.top
         self._numbers[slot][local] = len(self.interfaces)
-        self.interfaces.append(self._inputs[slot].file.interfaces[local])
+        self.interfaces.append(self.inputs[slot].file.interfaces[local])
 
     def _number_rest(self) -> None:
         """Give numbers to the interfaces on which no frame was captured."""
-        for each, numbers in zip(self._inputs, self._numbers, strict=True):
+        for each, numbers in zip(self.inputs, self._numbers, strict=True):
             unused = np.flatnonzero(numbers[: len(each.file.interfaces)] < 0)
             self.interfaces += [each.file.interfaces[i] for i in unused.tolist()]
 

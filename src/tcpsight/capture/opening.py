@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from tcpsight.capture.inputs import Input
 from tcpsight.capture.reader import BATCH_FRAMES, BUFFER_BYTES, CaptureFile, CaptureInterface, ReadOptions
+from tcpsight.capture.remote import is_remote
 from tcpsight.errors import UsageError
 from tcpsight.tables import UnseenCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from tcpsight.capture.following import Following
     from tcpsight.capture.merging import Merge
     from tcpsight.capture.source import Source
+    from tcpsight.capture.stretches import Learnt, Plan
+    from tcpsight.errors import CaptureError
     from tcpsight.tables import Frames
 
 MOST_FILES = 65_536
@@ -26,6 +30,11 @@ class Capture:
 
     Iterating gives each batch once; a batch is valid until the next is asked for. A source that breaks
     off raises `CaptureError` at the end, when every frame that could be read has been given.
+
+    Attributes
+    ----------
+    bytes_read_elsewhere : int
+        How much somebody else has read of files of which nothing was learnt yet.
     """
 
     def __init__(self, inputs: Sequence[Input], merge: Merge | None) -> None:
@@ -33,6 +42,7 @@ class Capture:
         self._merge = merge
         self._unseen = UnseenCounter()
         self._batches = inputs[0].batches() if merge is None else merge.batches()
+        self.bytes_read_elsewhere = 0
 
     @property
     def files(self) -> list[CaptureFile]:
@@ -58,7 +68,7 @@ class Capture:
     @property
     def bytes_read(self) -> int:
         """Bytes of the files, as they are stored, read so far."""
-        return sum(i.bytes_read for i in self._inputs)
+        return sum(i.bytes_read for i in self._inputs) + self.bytes_read_elsewhere
 
     @property
     def bytes_total(self) -> int | None:
@@ -66,6 +76,41 @@ class Capture:
         totals = [i.file.bytes_total for i in self._inputs]
         known = [t for t in totals if t is not None]
         return sum(known) if len(known) == len(totals) else None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether others can read it, too: all of it are files by name."""
+        return all(i.is_reopenable for i in self._inputs)
+
+    def plan(self) -> Plan:
+        """Tell what others need to know who read it in stretches; files without frames are left to this."""
+        from tcpsight.capture.stretches import Plan, PlannedFile
+
+        ranked = self._inputs if self._merge is None else self._merge.inputs
+        planned = [
+            PlannedFile(_place_of(each.file.path), each.file.index, each.file.first_ns)
+            for each in ranked
+            if self._merge is None or each.file.first_ns is not None
+        ]
+        self._inputs[0].close()
+        return Plan(planned, self._inputs[0].options)
+
+    def learn(self, learnt: Learnt) -> None:
+        """Take what was learnt of a stretch; all of them, in their order, and then what this still gives: nothing.
+
+        After the last, iterating raises what a file raised that broke off.
+        """
+        self.bytes_read_elsewhere = 0
+        ranked = self._inputs if self._merge is None else self._merge.inputs
+        for at, file in enumerate(learnt.files):
+            rank = learnt.begin + at
+            failure = ranked[rank].learn(file, learnt.bytes_read[at], learnt.failures.get(rank))
+            if failure is not None:
+                learnt.failures[rank] = failure
+        if self._merge is not None:
+            self._merge.learn(learnt)
+        else:
+            self._batches = _ended(learnt.failures.get(0))
 
     def __iter__(self) -> Iterator[Frames]:
         return self
@@ -87,6 +132,18 @@ class Capture:
             return  # a thread waits in it for a pipe that may never go on: it ends with the process
         for each in self._inputs:
             each.close()
+
+
+def _ended(failure: CaptureError | None) -> Generator[Frames, None, None]:
+    """Give no frames, and then raise what there is to raise."""
+    yield from ()
+    if failure is not None:
+        raise failure
+
+
+def _place_of(path: str) -> str:
+    """Tell where a file is for processes that stand elsewhere."""
+    return path if is_remote(path) else str(Path(path).absolute())
 
 
 def open_capture(  # noqa: PLR0913 - each is a question of its own, asked by name

@@ -2,8 +2,9 @@
 
 Theory of operation
 -------------------
-The EtherTypes of the first `FIRST_FRAMES` frames are looked at, then those of `STRETCH` frames in every `ROUND`: it
-costs next to nothing, and a connection that is tagged has many frames. Which frames does not depend on batches.
+The EtherTypes of the first `FIRST_FRAMES` frames are looked at, of several files the first `STRETCH` of each, then
+those of `STRETCH` frames in every `ROUND` of a file: it costs next to nothing, and a connection that is tagged has many
+frames. Which frames does not depend on batches, nor on who reads which file.
 
 What it cannot see: tags that only few frames have, late in a long capture.
 """
@@ -46,6 +47,8 @@ class TagSurvey:
     ----------
     inner : Passing, optional
         What frames go through first.
+    of_several : bool
+        Whether there are several files.
 
     Attributes
     ----------
@@ -55,26 +58,39 @@ class TagSurvey:
         Whether there are labels, sessions or tags that no simple capture filter looks behind.
     """
 
-    def __init__(self, inner: Passing | None = None) -> None:
+    def __init__(self, inner: Passing | None = None, *, of_several: bool = False) -> None:
         self.vlan_tags = 0
         self.has_others = False
         self._inner = inner
-        self._frames = 0
+        self._of_several = of_several
 
     def apply(self, frames: Frames) -> Frames:
         """Give the frames that pass, unchanged."""
         if self._inner is not None:
             frames = self._inner.apply(frames)
         if len(frames) and not self.has_others:
-            # How far into a round this batch begins, and how much of its beginning is looked at.
-            begun = self._frames % ROUND
-            stretch = FIRST_FRAMES if self._frames < ROUND else STRETCH
-            if begun < stretch:
-                self._look(frames.rows[: stretch - begun], frames.data)
-            elif len(frames) > ROUND - begun:
-                self._look(frames.rows[ROUND - begun :][:STRETCH], frames.data)
-        self._frames += len(frames)
+            some = self._chosen(frames.rows)
+            if len(some):
+                self._look(some, frames.data)
         return frames
+
+    def merge(self, other: TagSurvey) -> None:
+        """Add what was noticed in other files."""
+        self.vlan_tags = max(self.vlan_tags, other.vlan_tags)
+        self.has_others |= other.has_others
+
+    def _chosen(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Give the frames to look at."""
+        if self._of_several and not bool((rows["file"] == rows["file"][0]).all()):
+            return rows[(rows["frame_in_file"] - 1) % ROUND < STRETCH]
+        # Of one file they ascend. How far into a round this batch begins, and how much of its beginning is looked at.
+        before = int(rows["frame_in_file"][0]) - 1
+        begun = before % ROUND
+        stretch = FIRST_FRAMES if before < ROUND and not self._of_several else STRETCH
+        if begun < stretch:
+            return rows[: _count_upto(rows, before - begun + stretch)]
+        first = _count_upto(rows, before - begun + ROUND)
+        return rows[first : first + _count_upto(rows[first:], before - begun + ROUND + STRETCH)]
 
     def _look(self, rows: np.ndarray[Any, Any], data: Any) -> None:
         view = np.frombuffer(data, np.uint8)
@@ -92,6 +108,13 @@ class TagSurvey:
                     self.has_others = True
                 if not len(some):
                     break
+
+
+def _count_upto(rows: np.ndarray[Any, Any], number: int) -> int:
+    """Count the frames of a file up to one."""
+    if not len(rows) or int(rows["frame_in_file"][-1]) <= number:
+        return len(rows)
+    return int(np.searchsorted(rows["frame_in_file"], number, side="right"))
 
 
 def _among(ethertypes: np.ndarray[Any, Any], wanted: tuple[int, ...]) -> np.ndarray[Any, Any]:

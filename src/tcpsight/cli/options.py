@@ -12,6 +12,7 @@ from tcpsight.cli import values
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
+    from tcpsight.cluster.engine import Cluster
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
@@ -61,6 +62,7 @@ class Input:
     leave_out: tuple[str, ...] = ()
     workers: int | None = 1
     skip_bad: bool = False
+    engine: str | None = None
 
     @property
     def is_followed(self) -> bool:
@@ -110,7 +112,18 @@ class Input:
             input_timezone=self.input_timezone,
             following=following,
             skips_bad=self.skip_bad,
+            engine=self._engine(),
         )
+
+    def _engine(self) -> Cluster | None:
+        """Give what has work done elsewhere; it ends with the command, and begins when it is needed."""
+        if self.engine is None:
+            return None
+        from tcpsight.cluster.engine import Cluster
+
+        cluster = Cluster(self.engine, self.workers)
+        click.get_current_context().call_on_close(cluster.close)
+        return cluster
 
 
 TIMEOUTS: list[Decorator] = [
@@ -152,7 +165,9 @@ _INPUT: list[Decorator] = [
                  "segments have one.  [default: one for each processor, up to 3]"),
     click.option("--skip-bad", is_flag=True,
                  help="Of several files, leave out what cannot be read; it is named and counted."),
-    click.option("--engine", type=click.Choice(["local"]), default="local", help="Where it runs: on this machine."),
+    click.option("--engine", metavar="ENGINE",
+                 help="Have it done by other processes: local for some on this machine, --workers of them, or "
+                 "dask://HOST:PORT for a cluster of Dask, which must see the same files. Results never depend on it."),
     click.option("--progress/--no-progress", default=None,
                  help="A bar on standard error.  [default: if it is a terminal]"),
 ]  # fmt: skip
@@ -190,9 +205,8 @@ def input_options(function: Function) -> Function:
         **others: Any,
     ) -> Any:
         names = ["servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress"]
-        names += ["follow", "follow_idle_ns", "most_connections", "leave_out", "workers", "skip_bad"]
+        names += ["follow", "follow_idle_ns", "most_connections", "leave_out", "workers", "skip_bad", "engine"]
         chosen = {name: others.pop(name) for name in names}
-        others.pop("engine")
         timeouts = (timeout_handshake, timeout_ended, timeout_established)
         source = Input(sources=values.expanded(sources), timeouts_ns=timeouts, **chosen)
         values.refuse_output_over_input(others["output"], source.sources)
@@ -269,7 +283,7 @@ _BEFORE_AND_AFTER: list[Decorator] = [
 _OF_TWO = ("servers", "frame_filter", "since", "until", "start_end", "timezone", "input_timezone", "progress",
            "most_connections", "skip_bad")  # fmt: skip
 
-_BEFORE_AND_AFTER_HAVE = (*_OF_TWO, "leave_out", "workers")
+_BEFORE_AND_AFTER_HAVE = (*_OF_TWO, "leave_out", "workers", "engine")
 
 
 def _named(decorator: Decorator) -> str:
