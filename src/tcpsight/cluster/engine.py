@@ -268,6 +268,9 @@ def _interrupts_are_ours() -> Iterator[None]:
 
     They inherit what is blocked; an interrupt that comes meanwhile waits for the end of this.
     """
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # or the first process would begin with it, which lets interrupts through again
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
