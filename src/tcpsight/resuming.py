@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ class _State(NamedTuple):
 
 
 _KEPT: dict[tuple[str, str, int], _State] = {}
+_FORGOTTEN: deque[str] = deque(maxlen=100)
 _LOCK = threading.Lock()
 
 
@@ -48,12 +50,14 @@ def _taken(key: tuple[str, str, int], step: int) -> Any:
 
 def _put(key: tuple[str, str, int], step: int, state: Any) -> None:
     with _LOCK:
-        _KEPT[key] = _State(step, state, time.monotonic())
+        if key[0] not in _FORGOTTEN:
+            _KEPT[key] = _State(step, state, time.monotonic())
 
 
 def forget(name: str) -> None:
-    """Drop what is known of a job."""
+    """Drop what is known of a job, and what a step that is still being made would add."""
     with _LOCK:
+        _FORGOTTEN.append(name)
         for key in [key for key in _KEPT if key[0] == name]:
             del _KEPT[key]
 

@@ -177,7 +177,7 @@ def test_very_many_that_end_with_the_capture_come_some_at_a_time(forgets: bool, 
     numbers: list[int] = []
     for number in range(100):
         if forgets:
-            resuming.forget("flood")
+            resuming._KEPT.clear()
         parts, _ = resuming.last_rows(job, At(0, number), 1)
         assert sum(len(part.rows[2].table) for part in parts) < 20_000
         numbers += [each for part in parts for each in part.rows[2].table.rows["connection_id"].tolist()]
@@ -186,3 +186,11 @@ def test_very_many_that_end_with_the_capture_come_some_at_a_time(forgets: bool, 
     assert number > 2
     assert numbers == sorted(set(numbers))
     assert len(numbers) == 70_000
+
+
+def test_a_step_that_ends_after_it_was_given_up_keeps_nothing():
+    resuming._put(("given up", "map", 0), 1, object())
+    assert resuming._KEPT
+    resuming.forget("given up")
+    resuming._put(("given up", "map", 0), 2, object())
+    assert not resuming._KEPT
