@@ -252,10 +252,19 @@ class CapturedStreams:
             yield self._conversation(row)
 
     def __getitem__(self, connection_id: int) -> Conversation:
+        return self._conversation(self._row(connection_id))
+
+    def _row(self, connection_id: int) -> np.void:
         at = int(np.searchsorted(self.connections.connection_id, connection_id))
         if at == len(self.connections) or self.connections.connection_id[at] != connection_id:
             raise KeyError(connection_id)
-        return self._conversation(self.connections.rows[at])
+        row: np.void = self.connections.rows[at]
+        return row
+
+    def stream(self, connection_id: int, side: int) -> Stream:
+        """Give what one side of a connection sent: 0 for the client, 1 for the server."""
+        at = int(np.searchsorted(self._ends["connection_id"], connection_id))
+        return self._stream(self._row(connection_id), self._ends[at + side], side)
 
     def _conversation(self, row: np.void) -> Conversation:
         at = int(np.searchsorted(self._ends["connection_id"], row["connection_id"]))

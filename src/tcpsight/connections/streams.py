@@ -266,10 +266,35 @@ class Stream:
 
     def conflicts(self) -> Iterator[Conflict]:
         """Compare every byte that was captured more than once; give what differs, by the order of capture."""
+        pieces, contested = self._pieces, self._cover.contested
+        contested = contested[pieces.kind[contested] != PROBE]
+        if not self._are_copies(contested):
+            yield from self._compared(contested)
+
+    def _are_copies(self, contested: Numbers) -> bool:
+        """Tell at once whether all runs that share offsets with others have the bytes that the stream has there."""
+        pieces, covered = self._pieces, self._cover
+        starts = self._clipped(pieces.offset[contested])
+        ends = self._clipped(pieces.offset[contested] + pieces.captured_bytes[contested])
+        lengths = ends - starts
+        if lengths.sum() > BLOCK_BYTES:  # both would be in memory
+            return False
+        positions = pieces.position[contested] + starts - pieces.offset[contested]
+        # What gives the bytes of each: the parts of the cover from the first to the last that it shares offsets with.
+        first = np.searchsorted(covered.ends, starts, "right")
+        counts = np.searchsorted(covered.starts, ends, "left") - first
+        of = np.repeat(np.arange(len(contested)), counts)
+        parts = np.arange(int(counts.sum())) + np.repeat(first - np.cumsum(counts) + counts, counts)
+        winners = covered.winners[parts]
+        begin = np.maximum(covered.starts[parts], starts[of])
+        sizes = np.minimum(covered.ends[parts], ends[of]) - begin
+        kept = self._read(pieces.file[winners], pieces.position[winners] + begin - pieces.offset[winners], sizes)
+        return kept == self._read(pieces.file[contested], positions, lengths)
+
+    def _compared(self, contested: Numbers) -> Iterator[Conflict]:
+        """Compare runs with what the stream has there, one by one."""
         pieces = self._pieces
-        for i in self._cover.contested.tolist():
-            if pieces.kind[i] == PROBE:
-                continue
+        for i in contested.tolist():
             start = max(int(pieces.offset[i]), self.start)
             end = min(int(pieces.offset[i] + pieces.captured_bytes[i]), self.end)
             kept = self.read(start, end - start)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tcpsight.tables import DIRECTIONS
-
 if TYPE_CHECKING:
     from tcpsight.streams import CapturedStreams
 
@@ -38,7 +36,7 @@ def differing(streams: CapturedStreams, connection_ids: Iterable[int]) -> Differ
     wanted = set(connection_ids)
     for number, side in _overlapping(streams):
         if number in wanted:
-            for each in getattr(streams[number], DIRECTIONS[side]).conflicts():
+            for each in streams.stream(number, side).conflicts():
                 size += len(each.kept)
                 places += 1
                 found.add(number)
