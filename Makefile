@@ -20,7 +20,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench bench-live bench-streams bench-scale soak docs wheel clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench bench-live bench-streams bench-scale workers soak docs wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -119,6 +119,9 @@ bench-streams: build ## Compare `streams` with cat and tcpflow: list, search, op
 
 bench-scale: build ## How cost grows: a million connections at once, a billion segments through a pipe (BENCH_ARGS='--store')
 	PYTHONPATH=. $(PYTHON) -m benchmarks.scale $(BENCH_ARGS)
+
+workers: build ## Compare by hash what one worker, several, and clusters tell of every capture of the corpus beside the repository (minutes)
+	PYTHONPATH=src $(PYTHON) -m benchmarks.workers --store $(BENCH_ARGS)
 
 soak: build ## Half an hour of live capture while servers, interface and receivers come and go; needs root (SOAK_ARGS='--seconds 1860 --store')
 	PYTHONPATH=. $(PYTHON) -m benchmarks.soak $(SOAK_ARGS)

@@ -63,7 +63,7 @@ def matching(url: str) -> list[str]:
     """
     if not glob.has_magic(_SCHEME.sub("", url)) or url.lower().startswith("http"):
         return [url]
-    system, path = _system(url)
+    system, path = system_of(url)
     try:
         return sorted(system.unstrip_protocol(each) for each in system.glob(path))
     except Exception as error:  # every driver has errors of its own
@@ -85,7 +85,7 @@ def open_remote(url: str) -> tuple[io.RawIOBase, int | None]:
     UsageError
         fsspec, or its driver for this scheme, is not installed; or it knows no such scheme.
     """
-    system, path = _system(url)
+    system, path = system_of(url)
     try:
         stream = system.open(path, "rb", block_size=BLOCK_BYTES)
     except Exception as error:  # every driver has errors of its own
@@ -114,7 +114,7 @@ class _Stream(io.RawIOBase):
                 self._begin_anew(self._in_one_go)
                 count = self._stream.readinto(view)
         except Exception as error:  # every driver has errors of its own
-            raise OSError(_words(error)) from error
+            raise OSError(words(error)) from error
         self._done += count
         return count
 
@@ -136,15 +136,29 @@ class _Stream(io.RawIOBase):
             self._stream.close()
 
 
-def _system(url: str) -> tuple[Any, str]:
+def system_of(url: str) -> tuple[Any, str]:
+    """Give the file system of a name, and the name there.
+
+    Parameters
+    ----------
+    url : str
+        ``SCHEME://…``.
+
+    Raises
+    ------
+    CaptureError
+        It cannot be asked.
+    UsageError
+        fsspec, or its driver for this scheme, is not installed; or it knows no such scheme.
+    """
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise UsageError(f"{url}: remote captures need fsspec: {installing('remote')}") from None
+        raise UsageError(f"{url}: files elsewhere need fsspec: {installing('remote')}") from None
     try:
         system, path = url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{url}: {_words(error)}") from error
+        raise UsageError(f"{url}: {words(error)}") from error
     except Exception as error:  # every driver has errors of its own
         raise _failure(url, error) from error
     return system, path
@@ -152,12 +166,18 @@ def _system(url: str) -> tuple[Any, str]:
 
 def _failure(url: str, error: Exception) -> CaptureError:
     # Of a file that is not there drivers say no more than the name, often.
-    words = "no such file" if isinstance(error, FileNotFoundError) and error.__cause__ is None else _words(error)
-    return CaptureError(url, -1, f"cannot be opened: {words}")
+    is_gone = isinstance(error, FileNotFoundError) and error.__cause__ is None
+    return CaptureError(url, -1, f"cannot be opened: {'no such file' if is_gone else words(error)}")
 
 
-def _words(error: BaseException) -> str:
-    """Give what a driver says in a line, with what it says is behind it."""
+def words(error: BaseException) -> str:
+    """Give what a driver says in a line, with what it says is behind it.
+
+    Parameters
+    ----------
+    error : exception
+        What it raised.
+    """
     said = list(dict.fromkeys(_chain(error)))
     text = ": ".join(said)
     return text if len(text) <= MOST_ERROR_CHARACTERS else f"{text[: MOST_ERROR_CHARACTERS - 1]}…"

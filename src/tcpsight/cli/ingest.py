@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @click.command("ingest")
 @input_options
-@click.option("-o", "--output", required=True, metavar="DIR", help="The lake; it is made if there is none.")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The lake, a folder or s3://BUCKET/NAME; it is made if there is none.")
 def command(source: Input, output: str) -> int:
-    """Keep what captures tell in a lake: a folder of Parquet files.
+    """Keep what captures tell in a lake: a folder of Parquet files, here or in an object store.
 
     \b
     tcpsight ingest 'db-*.pcap.zst' -o lake
-    tcpsight ingest 's3://captures/2026-11-22/*' -o lake --skip-bad --server :3306
+    tcpsight ingest 's3://captures/2026-11-22/*' -o s3://lakes/db --skip-bad --server :3306
     tcpsight report lake --since 2026-11-22T03:00Z
 
     Files that are in the lake already are left out; the others are one capture, added whole or not at all. report,

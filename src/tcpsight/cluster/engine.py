@@ -112,7 +112,7 @@ class Cluster:
                         n_workers=count,
                         threads_per_worker=1,
                         processes=True,
-                        dashboard_address=None,
+                        dashboard_address="127.0.0.1:0",
                         silence_logs=logging.CRITICAL + 1,
                     )
                 )

@@ -32,7 +32,24 @@ def is_lake(source: object) -> bool:
     """
     if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-":
         return False
+    if "://" in os.fspath(source):
+        return _is_lake_elsewhere(os.fspath(source))
     try:
         return (Path(source) / NAME).is_file()
     except (OSError, ValueError):
         return False
+
+
+def _is_lake_elsewhere(name: str) -> bool:
+    """Look for a lake in an object store, unless the name is that of a file: asking takes its time."""
+    from tcpsight.capture.remote import is_remote
+    from tcpsight.errors import TcpsightError
+
+    if not is_remote(name) or "." in name.rpartition("/")[2]:
+        return False
+    from tcpsight.lake.places import Elsewhere
+
+    try:
+        return bool(Elsewhere(name).sizes([NAME]))
+    except (OSError, TcpsightError):
+        return False  # opening it will tell

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from tcpsight.capture.remote import is_remote
 from tcpsight.capture.source import open_source
 from tcpsight.errors import CaptureError, TcpsightError, UsageError
+from tcpsight.lake import NAME
 from tcpsight.lake.manifest import Manifest, StoredCapture, StoredFile
 from tcpsight.lake.partitions import Partitions
+from tcpsight.lake.places import Elsewhere, Folder, place_of
 from tcpsight.lake.stored_rows import KEPT, TABLES
 from tcpsight.model.sketches import Sketching
 from tcpsight.tables import REASONS, STATES
@@ -92,7 +95,7 @@ class Ingest:
     Parameters
     ----------
     folder : path
-        The lake; it is made if need be.
+        The lake, or ``SCHEME://…`` where it lies elsewhere; it is made if need be.
 
     Raises
     ------
@@ -103,45 +106,69 @@ class Ingest:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = Path(folder)
+        self._place = place_of(folder)
         self._stack = ExitStack()
         try:
             self._begin()
         except OSError as error:
             self._stack.close()
-            raise TcpsightError(f"{self._folder}: cannot be made a lake: {error.strerror or error}") from error
+            raise TcpsightError(f"{self._place.name}: cannot be made a lake: {error.strerror or error}") from error
         except BaseException:
             self._stack.close()
             raise
 
     def _begin(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock()
-        self.manifest = Manifest.read(self._folder)
-        left = list(self._folder.glob(f"{PARTIAL}*"))
-        others = [each for each in self._folder.iterdir() if each not in left and each.name != ".lock"]
-        if others and not self.manifest.captures and not (self._folder / "manifest.json").exists():
-            raise UsageError(f"{self._folder}: is not empty, and no lake: name a new folder")
+        folder = self._place
+        if isinstance(folder, Elsewhere):
+            self.manifest = Manifest.read(folder)
+            self._known = self._stored_manifest()
+            # What somebody sent who was killed before the first manifest is no reason to refuse.
+            if self._known is None and not all(_OURS.fullmatch(each.rpartition("/")[2]) for each in folder.names()):
+                raise UsageError(f"{folder.name}: is not empty, and no lake: name a new place")
+            return
+        folder.path.mkdir(parents=True, exist_ok=True)
+        self._lock(folder.path)
+        self.manifest = Manifest.read(folder)
+        self._known = self._stored_manifest()
+        left = list(folder.path.glob(f"{PARTIAL}*"))
+        others = [each for each in folder.path.iterdir() if each not in left and each.name != ".lock"]
+        if others and not self.manifest.captures and not (folder.path / NAME).exists():
+            raise UsageError(f"{folder.name}: is not empty, and no lake: name a new folder")
         for each in left:  # of somebody who was killed
             shutil.rmtree(each, ignore_errors=True)
-        self._remove_strays()
+        self._remove_strays(folder.path)
 
-    def _remove_strays(self) -> None:
+    def _remove_strays(self, folder: Path) -> None:
         """Remove files that somebody put in their place who was killed before the manifest named them."""
         named = {part for each in self.manifest.captures for part in each.parts}
         for table in KEPT:
-            for path in self._folder.glob(f"{table}/day=*/service=*/*.parquet"):
-                if _OURS.fullmatch(path.name) and path.relative_to(self._folder).as_posix() not in named:
+            for path in folder.glob(f"{table}/day=*/service=*/*.parquet"):
+                if _OURS.fullmatch(path.name) and path.relative_to(folder).as_posix() not in named:
                     with suppress(OSError):
                         path.unlink()
 
-    def _lock(self) -> None:
-        descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    def _lock(self, folder: Path) -> None:
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._stack.callback(os.close, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TcpsightError(f"{self._folder}: somebody else adds to this lake now") from None
+            raise TcpsightError(f"{folder}: somebody else adds to this lake now") from None
+
+    def _stored_manifest(self) -> bytes | None:
+        """Give the manifest as it is stored now, None where there is none."""
+        try:
+            return self._place.read(NAME)
+        except FileNotFoundError:
+            return None
+
+    def _work_folder(self, capture_id: str) -> Path:
+        """Make the folder where a capture's files are made: beside the lake, or, if that is elsewhere, on this disk."""
+        if isinstance(self._place, Folder):
+            partial = self._place.path / f"{PARTIAL}{capture_id}"
+            partial.mkdir()
+            return partial
+        return Path(tempfile.mkdtemp(prefix="tcpsight-ingest-"))
 
     def __enter__(self) -> Ingest:
         return self
@@ -225,12 +252,14 @@ class Ingest:
         """
         names = sorted(f"{each.bytes} {each.head}" for each in files)
         capture = StoredCapture(sha256("\n".join(names).encode()).hexdigest()[:16], files, options)
-        partial = self._folder / f"{PARTIAL}{capture.id}"
+        try:
+            partial = self._work_folder(capture.id)
+        except OSError as error:
+            raise self._unwritten(error) from error
         partitions = Partitions(partial, capture.id)
         sketching = Sketching()
         is_added = False
         try:
-            partial.mkdir()
             for batch in batches:
                 partitions.take("sketches", sketching.feed(batch.requests), capture.batches)
                 self._write(partitions, batch, capture)
@@ -241,25 +270,36 @@ class Ingest:
             capture.rows, capture.parts = partitions.rows, partitions.parts
             _describe(capture, run)
             for part in capture.parts:
-                (self._folder / part).parent.mkdir(parents=True, exist_ok=True)
-                (partial / part).replace(self._folder / part)
+                self._place.put(partial / part, part)
+            if self._stored_manifest() != self._known:
+                said = "somebody else has added to this lake meanwhile: nothing was added; ingest again"
+                raise TcpsightError(f"{self._place.name}: {said}")
             self.manifest.captures.append(capture)
-            self.manifest.write(self._folder)
+            self.manifest.write(self._place)
             is_added = True
         except OSError as error:
             partitions.abort()
-            raise TcpsightError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
+            raise self._unwritten(error) from error
         except BaseException:
             partitions.abort()
             raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             if not is_added:
-                for part in partitions.parts:
-                    with suppress(OSError):
-                        (self._folder / part).unlink()
+                self._remove(list(partitions.parts))
         rows = capture.rows
         return Ingested(len(files), rows["requests"], rows["connections"], capture.open_connections)
+
+    def _unwritten(self, error: OSError) -> TcpsightError:
+        return TcpsightError(f"{self._place.name}: cannot be written: {error.strerror or error}")
+
+    def _remove(self, parts: list[str]) -> None:
+        """Remove what was put there in vain; not what somebody else has added, who had the same files."""
+        with suppress(OSError, TcpsightError):
+            named = {part for each in Manifest.read(self._place).captures for part in each.parts}
+            for part in parts:
+                if part not in named:
+                    self._place.remove(part)
 
     def _write(self, partitions: Partitions, batch: Batch, capture: StoredCapture) -> None:
         for name in TABLES:

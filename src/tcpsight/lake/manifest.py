@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from tcpsight.errors import CaptureError, UsageError
 from tcpsight.lake import NAME
+from tcpsight.lake.places import Place
 from tcpsight.tables import REASONS
 
 FORMAT = "tcpsight lake"
@@ -121,7 +119,7 @@ class Manifest:
     captures: list[StoredCapture] = field(default_factory=list)
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def read(cls, place: Place) -> Manifest:
         """Read the manifest of a lake; an empty one where there is none.
 
         Raises
@@ -131,27 +129,27 @@ class Manifest:
         UsageError
             It was written by a newer tcpsight.
         """
-        path = folder / NAME
+        path = f"{place.name.rstrip('/')}/{NAME}"
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = json.loads(place.read(NAME).decode())
         except FileNotFoundError:
             return cls()
         except OSError as error:
-            raise CaptureError(str(path), -1, f"cannot be read: {error.strerror}") from error
+            raise CaptureError(path, -1, f"cannot be read: {error.strerror or error}") from error
         except (ValueError, RecursionError) as error:
-            raise CaptureError(str(path), -1, f"is damaged: {error}") from error
+            raise CaptureError(path, -1, f"is damaged: {error}") from error
         try:
             if told["format"] != FORMAT:
-                raise CaptureError(str(path), -1, "is not the manifest of a lake")
+                raise CaptureError(path, -1, "is not the manifest of a lake")
             if told["version"] > VERSION:
                 raise UsageError(
                     f"{path}: the lake is of version {told['version']}; this tcpsight knows up to {VERSION}"
                 )
             return cls([_capture(each) for each in told["captures"]])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise CaptureError(str(path), -1, f"is damaged: {error!r}") from error
+            raise CaptureError(path, -1, f"is damaged: {error!r}") from error
 
-    def write(self, folder: Path) -> None:
+    def write(self, place: Place) -> None:
         """Replace the manifest of a lake, as a whole or not at all.
 
         Raises
@@ -161,16 +159,7 @@ class Manifest:
         """
         self.captures.sort(key=lambda each: (each.first_ns is None, each.first_ns or 0, each.id))
         told = {"format": FORMAT, "version": VERSION, "captures": [asdict(each) for each in self.captures]}
-        temporary = folder / f".{NAME}-{os.getpid()}"
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(told, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(folder / NAME)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+        place.write(NAME, json.dumps(told, indent=1).encode())
 
     @property
     def files(self) -> list[StoredFile]:

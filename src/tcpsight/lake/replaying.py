@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from tcpsight.capture.reader import CaptureFile, CaptureInterface
 from tcpsight.errors import CaptureError, UsageError
 from tcpsight.lake.manifest import Manifest, StoredCapture
+from tcpsight.lake.places import place_of
 from tcpsight.lake.stored_rows import ORDER, STORED, TABLES, restored
 from tcpsight.model.silences import LEAST_NS
 from tcpsight.network import fill
@@ -66,12 +68,17 @@ class StoredCaptures:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-        self.captures = Manifest.read(self.folder).captures
+        self.place = place_of(folder)
+        self.folder = self.place.name
+        self.captures = Manifest.read(self.place).captures
         self.vlan_tags = max((each.vlan_tags for each in self.captures), default=0)
         self.has_others = any(each.has_other_tags for each in self.captures)
         self.bytes_read = 0
-        self.bytes_total = sum(self.path(part).stat().st_size for part, _ in self._parts() if self.path(part).exists())
+        try:
+            self.sizes = self.place.sizes([self.checked(part) for part, _ in self._parts()])
+        except OSError as error:
+            raise CaptureError(self.folder, -1, f"cannot be read: {error.strerror or error}") from error
+        self.bytes_total = sum(self.sizes.values())
         self.unseen = UnseenCounter()
         before = 0
         for each in self.captures:
@@ -94,8 +101,8 @@ class StoredCaptures:
     def _parts(self) -> Iterator[tuple[str, int]]:
         return (part for each in self.captures for part in each.parts.items())
 
-    def path(self, part: str) -> Path:
-        """Give the place of a file that the manifest names.
+    def checked(self, part: str) -> str:
+        """Give a file that the manifest names.
 
         Raises
         ------
@@ -104,8 +111,8 @@ class StoredCaptures:
         """
         named = Path(part)
         if named.is_absolute() or ".." in named.parts:
-            raise CaptureError(str(self.folder), -1, f"the manifest names a file outside of the lake: {part!r}")
-        return self.folder / named
+            raise CaptureError(self.folder, -1, f"the manifest names a file outside of the lake: {part!r}")
+        return part
 
     @property
     def files(self) -> list[CaptureFile]:
@@ -226,7 +233,7 @@ class Replay(Pipeline):
         for name, count in found.items():
             if count != capture.rows.get(name, 0):
                 reason = f"has {count:,} rows of {name} for {capture.id}, of {capture.rows.get(name, 0):,}: {AGAIN}"
-                raise CaptureError(str(self._stored.folder), -1, reason)
+                raise CaptureError(self._stored.folder, -1, reason)
 
     def _wanted(self) -> list[str]:
         left_out = [("network", self.options.with_network), ("policed", self.options.with_policing)]
@@ -263,7 +270,7 @@ class _Part:
     def __init__(self, name: str, stored: StoredCaptures, part: str, first: int) -> None:
         self._name = name
         self._stored = stored
-        self._path = stored.path(part)
+        self._part = stored.checked(part)
         self._first = first
         self._batches = self._read()
         self._waiting: Table | None = None
@@ -274,11 +281,9 @@ class _Part:
         import pyarrow as pa
 
         try:
-            if not self._path.is_file():
-                raise OSError("no such file" if not self._path.exists() else "is no regular file")
             with self._opened(None) as file:
                 metadata = file.metadata
-            size = self._path.stat().st_size
+            size = self._stored.sizes.get(self._part, 0)
             for group in range(metadata.num_row_groups):
                 with self._opened(metadata) as file:
                     table = file.read_row_group(group, use_threads=False).combine_chunks()
@@ -288,13 +293,19 @@ class _Part:
                 self._stored.bytes_read += size // metadata.num_row_groups
         except (OSError, pa.ArrowException, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             reason = " ".join(str(error).split())
-            raise CaptureError(str(self._path), -1, f"cannot be read: {reason}") from error
+            path = f"{self._stored.folder.rstrip('/')}/{self._part}"
+            raise CaptureError(path, -1, f"cannot be read: {reason}") from error
 
-    def _opened(self, metadata: Any) -> Any:
+    @contextmanager
+    def _opened(self, metadata: Any) -> Iterator[Any]:
         import pyarrow.parquet as pq
 
         texts = [c.name for c in STORED[self._name].columns if c.is_address or c.names or c.dtype.startswith("S")]
-        return pq.ParquetFile(self._path, metadata=metadata, read_dictionary=texts, memory_map=True)
+        with (
+            self._stored.place.opened(self._part) as opened,
+            pq.ParquetFile(opened, metadata=metadata, read_dictionary=texts, memory_map=True) as file,
+        ):
+            yield file
 
     def below(self, limit: int) -> list[Table]:
         """Give the next rows that come before a place."""
