@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 @click.command("ingest")
 @input_options
-@click.option("-o", "--output", required=True, metavar="DIR", help="The lake, a folder or s3://BUCKET/NAME; it is made if there is none.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="DIR",
+    help="The lake, a folder or s3://BUCKET/NAME; it is made if there is none.",
+)
 def command(source: Input, output: str) -> int:
-    """Keep what captures tell in a lake: a folder of Parquet files, here or in an object store.
+    """Keep what captures tell in a lake: Parquet files, here or in an object store.
 
     \b
     tcpsight ingest 'db-*.pcap.zst' -o lake
