@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     help="The lake, a folder or s3://BUCKET/NAME; it is made if there is none.",
 )
 def command(source: Input, output: str) -> int:
-    """Keep what captures tell in a lake: Parquet files, here or in an object store.
+    """Keep what captures tell in a lake: Parquet files, here or elsewhere.
 
     \b
     tcpsight ingest 'db-*.pcap.zst' -o lake
