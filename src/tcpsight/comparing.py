@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tcpsight.comparison import CollectedCapture, Comparison, compared
 from tcpsight.comparison_facts import Facts, Tolerance, comparison_facts
 from tcpsight.ending import conclude
+from tcpsight.endpoints import parse_server
 from tcpsight.errors import UsageError
 from tcpsight.opening import open as open_capture
 from tcpsight.rows import on_break
@@ -17,11 +18,12 @@ from tcpsight.worsening import WORSE_KINDS, vanished
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
     from tcpsight.arguments import Source
+    from tcpsight.connections import Server
 
 __all__ = ["compare"]
 
 
-def compare(
+def compare(  # noqa: PLR0913 - each is a question of its own, asked by name
     before: Source | Sequence[Source],
     after: Source | Sequence[Source],
     *,
@@ -29,6 +31,7 @@ def compare(
     failure_tolerance: float = 0.01,
     most_services: int = 10,
     fail_on: Sequence[str] = WORSE_KINDS,
+    same: Sequence[str] = (),
     **options: Any,
 ) -> Facts:
     """Tell what changed between two captures of the same services; read now.
@@ -46,6 +49,8 @@ def compare(
     fail_on : sequence of str
         What of ``worse`` counts for ``is_worse``: ``response_time``, ``failures``, ``throughput``, ``retransmissions``,
         ``vanished``, ``findings``.
+    same : sequence of str
+        Services that moved, as ``":3306=:3307"``: what each was before, and after.
     **options
         Those of `tcpsight.open`, for both captures.
 
@@ -72,9 +77,23 @@ def compare(
     if unknown := set(fail_on) - set(WORSE_KINDS):
         raise UsageError(f"fail_on has {sorted(unknown)[0]!r}; known are {', '.join(WORSE_KINDS)}")
     both = [collected(open_capture(each, **options)) for each in (before, after)]
-    comparison = compared(both[0], both[1], most_services=most_services)
+    comparison = compared(both[0], both[1], most_services=most_services, same=[parse_same(each) for each in same])
     check_common(comparison)
     return comparison_facts(comparison, Tolerance(tolerance, failure_tolerance, tuple(fail_on)))
+
+
+def parse_same(text: str) -> tuple[Server, Server]:
+    """Read ``BEFORE=AFTER``: a service that moved, by address, port or both.
+
+    Raises
+    ------
+    UsageError
+        If it is not that.
+    """
+    ours, is_there, theirs = text.partition("=")
+    if not is_there:
+        raise UsageError(f"{text!r} tells of no move: write BEFORE=AFTER, such as :3306=:3307")
+    return parse_server(ours), parse_server(theirs)
 
 
 def collected(analysis: Analysis) -> CollectedCapture:
@@ -108,4 +127,7 @@ def _nothing_in_common(before: CollectedCapture, after: CollectedCapture) -> str
             return f"nothing to compare: the capture {when} has no connection that was asked for"
     ports = [sorted({endpoint[1] for endpoint in each.summary.services}) for each in (before, after)]
     told = [", ".join(f":{port}" for port in each[:5]) + (", …" if len(each) > 5 else "") for each in ports]
-    return f"nothing to compare: no service is in both captures; before {told[0]}, after {told[1]}"
+    return (
+        f"nothing to compare: no service is in both captures; before {told[0]}, after {told[1]}; "
+        "--same BEFORE=AFTER tells which moved"
+    )

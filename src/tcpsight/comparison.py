@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tcpsight.errors import UsageError
 from tcpsight.findings import CaptureFindings
 from tcpsight.model.equal_load import EqualLoad, Series, compare_at_equal_load
 from tcpsight.model.grouping import Endpoint, by_endpoint
@@ -26,6 +27,7 @@ from tcpsight.model.occupancy import Occupancy, OccupancySweep, TooManySlicesErr
 from tcpsight.model.response_slices import ResponseSlices
 from tcpsight.model.services import Service, ServiceSummary
 from tcpsight.model.verdicts import DECISIVE_QUANTILES
+from tcpsight.output.addresses import endpoint_text
 from tcpsight.output.blocks import BlockWriter
 from tcpsight.output.spill import SortedSpill
 from tcpsight.scalability import slice_length
@@ -33,6 +35,7 @@ from tcpsight.tables import Connections, Findings, Network, Requests, Unanswered
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Run
+    from tcpsight.connections import Server
     from tcpsight.pipeline import Batch
     from tcpsight.selection import Selection
 
@@ -222,6 +225,7 @@ def compared(
     *,
     most_services: int = MOST_SERVICES,
     quantiles: Sequence[float] = QUANTILES,
+    same: Sequence[tuple[Server, Server]] = (),
 ) -> Comparison:
     """Pair the services of two captures, and cut their requests into slices.
 
@@ -233,10 +237,22 @@ def compared(
         How many services are compared.
     quantiles : sequence of float
         Which quantiles of response time to tell, beside those that decide.
+    same : sequence of (Server, Server)
+        Services that moved: what each was before, and after. An address, or a port, that one lacks is any.
+
+    Raises
+    ------
+    UsageError
+        Of `same`, one is no service there, or several are.
     """
     both = (before, after)
     asked = np.array(sorted({*quantiles, *DECISIVE_QUANTILES}))
-    endpoints = list(paired_endpoints(*(list(each.summary.services) for each in both)))
+    moved = [(_one_of(before, ours, "before"), _one_of(after, theirs, "after")) for ours, theirs in same]
+    ours, theirs = (
+        [endpoint for endpoint in each.summary.services if endpoint not in {pair[side] for pair in moved}]
+        for side, each in enumerate(both)
+    )
+    endpoints = [*moved, *paired_endpoints(ours, theirs)]
     sizes = {pair: _size(before, pair[0]) + _size(after, pair[1]) for pair in endpoints}
     endpoints.sort(key=lambda pair: (-sizes[pair], pair))
     pairs = [_pair(both, pair, asked) for pair in endpoints[:most_services]]
@@ -248,6 +264,22 @@ def compared(
         ranked = capture.summary.largest(len(capture.summary.services))
         only.append([endpoint for endpoint, _ in ranked if endpoint not in known])
     return Comparison(before, after, pairs, len(endpoints) - len(pairs), (only[0], only[1]), asked)
+
+
+def _one_of(capture: CollectedCapture, server: Server, when: str) -> Endpoint:
+    """Give the service that is meant."""
+    address, port, _ = server
+    found = [
+        each
+        for each in capture.summary.services
+        if (address is None or each[0] == address) and (not port or each[1] == port)
+    ]
+    if len(found) == 1:
+        return found[0]
+    asked = endpoint_text(address, port or None, server[2]) if address is not None else f":{port}"
+    known = ", ".join(endpoint_text(*each) for each in (found or list(capture.summary.services))[:5])
+    why = f"{len(found)} services are that" if found else "no service is that"
+    raise UsageError(f"--same: {why} in the capture {when}: {asked}; there is {known}")
 
 
 def paired_endpoints(before: list[Endpoint], after: list[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:

@@ -148,6 +148,7 @@ def _service(comparison: Comparison, pair: ServicePair, asked: _Asked) -> Facts:
     facts = {
         **_endpoint(pair.before.endpoint),
         "after_server_address": address_text(pair.after.endpoint[0], pair.after.endpoint[2]),
+        "after_server_port": pair.after.endpoint[1],
         "verdict": verdict_of(answers + share_answers, detectable),
         "worse": [],
         "detectable_fraction": _grown(detectable),

@@ -193,7 +193,7 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
         "server_address": address_text(address, version),
         "server_port": port,
         "requests": service.requests,
-        "unanswered": service.unanswered,
+        "unanswered": service.unanswered if is_told else None,
         "in_flight_at_end": service.in_flight_at_end,
         "overlapped": service.overlapped,
         "turns": _turns(service),
@@ -201,7 +201,7 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
         "response_bytes": service.response_bytes,
         "throughput_per_s": service.requests * 1e9 / length_ns if length_ns else None,
         "concurrency": int(series.weighted_ns.sum()) / busy_ns if busy_ns else None,
-        "unanswered_concurrency": int(series.unanswered_weighted_ns.sum()) / length_ns if length_ns else None,
+        "unanswered_concurrency": int(series.unanswered_weighted_ns.sum()) / length_ns if busy_ns else None,
         "utilization_fraction": int(series.busy_ns.sum()) / used_ns if used_ns else None,
         "response_time": distribution_facts(service.response_times, quantiles, is_told=is_told),
         "histogram": [
@@ -214,14 +214,14 @@ def _service(each: ServiceReport, report: Report, quantiles: Sequence[float]) ->
         "connections": _connections(service, quantiles),
         "clients": _clients(service),
         "slowest_requests": [_request(row, _place(row, each, report)) for row in service.slowest.rows if is_told],
-        "unanswered_requests": [_waiting(row, _place(row, each, report)) for row in service.waiting.rows],
+        "unanswered_requests": [_waiting(row, _place(row, each, report)) for row in service.waiting.rows if is_told],
     }
     return told | {"is_waited_through": _is_waited_through(told), "remarks": turn_notes(told)}
 
 
 def _is_waited_through(service: Facts) -> bool:
     """Tell whether somebody waited, and nobody asked: of a part of the time, those who wait may have come before it."""
-    arrived = service["requests"] + service["unanswered"] + service["in_flight_at_end"]
+    arrived = service["requests"] + (service["unanswered"] or 0) + service["in_flight_at_end"]
     return not arrived and bool(service["concurrency"] or service["unanswered_concurrency"])
 
 

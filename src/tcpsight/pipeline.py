@@ -26,6 +26,7 @@ from tcpsight.errors import CaptureError
 from tcpsight.model.clock_leaps import ClockLeaps
 from tcpsight.model.clock_steps import ClockSteps
 from tcpsight.model.silences import Silences
+from tcpsight.model.turn_sample import TurnSample
 from tcpsight.network import agree_on_times, forget_unseen
 from tcpsight.requests import Paired
 from tcpsight.rooms import Made, Rooms, complete
@@ -92,6 +93,8 @@ class Pipeline:
         Where the clock that stamps frames was set back, and forward.
     silences : Silences
         When nothing at all was captured.
+    turn_sample : TurnSample
+        Which services take no turns.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Pipeline:
         self.silences = Silences()
         self.clock_steps = ClockSteps()
         self.clock_leaps = ClockLeaps()
+        self.turn_sample = TurnSample()
         self._capture = capture
         self._open_services: set[int] = set()
         self._filter = frame_filter
@@ -304,6 +308,8 @@ class Pipeline:
             self.first_ns = first if self.first_ns is None else min(self.first_ns, first)
             self.last_ns = last if self.last_ns is None else max(self.last_ns, last)
         selection = self.options.selection
+        arrived = requests if selection.is_everything else requests[selection.of_arrivals(requests)]
+        self.turn_sample.feed(arrived)
         if selection.is_everything:
             self.selected += len(connections)
             whole = requests, unanswered
@@ -314,7 +320,7 @@ class Pipeline:
         connections = connections[is_wanted]
         self.selected += len(connections)
         return Batch(
-            requests[selection.of_arrivals(requests)],
+            arrived,
             unanswered[selection.of_arrivals(unanswered)],
             connections,
             segments,

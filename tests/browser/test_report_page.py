@@ -360,7 +360,7 @@ def test_a_finding_leads_to_its_place_in_the_plots(stall):
 
 
 def test_a_point_of_the_law_leads_to_its_slice_and_the_words_are_those_of_usl(show, examples_dir):
-    path = examples_dir / "stalls" / "postgresql-hot-row.pcap.zst"
+    path = examples_dir / "stalls" / "mariadb-hot-row.pcap.zst"
     html = report_html(path)
     seen = show(html)
     words = " ".join(seen.page.locator("#capacity").inner_text().split())

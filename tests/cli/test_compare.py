@@ -279,3 +279,47 @@ def test_one_request_is_one_request(here: Here, tmp_path: Path):
     assert "3 → 1 request," in here("compare", tmp_path / "many.pcap", tmp_path / "few.pcap").text
     assert "1 → 3 requests," in here("compare", tmp_path / "few.pcap", tmp_path / "many.pcap").text
     assert "1 request," in here("compare", tmp_path / "few.pcap", tmp_path / "few.pcap").text
+
+
+def moved(path: Path, examples_dir: Path) -> Path:
+    """Write the example as if its server had another address and port."""
+    data = bytearray((examples_dir / "mariadb-lock.pcap").read_bytes())
+    at = 24
+    while at < len(data):
+        captured = int.from_bytes(data[at + 8 : at + 12], "little")
+        for address, port in ((at + 42, at + 50), (at + 46, at + 52)):
+            if data[port : port + 2] == (3306).to_bytes(2, "big"):
+                data[address : address + 4], data[port : port + 2] = bytes([10, 9, 9, 9]), (3307).to_bytes(2, "big")
+        at += 16 + captured
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("same", [":3306=:3307", "10.1.1.1=10.9.9.9", "10.1.1.1:3306=10.9.9.9:3307"])
+def test_a_service_that_moved_is_compared_where_it_is_told_to_be_the_same(here, tmp_path, examples_dir, same):
+    after = moved(tmp_path / "after.pcap", examples_dir)
+    found = here("compare", examples_dir / "mariadb-lock.pcap", after, "--same", same, "--format", "json")
+    told = json.loads(found.text)
+    (service,) = told["services"]
+    assert (service["server_port"], service["requests"]["before"]) == (3306, service["requests"]["after"])
+    assert (service["after_server_address"], service["after_server_port"]) == ("10.9.9.9", 3307)
+    assert not told["is_worse"]
+    again = tcpsight.compare(examples_dir / "mariadb-lock.pcap", after, same=[same])
+    assert again["services"] == told["services"]
+
+
+@pytest.mark.parametrize(
+    ("same", "words"),
+    [
+        (":3306", "tells of no move: write BEFORE=AFTER"),
+        (":3306=:x", "no server"),
+        (":1=:3307", "no service is that in the capture before: :1; there is 10.1.1.1:3306"),
+        (":3306=10.9.9.8", "no service is that in the capture after: 10.9.9.8; there is 10.9.9.9:3307"),
+    ],
+)
+def test_a_move_that_is_not_there_is_told(here, tmp_path, examples_dir, same, words):
+    after = moved(tmp_path / "after.pcap", examples_dir)
+    found = here("compare", examples_dir / "mariadb-lock.pcap", after, "--same", same)
+    assert found.status == 2
+    assert words in found.err
+    assert found.err.count("\n") == 1

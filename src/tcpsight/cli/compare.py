@@ -50,6 +50,12 @@ KINDS = ("response-time", "failures", "throughput", "retransmissions", "vanished
     metavar="P",
     help="Show this quantile of the response time, such as 0.9. Repeatable.  [default: 0.1 to 0.99]",
 )
+@click.option(
+    "--same",
+    multiple=True,
+    metavar="BEFORE=AFTER",
+    help="A service that moved: [ADDRESS]:PORT before and after, such as :3306=10.0.0.7:3307. Repeatable.",
+)
 @top_option
 @facts_options
 @html_option
@@ -63,6 +69,7 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     tcpsight compare 'before-*.pcap.gz' 'after-*.pcap.gz' --format json -o changed.json
     tcpsight compare day.pcap --at 2026-05-01T12:00 --html changed.html
     tcpsight compare before.pcap after.pcap --fail-on response-time --fail-on failures
+    tcpsight compare old-host.pcap new-host.pcap --same :3306=:3307
 
     Response times quantile by quantile, throughput at equal concurrency, failures, retransmissions, round trips and
     findings. Status 1 means worse beyond doubt, by more than is tolerated: the median or the 95th percentile of
@@ -70,19 +77,19 @@ def command(before: Input, after: Input, tolerance: float, failure_tolerance: fl
     service vanished, or a critical finding came.
     """
     from tcpsight.cli.notes import conclude
-    from tcpsight.comparing import check_common
+    from tcpsight.comparing import check_common, parse_same
     from tcpsight.comparison import QUANTILES, compared
     from tcpsight.comparison_facts import Tolerance, comparison_facts
     from tcpsight.errors import UsageError
 
-    counted = _counted(others["fail_on"])
+    counted, same = _counted(others["fail_on"]), [parse_same(each) for each in others["same"]]
     if (html := others["html"]) is not None:
         check_html(html, before.sources + after.sources, others["top"])
     sides = _collected(before), _collected(after)
     for side in sides:
         if not side.run.pipeline.segments and (status := conclude(side.run)):
             return status
-    comparison = compared(*sides, most_services=others["top"], quantiles=others["quantiles"] or QUANTILES)
+    comparison = compared(*sides, most_services=others["top"], quantiles=others["quantiles"] or QUANTILES, same=same)
     try:
         check_common(comparison)
     except UsageError:

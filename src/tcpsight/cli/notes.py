@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NAMED_INTERFACES = 5
 """So many interfaces that lost frames are named."""
 
+NAMED_SERVICES = 5
+"""So many services without turns are named."""
+
 NAMED_FILES = 20
 """So many files that could not be read are named."""
 
@@ -81,12 +84,24 @@ def note_lines(run: Run) -> Iterator[str]:
         meaning = reason_text(REASON_TEXTS[reason], count, int(row["furthest_back_ns"]))
         yield (f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}")
     yield from clock_notes(clock_facts(run))
+    yield from _without_turns(run)
     for file in run.capture.files:
         if file.named_lines and run.pipeline.frames:
             yield (f"{file.path}: {names_of(file.named_lines)}")
         if file.restarts:
             times = "once" if file.restarts == 1 else f"{file.restarts:,} times"
             yield (f"{file.path}: replaced or cut while it was followed, {times}; read on from its new start")
+
+
+def _without_turns(run: Run) -> Iterator[str]:
+    """Name services whose response times mean nothing."""
+    from tcpsight.output.addresses import endpoint_text
+
+    reasons = run.pipeline.turn_sample.reasons
+    for (address, port, version), reason in reasons[:NAMED_SERVICES]:
+        yield f"{endpoint_text(address, port, version)}: {reason}; times of its requests mean nothing"
+    if len(reasons) > NAMED_SERVICES:
+        yield f"{len(reasons) - NAMED_SERVICES:,} more services take no turns: report names all"
 
 
 def bad_files(run: Run) -> Iterator[str]:

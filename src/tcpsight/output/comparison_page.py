@@ -282,9 +282,8 @@ def _moved(service: Facts) -> list[str]:
 
 def _endpoints(service: Facts) -> str:
     before = units.endpoint(service["server_address"], service["server_port"])
-    if service["after_server_address"] == service["server_address"]:
-        return before
-    return f"{before}, after it {units.endpoint(service['after_server_address'], service['server_port'])}"
+    after = units.endpoint(service["after_server_address"], service["after_server_port"])
+    return before if after == before else f"{before}, after it {after}"
 
 
 def _change(tail: str, before: str, after: str) -> str:

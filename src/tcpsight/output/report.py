@@ -238,7 +238,8 @@ class _Page:
 
     def _requests(self, s: Facts) -> list[Piece]:
         rate = f" ({units.rate(s['throughput_per_s'])})" if s["requests"] else ""
-        pieces = [Piece(f"{units.count(s['requests'])} answered{rate}")]
+        what = "answered" if s["turns"]["hold"] is not False else "turns"
+        pieces = [Piece(f"{units.count(s['requests'])} {what}{rate}")]
         if s["is_waited_through"]:
             pieces = [Piece("none arrived in the time asked for: who waited came before", "yellow")]
         if s["unanswered"]:

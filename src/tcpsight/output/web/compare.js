@@ -51,7 +51,8 @@ function endpointText(address, port) {
 
 function serviceName(service) {
   const before = endpointText(service.server_address, service.server_port);
-  return service.after_server_address === service.server_address ? before : `${before}, after it ${endpointText(service.after_server_address, service.server_port)}`;
+  const after = endpointText(service.after_server_address, service.after_server_port);
+  return after === before ? before : `${before}, after it ${after}`;
 }
 
 /** By how much throughput or retransmissions are worse. */

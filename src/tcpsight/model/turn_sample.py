@@ -1,0 +1,50 @@
+"""Which services take no turns, by their first requests: enough to warn where times are told row by row.
+
+A report looks at all requests; who only writes rows must not pay for that. So the first `MOST_REQUESTS` of a run are
+looked at, each service by its own. What it cannot see: a service that speaks later than that, or takes turns at first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tcpsight.model.turns import Turns
+from tcpsight.tables import Requests
+
+MOST_REQUESTS = 20_000
+
+Server = tuple[bytes, int, int]
+
+
+class TurnSample:
+    """Look at how sides take turns in the first requests of a run.
+
+    Feed answered requests in the order in which they became final.
+
+    Attributes
+    ----------
+    turns : dict of (bytes, int, int) to Turns
+        By address, port and IP version of the server.
+    """
+
+    def __init__(self) -> None:
+        self.turns: dict[Server, Turns] = {}
+        self._left = MOST_REQUESTS
+
+    def feed(self, requests: Requests) -> None:
+        """Take the next ones."""
+        if not self._left or not len(requests):
+            return
+        rows = requests[: self._left]
+        self._left -= len(rows)
+        places: dict[Server, list[int]] = {}
+        columns = rows.server_address, rows.server_port.tolist(), rows.ip_version.tolist()
+        for i, (address, port, version) in enumerate(zip(*columns, strict=True)):
+            places.setdefault((address.tobytes(), port, version), []).append(i)
+        for server, chosen in places.items():
+            self.turns.setdefault(server, Turns()).add(rows[np.array(chosen)])
+
+    @property
+    def reasons(self) -> list[tuple[Server, str]]:
+        """The services whose sides take none, and why that is believed."""
+        return [(server, turns.reason) for server, turns in self.turns.items() if turns.reason is not None]
