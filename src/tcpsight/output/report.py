@@ -238,8 +238,7 @@ class _Page:
 
     def _requests(self, s: Facts) -> list[Piece]:
         rate = f" ({units.rate(s['throughput_per_s'])})" if s["requests"] else ""
-        what = "answered" if s["turns"]["hold"] is not False else "turns"
-        pieces = [Piece(f"{units.count(s['requests'])} {what}{rate}")]
+        pieces = [Piece(f"{units.count(s['requests'])} {'turns' if s['turns']['hold'] is False else 'answered'}{rate}")]
         if s["is_waited_through"]:
             pieces = [Piece("none arrived in the time asked for: who waited came before", "yellow")]
         if s["unanswered"]:
