@@ -143,7 +143,7 @@ class Partitions:
         path = self._folder / part
         path.parent.mkdir(parents=True, exist_ok=True)
         destination = Destination(path)
-        encoder = ParquetEncoder(destination, STORED[partition.table], None)
+        encoder = ParquetEncoder(destination, STORED[partition.table], None, grows=False)
         self.parts[part] = first
         encoder.begin()
         return _Open(encoder, destination)

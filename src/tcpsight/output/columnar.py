@@ -3,7 +3,10 @@
 Parquet settings, chosen by CPU and size on request tables: integers are delta-encoded (a third of the size of plain
 ones, and cheaper than plain ones compressed; part of the format since 2.0), addresses and enumerations keep their
 dictionary, Snappy takes what is left, but for times: of their deltas it saves nothing. Statistics are written for
-numbers only, so that readers can skip row groups by time. One block is one row group.
+numbers only, so that readers can skip row groups by time.
+
+One block is one row group at first. The footer has 2 kB for each, and is held in memory until the end; so after every
+`GROUPS_OF_A_SIZE` groups they are twice as large, up to `MOST_BLOCKS` blocks.
 """
 
 from __future__ import annotations
@@ -27,6 +30,11 @@ GROUP_BYTES = 1 << 21
 """About as much of a table is converted at a time; wide rows come in smaller groups, so that memory stays small."""
 
 
+GROUPS_OF_A_SIZE = 64
+
+MOST_BLOCKS = 8
+
+
 def group_rows(table_type: type[Table]) -> int:
     """Give the rows of a row group: a power of two."""
     return 1 << (GROUP_BYTES // table_type.dtype.itemsize).bit_length() - 1
@@ -43,16 +51,23 @@ class ParquetEncoder:
         The table.
     columns : sequence of str, optional
         Only these, in this order.
+    grows : bool
+        Whether row groups become larger as the file does: not where readers go through many files side by side.
     """
 
     may_cut = False
 
-    def __init__(self, destination: Destination, table_type: type[Table], columns: Sequence[str] | None) -> None:
+    def __init__(
+        self, destination: Destination, table_type: type[Table], columns: Sequence[str] | None, *, grows: bool = True
+    ) -> None:
         self.block_rows = group_rows(table_type)
         self._destination = destination
         self._converter = ArrowConverter(table_type, columns, is_transient=True)
         self._columns = shown_columns(table_type, columns)
         self._writer: Any = None
+        self._grows = grows
+        self._groups = 0
+        self._held: list[Table] = []
 
     def begin(self) -> None:
         """Open the file."""
@@ -80,14 +95,30 @@ class ParquetEncoder:
         self._writer.add_key_value_metadata(stated)
 
     def encode(self, rows: Table) -> None:
-        """Write one row group."""
+        """Write one block of rows."""
+        blocks = min(1 << self._groups // GROUPS_OF_A_SIZE, MOST_BLOCKS) if self._grows else 1
+        if blocks == 1:
+            self._write_group(rows)
+            return
+        self._held.append(rows.copy())
+        if len(self._held) >= blocks:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, []
+        self._write_group(type(held[0]).concatenate(held))
+
+    def _write_group(self, rows: Table) -> None:
         import pyarrow as pa
 
+        self._groups += 1
         batch = self._converter.convert(rows)
         self._writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=self._schema))
 
     def finish(self) -> None:
-        """Write the footer."""
+        """Write what is held, and the footer."""
+        if self._held:
+            self._write_held()
         self._writer.close()
 
     def abort(self) -> None:

@@ -199,10 +199,30 @@ def test_chosen_columns_come_in_the_order_chosen(format):
     assert [name.removesuffix("_ns") for name in names] == ["response_time", "client_address", "connection_id"]
 
 
-def test_row_groups_have_a_fixed_number_of_rows():
+def test_row_groups_have_a_fixed_number_of_rows_at_first():
     table = requests(140_000)
     metadata = pyarrow.parquet.ParquetFile(io.BytesIO(written(table, "parquet"))).metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [8_192] * 17 + [736]
+
+
+def test_row_groups_grow_with_the_file_so_that_its_footer_stays_small(monkeypatch):
+    monkeypatch.setattr("tcpsight.output.columnar.GROUP_BYTES", 1 << 12)
+    table = requests(16 * 64 * 16)
+    data = written(table, "parquet")
+    metadata = pyarrow.parquet.ParquetFile(io.BytesIO(data)).metadata
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert sizes == [16] * 64 + [32] * 64 + [64] * 64 + [128] * 72
+    read = pyarrow.parquet.read_table(io.BytesIO(data))
+    assert read["connection_id"].to_pylist() == table.connection_id.tolist()
+    assert read["client_address"].to_pylist() == [record["client_address"] for record in records(table)]
+    # However they come, they are cut alike; and the last group may be any size.
+    cut = io.BytesIO()
+    with open_writer(cut, Requests, "parquet") as writer:
+        for begin in range(0, len(table), 1000):
+            writer.write(table[begin : begin + 1000])
+    assert cut.getvalue() == data
+    metadata = pyarrow.parquet.ParquetFile(io.BytesIO(written(table[:-37], "parquet"))).metadata
+    assert (metadata.num_rows, metadata.row_group(metadata.num_row_groups - 1).num_rows) == (len(table) - 37, 128 - 37)
 
 
 def test_parquet_states_the_range_of_times_so_that_readers_can_skip():
