@@ -12,7 +12,8 @@ from tcpsight.network._clock cimport LEAPT, OPENED, is_odd, take_leap_back, take
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._round_trips cimport own_round_trips
 from tcpsight.network._rows cimport give_row
-from tcpsight.network._state cimport FIRST_BITS, Flow, Memory, Sent, Slot, smaller
+from tcpsight.network._sent cimport sent_at
+from tcpsight.network._state cimport FIRST_BITS, STAMPS, Flow, Memory, Sent, Slot, smaller
 from tcpsight.tables cimport (
     BOUNDARY_OPENED,
     KIND_DUPLICATE,
@@ -26,6 +27,7 @@ from tcpsight.tables cimport (
 cdef enum:
     # While one segment is taken, the state of the one so far behind it is on its way.
     AHEAD = 12
+    CLOSE = 6
 
 cdef enum:
     # What `measure_batch` found wrong in its input.
@@ -94,27 +96,40 @@ cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
 
 
 cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
-    """Start fetching what the usual segment touches: of its own direction to send, of the other to be acknowledged."""
+    """Start fetching what every segment touches, which tells what else this one will."""
     cdef const Slot *slot
-    cdef const Flow *own
-    cdef const Flow *other
     if g.slot >= batch.chunks.slots:
         return
     slot = slot_at(batch, g.slot)
+    prefetch(slot)
+    prefetch(&slot.flows[0])
+    prefetch(&slot.flows[1])
+
+
+cdef inline void fetch_more(const Batch *batch, const Segment *g) noexcept nogil:
+    """Start fetching the other lines of the usual segment: stamps, what it sends, and what it acknowledges."""
+    cdef Slot *slot = <Slot *>opened_in(&batch.chunks, g.slot, sizeof(Slot))
+    cdef Flow *own
+    cdef Flow *other
+    if slot == NULL:
+        return
     own = &slot.flows[g.direction & 1]
     other = &slot.flows[1 - (g.direction & 1)]
-    prefetch(slot)
-    prefetch(own)
-    prefetch(other)
     prefetch(&own.echoed_ns)
-    prefetch(&other.busy_since_ns)
-    prefetch(&other.srtt_ns)
-    prefetch(&other.rising)
-    if g.new_bytes > 0:
+    prefetch(&own.stamps[(own.stamps_head + own.stamps_count) & (STAMPS - 1)])
+    if g.payload_bytes > 0:
         prefetch(&own.busy_since_ns)
+        prefetch(sent_at(own, own.count))
         prefetch(&other.echoed_ns)
-        prefetch(&other.stamps[1])
-        prefetch(&other.stamps[5])
+        if other.stamps_count > 1:
+            prefetch(&other.stamps[1])
+            prefetch(&other.stamps[STAMPS - 1])
+    if g.acked_offset > other.acked:
+        prefetch(&other.srtt_ns)
+        prefetch(&other.rising)
+        prefetch(&other.busy_since_ns)
+        prefetch(sent_at(other, 0))
+        prefetch(sent_at(other, 1))
 
 
 cdef const Segment *take_odd(Batch *batch, Slot *slot, const Segment *segment) noexcept nogil:
@@ -138,6 +153,8 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
     for row in range(begin, end):
         if row + AHEAD < batch.segment_count:
             fetch(batch, batch.segments + row + AHEAD)
+        if row + CLOSE < batch.segment_count:
+            fetch_more(batch, batch.segments + row + CLOSE)
         segment = batch.segments + row
         header = batch.headers + row
         slot = open_slot_at(batch, segment.slot)
