@@ -29,6 +29,9 @@ cdef struct Timer:
 
 cdef enum:
     SHARES = 256
+    # So many times what is needed is asked for, if it is to be had: memory is taken where it is written to, so that
+    # room costs nothing until it is used, but growing costs a copy in memory that was never touched.
+    GROWTH = 8
 
 cdef struct Share:
     uint32_t count
@@ -281,7 +284,11 @@ cdef inline int reserve_slots(Slots *s, int64_t rows) noexcept nogil:
     cdef uint64_t need = <uint64_t>s.open_count + rows
     if need > 0x7FFFFFFF:
         return -1
-    if need > s.capacity and grow_states(s, doubled(s.capacity, need)):
+    if (
+        need > s.capacity
+        and grow_states(s, doubled(s.capacity, min(GROWTH * need, <uint64_t>0x7FFFFFFF)))
+        and grow_states(s, doubled(s.capacity, need))
+    ):
         return -1
     if s.entries == NULL or need * 2 > <uint64_t>s.mask + 1:
         return grow_table(s, doubled(8192, need * 2))

@@ -72,7 +72,11 @@ ALIGNMENT_BYTES = 128
 """State is aligned to this: two cache lines, which processors fetch as a pair."""
 
 SMALLEST_ROOM = 256
-"""Slots and rows to begin with; both double when they are too few."""
+"""Slots and rows to begin with."""
+
+GROWTH = 8
+"""State gets room for so many times the slots that are needed, if it is to be had: memory is taken where it is written
+to, so that room costs nothing until it is used, but growing costs a copy in memory that was never touched."""
 
 REQUEST_PARTS = tuple(part for part in TIME_PARTS if part not in ("connect", "think", "unknown"))
 """The parts that a request can have, besides what is unknown."""
@@ -242,7 +246,7 @@ def _grown(block: Block, rows: int, row_bytes: int) -> Block:
     """Give room for so many rows of state, with what is known already."""
     if rows * row_bytes <= len(block):
         return block
-    grown = _zeroed(_roomy(rows) * row_bytes)
+    grown = _room_for(rows, row_bytes)
     grown[: len(block)] = block
     return grown
 
@@ -250,6 +254,14 @@ def _grown(block: Block, rows: int, row_bytes: int) -> Block:
 def _roomy(n: int) -> int:
     """Round up to a power of two."""
     return max(SMALLEST_ROOM, 1 << (n - 1).bit_length())
+
+
+def _room_for(slots: int, slot_bytes: int) -> Block:
+    """Allocate zeroed state for so many slots, and for more."""
+    try:
+        return _zeroed(_roomy(GROWTH * slots) * slot_bytes)
+    except MemoryError:
+        return _zeroed(_roomy(slots) * slot_bytes)
 
 
 def _zeroed(byte_count: int) -> Block:

@@ -84,7 +84,11 @@ ALIGNMENT_BYTES = 128
 """State is aligned to this: two cache lines, which processors fetch as a pair."""
 
 SMALLEST_ROOM = 256
-"""Slots and rows to begin with; both double when they are too few."""
+"""Slots and rows to begin with."""
+
+GROWTH = 8
+"""State gets room for so many times the slots that are needed, if it is to be had: memory is taken where it is written
+to, so that room costs nothing until it is used, but growing costs a copy in memory that was never touched."""
 
 
 class Paired(NamedTuple):
@@ -213,7 +217,7 @@ class RequestPairing:
             # A slot that ends was opened before.
             slots = int(boundaries.slot.max()) + 1
             if slots * _kernel.SLOT_BYTES > len(self._slots):
-                grown = _zeroed(_roomy(slots) * _kernel.SLOT_BYTES)
+                grown = _room_for(slots, _kernel.SLOT_BYTES)
                 grown[: len(self._slots)] = self._slots
                 self._slots = grown
         # A segment completes at most one request, the end of a connection two; one that is held does so later.
@@ -244,6 +248,14 @@ def in_capture_order(segments: Segments) -> Segments:
 def _roomy(n: int) -> int:
     """Round up to a power of two."""
     return max(SMALLEST_ROOM, 1 << (n - 1).bit_length())
+
+
+def _room_for(slots: int, slot_bytes: int) -> Block:
+    """Allocate zeroed state for so many slots, and for more."""
+    try:
+        return _zeroed(_roomy(GROWTH * slots) * slot_bytes)
+    except MemoryError:
+        return _zeroed(_roomy(slots) * slot_bytes)
 
 
 def _zeroed(byte_count: int) -> Block:
