@@ -65,6 +65,8 @@ class Options:
         What tells which request bytes belong to, and when its row is given: see `RequestPairing`.
     account : str
         One of `Account`; without it the columns of the time account are null.
+    with_requests : bool
+        Whether requests are paired; without them batches carry none, and connections do not count any.
     leave_out : tuple of str
         Of `LEFT_OUT`: which requests are given no rows. Connections still count them.
     workers : int
@@ -84,6 +86,7 @@ class Options:
     by: str = "stream"
     given_at: str = "final"
     account: Account = "none"
+    with_requests: bool = True
     leave_out: tuple[str, ...] = ()
     workers: int = 1
 

@@ -67,7 +67,7 @@ class Passes:
         return repr((replace(self.options, workers=1), self._frame_filter, self._input_timezone, self._link_offset))
 
     @contextmanager
-    def run(
+    def run(  # noqa: PLR0913 - each is a question of its own, asked by name
         self,
         carrying: type[Table] | None = None,
         *,
@@ -76,13 +76,15 @@ class Passes:
         pairs: tuple[Pair, ...] = (),
         with_segments: bool = False,
         given_at: str | None = None,
+        alone: bool = False,
     ) -> Iterator[Run]:
         """Open the capture for one pass, whose batches carry that table, too, if it is one that costs extra.
 
         With `keep`, which takes care of payload, they index streams; `through` is the pipeline to go through; with
         `pairs` only segments between these endpoints are looked at; `with_segments` carries these beside that table;
         `given_at` says when rows of requests come, if not as the options have it. Only where none of these is asked
-        for, of files that are not followed, there are as many workers as the options say.
+        for, of files that are not followed, there are as many workers as the options say. Who wants that table `alone`
+        looks at nothing else of the batches: what it does not need may not be there.
 
         Raises
         ------
@@ -107,7 +109,8 @@ class Passes:
             with_policing=self.options.with_policing or carrying is Findings,
             pairs=pairs or self.options.pairs,
             given_at=given_at or self.options.given_at,
-            account=self.options.account if carrying is None else account_for(carrying),
+            account=self.options.account if carrying is None else account_for(carrying, alone=alone),
+            with_requests=not (alone and carrying is Network),
         )
         if self.lake is not None:
             self._refuse_of_a_lake(keep or pairs or given_at or self.following or through is not Pipeline)
@@ -204,7 +207,7 @@ class Passes:
 
     def _rows(self, table_type: type[Table], part: Callable[[Batch], Table]) -> Rows:
         def read(on_break: OnBreak) -> Iterator[Table]:
-            with self.run(table_type) as run:
+            with self.run(table_type, alone=True) as run:
                 for batch in run:
                     table = part(batch)
                     if len(table):

@@ -14,6 +14,7 @@ from tcpsight.connections.tracking import Among
 from tcpsight.network import (
     Accounted,
     NetworkMeasuring,
+    Placing,
     RequestMatching,
     TimeAccounting,
     agree_on_times,
@@ -29,6 +30,7 @@ from tcpsight.tables import (
     Network,
     Policed,
     RequestAccounts,
+    RequestCounts,
     Requests,
     Unanswered,
     UnseenCounter,
@@ -36,6 +38,10 @@ from tcpsight.tables import (
 
 if TYPE_CHECKING:
     from tcpsight.network.policing import PolicingDetection
+
+
+NOTHING_PAIRED = Paired(Requests(), Unanswered(), RequestCounts())
+"""What is given where requests are not wanted."""
 
 
 class Made(NamedTuple):
@@ -76,7 +82,9 @@ class Rooms:
         self.measuring = NetworkMeasuring() if options.with_network else None
         self._options = options
         self._policing = _policing_detection() if options.with_policing else None
-        self._accounting = TimeAccounting(with_requests=options.account == "requests")
+        self._accounting = (
+            Placing() if options.account == "places" else TimeAccounting(with_requests=options.account == "requests")
+        )
         self._matching = RequestMatching()
 
     @property
@@ -119,7 +127,9 @@ class Rooms:
 
     def put_together(self, headers: Headers, tracked: Tracked, network: Network, policed: Policed) -> Made:
         """Push the next segments through the other rooms, and complete what was measured of the network."""
-        paired = self.pairing.feed(tracked.segments, tracked.boundaries, headers)
+        paired = NOTHING_PAIRED
+        if self._options.with_requests:
+            paired = self.pairing.feed(tracked.segments, tracked.boundaries, headers)
         connections = tracked.connections
         accounted = self._accounted(headers, tracked)
         if self._options.account == "requests":
@@ -142,7 +152,7 @@ class Rooms:
 def complete(connections: Connections, paired: Paired, accounts: ConnectionAccounts) -> None:
     """Fill the columns of ended connections that later rooms counted; no account: its columns are null."""
     counts = paired.counts
-    for name in ("requests", "unanswered", "unsolicited_bytes", "is_farewell"):
+    for name in ("requests", "unanswered", "unsolicited_bytes", "is_farewell") if len(counts) else ():
         connections.rows[name] = counts.rows[name]
     fill(connections, accounts)
 

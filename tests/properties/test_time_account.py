@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcpsight.network import Accounted, TimeAccounting
+from tcpsight.network import Accounted, Placing, TimeAccounting
+from tcpsight.tables import ConnectionAccounts
 from tests.reference.connections_strategies import traffic
 from tests.reference.network.strategies import moves as path_moves
 from tests.reference.network.strategies import rows_of_a_path, settings_of_a_path
@@ -21,6 +22,8 @@ from tests.support.headers import Row, follow
 MOVES = st.lists(st.one_of(talking(), talking(), anything()), max_size=50)
 SHAKES = st.tuples(st.booleans(), st.booleans())
 CONNECT_NS = st.sampled_from([-1, 0, 2_030_000])
+TTLS = st.sampled_from([0, 55, 63, 64, 128, 255])
+GAPS = st.sampled_from([-1, 0, 30_000, 5_000_000])
 
 
 def rows(accounted: Accounted) -> tuple[list[Any], list[Any]]:
@@ -105,3 +108,20 @@ def test_the_parts_add_up_however_clocks_are_set(rows: list[Row]):
         assert min(parts) >= 0
         assert sum(parts) == life["duration_ns"]
         assert life["connect_ns"] <= life["duration_ns"]
+
+
+@settings(deadline=None)
+@given(moves=MOVES, shakes=SHAKES, connect_ns=CONNECT_NS, data=st.data())
+def test_places_are_those_of_the_account(moves: list[Event], shakes: Any, connect_ns: int, data: st.DataObject):
+    events = [event if "boundary" in event else event | {"ttl": data.draw(TTLS)} for event in connect(moves, shakes)]
+    known = lives(
+        events, connect_ns=connect_ns, server_handshake_rtt_ns=data.draw(GAPS), client_handshake_rtt_ns=data.draw(GAPS)
+    )
+    cut = data.draw(st.integers(0, len(events)))
+    batches = [inputs(events[:cut], known), inputs(events[cut:], known)]
+    room = Placing()
+    placed = ConnectionAccounts.concatenate([room.feed(*batch).connections.copy() for batch in batches])
+    accounted = run(batches).connections
+    for name in ("connection_id", "vantage", "vantage_confidence"):
+        assert placed.rows[name].tolist() == accounted.rows[name].tolist()
+    assert {row["limited_by"] for row in plain(placed)} <= {255}

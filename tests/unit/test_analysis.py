@@ -19,7 +19,17 @@ import pytest
 import tcpsight
 from tcpsight.errors import CaptureError, UsageError
 from tcpsight.model.auto_interval import MAX_STALL_NS
-from tcpsight.tables import Connections, Intervals, KeyedIntervals, Requests, SegmentDetails, Table, Unanswered, Unseen
+from tcpsight.tables import (
+    Connections,
+    Intervals,
+    KeyedIntervals,
+    Network,
+    Requests,
+    SegmentDetails,
+    Table,
+    Unanswered,
+    Unseen,
+)
 from tests.conftest import ROOT
 from tests.support.capture import Trickle
 from tests.support.pcap import Frame, pcap_bytes
@@ -41,6 +51,15 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "talks.pcap"
     path.write_bytes(pcap_bytes([*FRAMES, Frame(FRAMES[-1].time_ns, udp_frame().data)], nanoseconds=True))
     return path
+
+
+def test_network_rows_by_themselves_are_those_beside_everything_else():
+    analysis = tcpsight.open(ROOT / "examples" / "mariadb-lock.pcap")
+    with analysis.run(Network) as run:
+        beside = np.concatenate([batch.network.rows.copy() for batch in run])
+    alone = np.concatenate([table.rows.copy() for table in analysis.network])
+    assert len(alone)
+    assert alone.tolist() == beside.tolist()
 
 
 def test_every_form_of_a_table_holds_the_same_rows(path):

@@ -151,7 +151,7 @@ def write_table(
     source: Input, output: Output, table_type: type[Table], part: Callable[[Batch], Table], by_time: str
 ) -> int:
     """Write one table of a capture; give the exit status."""
-    with reading(source, table_type) as (run, batches):
+    with reading(source, table_type, alone=True) as (run, batches):
         tables = output.selected((part(batch) for batch in batches), table_type)
         # Somebody may wait for the rows of a pipe. Lines are the same wherever they are flushed, the others are not.
         is_lines = chosen_format(output.format, output.output) in LINE_FORMATS

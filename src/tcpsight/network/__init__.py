@@ -1,12 +1,21 @@
 """Takes Segments, gives what the network did to each connection, direction and exchange, and where the time went."""
 
-from tcpsight.network.accounting import Account, Accounted, RequestMatching, TimeAccounting, account_for, fill
+from tcpsight.network.accounting import (
+    Account,
+    Accounted,
+    Placing,
+    RequestMatching,
+    TimeAccounting,
+    account_for,
+    fill,
+)
 from tcpsight.network.measuring import NetworkMeasuring, agree_on_times, forget_unseen
 
 __all__ = [
     "Account",
     "Accounted",
     "NetworkMeasuring",
+    "Placing",
     "RequestMatching",
     "TimeAccounting",
     "account_for",

@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tcpsight.network import _account
+from tcpsight.network import _account, _placing
 from tcpsight.tables import (
     TIME_PARTS,
     VANTAGES,
@@ -82,8 +82,9 @@ REQUEST_PARTS = tuple(part for part in TIME_PARTS if part not in ("connect", "th
 """The parts that a request can have, besides what is unknown."""
 
 
-Account = Literal["none", "connections", "requests"]
-"""Whose time is accounted for: nobody's, that of connections, or that of requests too."""
+Account = Literal["none", "places", "connections", "requests"]
+"""Whose time is accounted for: nobody's, but for where connections were captured, that of connections, or that of
+requests too."""
 
 ACCOUNT_COLUMNS = tuple(column.name for column in ConnectionAccounts.columns if column.name != "connection_id")
 
@@ -169,11 +170,46 @@ class TimeAccounting:
             self._requests = RequestAccounts.allocate(_roomy(rows))
 
 
-def account_for(table_type: type[Table]) -> Account:
-    """Tell whose time must be accounted for to fill a table."""
+class Placing:
+    """Tell where connections were captured, batch by batch: all that their network rows need of the account.
+
+    What it gives are the accounts that `TimeAccounting` gives, with nothing in them but that.
+
+    Attributes
+    ----------
+    unseen : UnseenCounter
+        Empty: whatever reaches this room has been counted before it.
+    """
+
+    def __init__(self) -> None:
+        self.unseen = UnseenCounter()
+        self._slots = _zeroed(0)
+        self._accounts = ConnectionAccounts.allocate(SMALLEST_ROOM)
+
+    def feed(self, segments: Segments, headers: Headers, boundaries: Boundaries, connections: Connections) -> Accounted:
+        """Take the next segments and what belongs to them; see `TimeAccounting.feed`."""
+        if len(boundaries):
+            self._slots = _grown(self._slots, int(boundaries.slot.max()) + 1, _placing.SLOT_BYTES)
+        if len(connections) > len(self._accounts):
+            self._accounts = ConnectionAccounts.allocate(_roomy(len(connections)))
+        accounts = self._accounts[: len(connections)]
+        for name in ACCOUNT_COLUMNS:
+            accounts.rows[name] = NO_ACCOUNT[name]
+        inputs = (segments.packed(), headers.packed(), boundaries.packed(), connections.packed())
+        made = _placing.place(*inputs, self._slots, self._accounts.packed())
+        accounted = Accounted(accounts[:made], RequestAccounts())
+        for table in accounted:
+            table.until_ns = segments.until_ns
+        return accounted
+
+
+def account_for(table_type: type[Table], *, alone: bool = False) -> Account:
+    """Tell whose time must be accounted for to fill a table, and nothing else if it is wanted alone."""
     if issubclass(table_type, AccountedRequests):
         return "requests"
     # What network rows and findings tell depends on where the capture was taken, which the account knows.
+    if alone and issubclass(table_type, Network):
+        return "places"
     return "connections" if issubclass(table_type, Connections | Network | Findings) else "none"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tcpsight.network import TimeAccounting
+from tcpsight.network import Placing, TimeAccounting
 from tcpsight.tables import FLAG_ACK, FLAG_FIN, FLAG_SYN, INT64_MIN, KINDS, TIME_PARTS
 from tests.support.accounting import PARTS, inputs, lives, plain, run
 from tests.support.conversation import Event, whole
@@ -306,17 +306,18 @@ def test_each_answered_request_has_its_own_account():
     assert [row["response_transfer_ns"] for row in rows] == [2 * MS, 0]
 
 
-def test_tables_that_do_not_belong_together_are_refused():
+@pytest.mark.parametrize("room", [TimeAccounting, Placing])
+def test_tables_that_do_not_belong_together_are_refused(room: type[TimeAccounting | Placing]):
     segments, headers, boundaries, connections = batch("0 0 > 10")
     with pytest.raises(ValueError, match="a header for each segment"):
-        TimeAccounting().feed(segments, headers[:0], boundaries, connections)
+        room().feed(segments, headers[:0], boundaries, connections)
     with pytest.raises(ValueError, match="not those that the boundaries end"):
-        TimeAccounting().feed(segments, headers, boundaries, connections[:0])
+        room().feed(segments, headers, boundaries, connections[:0])
     with pytest.raises(ValueError, match="not open"):
-        TimeAccounting().feed(segments, headers, boundaries[:0], connections[:0])
+        room().feed(segments, headers, boundaries[:0], connections[:0])
     boundaries.position[0] = 2
     with pytest.raises(ValueError, match="positions"):
-        TimeAccounting().feed(segments, headers, boundaries, connections)
+        room().feed(segments, headers, boundaries, connections)
 
 
 def test_a_fin_that_shows_that_something_is_missing_ends_the_wait():
