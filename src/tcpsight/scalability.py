@@ -160,7 +160,7 @@ class ScalabilityCollection:
             for requests in self._by_arrival.sorted() if len(sweeps) else ():
                 sweeps.feed(requests)
             services = sweeps.facts()
-        told = services[0] if services else facts_of(_no_points(), Left())
+        told = services[0] if services else refused(_no_points(), Left(), "no request was answered")
         files = [each.path for each in run.capture.files]
         omitted = max(sum(1 for each in self._summary.services.values() if each.requests) - len(services), 0)
         return told | {"source": files, "services": services, "omitted_services": omitted}

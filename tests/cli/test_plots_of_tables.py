@@ -18,6 +18,8 @@ from tcpsight.output.units import duration
 from tcpsight.tables import Intervals
 from tests.cli.running import Here, assert_one_line
 from tests.conftest import ROOT
+from tests.support.pcap import pcap_bytes
+from tests.support.traffic import Talk, capture
 
 COMMANDS = ("requests", "intervals")
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -227,3 +229,12 @@ def test_small_tables_make_points_of_as_many_intervals_as_large_ones():
         told.append(figure._each)
         assert np.diff(figure._start_ns).max() == figure._each
     assert told[0] == told[1]
+
+
+def test_of_a_capture_without_requests_no_empty_axes_are_drawn(here: Here, tmp_path: Path):
+    path = tmp_path / "none.pcap"
+    path.write_bytes(pcap_bytes(capture([Talk(())])))
+    for command in COMMANDS:
+        done = here(command, path, "--plot", tmp_path / "none.svg")
+        assert "nothing to draw" in done.err
+        assert not (tmp_path / "none.svg").exists()

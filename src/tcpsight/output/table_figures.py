@@ -172,7 +172,7 @@ class IntervalFigure:
     def draw(self, path: str) -> bool:
         """Write the figure; tell whether there was anything to draw."""
         self._settle()
-        if not self._rows:
+        if not self._rows or not (np.nan_to_num(self._high) > 0).any():
             return False
         with panels(path, image_format(path), (2.0, 2.0, 2.8)) as several:
             at = (self._start_ns - self._start_ns[0]) / 1e9

@@ -102,7 +102,12 @@ class BigTable {
   /** Give the rows that pass, in order. */
   chosen() {
     this.problem = misfit(this.words);
-    const alternatives = this.words.split(OR).map((words) => this.conditions(words));
+    return this.of(this.words);
+  }
+
+  /** Give the rows that pass other words, in order. */
+  of(words) {
+    const alternatives = words.split(OR).map((part) => this.conditions(part));
     const rows = this.rows.filter((row) => alternatives.some((passes) => passes.every((pass) => pass(row))));
     const column = this.columns.find((each) => each.name === this.sorted.column);
     if (column === undefined) return rows;
@@ -170,7 +175,10 @@ class BigTable {
   }
 
   show() {
-    const passed = this.chosen(), rows = this.problem === null ? passed : [];
+    const passed = this.chosen();
+    // Who is still typing sees what was chosen last.
+    if (this.problem === null) this.readable = this.words;
+    const rows = this.problem === null ? passed : this.of(this.readable ?? "");
     const pages = Math.max(Math.ceil(rows.length / PAGE_ROWS), 1);
     this.page = Math.min(Math.max(this.page, 0), pages - 1);
     const first = this.page * PAGE_ROWS, shown = rows.slice(first, first + PAGE_ROWS);
@@ -186,6 +194,6 @@ class BigTable {
     previous.disabled = this.page === 0;
     next.disabled = this.page === pages - 1;
     const of = rows.length === this.rows.length ? "" : ` that pass, of ${count(this.rows.length)}`;
-    this.status.textContent = this.problem !== null ? `${this.problem}.` : rows.length === 0 ? `None of ${count(this.rows.length)} passes the filter` : `${count(first + 1)}–${count(first + shown.length)} of ${count(rows.length)}${of}`;
+    this.status.textContent = this.problem !== null ? `${this.problem}. Shown as before: ${count(rows.length)} of ${count(this.rows.length)}.` : rows.length === 0 ? `None of ${count(this.rows.length)} passes the filter` : `${count(first + 1)}–${count(first + shown.length)} of ${count(rows.length)}${of}`;
   }
 }
