@@ -139,8 +139,11 @@ class Pipeline:
         """How long the wanted part of the capture took: its span, less or more where the clock was set."""
         first_ns, last_ns = self.span or (0, 0)
         is_cut = self.options.selection.since_ns is not None or self.options.selection.until_ns is not None
-        passed_ns = last_ns - first_ns - self.clock_leaps.within(first_ns, last_ns)
-        return passed_ns + (0 if is_cut else self.clock_steps.back_ns)
+        passed_ns, back_ns = last_ns - first_ns, self.clock_steps.back_ns
+        if back_ns and not is_cut:
+            # After a step back the last frame is not the latest.
+            passed_ns = self.clock_steps.passed_ns or passed_ns + back_ns
+        return max(passed_ns - self.clock_leaps.within(first_ns, last_ns), 0)
 
     @property
     def opened(self) -> int:

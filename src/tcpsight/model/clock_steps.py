@@ -7,8 +7,8 @@ clock that was set back shows in all frames that follow: a step is `CONFIRMING` 
 more before the latest one but one (a single frame from the future is no clock). How far it goes back is told by the
 first of them. From there on the clock is theirs.
 
-What was recorded took as long as first and last stamp are apart, and what was stepped back: rates of the whole
-capture are over that time. Slices of time hold what happened in both, and their rates are sums of both.
+What was recorded took as long as the stamps of the first and the last frame are apart, and what was stepped back: rates
+of the whole capture are over that time. Slices of time hold what happened in both, and their rates are sums of both.
 
 Frames are looked at one by one only where one was stamped so long before the one in front of it.
 
@@ -48,6 +48,7 @@ class ClockSteps:
     def __init__(self) -> None:
         self.steps = 0
         self.back_ns = 0
+        self._first_ns: int | None = None
         # The two latest instants, the lower one first: it is the clock.
         self._latest: list[int] = []
         self._behind: list[int] = []
@@ -56,6 +57,8 @@ class ClockSteps:
         """Take when the next frames were captured, shape (n,)."""
         if not len(instants_ns):
             return
+        if self._first_ns is None:
+            self._first_ns = int(instants_ns[0])
         if not self._behind and self._are_in_order(instants_ns):
             at = int(instants_ns.argmax())
             for part in (instants_ns[:at], instants_ns[at : at + 1], instants_ns[at + 1 :]):
@@ -64,6 +67,13 @@ class ClockSteps:
             return
         for instant_ns in instants_ns.tolist():
             self._take(instant_ns)
+
+    @property
+    def passed_ns(self) -> int | None:
+        """How long recording took, the steps back added; None where no frame was seen."""
+        if self._first_ns is None:
+            return None
+        return self._latest[-1] - self._first_ns + self.back_ns
 
     def _are_in_order(self, instants_ns: Instants) -> bool:
         """Tell whether none was stamped so long before the one in front of it."""
