@@ -29,6 +29,9 @@ STRETCH_BYTES = 4 << 20
 LEAST_MAPPED = 256 << 10
 """Shorter parts of a file are read: to map one costs about as much as to copy that much."""
 
+MANY_RUNS, SHORT_BYTES = 16, 1000
+"""So many runs, so short in the mean, are read one by one, by a loop that is compiled: what is between them is more."""
+
 SHORTER = "the file is shorter than when it was first read"
 
 Positions = np.ndarray[Any, np.dtype[np.int64]]
@@ -133,10 +136,33 @@ class PayloadStore:
         """Give the bytes kept at these places behind each other; see `tcpsight.connections.streams.Read`."""
         out = bytearray(int(lengths.sum()))
         view, at = memoryview(out), 0
+        if self._are_scattered(files, positions, len(out)):
+            self._read_scattered(int(files[0]), positions, lengths, view)
+            return bytes(out)
         for each in self.stretches(files, positions, lengths, SPAN_BYTES):
             wanted = np.ascontiguousarray(each.lengths, np.int64)
             at += gather(each.data, each.positions - each.origin, wanted, view[at:])
         return bytes(out)
+
+    def _are_scattered(self, files: np.ndarray[Any, Any], positions: Positions, size: int) -> bool:
+        """Tell whether these are many short runs, all in one file, or all in the copy."""
+        if len(positions) < MANY_RUNS or size > SHORT_BYTES * len(positions):
+            return False
+        are_copied = positions >= COPIED
+        return bool((files == files[0]).all() and (are_copied == are_copied[0]).all())
+
+    def _read_scattered(self, file: int, positions: Positions, lengths: Positions, view: memoryview) -> None:
+        """Read many short runs, which are all in a file, or all in the copy."""
+        from tcpsight.capture._scattered import read_runs
+
+        descriptor, begin, path = self._opened(file, int(positions[0]))
+        places = np.ascontiguousarray(positions - begin, np.int64)
+        try:
+            count = read_runs(descriptor, places, np.ascontiguousarray(lengths, np.int64), view)
+        except OSError as error:
+            raise CaptureError(path, int(positions[0]), f"cannot be read: {error.strerror}") from None
+        if count < len(view):
+            raise CaptureError(path, int(positions[0]), SHORTER)
 
     def stretches(
         self, files: np.ndarray[Any, Any], positions: Positions, lengths: Positions, most: int = STRETCH_BYTES
@@ -198,13 +224,8 @@ class PayloadStore:
         return view
 
     def _read_into(self, file: int, position: int, view: memoryview) -> None:
-        path = self._paths[file]
-        if position >= COPIED:
-            assert self._copy is not None
-            descriptor, position, path = self._copy.fileno(), position - COPIED, "the copy of payload"
-        else:
-            assert path is not None
-            descriptor = self._descriptor(file, path)
+        descriptor, begin, path = self._opened(file, position)
+        position -= begin
         done = 0
         while done < len(view):
             try:
@@ -214,6 +235,15 @@ class PayloadStore:
             if not count:
                 raise CaptureError(path, position, SHORTER)
             done += count
+
+    def _opened(self, file: int, position: int) -> tuple[int, int, str]:
+        """Give what is read at a position: its descriptor, at which position it begins, what it is called."""
+        if position >= COPIED:
+            assert self._copy is not None
+            return self._copy.fileno(), COPIED, "the copy of payload"
+        path = self._paths[file]
+        assert path is not None
+        return self._descriptor(file, path), 0, path
 
     def _descriptor(self, file: int, path: str) -> int:
         if file not in self._descriptors:

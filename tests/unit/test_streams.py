@@ -336,6 +336,25 @@ def test_of_long_patterns_only_streams_that_have_both_ends_are_put_in_order(stre
     assert len(asked) == 4
 
 
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_many_short_runs_between_holes_are_read_as_they_are(streams_of, tmp_path, is_packed):
+    said = [[bytes([65 + who, 97 + turn % 26, turn]) * (3 + turn % 4) for turn in range(200)] for who in range(3)]
+    each = [download(parts, 40_000 + who) for who, parts in enumerate(said)]
+    kept = len(tcp_frame(A, B, 1, 2, 0, 0, "A", b"")) + 5
+    cut = [Frame(f.time_ns, f.data[:kept], len(f.data)) for made in zip(*each, strict=True) for f in made]
+    content = pcap_bytes(cut)
+    streams = streams_of(gzip.compress(content) if is_packed else content)
+    for conversation, parts in zip(streams, said, strict=True):
+        blocks = list(conversation.server.blocks())
+        assert [block.data for block in blocks if not block.missing_bytes] == [part[:5] for part in parts]
+        assert sum(block.missing_bytes for block in blocks) == sum(len(part) - 5 for part in parts)
+        assert [block.offset for block in blocks] == sorted(block.offset for block in blocks)
+    if not is_packed:
+        os.truncate(tmp_path / "capture", len(content) // 2)
+        with pytest.raises(CaptureError, match="shorter than when it was first read"):
+            list(streams[1].server.blocks())
+
+
 @pytest.mark.parametrize("size", [0, 1000, 1_234_567])
 def test_streams_of_a_file_that_became_shorter_are_an_error(streams_of, tmp_path, size):
     streams = streams_of(download(LARGE))

@@ -360,22 +360,33 @@ def dialogue(client: Stream, server: Stream, *, most: int = BLOCK_BYTES) -> Iter
 
 
 def _blocks(parts: _Parts, read: Read, most: int) -> Iterator[Block]:
-    """Join runs that follow each other."""
+    """Join runs that follow each other; what lies between holes is read together, about `most` bytes at a time."""
     if not len(parts.starts):
         return
     lengths = parts.ends - parts.starts
     shares = (np.cumsum(lengths) - lengths) // max(most, 1)
     same = (parts.directions[1:] == parts.directions[:-1]) & (parts.starts[1:] == parts.ends[:-1])
     same &= ~parts.are_holes[1:] & ~parts.are_holes[:-1] & (shares[1:] == shares[:-1])
-    edges = [0, *(np.flatnonzero(~same) + 1).tolist(), len(lengths)]
+    firsts = np.flatnonzero(np.concatenate(([True], ~same)))
+    sizes = np.add.reduceat(lengths, firsts)
+    captured = np.where(parts.are_holes[firsts], 0, sizes)
+    together = (np.cumsum(captured) - captured) // max(most, 1)
+    edges = [0, *(np.flatnonzero(together[1:] != together[:-1]) + 1).tolist(), len(firsts)]
+    are_urgent = np.logical_or.reduceat(parts.are_urgent, firsts)
     for first, last in pairwise(edges):
-        of, at, time_ns = DIRECTIONS[parts.directions[first]], int(parts.starts[first]), int(parts.times[first])
-        if parts.are_holes[first]:
-            yield Block(of, time_ns, at, b"", int(lengths[first]))
-            continue
-        run = slice(first, last)
-        data = read(parts.files[run], parts.positions[run], lengths[run])
-        yield Block(of, time_ns, at, data, 0, bool(parts.are_urgent[run].any()))
+        runs = np.arange(firsts[first], firsts[last] if last < len(firsts) else len(lengths))
+        runs = runs[~parts.are_holes[runs]]
+        data = read(parts.files[runs], parts.positions[runs], lengths[runs]) if len(runs) else b""
+        begun, done = firsts[first:last], 0
+        columns = (parts.directions[begun], parts.times[begun], parts.starts[begun], sizes[first:last])
+        told = zip(*(each.tolist() for each in (*columns, captured[first:last], are_urgent[first:last])), strict=True)
+        for direction, time_ns, start, size, has, is_urgent in told:
+            of = DIRECTIONS[direction]
+            if not has:
+                yield Block(of, time_ns, start, b"", size)
+                continue
+            yield Block(of, time_ns, start, data[done : done + has], 0, is_urgent)
+            done += has
 
 
 def _differences(one: bytes, other: bytes) -> Iterator[tuple[int, int]]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tcpsight.tables import Frames
 
 HOLES = "holes.jsonl"
+BUFFER_BYTES = 1 << 17
 MOST_HOLES_BYTES = 64 << 20
 """A longer list of holes of an earlier dump is not kept up: files that were replaced stay in it."""
 
@@ -163,11 +164,13 @@ class Folder:
             raise TcpsightError(f"{self._path}: {error.strerror or error}") from None
 
     def _add(self, name: str, stream: Stream) -> None:
-        with self._new(name) as file:
+        with os.fdopen(self._create(name), "wb", BUFFER_BYTES) as file:
             holes = []
             for block in stream.blocks():
                 if block.missing_bytes:
-                    holes.append({"file": name, "offset": block.offset, "missing_bytes": block.missing_bytes})
+                    # As JSON; a name has nothing in it that would have to be written otherwise.
+                    what = f'"offset": {block.offset}, "missing_bytes": {block.missing_bytes}'
+                    holes.append(f'{{"file": "{name}", {what}}}\n')
                     if self._zeros:
                         file.seek(block.missing_bytes, os.SEEK_CUR)
                 else:
@@ -178,7 +181,7 @@ class Folder:
         self.dumped.files += 1
         self.dumped.missing_bytes += stream.missing_bytes
         if holes:
-            self._tell("".join(json.dumps(hole) + "\n" for hole in holes))
+            self._tell("".join(holes))
 
     def _tell(self, lines: str) -> None:
         if not self._has_holes:
