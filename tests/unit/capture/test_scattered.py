@@ -44,7 +44,7 @@ def test_where_the_file_ends_reading_ends(descriptor, position, there):
 )
 def test_what_does_not_fit_is_refused_before_anything_is_read(descriptor, positions, lengths, room):
     out = bytearray(room)
-    with pytest.raises(ValueError, match="run|differ"):
+    with pytest.raises(ValueError, match=r"run|differ"):
         read_runs(descriptor, numbers(*positions), numbers(*lengths), out)
     assert out == bytes(room)
 
