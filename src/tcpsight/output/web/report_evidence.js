@@ -5,10 +5,11 @@ const EVIDENCE_NAMES = {
   answered_meanwhile: "answered meanwhile", blocker: "probable blocker", burst_bytes: "burst", bucket_bytes: "bucket of tokens", cause: "what they waited for",
   client_again: "client speaks again", connect_attempts: "SYNs until it came about", connect_fraction: "share of their life spent connecting", connection_ids: "connections, some of them", duration_ns: "how long",
   echo_rtt_max_ns: "longest round trip by timestamps", echo_rtt_min_ns: "shortest round trip by timestamps", echo_rtt_samples: "round trips by timestamps", expected: "expected by chance",
-  false_alarms_per_request: "false alarms expected", fifteen_within_ns: "15 of them within", high_ns: "longest", in_flight_max_bytes: "most in flight", is_at_server: "captured at the server",
+  false_alarms_per_capture: "false alarms expected", false_alarms_per_request: "false alarms expected", fifteen_within_ns: "15 of them within", high_ns: "longest", in_flight_max_bytes: "most in flight", is_at_server: "captured at the server",
   is_over: "over when the capture ended", largest_acknowledged_bytes: "largest segment that passed", log10_chance: "chance that it is an accident", low_ns: "shortest", missing: "requests not answered meanwhile",
   median_response_time_ns: "usual response time (median)", never_answered: "never answered", non_idle_ns: "time with data under way", not_captured_ns: "time in which nothing was captured", not_looked_at: "waiting requests not looked at",
   possible_severity: "how bad it is if they waited", overlapped: "sent while an answer was going on", overlapped_fraction: "share of them", overlapped_fraction_low: "share of them, at least", rate_bits_per_s: "rate", reaction_distance: "how much requests change what comes next (0 to 1)",
+  residence_before_ns: "how long requests were there before", still_waiting: "still waiting at the end", throughput_before_per_s: "throughput before", concurrency_before: "concurrency before", longest_ns: "longest",
   released_within_ns: "nine of ten answered within", requests_fraction: "share of all requests", residence_ns: "how long requests were there", rtt_min_ns: "shortest round trip", rtt_p95_ns: "95th percentile of round trips",
   rtt_samples: "round trips", rule: "rule", scale_ns: "slices of", server_again: "server speaks again", silent_ns: "longest time without an answer", spoke_again: "silent connection that spoke again", syns_dropped: "SYNs dropped",
   time_fraction: "share of the time", times: "how often", together_ns: "together", waited_ns: "waited, all together", window_limited_ns: "time held back by the window", window_max_bytes: "largest window", zero_window_ns: "time with a closed window",
@@ -38,6 +39,7 @@ function evidenceText(name, value) {
   if (name === "cause") return CAUSES[value] ?? value;
   if (typeof value !== "number") return String(value);
   if (name === "log10_chance") return `10${superscript(Math.round(value))}`;
+  if (name === "false_alarms_per_capture") return `one in ${count(1 / value)} captures`;
   if (name === "false_alarms_per_request") return `one in ${count(1 / value)} requests`;
   const unit = EVIDENCE_UNITS.find(([end]) => end.test(name));
   if (unit !== undefined) return unit[1](value);
