@@ -35,6 +35,8 @@ class Rung(NamedTuple):
         Receive window offered, bytes under way after it.
     marks : str
         What is special about it.
+    lacking : str
+        What of it was not captured.
     """
 
     frame_number: int
@@ -47,6 +49,12 @@ class Rung(NamedTuple):
     window: int | None
     in_flight: int | None
     marks: str
+    lacking: str
+
+    @property
+    def remarks(self) -> str:
+        """Both, in words."""
+        return ", ".join(filter(None, (self.marks, self.lacking)))
 
 
 _COLUMNS = (
@@ -77,7 +85,8 @@ def rungs(
                 row["payload_bytes"],
                 None if row["window_bytes"] < 0 else row["window_bytes"],
                 None if row["in_flight_bytes"] < 0 else row["in_flight_bytes"],
-                marks(row, is_text=is_text),
+                marks(row),
+                lacking(row, is_text=is_text),
             )
 
 
@@ -87,7 +96,7 @@ def flag_names(flags: int) -> str:
     return " ".join(names)
 
 
-def marks(row: dict[str, Any], *, is_text: bool = False) -> str:
+def marks(row: dict[str, Any]) -> str:
     """Say what is special about a segment."""
     found = []
     if row["missing_bytes"] > 0:
@@ -97,12 +106,17 @@ def marks(row: dict[str, Any], *, is_text: bool = False) -> str:
         found.append(kind.replace("_", " "))
     if row["window_bytes"] == 0 and not row["flags"] & FLAG_RST:
         found.append("zero window")
-    lacking = row["payload_bytes"] - row["captured_payload_bytes"]
-    if lacking > 0 and (row["is_fragmented"] or not is_text):
-        found.append(f"{units.count(lacking)} B {'in IP fragments' if row['is_fragmented'] else 'cut off'}")
     if row["flags"] & FLAG_URG:
         found.append("urgent")
     return ", ".join(found)
+
+
+def lacking(row: dict[str, Any], *, is_text: bool = False) -> str:
+    """Say what of a segment was not captured; of a capture of headers that is all payload, and nothing special."""
+    size = row["payload_bytes"] - row["captured_payload_bytes"]
+    if size <= 0 or (is_text and not row["is_fragmented"]):
+        return ""
+    return f"{units.count(size)} B {'in IP fragments' if row['is_fragmented'] else 'cut off'}"
 
 
 HEADS = ("time", "frame", "", "seq", "ack", "flags", "len", "win", "in flight", "marks")
@@ -129,7 +143,7 @@ def cells(rung: Rung) -> tuple[str, ...]:
         str(rung.length),
         _number(rung.window),
         _number(rung.in_flight),
-        rung.marks,
+        rung.remarks,
     )
 
 
@@ -160,7 +174,7 @@ def flow_lines(found: Iterable[Rung], client: str, server: str) -> Iterator[str]
             arrow = f"─{label:─<{width - 2}}→"
         else:
             arrow = f"←{label:─>{width - 2}}─"
-        yield f"{rung.time_ns / 1e9:12.6f}  │{arrow}│ {rung.marks}".rstrip()
+        yield f"{rung.time_ns / 1e9:12.6f}  │{arrow}│ {rung.remarks}".rstrip()
 
 
 def _label(rung: Rung) -> str:
@@ -216,7 +230,8 @@ def _arrow(rung: Rung, y: int) -> str:
     line = f'<line class="{kind}" x1="{begin}" y1="{y - 6}" x2="{end}" y2="{y}" marker-end="url(#tip)"/>'
     time = _text(_LEFT - 14, y, f"{rung.time_ns / 1e9:.6f}", "n", "end")
     label = _text((_LEFT + _RIGHT) // 2, y - 7, _label(rung), "", "middle")
-    return time + line + label + (_text(_RIGHT + 14, y, rung.marks, "m", "start") if rung.marks else "") + "\n"
+    remarks = _text(_RIGHT + 14, y, rung.remarks, "m" if rung.marks else "n", "start") if rung.remarks else ""
+    return f"{time}{line}{label}{remarks}\n"
 
 
 def _text(x: int, y: int, words: str, kind: str, anchor: str) -> str:

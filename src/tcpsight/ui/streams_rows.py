@@ -159,9 +159,12 @@ def ladder_lines(rungs: Iterable[Rung]) -> Iterator[Line]:
     yield (Part(_aligned(HEADS), "head"),)
     found = iter(rungs)
     for rung in islice(found, MOST_LINES):
-        *plain, marks = cells(rung)
+        *plain, remarks = cells(rung)
         side = "client" if rung.is_client else "server"
-        yield Part(f"{_aligned((*plain, ''))} ", side), Part(marks, "mark")
+        yield (
+            Part(f"{_aligned((*plain, ''))} ", side),
+            Part(remarks, "dim" if rung.lacking and not rung.marks else "mark"),
+        )
     left = sum(1 for _ in found)
     if left:
         yield (Part(f"… {units.counted(left, 'segment')} more: the command 'show' has them all", "dim"),)

@@ -92,3 +92,17 @@ def test_a_flow_graph_has_an_arrow_for_each_segment_and_says_what_is_special():
     assert svg.count("<line class=") == len(TALK)
     assert "&lt;a&gt;" in svg
     assert len(list(ladder_lines(rungs([table], 0)))) == len(TALK) + 1
+
+
+def test_payload_that_was_not_captured_is_told_but_nothing_to_worry_about():
+    segments, headers = rows(*TALK)
+    segments.captured_payload_bytes[:] = 0
+    found = list(rungs([LadderMaking().feed(segments, headers)], 0))
+    assert [(rung.marks, rung.lacking, rung.remarks) for rung in found if rung.length] == [
+        ("", "100 B cut off", "100 B cut off"),
+        ("100 B missing before it", "50 B cut off", "100 B missing before it, 50 B cut off"),
+        ("out of order", "100 B cut off", "out of order, 100 B cut off"),
+    ]
+    svg = "".join(flow_svg(found, "a", "b"))
+    assert (svg.count('class="m"'), svg.count('class="b"')) == (2, 2)
+    assert ">100 B cut off</text>" in svg
