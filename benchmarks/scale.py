@@ -3,6 +3,7 @@
 ``open``    the same number of segments by 20,000 and by a million connections at once: CPU time a segment
 ``stream``  a billion segments through a pipe, which no disk here would hold: every request must be told, and memory
             must not follow the length
+``cluster`` files that follow each other, by threads and by clusters of processes on this machine: what an engine costs
 
 The stream is one generated capture again and again, each time two hundred seconds later, so that its connections have
 ended. This program imports nothing heavy before it has started the readers: see `bench`.
@@ -16,6 +17,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +80,7 @@ def of_stream(folder: Path, segments: int) -> dict[str, Any]:
         watcher = threading.Thread(target=_watch, args=(process, began, memory), daemon=True)
         watcher.start()
         assert process.stdin is not None
-        _repeat(path, times, process.stdin)
+        _repeat(path, times, [process.stdin] * times)
         process.stdin.close()
         assert process.stderr is not None
         said = process.stderr.read().decode()
@@ -100,6 +104,37 @@ def of_stream(folder: Path, segments: int) -> dict[str, Any]:
     }
 
 
+def of_cluster(folder: Path, segments: int) -> dict[str, Any]:
+    """Measure `requests` on captures of ten million segments that follow each other, by whoever does the work."""
+    path = capture(folder, "open", 10 * MILLION)
+    truth = json.loads(Path(f"{path}.truth.json").read_text())
+    times = max(1, segments // truth["segments"])
+    captures = [folder / f"following-{number}.pcap" for number in range(times)]
+    with ExitStack() as stack:
+        pipes = []
+        for each in captures:
+            stack.callback(each.unlink, missing_ok=True)
+            pipes.append(stack.enter_context(each.open("wb")))
+        _repeat(path, times, pipes)
+        for pipe in pipes:
+            pipe.close()
+        rows = folder / "cluster.parquet"
+        stack.callback(rows.unlink, missing_ok=True)
+        found: dict[str, Any] = {"segments": times * truth["segments"], "requests": times * truth["requests"]}
+        known = set()
+        for options in ("--workers 1", "--workers 2", "--engine local --workers 1", "--engine local --workers 2"):
+            command = [*tcpsight(), "requests", *map(str, captures), "-o", str(rows), "--no-progress", *options.split()]
+            cost = run(command)
+            known.add(sha256(rows.read_bytes()).hexdigest())
+            found[options] = {
+                "wall_s": round(cost.wall_s, 1),
+                "cpu_s": round(cost.cpu_s, 1),
+                "peak_mb": round(cost.peak_mb),
+            }
+        found["is_same"] = len(known) == 1
+    return found
+
+
 def _watch(process: subprocess.Popen[bytes], began: float, memory: list[tuple[float, float]]) -> None:
     """Note how much memory the reader has, every second."""
     while process.poll() is None:
@@ -111,8 +146,8 @@ def _watch(process: subprocess.Popen[bytes], began: float, memory: list[tuple[fl
         time.sleep(1)
 
 
-def _repeat(path: Path, times: int, pipe: Any) -> None:
-    """Write a capture again and again, each time later; of one thing in memory only the times change."""
+def _repeat(path: Path, times: int, pipes: list[Any]) -> None:
+    """Write a capture again and again, each time later, where that goes; of one in memory only the times change."""
     import numpy as np
 
     data = np.fromfile(path, np.uint8)
@@ -124,7 +159,8 @@ def _repeat(path: Path, times: int, pipe: Any) -> None:
     del lengths
     starts = np.array(places, np.int64)
     for number in range(times):
-        pipe.write(data[0 if number == 0 else 24 :].data)
+        pipe = pipes[number]
+        pipe.write(data[24 if number and pipe is pipes[0] else 0 :].data)
         seconds = sum(data[starts + i].astype(np.uint32) << (8 * i) for i in range(4)) + SHIFT_S
         for i in range(4):
             data[starts + i] = (seconds >> (8 * i)) & 0xFF
@@ -135,14 +171,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--folder", type=Path, default=Path("/tmp/tcpsight-bench"))
     parser.add_argument("--segments", type=int, default=1000 * MILLION, help="of the stream")
+    parser.add_argument("--cluster-segments", type=int, default=100 * MILLION, help="of the captures for a cluster")
+    parser.add_argument("--only", choices=["open", "stream", "cluster"], help="and leave the others as they are stored")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--store", action="store_true", help="keep the result in benchmarks/results")
     given = parser.parse_args()
-    told: dict[str, Any] = {
-        "open": of_crowds(given.folder, 50 * MILLION, given.rounds),
-        "stream": of_stream(given.folder, given.segments),
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "open": lambda: of_crowds(given.folder, 50 * MILLION, given.rounds),
+        "stream": lambda: of_stream(given.folder, given.segments),
+        "cluster": lambda: of_cluster(given.folder, given.cluster_segments),
     }
+    told: dict[str, Any] = json.loads((HERE / "results" / "scale.json").read_text()) if given.only else {}
+    told |= {name: part() for name, part in parts.items() if given.only in (None, name)}
     missed = []
+    if not told["cluster"]["is_same"]:
+        missed.append("the cluster: other rows than one worker's")
     if told["open"]["many_of_few"] < LEAST_OF_FEW:
         share = told["open"]["many_of_few"]
         missed.append(f"a million connections: {share} of the rate of {FEW:,} (at least {LEAST_OF_FEW})")

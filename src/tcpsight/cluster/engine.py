@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -60,6 +61,7 @@ class Cluster:
         self._workers = workers
         self._stack = ExitStack()
         self._client: Any = None
+        self._starting = threading.Lock()
         self._threads: dict[str, int] = {}
         self._looked_s = 0.0
         self._gone_s: float | None = None
@@ -82,8 +84,11 @@ class Cluster:
         UsageError
             Dask is not installed.
         """
-        if self._client is not None:
-            return
+        with self._starting:
+            if self._client is None:
+                self._start()
+
+    def _start(self) -> None:
         try:
             import distributed
         except ImportError:
