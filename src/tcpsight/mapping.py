@@ -83,15 +83,15 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    headers : ndarray
-        Rows of `Headers`.
+    headers : ndarray of uint8
+        Rows of `Headers`, as bytes: so they are sent as they are.
     rows : ndarray of int32
         Which of all headers of their batch they are.
     counts : list of int
         How many each batch has.
     """
 
-    headers: np.ndarray[Any, Any]
+    headers: np.ndarray[Any, np.dtype[np.uint8]]
     rows: np.ndarray[Any, np.dtype[np.int32]]
     counts: list[int]
 
@@ -168,7 +168,6 @@ class Mapping:
         self._stretch = Stretch(job.plan, begin)
         self._filter, self._tags = job.passing()
         self._decoding = Decoding(job.options.pairs)
-        self._division = Division(job.parts)
         self._parts = job.parts
 
     def __iter__(self) -> Iterator[Piece]:
@@ -203,7 +202,7 @@ class Mapping:
         if len(whole) < len(captured):
             headers = headers[: int(np.count_nonzero(headers.frame_number < captured.frame_number[len(whole)]))]
         instants_ns = telling(np.ascontiguousarray(whole.time_ns))
-        gathered.add(self._division, headers, len(whole), instants_ns)
+        gathered.add(headers, len(whole), instants_ns)
 
     def _noticed(self) -> TagSurvey:
         noticed = TagSurvey()
@@ -216,28 +215,32 @@ class _Gathered:
 
     def __init__(self, parts: int) -> None:
         self.facts = Facts()
+        self._parts = parts
         self._headers: list[list[np.ndarray[Any, Any]]] = [[] for _ in range(parts)]
         self._rows: list[list[np.ndarray[Any, np.dtype[np.int32]]]] = [[] for _ in range(parts)]
         self._times: list[np.ndarray[Any, np.dtype[np.int64]]] = []
 
-    def add(self, division: Division, headers: Headers, frames: int, instants_ns: Instants) -> None:
-        """Copy a batch."""
+    def add(self, headers: Headers, frames: int, instants_ns: Instants) -> None:
+        """Take a batch."""
         facts = self.facts
         facts.frames += frames
         facts.segments += len(headers)
         facts.batches += 1
         facts.instants_ns.append(instants_ns)
-        for part, (some, among) in enumerate(division.divide(headers)):
-            self._headers[part].append(joined_rows([some.rows]))
-            self._rows[part].append(among.rows.copy())
+        # Each batch has a division of its own, whose blocks are copied once, when the piece is made.
+        for part, (some, among) in enumerate(Division(self._parts).divide(headers)):
+            self._headers[part].append(some.rows)
+            self._rows[part].append(among.rows)
             if not part:
-                self._times.append(among.times_ns.copy())
+                self._times.append(among.times_ns)
 
     def piece(self) -> Piece:
         """Give what there is."""
         nothing = Headers().rows
         blocks = [
-            Block(joined_rows(headers or [nothing]), _joined(rows, np.int32), [len(each) for each in rows])
+            Block(
+                joined_rows(headers or [nothing]).view(np.uint8), _joined(rows, np.int32), [len(each) for each in rows]
+            )
             for headers, rows in zip(self._headers, self._rows, strict=True)
         ]
         times = Times(_joined(self._times, np.int64), [len(each) for each in self._times])

@@ -53,6 +53,10 @@ class Rows:
     row: Integers
     due_ns: Integers
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As bytes: they are sent as they are, and the layout of rows is known.
+        return _rows_of, (type(self.table), self.table.packed(), self.row, self.due_ns)
+
     def upto(self, mark: Mark) -> int:
         """Count the rows that are final at a mark."""
         first, last = np.searchsorted(self.row, (mark.row, mark.row + 1)).tolist()
@@ -63,6 +67,10 @@ class Rows:
     def cut(self, begin: int, end: int | None) -> Rows:
         """Take some of the rows."""
         return Rows(self.table[begin:end], self.row[begin:end], self.due_ns[begin:end])
+
+
+def _rows_of(table_type: type[Table], packed: np.ndarray[Any, Any], row: Integers, due_ns: Integers) -> Rows:
+    return Rows(table_type(packed.view(table_type.dtype)), row, due_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,12 @@ class Reducing:
         before : Before
             What is added to the numbers of frames and interfaces.
         """
-        rows = block.headers.copy()
-        rows["frame_number"] += before.frames
-        rows["interface_id"] += np.uint32(before.interfaces)
+        # Copied as bytes: NumPy copies structured rows field by field.
+        rows = block.headers.copy().view(Headers.dtype)
+        if before.frames:
+            rows["frame_number"] += before.frames
+        if before.interfaces:
+            rows["interface_id"] += np.uint32(before.interfaces)
         made: list[list[Part]] = []
         first = time = 0
         for count, of_all in zip(block.counts, times.counts, strict=True):

@@ -17,7 +17,6 @@ from tcpsight.analysis import Analysis
 from tcpsight.capture import open_capture
 from tcpsight.capture.stretches import Stretch
 from tcpsight.cli.notes import note_lines
-from tcpsight.connections.dividing import Division
 from tcpsight.pipeline import Options
 from tcpsight.reducing import Before
 from tcpsight.resuming import At
@@ -168,7 +167,7 @@ def test_who_wants_segments_reads_by_himself(files: list[Path]):
 @pytest.mark.parametrize("forgets", [False, True])
 def test_very_many_that_end_with_the_capture_come_some_at_a_time(forgets: bool, monkeypatch: pytest.MonkeyPatch):
     gathered = mapping._Gathered(1)
-    gathered.add(Division(1), flood(70_000), 70_000, np.zeros(0, np.int64))
+    gathered.add(flood(70_000), 70_000, np.zeros(0, np.int64))
     piece = gathered.piece()
     job = mapping.Job("flood", None, Options(most_connections=2_000_000), 1)  # type: ignore[arg-type]
     monkeypatch.setattr(reducing, "FINAL_ROWS", 10)
