@@ -18,6 +18,7 @@ import signal
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -36,6 +37,10 @@ GONE_S = 30
 """So long is waited for a scheduler or workers that have gone to come back."""
 
 MOST_PARTS = 256
+
+NOT_STOLEN = "split-shuffle"
+"""Workers without work take tasks from others, but none whose names begin so (`distributed.stealing.fast_tasks`): who
+took one of these would have to make its state from the captures."""
 
 
 class Cluster:
@@ -167,8 +172,16 @@ class Cluster:
     def submit(self, function: Callable[..., Any], *arguments: Any, place: int | None = None) -> Any:
         """Have something done; see `tcpsight.clustered.Engine`."""
         self.start()
-        where = {} if place is None else {"workers": [self._worker(place)], "allow_other_workers": True}
-        return self._client.submit(function, *arguments, pure=False, **where)
+        if place is None:
+            return self._client.submit(function, *arguments, pure=False)
+        return self._client.submit(
+            function,
+            *arguments,
+            key=f"{NOT_STOLEN}-{uuid.uuid4().hex}",
+            pure=False,
+            workers=[self._worker(place)],
+            allow_other_workers=True,
+        )
 
     def _worker(self, place: int) -> str:
         """Tell which worker is at a place: always the same, while it lives."""
