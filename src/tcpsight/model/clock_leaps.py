@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcpsight.tables import OPTION_TIMESTAMPS, Headers
+from tcpsight.tables import OPTION_TIMESTAMPS, Headers, joined_rows
 
 LEAST_NS = 500_000_000
 """Shorter silences are what traffic has."""
@@ -112,7 +112,7 @@ class ClockLeaps:
         if not self._silences:
             self._recent = _last(self._recent, headers.rows)
             return
-        self._judge(np.concatenate([self._recent, headers.rows]))
+        self._judge(joined_rows([self._recent, headers.rows]))
         self._recent = _last(self._recent, headers.rows)
         self._forget()
 
@@ -168,7 +168,8 @@ class ClockLeaps:
 
 def _last(before: Rows, rows: Rows) -> Rows:
     """Copy the last rows: whoever is judged again with the next ones has had its votes among these."""
-    return rows[-REMEMBERED:].copy() if len(rows) >= REMEMBERED else np.concatenate([before, rows])[-REMEMBERED:]
+    last = rows[-REMEMBERED:]
+    return joined_rows([last] if len(last) == REMEMBERED else [before, last])[-REMEMBERED:]
 
 
 def _pairs_of(rows: Rows) -> _Pairs:

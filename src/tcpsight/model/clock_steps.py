@@ -59,6 +59,10 @@ class ClockSteps:
             return
         if self._first_ns is None:
             self._first_ns = int(instants_ns[0])
+        if not self._behind and self._ascend(instants_ns):
+            for instant_ns in instants_ns[-2:].tolist():
+                self._remember(instant_ns)
+            return
         if not self._behind and self._are_in_order(instants_ns):
             at = int(instants_ns.argmax())
             for part in (instants_ns[:at], instants_ns[at : at + 1], instants_ns[at + 1 :]):
@@ -74,6 +78,11 @@ class ClockSteps:
         if self._first_ns is None:
             return None
         return self._latest[-1] - self._first_ns + self.back_ns
+
+    def _ascend(self, instants_ns: Instants) -> bool:
+        """Tell whether none was stamped before the one in front of it, as nearly always: that is told at once."""
+        is_first = len(self._latest) < 2 or bool(instants_ns[0] >= self._latest[-1])
+        return is_first and bool((instants_ns[1:] >= instants_ns[:-1]).all())
 
     def _are_in_order(self, instants_ns: Instants) -> bool:
         """Tell whether none was stamped so long before the one in front of it."""

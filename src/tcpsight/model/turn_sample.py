@@ -6,8 +6,7 @@ looked at, each service by its own. What it cannot see: a service that speaks la
 
 from __future__ import annotations
 
-import numpy as np
-
+from tcpsight.model.grouping import by_endpoint
 from tcpsight.model.turns import Turns
 from tcpsight.tables import Requests
 
@@ -37,12 +36,8 @@ class TurnSample:
             return
         rows = requests[: self._left]
         self._left -= len(rows)
-        places: dict[Server, list[int]] = {}
-        columns = rows.server_address, rows.server_port.tolist(), rows.ip_version.tolist()
-        for i, (address, port, version) in enumerate(zip(*columns, strict=True)):
-            places.setdefault((address.tobytes(), port, version), []).append(i)
-        for server, chosen in places.items():
-            self.turns.setdefault(server, Turns()).add(rows[np.array(chosen)])
+        for server, own in by_endpoint(rows, "server_address", "server_port"):
+            self.turns.setdefault(server, Turns()).add(own)
 
     @property
     def reasons(self) -> list[tuple[Server, str]]:
