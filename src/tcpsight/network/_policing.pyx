@@ -156,19 +156,16 @@ cdef void open_slot(Exchange *x, const Boundary *boundary) noexcept nogil:
 
 
 cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
-    """Start fetching what a segment of a short exchange touches."""
+    """Start fetching what every segment touches, and what tells what else it will."""
     cdef const Exchange *x
-    cdef const uint8_t *log
     cdef int d
     if g.slot >= batch.chunks.slots:
         return
     x = exchange_at(batch, g.slot)
     prefetch(x)
     for d in range(2):
-        log = <const uint8_t *>&x.logs[d]
-        prefetch(log)
-        prefetch(log + 64)
-        prefetch(log + 128)
+        prefetch(&x.logs[d])
+        prefetch(<const uint8_t *>&x.logs[d] + 64)
 
 
 cdef inline void fetch_entries(const Batch *batch, const Segment *g) noexcept nogil:
@@ -176,11 +173,15 @@ cdef inline void fetch_entries(const Batch *batch, const Segment *g) noexcept no
     cdef Exchange *x = open_exchange_at(batch, g.slot)
     cdef Log *log
     cdef Log *peer
-    if x != NULL:
-        log = &x.logs[g.direction & 1]
-        peer = &x.logs[1 - (g.direction & 1)]
+    if x == NULL:
+        return
+    log = &x.logs[g.direction & 1]
+    peer = &x.logs[1 - (g.direction & 1)]
+    if g.payload_bytes > 0:
         prefetch(entries_of(log) + log.count)
+    if peer.acked_at < peer.count:
         prefetch(entries_of(peer) + peer.acked_at)
+        prefetch(entries_of(peer) + peer.count - 1)
 
 
 cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
