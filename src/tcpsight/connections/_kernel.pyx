@@ -17,8 +17,8 @@ from tcpsight.tables cimport REASONS, Boundary, Connection, Header, Segment
 
 cdef enum:
     # While one header is taken, the state of a later one is on its way, and the way to that of an even later one.
-    FETCH_AHEAD = 6
-    LOOK_AHEAD = 12
+    FETCH_AHEAD = 12
+    LOOK_AHEAD = 24
     HASHES = 32
 
 
