@@ -248,6 +248,9 @@ def compared(
     both = (before, after)
     asked = np.array(sorted({*quantiles, *DECISIVE_QUANTILES}))
     moved = [(_one_of(before, ours, "before"), _one_of(after, theirs, "after")) for ours, theirs in same]
+    for side, when in enumerate(("before", "after")):
+        if len({pair[side] for pair in moved}) < len(moved):
+            raise UsageError(f"--same: a service of the capture {when} was named twice")
     ours, theirs = (
         [endpoint for endpoint in each.summary.services if endpoint not in {pair[side] for pair in moved}]
         for side, each in enumerate(both)

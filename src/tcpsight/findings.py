@@ -89,7 +89,8 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         else f"{n['doubt']}; response times may mean nothing"
     ),
     "no_answers": lambda n: (
-        f"none of {counted(n['requests'], 'request')} was answered, the longest waited {duration(n['longest_ns'])}; "
+        f"{counted(n['answered'], 'request was', 'requests were') if n['answered'] else 'no request was'} answered, "
+        f"{counted(n['requests'], 'was not', 'were not')}, and the longest waited {duration(n['longest_ns'])}; "
         "unless no answer is due here"
     ),
     "lasting_slowdown": lambda n: (
@@ -116,7 +117,7 @@ def _stall(n: Numbers, meanwhile: str) -> str:
         text = f"{count(n['stalls'])} more, up to {duration(n['longest_ns'])} long; {waited} waited"
         left_out = n["not_looked_at"]
         return f"{text}; {counted(left_out, 'waiting request')} too many to look at" if left_out else text
-    text = f"{counted(n['requests'], 'request')} waited for up to {duration(n['duration_ns'])}, {meanwhile}"
+    text = f"{counted(n['requests'], 'request')} waited for up to {duration(n['longest_wait_ns'])}, {meanwhile}"
     if n["cause"] == "alone":
         usual = f"where {duration(n['median_response_time_ns'])} are usual"
         text = f"the only request there was waited for {duration(n['duration_ns'])}, {usual}"

@@ -146,6 +146,7 @@ def no_answers_finding(usual: Usual, mute: Muteness) -> Finding:
     """Say that nobody who asked ever had an answer."""
     numbers = {
         "requests": mute.waited,
+        "answered": mute.answered,
         "connections": mute.waited,
         "still_waiting": mute.still_waiting,
         "longest_ns": mute.longest_ns,
@@ -160,7 +161,7 @@ def no_answers_finding(usual: Usual, mute: Muteness) -> Finding:
         connection_id=mute.connection_id,
         numbers=numbers,
         rule="no request of the service was answered, and several waited a second, or one five seconds, after all of "
-        "it had been sent, longer than sending it took",
+        "it had been sent, longer than sending it took; or at most one in twenty was, and ten waited 0.1 s",
         examples=mute.examples,
     )
 
@@ -230,6 +231,7 @@ def _finding(usual: Usual, stall: Stall, filter_of: FilterOf) -> Finding:
         "requests_fraction": usual.of_requests(stall.requests),
         "never_answered": stall.unanswered,
         "waited_ns": stall.waited_ns,
+        "longest_wait_ns": stall.longest_wait_ns,
         "answered_meanwhile": stall.answered_meanwhile,
         "released_within_ns": max(stall.drained_ns - stall.end_ns, 0) if stall.is_over else None,
         "median_response_time_ns": stall.median_ns,

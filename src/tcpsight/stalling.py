@@ -14,7 +14,6 @@ from tcpsight.model.bands import BandSearch
 from tcpsight.model.clock_leaps import ClockLeaps
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.findings import Finding
-from tcpsight.model.joining import COVERED
 from tcpsight.model.keys import ServiceSplit
 from tcpsight.model.lasting import Lasting, lasting_slowdown
 from tcpsight.model.muteness import Muteness
@@ -49,6 +48,9 @@ MOST_SERVICES = 20
 """Services in which stalls are looked for: those with the most requests."""
 
 MOST_BANDS = 5
+
+MOST_LEAPT = 0.9
+"""A stall of which the clock leapt over so much is none."""
 
 LEAST_DOUBTED = 3
 """Of fewer requests a doubt is told with their numbers, but is nothing to look for."""
@@ -147,7 +149,7 @@ def _overlaps(part: Selection | None, each: Stall | Slowdown | Lasting) -> bool:
 def _is_wanted(part: Selection | None, leaps: ClockLeaps, stall: Stall) -> bool:
     """Tell whether one is a stall of the part of the time that is asked for, and not of the clock."""
     leapt_ns = leaps.within(stall.start_ns, stall.end_ns)
-    return leapt_ns < COVERED * stall.duration_ns and _overlaps(part, stall)
+    return leapt_ns < MOST_LEAPT * stall.duration_ns and _overlaps(part, stall)
 
 
 def residents(rows: Rows, selection: Selection) -> Rows:

@@ -57,7 +57,8 @@ def stall(start_ns: int, end_ns: int, **changed: Any) -> Stall:
     row = np.zeros((), [("connection_id", np.int64)])[()]
     told: dict[str, Any] = {
         "kind": "stall", "start_ns": start_ns, "end_ns": end_ns, "silent_ns": end_ns - start_ns, "is_over": True,
-        "requests": 5, "unanswered": 0, "connections": 5, "waited_ns": 5 * (end_ns - start_ns), "drained_ns": end_ns,
+        "requests": 5, "unanswered": 0, "connections": 5, "waited_ns": 5 * (end_ns - start_ns),
+        "longest_wait_ns": end_ns - start_ns, "drained_ns": end_ns,
         "answered_meanwhile": 0, "surprise": 30.0, "cause": "unseen", "blocker": None, "spoke_again": None,
         "example": row, "examples": [1], "median_ns": MS,
     }  # fmt: skip

@@ -350,7 +350,7 @@ def _describe(capture: StoredCapture, run: Pass) -> None:
             capture.unseen[reason] = counts
     capture.furthest_back_ns = int(unseen.furthest_back_ns)
     capture.steps_back, capture.stepped_back_ns = pipeline.clock_steps.steps, pipeline.clock_steps.back_ns
-    capture.leaps = [list(each) for each in pipeline.clock_leaps.spans]
+    capture.leaps = [list(each) for each in pipeline.clock_leaps.leaps]
     capture.silences = [list(each) for each in pipeline.silences.spans]
     capture.vlan_tags, capture.has_other_tags = run.tags.vlan_tags, run.tags.has_others
     capture.interfaces = [

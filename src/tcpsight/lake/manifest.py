@@ -74,7 +74,7 @@ class StoredCapture:
     furthest_back_ns, steps_back, stepped_back_ns : int
         What is known of its clock.
     leaps : list of list of int
-        From when to when its clock was set forward.
+        When its clock was set forward: the silence's start and end, and by how much.
     silences : list of list of int
         When nothing was captured, in nanoseconds.
     interfaces : list of dict

@@ -15,6 +15,7 @@ from tcpsight.errors import CaptureError, UsageError
 from tcpsight.lake.manifest import Manifest, StoredCapture
 from tcpsight.lake.places import place_of
 from tcpsight.lake.stored_rows import ORDER, STORED, TABLES, restored
+from tcpsight.model.clock_leaps import Leap
 from tcpsight.model.silences import LEAST_NS
 from tcpsight.network import fill
 from tcpsight.pipeline import Options, Pipeline
@@ -207,7 +208,7 @@ class Replay(Pipeline):
                 self._joined += capture.joined_fragments
                 self.clock_steps.steps += capture.steps_back
                 self.clock_steps.back_ns += capture.stepped_back_ns
-                self.clock_leaps.keep([(begin_ns, end_ns) for begin_ns, end_ns in capture.leaps])
+                self.clock_leaps.keep([Leap(*each) for each in capture.leaps])
         except CaptureError as error:
             self.broken = error.with_traceback(None)
         self.silences.keep(silences(self._stored.captures))

@@ -10,9 +10,10 @@ than half of the silence passed, and both sides were heard, the clock leapt. A h
 sleep, stops its own clock, but not that of the other.
 
 Pairs are looked at among `NEAR` segments with stamps that follow each other, and only where somebody was silent for
-`LEAST_NS`: it costs nothing where there is traffic. Memory: the longest `MOST_LEAPS`.
+`LEAST_NS`: it costs next to nothing where there is traffic. Memory: `REMEMBERED` segments, and `MOST_LEAPS`.
 
-What it cannot see: steps of less than `LEAST_NS`; hosts without timestamps, or whose stamps have an offset for each
+What it cannot see: steps of less than `LEAST_NS`; a step where so many connections are busy that none is heard twice
+among `NEAR` segments; hosts without timestamps, or whose stamps have an offset for each
 segment. A host that speaks to itself and was paused: for it no time passed, which is the same.
 """
 
@@ -27,10 +28,10 @@ from tcpsight.tables import OPTION_TIMESTAMPS, Headers, joined_rows
 LEAST_NS = 500_000_000
 """Shorter silences are what traffic has."""
 
-NEAR = 256
+NEAR = 2048
 """Segments among which pairs are looked for."""
 
-REMEMBERED = 4 * NEAR
+REMEMBERED = 2 * NEAR
 """Segments by which clocks are known, and in which all who were heard since a silence are judged again."""
 
 LEAST_RATE_NS = 20_000_000
@@ -41,6 +42,9 @@ LEAST_MOVES = 2
 
 SHORTEST_TICK_NS, LONGEST_TICK_NS = 500, 1_000_000_000
 """What clocks of stamps do: from Linux' microseconds (RFC 7323 wants a millisecond) to a second."""
+
+MOST_PIECES = 64
+"""Pieces of these that are kept before they are put together."""
 
 MOST_SILENCES = 4096
 """Silences that are remembered until enough segments came after them."""
@@ -74,6 +78,14 @@ def _seen() -> np.dtype[Any]:
 _SEEN = _seen()
 
 
+class Leap(NamedTuple):
+    """From when to when there was no frame, and how much of that did not pass, in nanoseconds."""
+
+    start_ns: int
+    end_ns: int
+    leapt_ns: int
+
+
 class _Pairs(NamedTuple):
     """Segments in a row of one sender and connection, shape (pairs,): by frames, by its clock, and both addresses."""
 
@@ -91,11 +103,11 @@ class ClockLeaps:
 
     def __init__(self) -> None:
         self._clock_ns: int | None = None
-        self._recent = Headers().rows
+        self._recent: list[Rows] = [Headers().rows]
         self._silences: list[tuple[int, int]] = []
-        self._stood: dict[tuple[int, int], set[bytes]] = {}
+        self._stood: dict[tuple[int, int], dict[bytes, float]] = {}
         self._moved: set[tuple[int, int]] = set()
-        self._kept: list[tuple[int, int]] = []
+        self._kept: list[Leap] = []
 
     def feed(self, instants_ns: Integers, headers: Headers) -> None:
         """Take when the next frames were captured, shape (n,), and the segments in them."""
@@ -109,29 +121,41 @@ class ClockLeaps:
             at = np.flatnonzero(np.diff(clock) >= LEAST_NS)
             self._silences += zip(clock[at].tolist(), clock[at + 1].tolist(), strict=True)
         self._clock_ns = max(self._clock_ns, latest_ns)
-        if not self._silences:
-            self._recent = _last(self._recent, headers.rows)
-            return
-        self._judge(joined_rows([self._recent, headers.rows]))
-        self._recent = _last(self._recent, headers.rows)
-        self._forget()
+        if self._silences:
+            self._judge(joined_rows([*self._recent, headers.rows]))
+        self._remember(headers.rows)
+        if self._silences:
+            self._forget()
 
     @property
-    def spans(self) -> list[tuple[int, int]]:
-        """From when to when the clock leapt, in nanoseconds; in order of time."""
-        return sorted([*self._kept, *filter(self._has_leapt, self._stood)])
+    def leaps(self) -> list[Leap]:
+        """When the clock was set, and by how much; in order of time."""
+        return sorted([*self._kept, *(self._leap(span) for span in self._stood if self._has_leapt(span))])
 
-    def keep(self, spans: list[tuple[int, int]]) -> None:
+    def keep(self, leaps: list[Leap]) -> None:
         """Take leaps that are known already."""
-        self._kept += spans
+        self._kept += leaps
 
     def within(self, start_ns: int, end_ns: int) -> int:
-        """Tell over how much of a time the clock leapt, in nanoseconds."""
-        return sum(max(min(end, end_ns) - max(start, start_ns), 0) for start, end in self.spans)
+        """Tell by how much the clock was set in a time, in nanoseconds: at most what of the silence lies in it."""
+        return sum(
+            max(min(min(end, end_ns) - max(start, start_ns), leapt_ns), 0) for start, end, leapt_ns in self.leaps
+        )
+
+    def _leap(self, span: tuple[int, int]) -> Leap:
+        return Leap(*span, round(float(np.median(list(self._stood[span].values())))))
 
     def _has_leapt(self, span: tuple[int, int]) -> bool:
         """Tell whether no time passed for both sides at least, and for nobody else."""
         return len(self._stood[span]) > 1 and span not in self._moved
+
+    def _remember(self, rows: Rows) -> None:
+        """Copy the last rows: whoever is judged again with the next ones has had its votes among these."""
+        # As bytes: field by field it takes twenty times as long.
+        last = joined_rows([rows[-REMEMBERED:]])
+        self._recent = [last] if len(last) == REMEMBERED else [*self._recent, last]
+        if len(self._recent) > MOST_PIECES:
+            self._recent = [joined_rows(self._recent)[-REMEMBERED:]]
 
     def _judge(self, rows: Rows) -> None:
         """Ask those who are heard after silences whether time passed."""
@@ -144,32 +168,30 @@ class ClockLeaps:
         lacking = (pairs.end_ns - pairs.start_ns - pairs.passed_ns)[is_of_one]
         has_stood = lacking >= length_ns / 2
         told = pairs.ends[is_of_one][has_stood].tolist()
-        for i, both in zip(of[has_stood].tolist(), told, strict=True):
-            # Of a host that speaks to itself nobody else can be heard.
-            heard = {both[:16], b"itself"} if both[:16] == both[16:] else {both[:16]}
-            self._stood.setdefault(self._silences[i], set()).update(heard)
+        for i, both, by_ns in zip(of[has_stood].tolist(), told, lacking[has_stood].tolist(), strict=True):
+            heard = self._stood.setdefault(self._silences[i], {})
+            heard.setdefault(both[:16], by_ns)
+            if both[:16] == both[16:]:
+                # Of a host that speaks to itself nobody else can be heard.
+                heard.setdefault(b"itself", by_ns)
         if self._stood:
             moved = {self._silences[i] for i in np.unique(of[~has_stood]).tolist()}
             self._moved |= moved & self._stood.keys()
 
     def _forget(self) -> None:
         """Let go of silences that lie before all segments that are remembered."""
-        oldest_ns = int(self._recent["time_ns"].min()) if len(self._recent) >= REMEMBERED else -(2**63)
+        self._recent = [joined_rows(self._recent)[-REMEMBERED:]]
+        (recent,) = self._recent
+        oldest_ns = int(recent["time_ns"].min()) if len(recent) == REMEMBERED else -(2**63)
         kept = [span for span in self._silences if span[1] >= oldest_ns][-MOST_SILENCES:]
         for span in self._stood.keys() - set(kept):
             if self._has_leapt(span):
-                self._kept.append(span)
+                self._kept.append(self._leap(span))
             del self._stood[span]
             self._moved.discard(span)
         self._silences = kept
         if len(self._kept) > MOST_LEAPS:
-            self._kept = sorted(self._kept, key=lambda span: span[0] - span[1])[:MOST_LEAPS]
-
-
-def _last(before: Rows, rows: Rows) -> Rows:
-    """Copy the last rows: whoever is judged again with the next ones has had its votes among these."""
-    last = rows[-REMEMBERED:]
-    return joined_rows([last] if len(last) == REMEMBERED else [before, last])[-REMEMBERED:]
+            self._kept = sorted(self._kept, key=lambda leap: -leap.leapt_ns)[:MOST_LEAPS]
 
 
 def _pairs_of(rows: Rows) -> _Pairs:

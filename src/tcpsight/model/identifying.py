@@ -170,6 +170,8 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
     ends = intervals(fit.values, resampled)
     sigma, kappa, one = (Estimate(value, *pair) for value, pair in zip(fit.values, ends, strict=True))
     sigma, kappa = _without_dust(sigma, high - 1), _without_dust(kappa, high * (high - 1))
+    if why := _impossible(points.where(fit.used), one):
+        return Answer(reasons=[why], is_missed=True)
     if one.high - one.low <= WIDEST_ONE * one.value:
         answer.throughput_of_one = one
     else:
@@ -199,7 +201,11 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
         answer.is_missed = True
         answer.reasons.append(
             f"neither peak, limit, headroom nor forecast: by the law throughput falls beyond {number(peak)}, "
-            "that of the points does not, and a curve that only levels off explains them as well"
+            + (
+                "and that of the intervals there is not clearly below that of those near it"
+                if points.is_series
+                else "that of the points does not, and a curve that only levels off explains them as well"
+            )
         )
         return answer
     if answer.throughput_of_one and sigma.low > 0:
@@ -212,6 +218,18 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
     if answer.throughput_of_one:
         _judge_peak(answer, fit, draws)
     return answer
+
+
+def _impossible(points: Points, one: Estimate) -> str | None:
+    """Tell why λ is nothing that the points show; None if it may be."""
+    busy = points.where(points.concurrency > 0)
+    seen = float((busy.throughput_per_s / busy.concurrency).max(initial=0.0))
+    if one.value <= FAR * seen and one.low <= one.value <= one.high:
+        return None
+    return (
+        f"the points do not follow the law: λ would be {number(one.value)}, and no point has more than {number(seen)} "
+        "for each request there"
+    )
 
 
 def _without_dust(each: Estimate, effect: float) -> Estimate:

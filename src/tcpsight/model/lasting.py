@@ -33,6 +33,9 @@ LEAST_SLICES = 24
 LEAST_PART = 0.1
 """Either part has so much of the slices, and 8 at least."""
 
+LEAST_TAIL = 3
+"""So many last slices, or a tenth of those after, are slow still."""
+
 LEAST_RISE = 1.5
 CLEAR = 0.9
 """Share of the pairs of a slice before and one after in which the later one is slower."""
@@ -102,6 +105,9 @@ def lasting_slowdown(counts: CountScales) -> Lasting | None:
     surprise = -_log_tail(deviations) - math.log(k)
     if surprise < -math.log(CHANCE) or rise < LEAST_RISE or clear < CLEAR:
         return None
+    half_way = (np.median(before) + np.median(after)) / 2
+    if np.median(after[-max(len(after) // 10, LEAST_TAIL) :]) < half_way:
+        return None  # it was over before the end
     start = int(places[cut])
     first, last = slice(0, start), slice(start, int(places[-1]) + 1)
     return Lasting(

@@ -12,6 +12,11 @@ its bend:
 With p = 1 it is Amdahl's, with p → ∞ a queue before equal servers. It has as many coefficients as the law, so that the
 misfits themselves are compared (Akaike's criterion would add the same to both).
 
+Slices of a fixed number of clients who pause lie on a line of their own, N + XZ = C (the response time law): where more
+requests happen to be there, fewer complete. That is no fall, and the law's fall fits it. So slices that follow each
+other are put together, `BLOCKS` blocks or fewer, and of these those far beyond the peak must have clearly less
+throughput than those near it; which curve fits better decides nothing there.
+
 What it cannot see: a fall that begins where the points end. Of a peak beyond all points it says nothing.
 """
 
@@ -25,6 +30,16 @@ import numpy as np
 
 from tcpsight.model.queueing import misfit
 from tcpsight.model.scalability import Floats, Points, scipy_optimize
+
+BLOCKS = 64
+LEAST_IN_BLOCK = 2
+"""So many slices are a block at least."""
+
+NEARBY, AWAY = 1.6, 1.15
+"""Blocks are near a peak from 1/1.6 to 1.15 times its concurrency, and far beyond it above that."""
+
+LEAST_LEVELS = 2
+"""So many blocks on either side."""
 
 ONE_SIDED_CHANCE = 0.05
 """A slope that chance would make so often is no clear fall."""
@@ -98,10 +113,68 @@ def only_levels_off(points: Points, predicted_per_s: Floats, peak: float) -> boo
         True if there are points beyond the peak, their throughput does not clearly fall, and a curve that never falls
         comes as near to all points as the law does.
     """
+    if points.is_series:
+        points, predicted_per_s = in_blocks(points, predicted_per_s)
     beyond = points.concurrency > peak
-    if not beyond.any() or _falls(points, beyond):
+    if not beyond.any():
+        return False
+    if points.is_series:
+        # At one load the law's fall fits better whatever the service does, so that misfits decide nothing.
+        return not _is_lower(points, peak)
+    if _falls(points, beyond):
         return False
     return least_misfit(points) <= misfit(points, predicted_per_s)
+
+
+def _is_lower(points: Points, peak: float) -> bool:
+    """Tell whether throughput far beyond a peak is clearly below that near it, by the means of blocks (Welch 1947)."""
+    from scipy.special import stdtrit
+
+    near = points.throughput_per_s[(points.concurrency > peak / NEARBY) & (points.concurrency <= peak * AWAY)]
+    far = points.throughput_per_s[points.concurrency > peak * AWAY]
+    if min(len(near), len(far)) < LEAST_LEVELS:
+        return False
+    errors = near.var(ddof=1) / len(near), far.var(ddof=1) / len(far)
+    both = sum(errors)
+    if both <= 0:
+        return bool(far.mean() < near.mean())
+    freedom = both**2 / (errors[0] ** 2 / (len(near) - 1) + errors[1] ** 2 / (len(far) - 1))
+    return bool(near.mean() - far.mean() > float(stdtrit(freedom, 1 - ONE_SIDED_CHANCE)) * math.sqrt(both))
+
+
+def in_blocks(points: Points, predicted_per_s: Floats) -> tuple[Points, Floats]:
+    """Put slices that follow each other together: the means of points, and of what is predicted of them.
+
+    Parameters
+    ----------
+    points : Points
+        A series.
+    predicted_per_s : ndarray of float64, shape (k,)
+        What is predicted of each.
+
+    Returns
+    -------
+    tuple of (Points, ndarray)
+        Of each block.
+    """
+    k = len(points)
+    count = max(min(BLOCKS, k // LEAST_IN_BLOCK), 1)
+    edges = np.linspace(0, k, count + 1).round().astype(np.int64)
+    sizes = np.diff(edges)
+
+    def means(values: Floats) -> Floats:
+        found: Floats = np.add.reduceat(values, edges[:-1]) / sizes
+        return found
+
+    shares = None
+    if points.shares is not None:
+        from scipy import sparse
+
+        rows = np.repeat(np.arange(count), sizes)
+        shares = sparse.csr_array((1 / sizes[rows], (rows, np.arange(k))), shape=(count, k)) @ points.shares
+    lengths = None if points.lengths_s is None else np.add.reduceat(points.lengths_s, edges[:-1])
+    blocks = Points(means(points.concurrency), means(points.throughput_per_s), lengths, points.levels, shares, True)
+    return blocks, means(predicted_per_s)
 
 
 def _falls(points: Points, beyond: Any) -> bool:

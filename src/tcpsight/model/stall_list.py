@@ -36,6 +36,8 @@ class Stall:
         On how many connections.
     waited_ns : int
         How long they waited between start and end, together.
+    longest_wait_ns : int
+        How long the one that came first had waited at its end, or when it was given up.
     drained_ns : int
         When nine of ten of those that were answered had been.
     answered_meanwhile : int
@@ -67,6 +69,7 @@ class Stall:
     unanswered: int
     connections: int
     waited_ns: int
+    longest_wait_ns: int
     drained_ns: int
     answered_meanwhile: int
     surprise: float

@@ -299,6 +299,7 @@ class _Window:
             unanswered=int((~rows["is_answered"]).sum()),
             connections=len(connections),
             waited_ns=int(np.maximum(waited, 0).sum()),
+            longest_wait_ns=int((np.minimum(rows["end_ns"], end) - rows["arrival_ns"]).max()),
             drained_ns=_nine_of_ten(answered["end_ns"]) if len(answered) else end,
             answered_meanwhile=others,
             surprise=candidate.surprise,

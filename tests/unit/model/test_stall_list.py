@@ -11,7 +11,8 @@ from tcpsight.model.stall_list import Stall, StallList
 def stall(number: int, waited_ns: int, *, is_over: bool = True) -> Stall:
     return Stall(
         kind="stall", start_ns=100 * number, end_ns=100 * number + 10, silent_ns=10, is_over=is_over, requests=3,
-        unanswered=0, connections=2, waited_ns=waited_ns, drained_ns=0, answered_meanwhile=0, surprise=20.0,
+        unanswered=0, connections=2, waited_ns=waited_ns, longest_wait_ns=10, drained_ns=0,
+        answered_meanwhile=0, surprise=20.0,
         cause="unseen", blocker=None, spoke_again=None, example=None, examples=[number], median_ns=2,
     )  # fmt: skip
 
