@@ -31,7 +31,7 @@ from tcpsight.pipeline import Options, Pipeline
 from tcpsight.reducing import Before
 from tcpsight.resuming import At
 from tcpsight.rooms import Made
-from tcpsight.tables import UnseenCounter
+from tcpsight.tables import Headers, UnseenCounter
 
 if TYPE_CHECKING:
     from tcpsight.batches import Batch
@@ -147,6 +147,10 @@ class Clustered(Pipeline):
         for instants_ns in facts.instants_ns:
             self.silences.feed(instants_ns)
             self.clock_steps.feed(instants_ns)
+        for run in facts.runs:
+            if not run.is_next:
+                self.clock_leaps.begin_anew()
+            self.clock_leaps.feed(run.instants_ns, Headers(run.rows.view(Headers.dtype)))
         self._files.bytes_read_elsewhere = facts.bytes_read
         if facts.end is not None:
             end = facts.end

@@ -23,7 +23,7 @@ from tcpsight.connections.dividing import Division
 from tcpsight.decode import Decoding
 from tcpsight.selection import of_ports
 from tcpsight.tables import Frames, Headers, UnseenCounter, joined_rows
-from tcpsight.telling import Instants, telling
+from tcpsight.telling import Instants, Run, TellingSegments, telling
 
 if TYPE_CHECKING:
     from tcpsight.capture.filter import FrameFilter
@@ -127,6 +127,8 @@ class Facts:
         How many there are in it.
     instants_ns : list of ndarray of int64
         Of the frames' instants those that tell.
+    runs : list of Run
+        Of the segments those that tell whether the clock was set forward.
     bytes_read : int
         How much of the stretch was read so far.
     end : End or None
@@ -139,6 +141,7 @@ class Facts:
     segments: int = 0
     batches: int = 0
     instants_ns: list[Instants] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     bytes_read: int = 0
     end: End | None = None
     is_over: bool = False
@@ -201,8 +204,7 @@ class Mapping:
         whole = captured.whole()
         if len(whole) < len(captured):
             headers = headers[: int(np.count_nonzero(headers.frame_number < captured.frame_number[len(whole)]))]
-        instants_ns = telling(np.ascontiguousarray(whole.time_ns))
-        gathered.add(headers, len(whole), instants_ns)
+        gathered.add(headers, whole)
 
     def _noticed(self) -> TagSurvey:
         noticed = TagSurvey()
@@ -215,18 +217,20 @@ class _Gathered:
 
     def __init__(self, parts: int) -> None:
         self.facts = Facts()
+        self._segments = TellingSegments()
         self._parts = parts
         self._headers: list[list[np.ndarray[Any, Any]]] = [[] for _ in range(parts)]
         self._rows: list[list[np.ndarray[Any, np.dtype[np.int32]]]] = [[] for _ in range(parts)]
         self._times: list[np.ndarray[Any, np.dtype[np.int64]]] = []
 
-    def add(self, headers: Headers, frames: int, instants_ns: Instants) -> None:
+    def add(self, headers: Headers, whole: Frames) -> None:
         """Take a batch."""
         facts = self.facts
-        facts.frames += frames
+        facts.frames += len(whole)
         facts.segments += len(headers)
         facts.batches += 1
-        facts.instants_ns.append(instants_ns)
+        facts.instants_ns.append(telling(np.ascontiguousarray(whole.time_ns)))
+        self._segments.feed(whole, headers)
         # Each batch has a division of its own, whose blocks are copied once, when the piece is made.
         for part, (some, among) in enumerate(Division(self._parts).divide(headers)):
             self._headers[part].append(some.rows)
@@ -236,6 +240,8 @@ class _Gathered:
 
     def piece(self) -> Piece:
         """Give what there is."""
+        self._segments.finish()
+        self.facts.runs = self._segments.runs
         nothing = Headers().rows
         blocks = [
             Block(

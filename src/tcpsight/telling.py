@@ -7,13 +7,19 @@ reads a part of a capture cannot ask them, but can leave out what makes no diffe
 run of frames that come in order of time, none a second after the one before it and all within half a minute, all but
 the first three and the last two. The first may confirm what came before, or be behind it; once one of them was believed
 the others are no further ahead than the clock moves by itself, and of them the two latest are remembered.
+
+`model.clock_leaps` looks at segments, too, but only around silences: of those that lie farther from any, and from
+either end of a piece, than it remembers, none is kept. Where some are left out the next run begins anew.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from tcpsight.model.clock_leaps import LEAST_NS, REMEMBERED
+from tcpsight.tables import Frames, Headers, joined_rows
 
 Instants = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -52,3 +58,74 @@ def telling(instants_ns: Instants) -> Instants:
     for offset in range(1, LAST + 1):
         kept[np.maximum(ends - offset, begins)] = True
     return instants_ns[kept]
+
+
+class Run(NamedTuple):
+    """Frames in a row, and the segments in them.
+
+    Attributes
+    ----------
+    instants_ns : ndarray of int64, shape (n,)
+        When the frames were captured.
+    rows : ndarray of uint8
+        The headers, as bytes.
+    is_next : bool
+        Whether it begins where the run before it ended.
+    """
+
+    instants_ns: Instants
+    rows: np.ndarray[Any, np.dtype[np.uint8]]
+    is_next: bool
+
+
+class TellingSegments:
+    """Keep what of a piece tells whether the clock was set forward.
+
+    Attributes
+    ----------
+    runs : list of Run
+        What is kept so far; `finish` adds the end.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self._wanted = REMEMBERED  # so many more segments: the begin of the piece, or after a silence
+        self._clock_ns: int | None = None
+        self._tail: list[tuple[Instants, Any]] = []
+        self._is_next = True
+
+    def feed(self, whole: Frames, headers: Headers) -> None:
+        """Take the next batch."""
+        instants_ns = np.ascontiguousarray(whole.time_ns)
+        if not len(instants_ns):
+            return
+        latest_ns, clock_ns = int(instants_ns.max()), self._clock_ns
+        clock_ns = int(instants_ns[0]) if clock_ns is None else clock_ns
+        if latest_ns - clock_ns >= LEAST_NS:
+            clock = np.maximum.accumulate(np.concatenate([[clock_ns], instants_ns]))
+            if (np.diff(clock) >= LEAST_NS).any():
+                self._wanted = REMEMBERED + len(headers)
+        self._clock_ns = max(clock_ns, latest_ns)
+        if self._wanted:
+            self.finish()
+            self._keep(instants_ns, headers.rows)
+            self._wanted = max(self._wanted - len(headers), 0)
+            return
+        rows = headers.rows[-REMEMBERED:]
+        if len(rows) < len(headers):
+            first = int(np.searchsorted(whole.frame_number, rows["frame_number"][0]))
+            instants_ns, self._tail, self._is_next = instants_ns[first:], [], False
+        self._tail.append((instants_ns.copy(), joined_rows([rows])))
+        while sum(len(each) for _, each in self._tail[1:]) >= REMEMBERED:
+            del self._tail[0]
+            self._is_next = False
+
+    def finish(self) -> None:
+        """Keep the end of what was fed, too."""
+        for instants_ns, rows in self._tail:
+            self._keep(instants_ns, rows)
+        self._tail = []
+
+    def _keep(self, instants_ns: Instants, rows: Any) -> None:
+        self.runs.append(Run(instants_ns.copy(), joined_rows([rows]).view(np.uint8), self._is_next))
+        self._is_next = True

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tcpsight import mapping, reducing, resuming
@@ -20,7 +19,7 @@ from tcpsight.cli.notes import note_lines
 from tcpsight.pipeline import Options
 from tcpsight.reducing import Before
 from tcpsight.resuming import At
-from tcpsight.tables import Findings
+from tcpsight.tables import Findings, Frames
 from tests.support.engines import AtOnce
 from tests.support.pcap import pcap_bytes
 from tests.support.traffic import MS, START_NS, Exchange, Talk, udp_frame
@@ -167,7 +166,7 @@ def test_who_wants_segments_reads_by_himself(files: list[Path]):
 @pytest.mark.parametrize("forgets", [False, True])
 def test_very_many_that_end_with_the_capture_come_some_at_a_time(forgets: bool, monkeypatch: pytest.MonkeyPatch):
     gathered = mapping._Gathered(1)
-    gathered.add(flood(70_000), 70_000, np.zeros(0, np.int64))
+    gathered.add(flood(70_000), Frames.allocate(0))
     piece = gathered.piece()
     job = mapping.Job("flood", None, Options(most_connections=2_000_000), 1)  # type: ignore[arg-type]
     monkeypatch.setattr(reducing, "FINAL_ROWS", 10)

@@ -127,6 +127,12 @@ class ClockLeaps:
         if self._silences:
             self._forget()
 
+    def begin_anew(self) -> None:
+        """Go on behind segments that were left out because nobody was silent near them."""
+        self._clock_ns = None
+        self._recent = [Headers().rows]
+        self._finish([])
+
     @property
     def leaps(self) -> list[Leap]:
         """When the clock was set, and by how much; in order of time."""
@@ -183,7 +189,10 @@ class ClockLeaps:
         self._recent = [joined_rows(self._recent)[-REMEMBERED:]]
         (recent,) = self._recent
         oldest_ns = int(recent["time_ns"].min()) if len(recent) == REMEMBERED else -(2**63)
-        kept = [span for span in self._silences if span[1] >= oldest_ns][-MOST_SILENCES:]
+        self._finish([span for span in self._silences if span[1] >= oldest_ns][-MOST_SILENCES:])
+
+    def _finish(self, kept: list[tuple[int, int]]) -> None:
+        """Keep what was told of all silences but these."""
         for span in self._stood.keys() - set(kept):
             if self._has_leapt(span):
                 self._kept.append(self._leap(span))

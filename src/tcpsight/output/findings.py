@@ -70,7 +70,7 @@ def _each(found: list[dict[str, Any]], screen: Screen, start_ns: int | None, *, 
 
 
 def _when(finding: dict[str, Any], start_ns: int | None) -> str:
-    """Tell since when, where each time is a finding of its own."""
-    if start_ns is None or finding["kind"] not in MOMENTARY_FINDINGS:
+    """Tell since when, where each time is a finding of its own, or it began at an instant."""
+    if start_ns is None or finding["kind"] not in (*MOMENTARY_FINDINGS, "lasting_slowdown"):
         return ""
     return f", {units.duration(finding['start_ns'] - start_ns)} into the capture"
