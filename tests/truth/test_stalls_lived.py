@@ -141,15 +141,13 @@ def test_a_hot_row_scales_badly_and_the_law_says_how(case):
     alone, limit = 1 / 0.016, 1 / 0.004
     assert told["lambda"]["low"] <= alone <= told["lambda"]["high"] * 1.05
     assert max(told["sigma"]["low"], told["kappa"]["low"]) > 0
-    most = max(row["throughput_per_s"] for row in told["forecast"])
+    # What waits for one lock levels off: neither that it falls again is told, nor by how much.
+    assert "falls beyond" in told["refusal"]
+    assert (told["peak_concurrency"], told["forecast"]) == (None, [])
+    most = np.quantile(told["data"]["throughput_per_s"], 0.95)
     assert 0.7 * limit < most < 1.15 * limit
-    # Sixteen clients never pause: Little's law, by the clock of those who waited.
-    last = next(row for row in told["forecast"] if row["concurrency"] == 15)
-    slowest = sorted(row.client_ns for row in lived(case)[-500:])[250]
-    assert last["response_time_ns"] == pytest.approx(slowest, rel=0.25)
     assert told["checks"]["littles_law"]["ratio_total"] == pytest.approx(1, abs=0.05)
     assert told["load"]["concurrency_max"] == pytest.approx(16, abs=0.1)
-    # What waits for one lock levels off; the law, which falls again, is told not to be its shape.
     assert told["queue"]["servers"] in (4, 5)
     assert told["checks"]["runs_by_concurrency_p_value"] < 0.01
     assert told["checks"]["runs_by_time_p_value"] > 0.01
@@ -236,5 +234,8 @@ def test_a_stall_behind_a_proxy_is_found_at_both_hops():
 
 
 @pytest.mark.parametrize("case", SLOW)
-def test_contention_alone_is_no_finding(case):
-    assert findings(case) == []
+def test_contention_alone_is_no_finding_but_that_more_load_made_it_slower(case):
+    for each in findings(case):
+        assert (each["kind"], each["severity"]) == ("lasting_slowdown", "info")
+        evidence = json.loads(each["evidence"])
+        assert evidence["throughput_per_s"] > 1.5 * evidence["throughput_before_per_s"]
