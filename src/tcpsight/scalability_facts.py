@@ -108,7 +108,8 @@ def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: 
         # A law that is refused is not drawn either.
         "curve": _curve(points, fitted, resampled, answer) if answer.sigma and not answer.is_missed else None,
         "checks": _checks(points, fitted) | {"littles_law": left.littles_law},
-        "queue": _queue(used, fitted) if _is_known(answer) else None,  # nothing to compare with a law that is not told
+        # Nothing to compare with a law that is not told.
+        "queue": _queue(used, fitted, is_missed=answer.is_missed) if _is_known(answer) else None,
         "confidence": {
             "level": LEVEL,
             "method": "wild bootstrap over blocks of intervals" if resampled.block else "bootstrap of residuals",
@@ -252,11 +253,14 @@ def _checks(points: Points, fitted: LawFit) -> Facts:
     }
 
 
-def _queue(used: Points, fitted: LawFit) -> Facts | None:
+def _queue(used: Points, fitted: LawFit, *, is_missed: bool) -> Facts | None:
     queue = fit_queue(used)
     if queue is None:
         return None
     of_law, of_queue = criteria(used, misfit(used, predicted_at(used, fitted.values)), queue.misfit)
+    if is_missed and used.is_series and of_law < of_queue:
+        # At each single load the law fits better whatever the service does (`model.levelling`): that prefers nothing.
+        of_law = of_queue = math.nan
     return {
         "servers": queue.servers if queue.is_identified else None,
         "service_time_ns": _round(queue.service_time_s * 1e9) if queue.is_identified else None,

@@ -556,7 +556,7 @@ def test_of_a_service_that_saturates_and_never_falls_no_peak_is_told(here, tmp_p
 def test_four_points_prefer_neither_law_nor_queue(here, tmp_path):
     (tmp_path / "few.txt").write_text("1 100\n2 190\n4 360\n8 650\n")
     text = " ".join(here("usl", tmp_path / "few.txt").text.split())
-    assert "the points are too few to prefer it or the law" in text
+    assert "the points are too few, or their loads, to prefer it or the law" in text
     assert "too few to look for a pattern" in text
     assert "AICc" not in text
 

@@ -262,7 +262,9 @@ class ModelWords:
             )
         text = f"{units.counted(queue['servers'], 'server')} of {units.duration(queue['service_time_ns'])} each"
         if queue["aicc"] is None or queue["aicc_usl"] is None:
-            return self._rows("M/M/m", [Piece(f"{text} would fit; the points are too few to prefer it or the law")])
+            return self._rows(
+                "M/M/m", [Piece(f"{text} would fit; the points are too few, or their loads, to prefer it or the law")]
+            )
         verdict = {
             "usl": "explains the points worse than the law",
             "mmm": "explains the points better than the law: prefer it",
