@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcpsight.model.clock_leaps import LEAST_NS, REMEMBERED
+from tcpsight.model.clock_leaps import REMEMBERED, silences_in
 from tcpsight.tables import Frames, Headers, joined_rows
 
 Instants = np.ndarray[Any, np.dtype[np.int64]]
@@ -99,13 +99,9 @@ class TellingSegments:
         instants_ns = np.ascontiguousarray(whole.time_ns)
         if not len(instants_ns):
             return
-        latest_ns, clock_ns = int(instants_ns.max()), self._clock_ns
-        clock_ns = int(instants_ns[0]) if clock_ns is None else clock_ns
-        if latest_ns - clock_ns >= LEAST_NS:
-            clock = np.maximum.accumulate(np.concatenate([[clock_ns], instants_ns]))
-            if (np.diff(clock) >= LEAST_NS).any():
-                self._wanted = REMEMBERED + len(headers)
-        self._clock_ns = max(clock_ns, latest_ns)
+        self._clock_ns, silences = silences_in(instants_ns, self._clock_ns)
+        if silences:
+            self._wanted = REMEMBERED + len(headers)
         if self._wanted:
             self.finish()
             self._keep(instants_ns, headers.rows)

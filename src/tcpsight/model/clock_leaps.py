@@ -95,6 +95,30 @@ class _Pairs(NamedTuple):
     ends: Rows
 
 
+def silences_in(instants_ns: Integers, clock_ns: int | None) -> tuple[int, list[tuple[int, int]]]:
+    """Find times of `LEAST_NS` or more without a frame.
+
+    Parameters
+    ----------
+    instants_ns : ndarray of int64, shape (n,)
+        When the next frames were captured, one at least.
+    clock_ns : int or None
+        The latest instant before them; None if they are the first.
+
+    Returns
+    -------
+    tuple of (int, list of (int, int))
+        The latest instant now, and when each silence began and ended.
+    """
+    latest_ns = int(instants_ns.max())
+    clock_ns = int(instants_ns[0]) if clock_ns is None else clock_ns
+    if latest_ns - clock_ns < LEAST_NS:
+        return max(clock_ns, latest_ns), []
+    clock = np.maximum.accumulate(np.concatenate([[clock_ns], instants_ns]))
+    at = np.flatnonzero(np.diff(clock) >= LEAST_NS)
+    return latest_ns, list(zip(clock[at].tolist(), clock[at + 1].tolist(), strict=True))
+
+
 class ClockLeaps:
     """Collect steps forward.
 
@@ -113,14 +137,8 @@ class ClockLeaps:
         """Take when the next frames were captured, shape (n,), and the segments in them."""
         if not len(instants_ns):
             return
-        if self._clock_ns is None:
-            self._clock_ns = int(instants_ns[0])
-        latest_ns = int(instants_ns.max())
-        if latest_ns - self._clock_ns >= LEAST_NS:
-            clock = np.maximum.accumulate(np.concatenate([[self._clock_ns], instants_ns]))
-            at = np.flatnonzero(np.diff(clock) >= LEAST_NS)
-            self._silences += zip(clock[at].tolist(), clock[at + 1].tolist(), strict=True)
-        self._clock_ns = max(self._clock_ns, latest_ns)
+        self._clock_ns, silences = silences_in(instants_ns, self._clock_ns)
+        self._silences += silences
         if self._silences:
             self._judge(joined_rows([*self._recent, headers.rows]))
         self._remember(headers.rows)

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.model.queueing import misfit
+from tcpsight.model.resampling import student
 from tcpsight.model.scalability import Floats, Points, scipy_optimize
 
 BLOCKS = 64
@@ -114,24 +115,28 @@ def only_levels_off(points: Points, predicted_per_s: Floats, peak: float) -> boo
         comes as near to all points as the law does.
     """
     if points.is_series:
-        points, predicted_per_s = in_blocks(points, predicted_per_s)
+        return _only_levels_off_by_blocks(points, peak)
     beyond = points.concurrency > peak
     if not beyond.any():
         return False
-    if points.is_series:
-        # At one load the law's fall fits better whatever the service does, so that misfits decide nothing.
-        return not _is_lower(points, peak)
     if _falls(points, beyond):
         return False
     return least_misfit(points) <= misfit(points, predicted_per_s)
 
 
-def _is_lower(points: Points, peak: float) -> bool:
-    """Tell whether throughput far beyond a peak is clearly below that near it, by the means of blocks (Welch 1947)."""
-    from scipy.special import stdtrit
+def _only_levels_off_by_blocks(points: Points, peak: float) -> bool:
+    """Tell it of slices: at one load the fall fits better whatever the service does, so misfits decide nothing."""
+    k = len(points)
+    edges = np.linspace(0, k, max(min(BLOCKS, k // LEAST_IN_BLOCK), 1) + 1).round().astype(np.int64)
+    each = (points.concurrency, points.throughput_per_s)
+    n, x = (np.add.reduceat(values, edges[:-1]) / np.diff(edges) for values in each)
+    return bool((n > peak).any()) and not _is_lower(n, x, peak)
 
-    near = points.throughput_per_s[(points.concurrency > peak / NEARBY) & (points.concurrency <= peak * AWAY)]
-    far = points.throughput_per_s[points.concurrency > peak * AWAY]
+
+def _is_lower(n: Floats, x: Floats, peak: float) -> bool:
+    """Tell whether throughput far beyond a peak is clearly below that near it, by the means of blocks (Welch 1947)."""
+    near = x[(n > peak / NEARBY) & (n <= peak * AWAY)]
+    far = x[n > peak * AWAY]
     if min(len(near), len(far)) < LEAST_LEVELS:
         return False
     errors = near.var(ddof=1) / len(near), far.var(ddof=1) / len(far)
@@ -139,42 +144,7 @@ def _is_lower(points: Points, peak: float) -> bool:
     if both <= 0:
         return bool(far.mean() < near.mean())
     freedom = both**2 / (errors[0] ** 2 / (len(near) - 1) + errors[1] ** 2 / (len(far) - 1))
-    return bool(near.mean() - far.mean() > float(stdtrit(freedom, 1 - ONE_SIDED_CHANCE)) * math.sqrt(both))
-
-
-def in_blocks(points: Points, predicted_per_s: Floats) -> tuple[Points, Floats]:
-    """Put slices that follow each other together: the means of points, and of what is predicted of them.
-
-    Parameters
-    ----------
-    points : Points
-        A series.
-    predicted_per_s : ndarray of float64, shape (k,)
-        What is predicted of each.
-
-    Returns
-    -------
-    tuple of (Points, ndarray)
-        Of each block.
-    """
-    k = len(points)
-    count = max(min(BLOCKS, k // LEAST_IN_BLOCK), 1)
-    edges = np.linspace(0, k, count + 1).round().astype(np.int64)
-    sizes = np.diff(edges)
-
-    def means(values: Floats) -> Floats:
-        found: Floats = np.add.reduceat(values, edges[:-1]) / sizes
-        return found
-
-    shares = None
-    if points.shares is not None:
-        from scipy import sparse
-
-        rows = np.repeat(np.arange(count), sizes)
-        shares = sparse.csr_array((1 / sizes[rows], (rows, np.arange(k))), shape=(count, k)) @ points.shares
-    lengths = None if points.lengths_s is None else np.add.reduceat(points.lengths_s, edges[:-1])
-    blocks = Points(means(points.concurrency), means(points.throughput_per_s), lengths, points.levels, shares, True)
-    return blocks, means(predicted_per_s)
+    return bool(near.mean() - far.mean() > student(1 - ONE_SIDED_CHANCE, freedom) * math.sqrt(both))
 
 
 def _falls(points: Points, beyond: Any) -> bool:
@@ -188,6 +158,4 @@ def _falls(points: Points, beyond: Any) -> bool:
     slope = float(away @ x) / width
     rest = x - x.mean() - slope * away
     error = math.sqrt(float(rest @ rest) / (k - 2) / width)
-    from scipy.special import stdtrit
-
-    return slope < -float(stdtrit(k - 2, 1 - ONE_SIDED_CHANCE)) * error
+    return slope < -student(1 - ONE_SIDED_CHANCE, k - 2) * error

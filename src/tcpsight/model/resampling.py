@@ -160,9 +160,14 @@ def _blown(residuals: Floats, basis: Floats, blocks: Integers) -> Floats:
 
 def _student_over_normal(freedom: int) -> float:
     """Give the 97.5 % quantile of Student's t over that of the normal distribution."""
+    return student(0.5 + LEVEL / 2, freedom) / 1.959964
+
+
+def student(p: float, freedom: float) -> float:
+    """Give the quantile of Student's t."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(max(freedom, 1), 0.5 + LEVEL / 2)) / 1.959964
+    return float(stdtrit(max(freedom, 1), p))
 
 
 def block_length(values: Floats) -> int:

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcpsight.model.resampling import block_length
+from tcpsight.model.resampling import block_length, student
 from tcpsight.model.response_slices import LEAST_REQUESTS, ResponseSlices
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -190,13 +190,6 @@ class QuantileShift:
         # The interval is as long as the test asks for; chance takes as many errors again as the power asks for.
         more = student(POWER, self.freedom) / student(0.5 + level / 2, self.freedom)
         return (1 + more) * chance + ticks if math.isfinite(chance + ticks) else math.nan
-
-
-def student(p: float, freedom: float) -> float:
-    """Give the quantile of Student's t."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(max(freedom, 1), p))
 
 
 def quantiles_of(slices: ResponseSlices, p: Floats) -> Quantiles:

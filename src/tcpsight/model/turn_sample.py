@@ -6,13 +6,11 @@ looked at, each service by its own. What it cannot see: a service that speaks la
 
 from __future__ import annotations
 
-from tcpsight.model.grouping import by_endpoint
+from tcpsight.model.grouping import Endpoint, by_endpoint
 from tcpsight.model.turns import Turns
 from tcpsight.tables import Requests
 
 MOST_REQUESTS = 20_000
-
-Server = tuple[bytes, int, int]
 
 
 class TurnSample:
@@ -22,12 +20,12 @@ class TurnSample:
 
     Attributes
     ----------
-    turns : dict of (bytes, int, int) to Turns
-        By address, port and IP version of the server.
+    turns : dict of Endpoint to Turns
+        By server.
     """
 
     def __init__(self) -> None:
-        self.turns: dict[Server, Turns] = {}
+        self.turns: dict[Endpoint, Turns] = {}
         self._left = MOST_REQUESTS
 
     def feed(self, requests: Requests) -> None:
@@ -40,6 +38,6 @@ class TurnSample:
             self.turns.setdefault(server, Turns()).add(own)
 
     @property
-    def reasons(self) -> list[tuple[Server, str]]:
+    def reasons(self) -> list[tuple[Endpoint, str]]:
         """The services whose sides take none, and why that is believed."""
         return [(server, turns.reason) for server, turns in self.turns.items() if turns.reason is not None]
