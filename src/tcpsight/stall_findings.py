@@ -341,13 +341,16 @@ def _slowdown(usual: Usual, slowdowns: list[Slowdown]) -> Finding:
 
 
 def lasting_finding(usual: Usual, lasting: Lasting) -> Finding:
-    """Tell from when on requests took longer, to the end."""
+    """Tell when requests took longer for a large part of the time."""
     numbers = {
+        "duration_ns": lasting.end_ns - lasting.start_ns,
+        "has_before": lasting.has_before,
+        "has_after": lasting.has_after,
         "residence_ns": round(lasting.residence_ns),
-        "residence_before_ns": round(lasting.residence_before_ns),
+        "usual_residence_ns": round(lasting.usual_residence_ns),
         **{
             name: round(getattr(lasting, name), 3)
-            for name in ("throughput_per_s", "throughput_before_per_s", "concurrency", "concurrency_before")
+            for name in ("throughput_per_s", "usual_throughput_per_s", "concurrency", "usual_concurrency")
         },
         "slices": lasting.slices,
         "log10_chance": round(-min(lasting.surprise, 1e6) / math.log(10), 1),
@@ -355,11 +358,12 @@ def lasting_finding(usual: Usual, lasting: Lasting) -> Finding:
     }
     return Finding(
         Key("lasting_slowdown", -1, *usual.service),
-        "info" if lasting.is_loaded_more else "warning",
+        # What was slow at first and is no longer may have warmed up.
+        "info" if lasting.is_loaded_more or not lasting.has_before else "warning",
         confidence=0.95,
         start_ns=lasting.start_ns,
         end_ns=lasting.end_ns,
         numbers=numbers,
-        rule="from some instant to the end slices of time have a longer mean time in the system than those before, in "
-        "nine of ten pairs, by half or more in their medians, less likely by chance than once in a million captures",
+        rule="in a stretch of a tenth or more slices of time have a longer mean time in the system than those outside, "
+        "in nine of ten pairs, by half or more in their medians, less likely by chance than once in a million captures",
     )

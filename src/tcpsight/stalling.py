@@ -134,7 +134,9 @@ class StallSearch:
             slowdowns = [each for each in slowdowns_in(self._counts[i], every) if self._overlaps(each)]
             found += stall_findings(usual, lists, detection.left_out, filter_of)
             found += slowdown_findings(usual, slowdowns)
-            if (lasting := lasting_slowdown(self._counts[i])) is not None and self._overlaps(lasting):
+            lasting = lasting_slowdown(self._counts[i])
+            told = [*every, *((each.start_ns, each.end_ns) for each in slowdowns)]
+            if lasting is not None and self._overlaps(lasting) and not lasting.is_told_by(told):
                 found.append(lasting_finding(usual, lasting))
             found += [band_finding(usual.service, band) for band in self._bands[i].found()[:MOST_BANDS]]
         return found

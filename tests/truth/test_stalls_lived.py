@@ -238,4 +238,4 @@ def test_contention_alone_is_no_finding_but_that_more_load_made_it_slower(case):
     for each in findings(case):
         assert (each["kind"], each["severity"]) == ("lasting_slowdown", "info")
         evidence = json.loads(each["evidence"])
-        assert evidence["throughput_per_s"] > 1.5 * evidence["throughput_before_per_s"]
+        assert evidence["throughput_per_s"] > 1.5 * evidence["usual_throughput_per_s"]

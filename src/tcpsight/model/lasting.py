@@ -1,23 +1,26 @@
-"""Services that got slower and stayed so: from some instant on requests take longer than before, to the end.
+"""Services that were slower for a large part of a capture, most often from some instant on to its end.
 
 Theory of operation
 -------------------
-What goes on for most of a capture is what is usual there, and no slowdown beside it. So the time is cut in two: slices
-of one scale, `SLICES` or fewer, have a mean time in the system each (concurrency by throughput, Little's law), and the
-instant is looked for at which those after it are above those before most clearly. Ranks decide (the U of Mann and
-Whitney, Annals of Mathematical Statistics 18, 1947), so that stalls and slow requests here and there do not matter: U
-as a number of standard deviations, less where slices that follow each other are alike (the effective number of
-observations of a first-order autoregression, Bayley and Hammersley 1946). It is told if that is less likely by chance
-than once in a million captures, for all instants together; if the median rose by half or more; and if nearly all slices
-(`CLEAR`) after are above those before. What gets slower step by step is cut somewhere in the middle.
+What goes on for a third of a capture or more is usual there, and no slowdown beside it. So the time is parted in two:
+slices of one scale, `SLICES` or fewer, have a mean time in the system each (concurrency by throughput, Little's law),
+and the stretch is looked for that is most clearly above all others: first among those that reach to the end, then among
+all. Ranks decide (the U of Mann and Whitney, Annals of Mathematical Statistics 18, 1947), so that stalls and slow
+requests here and there do not matter: U as a number of standard deviations, less where slices that follow each other are
+alike (the effective number of observations of a first-order autoregression, Bayley and Hammersley 1946). It is told if
+that is less likely by chance than once in a million captures, for all stretches together; if the median rose by half or
+more; and if nearly all slices (`CLEAR`) in it are above those outside. What gets slower step by step is cut somewhere
+in the middle.
 
-What it cannot see: why. More load makes requests take longer, too: throughput and concurrency before and after are
-told beside it. What got slower in the first or last `LEAST_PART` of the time; what became faster again.
+What it cannot see: why. More load makes requests take longer, too: throughput and concurrency in it and outside are
+told beside it. Of several stretches one is told, and only if the others leave it clear. What lasts for less than
+`LEAST_PART` of the time, or all of it but that.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,30 +37,33 @@ LEAST_PART = 0.1
 """Either part has so much of the slices, and 8 at least."""
 
 LEAST_TAIL = 3
-"""So many last slices, or a tenth of those after, are slow still."""
+"""What reaches to the end is slow still in so many last slices, or a tenth of its own."""
 
 LEAST_RISE = 1.5
 CLEAR = 0.9
-"""Share of the pairs of a slice before and one after in which the later one is slower."""
+"""Share of the pairs of a slice outside and one in the stretch in which the latter is slower."""
 
 LEAST_ANSWERS = 4.0
 """Answers in most slices: with fewer a mean is one request's."""
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(slots=True)
 class Lasting:
-    """What got slower, and when.
+    """What was slower, and when.
 
     Attributes
     ----------
     start_ns, end_ns : int
-        From when on, and the end of the last slice.
-    residence_before_ns, residence_ns : float
-        Median of the slices' mean times in the system, before and after.
-    throughput_before_per_s, throughput_per_s, concurrency_before, concurrency : float
-        Means over the slices before and after.
+        From when on, and until when.
+    has_before, has_after : bool
+        Whether there are slices before it, and after it.
+    residence_ns, usual_residence_ns : float
+        Median of the slices' mean times in the system, in it and outside.
+    throughput_per_s, usual_throughput_per_s, concurrency, usual_concurrency : float
+        Means over the slices in it and outside.
     slices : int
         How many have an answer.
     surprise : float
@@ -66,23 +72,35 @@ class Lasting:
 
     start_ns: int
     end_ns: int
-    residence_before_ns: float
+    has_before: bool
+    has_after: bool
     residence_ns: float
-    throughput_before_per_s: float
+    usual_residence_ns: float
     throughput_per_s: float
-    concurrency_before: float
+    usual_throughput_per_s: float
     concurrency: float
+    usual_concurrency: float
     slices: int
     surprise: float
 
     @property
     def is_loaded_more(self) -> bool:
-        """Whether more was answered than before, so that load explains at least some of it."""
-        return self.throughput_per_s > 1.1 * self.throughput_before_per_s
+        """Whether more was answered than otherwise, so that load explains at least some of it."""
+        return self.throughput_per_s > 1.1 * self.usual_throughput_per_s
+
+    def is_told_by(self, others: Iterable[tuple[int, int]]) -> bool:
+        """Whether it ended, and half of it or more are times that are told for themselves; these may overlap."""
+        told_ns, until_ns = 0, self.start_ns
+        for start_ns, end_ns in sorted(others):
+            start_ns, end_ns = max(start_ns, until_ns), min(end_ns, self.end_ns)
+            if end_ns > start_ns:
+                told_ns += end_ns - start_ns
+                until_ns = end_ns
+        return self.has_after and 2 * told_ns >= self.end_ns - self.start_ns
 
 
 def lasting_slowdown(counts: CountScales) -> Lasting | None:
-    """Tell from when on a service was slower to the end; None if it was not.
+    """Tell when a service was slower for a large part of the time, rather to the end; None if it was not.
 
     Parameters
     ----------
@@ -98,28 +116,41 @@ def lasting_slowdown(counts: CountScales) -> Lasting | None:
     if k < LEAST_SLICES or k < 2 * least:
         return None
     logs = np.log(scale.concurrency[places] / scale.completions[places])
-    cut, clear, deviations = _clearest(logs, least)
-    before, after = logs[:cut], logs[cut:]
-    rise = float(np.exp(np.median(after) - np.median(before)))
-    deviations *= _fewer_deviations(before)
-    surprise = -_log_tail(deviations) - math.log(k)
-    if surprise < -math.log(CHANCE) or rise < LEAST_RISE or clear < CLEAR:
-        return None
-    half_way = (np.median(before) + np.median(after)) / 2
-    if np.median(after[-max(len(after) // 10, LEAST_TAIL) :]) < half_way:
-        return None  # it was over before the end
-    start = int(places[cut])
-    first, last = slice(0, start), slice(start, int(places[-1]) + 1)
+    for starts, ends in (_to_the_end(k, least), _anywhere(k, least)):
+        start, end, clear, deviations = _clearest(logs, starts, ends)
+        within, outside = logs[start:end], np.delete(logs, slice(start, end))
+        rise = float(np.exp(np.median(within) - np.median(outside)))
+        surprise = -_log_tail(deviations * _fewer_deviations(outside)) - math.log(len(starts))
+        if surprise < -math.log(CHANCE) or rise < LEAST_RISE or clear < CLEAR:
+            continue
+        half_way = (np.median(outside) + np.median(within)) / 2
+        if end == k and np.median(within[-max(len(within) // 10, LEAST_TAIL) :]) < half_way:
+            continue  # it was over before the end
+        return _told(scale, counts.origin_ns, places, (start, end), logs, surprise)
+    return None
+
+
+def _told(
+    scale: Scale, origin_ns: int, places: Places, stretch: tuple[int, int], logs: Floats, surprise: float
+) -> Lasting:
+    start, end = stretch
+    first, last = int(places[start]) if start else 0, int(places[end - 1]) + 1
+    is_within = np.zeros(int(places[-1]) + 1, bool)
+    is_within[first:last] = True
+    completions, concurrency = scale.completions[: len(is_within)], scale.concurrency[: len(is_within)]
+    per_s = 1e9 / scale.length_ns
     return Lasting(
-        start_ns=counts.origin_ns + start * scale.length_ns,
-        end_ns=counts.origin_ns + last.stop * scale.length_ns,
-        residence_before_ns=float(np.exp(np.median(before))) * scale.length_ns,
-        residence_ns=float(np.exp(np.median(after))) * scale.length_ns,
-        throughput_before_per_s=float(scale.completions[first].mean()) / scale.length_ns * 1e9,
-        throughput_per_s=float(scale.completions[last].mean()) / scale.length_ns * 1e9,
-        concurrency_before=float(scale.concurrency[first].mean()),
-        concurrency=float(scale.concurrency[last].mean()),
-        slices=k,
+        start_ns=origin_ns + first * scale.length_ns,
+        end_ns=origin_ns + last * scale.length_ns,
+        has_before=start > 0,
+        has_after=end < len(places),
+        residence_ns=float(np.exp(np.median(logs[start:end]))) * scale.length_ns,
+        usual_residence_ns=float(np.exp(np.median(np.delete(logs, slice(start, end))))) * scale.length_ns,
+        throughput_per_s=float(completions[is_within].mean()) * per_s,
+        usual_throughput_per_s=float(completions[~is_within].mean()) * per_s,
+        concurrency=float(concurrency[is_within].mean()),
+        usual_concurrency=float(concurrency[~is_within].mean()),
+        slices=len(places),
         surprise=surprise,
     )
 
@@ -128,30 +159,47 @@ def _is_coarse(scale: Scale) -> bool:
     return len(scale.completions) <= SLICES and float(np.median(scale.completions)) >= LEAST_ANSWERS
 
 
-def _clearest(values: Floats, least: int) -> tuple[int, float, float]:
-    """Give where to cut, in how many pairs the later one is above, and how many deviations that is beyond half."""
+def _to_the_end(k: int, least: int) -> tuple[Places, Places]:
+    starts = np.arange(least, k - least + 1)
+    return starts, np.full(len(starts), k)
+
+
+def _anywhere(k: int, least: int) -> tuple[Places, Places]:
+    starts, ends = np.triu_indices(k + 1, least)
+    is_one = ends - starts <= k - least
+    return starts[is_one], ends[is_one]
+
+
+def _clearest(values: Floats, starts: Places, ends: Places) -> tuple[int, int, float, float]:
+    """Give the clearest of stretches, in how many pairs it is above what is outside, and by how many deviations."""
     k = len(values)
-    above = (values[None, :] > values[:, None]) + 0.5 * (values[None, :] == values[:, None])
-    # Pairs of one before and one at or after each cut: sums of a rectangle.
+    # Pairs of any slice and one of the stretch, less those of two in it: sums of rectangles.
     sums = np.zeros((k + 1, k + 1))
-    sums[1:, 1:] = above.cumsum(axis=0).cumsum(axis=1)
-    cuts = np.arange(least, k - least + 1)
-    pairs = cuts * (k - cuts)
-    u = sums[cuts, k] - sums[cuts, cuts]
+    sums[1:, 1:] = _above(values).cumsum(axis=0).cumsum(axis=1)
+    inner = sums[ends, ends] - sums[starts, ends] - sums[ends, starts] + sums[starts, starts]
+    u = sums[k, ends] - sums[k, starts] - inner
+    pairs = (ends - starts) * (k - (ends - starts))
     deviations = (u - pairs / 2) / np.sqrt(pairs * (k + 1) / 12)
     best = int(np.argmax(deviations))
-    return int(cuts[best]), float(u[best] / pairs[best]), float(deviations[best])
+    return int(starts[best]), int(ends[best]), float(u[best] / pairs[best]), float(deviations[best])
 
 
-def _fewer_deviations(before: Floats) -> float:
-    """Give by what deviations shrink where slices are alike from one to the next, about a line."""
-    time = np.linspace(-1.0, 1.0, len(before))
-    rest = before - before.mean()
+def _fewer_deviations(outside: Floats) -> float:
+    """Give by what deviations shrink where the ranks of slices are alike from one to the next, about a line."""
+    ranks = _above(outside).sum(axis=0)
+    time = np.linspace(-1.0, 1.0, len(ranks))
+    rest = ranks - ranks.mean()
     rest -= time * float(time @ rest) / float(time @ time)
     total = float(rest @ rest)
     alike = float(rest[1:] @ rest[:-1]) / total if total > 0 else 0.0
     alike = min(max(alike, 0.0), 0.95)
     return math.sqrt((1 - alike) / (1 + alike))
+
+
+def _above(values: Floats) -> Floats:
+    """Tell of each pair whether the second is above the first; half where they are equal."""
+    found: Floats = (values[None, :] > values[:, None]) + 0.5 * (values[None, :] == values[:, None])
+    return found
 
 
 def _log_tail(deviations: float) -> float:

@@ -1,4 +1,4 @@
-"""Servers that get slower and stay so; how often that is found rightly, and how often where nothing lasts.
+"""Servers that are slower for a large part of the time; how often that is found rightly, and where nothing is.
 
 ``python -m tests.truth.stalls.lasting_runs --store`` (``make stalls``) writes `lasting_results.json` beside this file.
 Thresholds were set on seeds from 5,000 on; the stored results are from seeds below that.
@@ -14,22 +14,23 @@ import numpy as np
 
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.lasting import LEAST_PART, Lasting, lasting_slowdown
-from tests.truth.stalls.runs import draw_setup, measure, rows_of
-from tests.truth.stalls.server import START_NS, Lived, Stall, simulate
+from tests.truth.stalls.runs import draw_setup, instants, measure, rows_of
+from tests.truth.stalls.server import START_NS, Happened, Lived, Stall, simulate
 from tests.truth.stalls.slow_runs import REQUESTS, draw_slowdowns
 
 RESULTS = Path(__file__).with_name("lasting_results.json")
 
 FACTORS = (1.5, 2.0, 3.0, 5.0)
 NEAR = 0.05
-"""The instant is right within that share of the time."""
+"""Instants are right within that share of the time."""
 
 
 @dataclass
 class Case:
-    """One run: how many times as long work took from some instant on, and what was told."""
+    """One run: how many times as long work took, whether that ended, and what was told."""
 
     factor: float
+    ends: bool
     counts: bool
     is_found: bool
     is_near: bool
@@ -43,46 +44,63 @@ def find(lived: Lived) -> Lasting | None:
 
 
 def run(seed: int) -> Case:
-    """Do one run that gets slower; it counts if a share of the time as large as is looked at lies on either side."""
+    """Do one run that gets slower, every other one for a time; it counts if either part is as large as is looked at."""
     random = np.random.default_rng(seed)
     setup = draw_setup(random, REQUESTS)
     span_s = setup.requests / setup.rate_per_s
-    at_s, factor = float(random.uniform(0.2, 0.8)) * span_s, float(random.choice(FACTORS))
-    lived = simulate(setup, [Stall("slow", at_s, 1e6 * span_s, factor)], seed)
+    ends = bool(seed % 2)
+    at_s = float(random.uniform(*((0.1, 0.5) if ends else (0.2, 0.8)))) * span_s
+    factor = float(random.choice(FACTORS))
+    duration_s = float(random.uniform(0.15, 0.5)) * span_s if ends else 1e6 * span_s
+    lived = simulate(setup, [Stall("slow", at_s, duration_s, factor)], seed)
     end_s = float(lived.completion_s.max())
-    found = find(lived)
-    is_near = found is not None and abs((found.start_ns - START_NS) / 1e9 - at_s) <= NEAR * end_s
-    return Case(factor, LEAST_PART + 0.02 < at_s / end_s < 1 - LEAST_PART - 0.02, found is not None, is_near)
+    found, until_s = find(lived), min(at_s + duration_s, end_s)
+    edges = () if found is None else ((found.start_ns, at_s), (found.end_ns, until_s))
+    is_near = found is not None and all(abs((told - START_NS) / 1e9 - true) <= NEAR * end_s for told, true in edges)
+    part = (until_s - at_s) / end_s
+    return Case(factor, ends, LEAST_PART + 0.02 < part < 1 - LEAST_PART - 0.02, found is not None, is_near)
 
 
 def run_quiet(seed: int) -> int:
-    """Do one run without anything, and one with slowdowns that end; give 1 and 2 for a finding there, added up."""
+    """Do one run without anything, and one with short slowdowns; give 1 and 2 for a false finding there, added up."""
     random = np.random.default_rng(seed)
     setup = draw_setup(random, REQUESTS)
     quiet = find(simulate(setup, [], seed))
-    ending = find(simulate(setup, draw_slowdowns(random, setup), seed))
-    return (quiet is not None) + 2 * (ending is not None)
+    lived = simulate(setup, draw_slowdowns(random, setup), seed)
+    short = find(lived)
+    return (quiet is not None) + 2 * (short is not None and not any(_covers(short, each) for each in lived.stalls))
+
+
+def _covers(found: Lasting, slow: Happened) -> bool:
+    """Whether half of what is told is that slowdown."""
+    start_ns, end_ns = instants(slow)
+    both_ns = min(found.end_ns, end_ns) - max(found.start_ns, start_ns)
+    return 2 * both_ns >= found.end_ns - found.start_ns
 
 
 def summary(results: list[Case], quiet: list[int]) -> dict[str, Any]:
     """Add up runs."""
     counted = [case for case in results if case.counts]
-    by_factor = {
-        str(factor): {
-            "runs": sum(case.factor == factor for case in counted),
-            "found": sum(case.factor == factor and case.is_found for case in counted),
-            "at_the_right_instant": sum(case.factor == factor and case.is_near for case in counted),
-        }
-        for factor in FACTORS
-    }
     return {
         "requests": REQUESTS,
-        "too_near_to_an_end": len(results) - len(counted),
-        "by_factor": by_factor,
+        "too_small_a_part": len(results) - len(counted),
+        "to_the_end": _by_factor([case for case in counted if not case.ends]),
+        "ended": _by_factor([case for case in counted if case.ends]),
         "quiet_runs": len(quiet),
         "quiet_alarms": sum(each & 1 for each in quiet),
-        "runs_with_slowdowns_that_end": len(quiet),
-        "told_of_these": sum(each >> 1 for each in quiet),
+        "runs_with_short_slowdowns": len(quiet),
+        "false_alarms_in_these": sum(each >> 1 for each in quiet),
+    }
+
+
+def _by_factor(cases: list[Case]) -> dict[str, dict[str, int]]:
+    return {
+        str(factor): {
+            "runs": sum(case.factor == factor for case in cases),
+            "found": sum(case.factor == factor and case.is_found for case in cases),
+            "at_the_right_instants": sum(case.factor == factor and case.is_near for case in cases),
+        }
+        for factor in FACTORS
     }
 
 

@@ -1,4 +1,4 @@
-"""From when on a service was slower: exact cuts, ranks against a slow twin, and what is not told."""
+"""When a service was slower for long: exact cuts, ranks against a slow twin, and what is not told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tcpsight.model.count_scales import CountScales
-from tcpsight.model.lasting import _clearest, lasting_slowdown
+from tcpsight.model.lasting import Lasting, _anywhere, _clearest, _to_the_end, lasting_slowdown
 from tcpsight.tables import Requests
 
 MS = 1_000_000
@@ -34,12 +34,12 @@ def test_a_step_is_found_where_it_is_with_both_times_and_loads():
     told = lasting_slowdown(counts(times))
     assert told is not None
     assert (told.start_ns - 10**18) / 1e9 == pytest.approx(12.0, abs=0.2)
-    assert told.residence_before_ns == pytest.approx(2 * MS, rel=0.05)
+    assert told.usual_residence_ns == pytest.approx(2 * MS, rel=0.05)
     assert told.residence_ns == pytest.approx(8 * MS, rel=0.05)
-    assert told.concurrency_before == pytest.approx(2, rel=0.05)
+    assert told.usual_concurrency == pytest.approx(2, rel=0.05)
     assert told.concurrency == pytest.approx(8, rel=0.05)
     assert told.throughput_per_s == pytest.approx(1000, rel=0.05)
-    assert not told.is_loaded_more
+    assert (told.has_before, told.has_after, told.is_loaded_more) == (True, False, False)
 
 
 def test_a_slow_creep_is_cut_in_its_midst():
@@ -48,8 +48,39 @@ def test_a_slow_creep_is_cut_in_its_midst():
     assert 0.2 < (told.start_ns - 10**18) / 20e9 < 0.8
 
 
-@pytest.mark.parametrize("factors", [(1.0, 1.0), (1.0, 1.3), (4.0, 1.0)], ids=["steady", "a little slower", "faster"])
-def test_what_is_steady_hardly_slower_or_faster_is_not_told(factors: tuple[float, float]):
+@pytest.mark.parametrize(("start", "end"), [(6000, 13_000), (6000, 9000), (3000, 16_000), (0, 7000)])
+def test_what_was_slower_for_a_large_part_and_ended_is_told_with_both_ends(start: int, end: int):
+    times = varied(20_000)
+    times[start:end] *= 4
+    told = lasting_slowdown(counts(times))
+    assert told is not None
+    assert (told.start_ns - 10**18) / 1e9 == pytest.approx(start / 1000, abs=0.3)
+    assert (told.end_ns - 10**18) / 1e9 == pytest.approx(end / 1000, abs=0.3)
+    assert (told.has_before, told.has_after) == (start > 0, True)
+    assert told.usual_residence_ns == pytest.approx(2 * MS, rel=0.05)
+    assert told.residence_ns == pytest.approx(8 * MS, rel=0.05)
+    # The first and the last slice are slow in a part only.
+    assert [told.usual_concurrency, told.concurrency] == pytest.approx([2, 8], rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("others", "is_told"),
+    [
+        ([], False),
+        ([(0, 50), (190, 300)], False),
+        ([(0, 150)], True),
+        ([(110, 140), (120, 130)], False),
+        ([(140, 170), (110, 150)], True),
+    ],
+)
+def test_what_ended_and_is_told_otherwise_for_half_of_it_is_not_told_again(others, is_told):
+    numbers = dict.fromkeys(Lasting.__dataclass_fields__, 1.0) | {"start_ns": 100, "end_ns": 200, "has_before": True}
+    assert Lasting(**numbers | {"has_after": True}).is_told_by(others) == is_told
+    assert not Lasting(**numbers | {"has_after": False}).is_told_by(others)
+
+
+@pytest.mark.parametrize("factors", [(1.0, 1.0), (1.0, 1.3)], ids=["steady", "a little slower"])
+def test_what_is_steady_or_hardly_slower_is_not_told(factors: tuple[float, float]):
     times = varied(20_000)
     times[:10_000] *= factors[0]
     times[10_000:] *= factors[1]
@@ -73,14 +104,19 @@ def test_how_requests_are_cut_changes_nothing():
     assert lasting_slowdown(counts(times)) == lasting_slowdown(counts(times, cuts=7))
 
 
-def test_the_clearest_cut_is_that_of_pairs_counted_one_by_one():
-    values = np.concatenate([varied(20, 3), varied(15, 4) + 1.5]).round(1)
+@pytest.mark.parametrize("shape", [_to_the_end, _anywhere])
+def test_the_clearest_stretch_is_that_of_pairs_counted_one_by_one(shape):
+    values = np.concatenate([varied(14, 3), varied(12, 4) + 1.5, varied(4, 5)]).round(1)
     k = len(values)
-    best = (-np.inf, 0, 0.0)
-    for cut in range(8, k - 8 + 1):
-        pairs = [(a < b) + 0.5 * (a == b) for a in values[:cut] for b in values[cut:]]
-        half, spread = len(pairs) / 2, np.sqrt(cut * (k - cut) * (k + 1) / 12)
-        best = max(best, ((sum(pairs) - half) / spread, cut, sum(pairs) / len(pairs)))
-    cut, clear, deviations = _clearest(values, 8)
-    assert cut == best[1]
-    assert [clear, deviations] == pytest.approx([best[2], best[0]])
+    best = (-np.inf, 0, 0, 0.0)
+    for start in range(k):
+        for end in range(start + 8, k + 1):
+            outside = [*values[:start], *values[end:]]
+            if len(outside) < 8 or (shape is _to_the_end and end < k):
+                continue
+            pairs = [(a < b) + 0.5 * (a == b) for a in outside for b in values[start:end]]
+            half, spread = len(pairs) / 2, np.sqrt(len(pairs) * (k + 1) / 12)
+            best = max(best, ((sum(pairs) - half) / spread, start, end, sum(pairs) / len(pairs)))
+    start, end, clear, deviations = _clearest(values, *shape(k, 8))
+    assert (start, end) == best[1:3]
+    assert [clear, deviations] == pytest.approx([best[3], best[0]])
