@@ -37,6 +37,22 @@ BLOCK_ROWS = 4096
 """Connections that are looked at together."""
 
 
+def _lasting(n: Numbers) -> str:
+    usual, slow = duration(n["usual_residence_ns"]), duration(n["residence_ns"])
+    if n["has_after"]:
+        when = ("" if n["has_before"] else "at first, ") + f"for {duration(n['duration_ns'])}"
+        return (
+            f"requests took {slow} {when}, and {usual} otherwise; throughput was "
+            f"{rate(n['throughput_per_s'])} then and {rate(n['usual_throughput_per_s'])} otherwise, "
+            f"concurrency {number(n['concurrency'])} and {number(n['usual_concurrency'])}"
+        )
+    return (
+        f"requests took {usual} before and {slow} from then on, to the end; throughput went from "
+        f"{rate(n['usual_throughput_per_s'])} to {rate(n['throughput_per_s'])}, "
+        f"concurrency from {number(n['usual_concurrency'])} to {number(n['concurrency'])}"
+    )
+
+
 _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "blackhole": lambda n: (
         f"data sent again {counted(n['retransmissions'], 'time')} without a sign of the other side"
@@ -93,7 +109,7 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         f"{counted(n['requests'], 'was not', 'were not')}, and the longest waited {duration(n['longest_ns'])}; "
         "unless no answer is due here"
     ),
-    "lasting_slowdown": lambda n: _lasting(n),
+    "lasting_slowdown": _lasting,
     "slowdown": lambda n: (
         f"throughput fell from {rate(n['usual_throughput_per_s'])} to {rate(n['throughput_per_s'])} while concurrency "
         f"rose from {number(n['usual_concurrency'])} to {number(n['concurrency'])}, "
@@ -103,22 +119,6 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         n, counted(n.get("answered_meanwhile", 0), "other was answered", "others were answered")
     ),
 }
-
-
-def _lasting(n: Numbers) -> str:
-    usual, slow = duration(n["usual_residence_ns"]), duration(n["residence_ns"])
-    if n["has_after"]:
-        when = ("" if n["has_before"] else "at first, ") + f"for {duration(n['duration_ns'])}"
-        return (
-            f"requests took {slow} {when}, and {usual} otherwise; throughput was "
-            f"{rate(n['throughput_per_s'])} then and {rate(n['usual_throughput_per_s'])} otherwise, "
-            f"concurrency {number(n['concurrency'])} and {number(n['usual_concurrency'])}"
-        )
-    return (
-        f"requests took {usual} before and {slow} from then on, to the end; throughput went from "
-        f"{rate(n['usual_throughput_per_s'])} to {rate(n['throughput_per_s'])}, "
-        f"concurrency from {number(n['usual_concurrency'])} to {number(n['concurrency'])}"
-    )
 
 
 def _stall(n: Numbers, meanwhile: str) -> str:

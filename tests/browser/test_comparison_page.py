@@ -42,7 +42,7 @@ def test_captures_with_little_in_them_have_a_page_that_says_so(show):
     seen.scroll_through()
     words = seen.page.locator("#main").inner_text()
     assert "Too little data" in words
-    assert "9 requests on one side." in words
+    assert "Requests: 9 before, 9 after." in words
     assert "Not compared: too few" in seen.page.locator("#service-1-load").inner_text()
 
 

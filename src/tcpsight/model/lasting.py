@@ -6,8 +6,8 @@ What goes on for a third of a capture or more is usual there, and no slowdown be
 slices of one scale, `SLICES` or fewer, have a mean time in the system each (concurrency by throughput, Little's law),
 and the stretch is looked for that is most clearly above all others: first among those that reach to the end, then among
 all. Ranks decide (the U of Mann and Whitney, Annals of Mathematical Statistics 18, 1947), so that stalls and slow
-requests here and there do not matter: U as a number of standard deviations, less where slices that follow each other are
-alike (the effective number of observations of a first-order autoregression, Bayley and Hammersley 1946). It is told if
+requests here and there do not matter: U as a number of standard deviations, less where slices that follow each other
+are alike (effective observations of a first-order autoregression, Bayley and Hammersley 1946). It is told if
 that is less likely by chance than once in a million captures, for all stretches together; if the median rose by half or
 more; and if nearly all slices (`CLEAR`) in it are above those outside. What gets slower step by step is cut somewhere
 in the middle.
@@ -92,10 +92,9 @@ class Lasting:
         """Whether it ended, and half of it or more are times that are told for themselves; these may overlap."""
         told_ns, until_ns = 0, self.start_ns
         for start_ns, end_ns in sorted(others):
-            start_ns, end_ns = max(start_ns, until_ns), min(end_ns, self.end_ns)
-            if end_ns > start_ns:
-                told_ns += end_ns - start_ns
-                until_ns = end_ns
+            begin_ns = max(start_ns, until_ns)
+            until_ns = max(until_ns, min(end_ns, self.end_ns))
+            told_ns += max(until_ns - begin_ns, 0)
         return self.has_after and 2 * told_ns >= self.end_ns - self.start_ns
 
 

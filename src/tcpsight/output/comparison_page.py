@@ -112,7 +112,7 @@ class _Page:
             pieces.append(
                 Piece(f"a median longer by {units.fraction(found)} would have been found")
                 if found is not None
-                else Piece(f"{units.counted(min(service['requests'].values()), 'request')} on one side")
+                else Piece("requests: {} before, {} after".format(*map(units.count, service["requests"].values())))
             )
         return self._row("verdict", pieces)
 

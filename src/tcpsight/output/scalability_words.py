@@ -164,12 +164,12 @@ class ModelWords:
             parts.append(f"{_LETTERS[name]} would be {_coefficient(free['value'])} ± {_coefficient(free['error'])}")
         if not parts:
             return []
-        clear = (
-            "more than chance explains: these points do not follow the law"
-            if model["is_superlinear"]
-            else "may be chance"
-        )
-        text = f"throughput grows faster than the law allows; without its limits {' and '.join(parts)}, which {clear}"
+        text = f"perhaps: without the law's limits {' and '.join(parts)}, which may be chance"
+        if model["is_superlinear"]:
+            text = (
+                f"throughput grows faster than the law allows; without its limits {' and '.join(parts)}, which is "
+                "more than chance explains: these points do not follow the law"
+            )
         return self._rows("superlinear", [Piece(text, "red" if model["is_superlinear"] else "yellow")])
 
     def _capacity(self) -> list[Row]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.lasting import LEAST_PART, Lasting, lasting_slowdown
-from tests.truth.stalls.runs import draw_setup, instants, measure, rows_of
+from tests.truth.stalls.runs import draw_setup, measure, rows_of
 from tests.truth.stalls.server import START_NS, Happened, Lived, Stall, simulate
 from tests.truth.stalls.slow_runs import REQUESTS, draw_slowdowns
 
@@ -54,9 +54,10 @@ def run(seed: int) -> Case:
     duration_s = float(random.uniform(0.15, 0.5)) * span_s if ends else 1e6 * span_s
     lived = simulate(setup, [Stall("slow", at_s, duration_s, factor)], seed)
     end_s = float(lived.completion_s.max())
-    found, until_s = find(lived), min(at_s + duration_s, end_s)
+    found = find(lived)
+    until_s = _drained_s(lived, at_s, at_s + duration_s) if ends else end_s
     edges = () if found is None else ((found.start_ns, at_s), (found.end_ns, until_s))
-    is_near = found is not None and all(abs((told - START_NS) / 1e9 - true) <= NEAR * end_s for told, true in edges)
+    is_near = found is not None and all(abs(_seconds(told) - true) <= NEAR * end_s for told, true in edges)
     part = (until_s - at_s) / end_s
     return Case(factor, ends, LEAST_PART + 0.02 < part < 1 - LEAST_PART - 0.02, found is not None, is_near)
 
@@ -68,14 +69,32 @@ def run_quiet(seed: int) -> int:
     quiet = find(simulate(setup, [], seed))
     lived = simulate(setup, draw_slowdowns(random, setup), seed)
     short = find(lived)
-    return (quiet is not None) + 2 * (short is not None and not any(_covers(short, each) for each in lived.stalls))
+    is_false = short is not None and not any(_covers(short, lived, each) for each in lived.stalls)
+    return (quiet is not None) + 2 * is_false
 
 
-def _covers(found: Lasting, slow: Happened) -> bool:
-    """Whether half of what is told is that slowdown."""
-    start_ns, end_ns = instants(slow)
-    both_ns = min(found.end_ns, end_ns) - max(found.start_ns, start_ns)
-    return 2 * both_ns >= found.end_ns - found.start_ns
+def _covers(found: Lasting, lived: Lived, slow: Happened) -> bool:
+    """Whether half of what is told is that slowdown, until what had queued up was answered."""
+    both_s = min(_seconds(found.end_ns), _drained_s(lived, slow.start_s, slow.end_s)) - max(
+        _seconds(found.start_ns), slow.start_s
+    )
+    return 2e9 * both_s >= found.end_ns - found.start_ns
+
+
+def _seconds(instant_ns: int) -> float:
+    return (instant_ns - START_NS) / 1e9
+
+
+def _drained_s(lived: Lived, start_s: float, end_s: float) -> float:
+    """Give from when on no more requests were there than before it began, on average."""
+    before = float((np.minimum(lived.completion_s, start_s) - lived.arrival_s)[lived.arrival_s < start_s].sum())
+    usual = before / max(start_s, 1e-9)
+    instants_s = np.sort(lived.completion_s[lived.completion_s >= end_s])
+    there = np.searchsorted(np.sort(lived.arrival_s), instants_s) - np.searchsorted(
+        np.sort(lived.completion_s), instants_s, "right"
+    )
+    drained = np.flatnonzero(there <= max(usual, 1))
+    return float(instants_s[drained[0]]) if len(drained) else float(lived.completion_s.max())
 
 
 def summary(results: list[Case], quiet: list[int]) -> dict[str, Any]:

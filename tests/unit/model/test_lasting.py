@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -74,7 +76,11 @@ def test_what_was_slower_for_a_large_part_and_ended_is_told_with_both_ends(start
     ],
 )
 def test_what_ended_and_is_told_otherwise_for_half_of_it_is_not_told_again(others, is_told):
-    numbers = dict.fromkeys(Lasting.__dataclass_fields__, 1.0) | {"start_ns": 100, "end_ns": 200, "has_before": True}
+    numbers: dict[str, Any] = dict.fromkeys(Lasting.__dataclass_fields__, 1.0) | {
+        "start_ns": 100,
+        "end_ns": 200,
+        "has_before": True,
+    }
     assert Lasting(**numbers | {"has_after": True}).is_told_by(others) == is_told
     assert not Lasting(**numbers | {"has_after": False}).is_told_by(others)
 

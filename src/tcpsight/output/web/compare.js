@@ -72,7 +72,7 @@ function reasons(service) {
   if (times.length + shares.length + more.length > 0) return [...times, ...shares, ...more].join(", ");
   if (service.refusal !== null) return `Response times are not compared: ${service.refusal}.`;
   if (!isUnknown(service.detectable_fraction)) return `A median longer by ${percent(service.detectable_fraction)} would have been found.`;
-  return service.verdict === "too_little_data" ? `${counted(Math.min(service.requests.before, service.requests.after), "request")} on one side.` : "";
+  return service.verdict === "too_little_data" ? `Requests: ${count(service.requests.before)} before, ${count(service.requests.after)} after.` : "";
 }
 
 /** Which findings came and went: unless one that came is critical, they decide nothing. */
