@@ -1,22 +1,28 @@
-"""What the tutorial and the walk from a slow request to its bytes show is what the commands print."""
+"""What the docs show is what the commands print, and scripts in them run: the tutorial, the walk, how-to pages."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("tutorial.md", "walk.md")
-SHOWN = {
-    page: re.findall(
-        r"```console\n\$ tcpsight (.*?)\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL
-    )
-    for page in PAGES
+TEXTS = {
+    path.relative_to(ROOT / "docs").as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "docs").rglob("*.md"))
 }
+SHOWN = {
+    page: re.findall(r"```console\n\$ tcpsight (.*?)\n(.*?)```", text, re.DOTALL)
+    for page, text in TEXTS.items()
+    if not page.startswith("reference/")  # generated
+}
+SCRIPTS = {page: "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)) for page, text in TEXTS.items()}
 ALL = [(page, *shown) for page, found in SHOWN.items() for shown in found]
 
 
@@ -30,6 +36,36 @@ def test_pages_show_what_commands_print(here, page, command, output, monkeypatch
         assert len(done.text) > len(output)
     else:
         assert done.text == output
+
+
+@pytest.mark.parametrize("page", [page for page, script in SCRIPTS.items() if script])
+def test_scripts_of_pages_run(page, tmp_path):
+    script = SCRIPTS[page]
+    for command, module in (("sql", "duckdb"), ("anonymize", "cryptography")):
+        if f"tcpsight {command}" in script:
+            pytest.importorskip(module)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "tcpsight").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tcpsight "$@"\n')
+    (tmp_path / "tcpsight").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-e", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_pages_whose_commands_are_tried():
+    assert {"tutorial.md", "walk.md", "how-to/two-points.md", "how-to/any-interface.md"} <= {page for page, *_ in ALL}
+    assert {"how-to/privacy.md", "how-to/rotated-files.md", "how-to/metrics.md"} <= {
+        page for page, script in SCRIPTS.items() if script
+    }
 
 
 def test_the_walk_leads_from_the_finding_to_the_bytes():

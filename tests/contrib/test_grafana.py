@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules: every metric in them is told, with those labels; alerts fire when they should."""
+"""The dashboard, the alert rules, what docs ask Prometheus: metrics in them are told; alerts fire when they should."""
 
 from __future__ import annotations
 
@@ -55,7 +55,14 @@ def panel_expressions() -> dict[str, str]:
     }
 
 
-EXPRESSIONS = alert_expressions() | panel_expressions()
+def shown_expressions() -> dict[str, str]:
+    text = (ROOT / "docs" / "how-to" / "metrics.md").read_text("utf-8")
+    found = dict(re.findall(r"^\| ([^|]+) \| `(.*tcpsight_.*)` \|$", text, re.MULTILINE))
+    assert len(found) >= 5
+    return found
+
+
+EXPRESSIONS = alert_expressions() | panel_expressions() | shown_expressions()
 
 
 def selectors(expression: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -115,8 +122,9 @@ def test_promtool_accepts_the_alerts(require_program):
     assert f"{len(alert_expressions())} rules found" in run.stdout
 
 
-def test_prometheus_can_read_every_expression_of_the_dashboard(require_program, tmp_path):
+def test_prometheus_can_read_every_expression_of_the_dashboard_and_the_docs(require_program, tmp_path):
     expressions = [e.replace("$__rate_interval", "1m").replace("$service", ".*") for e in panel_expressions().values()]
+    expressions += shown_expressions().values()
     rules = [{"record": f"panel:{i}", "expr": expression} for i, expression in enumerate(expressions)]
     path = tmp_path / "panels.yaml"
     path.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))  # JSON is YAML
