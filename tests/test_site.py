@@ -60,6 +60,16 @@ def test_the_first_page_is_the_readme_with_its_pictures(site):
     assert 'href="tutorial.html"' in text
 
 
+def test_pictures_are_small_are_shown_and_say_what_they_show():
+    folder = ROOT / "docs" / "pictures"
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    shown = [found for page in pages for found in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text("utf-8"))]
+    assert all(len(words.split()) >= 3 for words, _ in shown)
+    assert {path.name for path in folder.iterdir()} == {Path(target).name for _, target in shown}
+    for path in folder.iterdir():
+        assert path.stat().st_size < 300_000, path.name
+
+
 def test_links_lead_to_pages_and_files_that_are_none_are_named(hook):
     def told(text: str, page: str = "docs/methods/stalls.md") -> str:
         return str(hook.relinked(text, ROOT / page, page.removeprefix("docs/")))

@@ -1,4 +1,6 @@
-"""Write docs/pictures/: reports and a watch of the recorded stall, and a comparison: ``python tools/pictures.py``.
+"""Write docs/pictures/: reports and a watch of the recorded stall, a comparison, faults: ``python tools/pictures.py``.
+
+With the names of faults (``FAULTS``) only theirs are drawn.
 
 Look at them before committing: nothing else does.
 """
@@ -18,12 +20,53 @@ CAPTURE = "examples/mariadb-lock.pcap"
 PAIR = [f"tests/truth/compare_pairs/postgresql-{i}.pcap.zst" for i in (1, 3)]
 """A server as it is, and the same told to wait half as long again."""
 SIZE = {"width": 1280, "height": 1120}
+LABORATORY = "tests/truth/lab/captures"
+FAULTS = {
+    "lock": ("examples/mariadb-lock.pcap", "completions"),
+    "saturated": ("examples/stalls/mariadb-hot-row.pcap.zst", "arrival-map"),
+    "saturated-points": ("examples/stalls/mariadb-hot-row.pcap.zst", "scalability"),
+    "bufferbloat": (f"{LABORATORY}/bufferbloat/server.pcap.xz", "sequence"),
+    "zero-window": (f"{LABORATORY}/zero_window_stall/server.pcap.xz", "sequence"),
+    "loss": (f"{LABORATORY}/random_loss/server.pcap.xz", "sequence"),
+    "listen-overflow": (f"{LABORATORY}/listen_overflow/server.pcap.xz", "time-account"),
+}
+"""What docs/reading.md shows: of which capture, and which plot of its page."""
 SLICES, SLICE_NS = 48, 200_000_000
 """So much is watched that the stall has just been found."""
 
 
 def main() -> None:
-    """Write the pictures."""
+    """Write the pictures that are named, or all."""
+    draw_faults(sys.argv[1:] or list(FAULTS))
+    if not sys.argv[1:]:
+        draw_pages()
+
+
+def draw_faults(names: list[str]) -> None:
+    """Write the plot in which each of these faults shows."""
+    from playwright.sync_api import sync_playwright
+
+    from tcpsight.cli.main import main as tcpsight
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser: Any = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for name in names:
+            capture, plot = FAULTS[name]
+            path = Path(folder, f"{name}.html")
+            if tcpsight(["report", capture, "--html", str(path)]):
+                sys.exit("no page was made")
+            page = browser.new_page(viewport={"width": 1000, "height": 1120}, color_scheme="light")
+            page.goto(path.as_uri())
+            page.locator(f"#{plot}").scroll_into_view_if_needed()
+            page.wait_for_selector(f"#{plot} .plot-container")
+            page.wait_for_timeout(2000)
+            page.locator(f"#{plot}").screenshot(path=FOLDER / f"fault-{name}.png")
+        browser.close()
+    click.echo(f"wrote {FOLDER}/fault-*.png")
+
+
+def draw_pages() -> None:
+    """Write pictures of whole pages and of the screen."""
     from playwright.sync_api import sync_playwright
 
     from tcpsight.cli.main import main as tcpsight

@@ -117,7 +117,7 @@ class SequenceGraph {
     function marks(name, which, symbol, color, y) {
       return { type: "scatter", mode: "markers", name, x: which.map((i) => sequence.at[i]), y: which.map(y), text: which.map(hover), hovertemplate: "%{text}<extra></extra>", marker: { symbol, color, size: 9, line: { width: 1.5, color } } };
     }
-    return { traces, layout: { xaxis: timeTitle(this.report), yaxis: { title: { text: "byte of the stream" }, tickformat: ",d" }, showlegend: true } };
+    return { traces, layout: { xaxis: timeTitle(this.report), yaxis: { title: { text: "byte of the stream" }, tickformat: ",d" }, showlegend: true, margin: { l: 100, r: 84, t: 30, b: 42 } } };
   }
 
   table() {
