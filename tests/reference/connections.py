@@ -394,13 +394,7 @@ class Twin:
 
     def apply(self, c: Connection, d: int, h: Row, row: Row, verdict: str) -> None:
         side = c.sides[d]
-        if h["options"] & UNSEQUENCED or c.unsequenced:
-            c.unsequenced = c.beyond_handshake = True
-            side.segments += 1
-            row |= {"offset": side.end, "new_bytes": h["payload_bytes"]}
-            side.end += h["payload_bytes"]
-            self.note("unsequenced", h["frame_number"])
-            return
+        is_unsequenced = bool(h["options"] & UNSEQUENCED or c.unsequenced)
         side.remembered.notice(h)
         found = find_copy(side, h)
         if found == "duplicate":
@@ -409,10 +403,16 @@ class Twin:
             c.duplicates += 1
             self.note("capture_duplicate", h["frame_number"])
             return
-        if found == "ambiguous":
+        if found == "ambiguous" and not is_unsequenced:
             self.note("ambiguous_duplicate", h["frame_number"])
         side.remembered.add(h)
         side.segments += 1
+        if is_unsequenced:
+            c.unsequenced = c.beyond_handshake = True
+            row |= {"offset": side.end, "new_bytes": h["payload_bytes"]}
+            side.end += h["payload_bytes"]
+            self.note("unsequenced", h["frame_number"])
+            return
         if verdict == "hold":
             self.hold(c, d, h, row)
         elif verdict == "ignore":
@@ -769,7 +769,7 @@ def find_copy(side: Side, h: Row) -> str:
             continue
         if interface != other_interface and abs(time_ns - other_ns) <= COPY_ELSEWHERE_WITHIN_NS:
             return "duplicate"
-        if abs(time_ns - other_ns) <= COPY_WITHIN_NS:
+        if abs(time_ns - other_ns) <= COPY_WITHIN_NS and not h["options"] & UNSEQUENCED:
             stamped_data = h["options"] & TIMESTAMPS and (h["payload_bytes"] or h["flags"] & FIN)
             if h["ip_id"] or h["flags"] & SYN or stamped_data or side.has_copies:
                 side.has_copies = True

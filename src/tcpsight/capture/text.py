@@ -60,7 +60,9 @@ def looks_like_text(prefix: bytes) -> bool:
     for line in prefix.split(b"\n"):
         if b"\0" in line:
             return False
-        dated = _DATED.match(line) or _EPOCH.match(line)
+        numbered = _NUMBERED.match(line)
+        start = numbered.end() if numbered is not None else 0
+        dated = _DATED.match(line, start) or _EPOCH.match(line, start)
         body = (dated[4] or dated[5] or b"") if dated else b""
         if dated and (dated[3] or body.startswith((b"IP", b"ARP", b"arp")) or _PEERS.search(line) or b" IP" in body):
             return True

@@ -1,9 +1,8 @@
 """Frames made from tcpdump's text: from hex lines the bytes themselves, without them headers made up from words.
 
 What the words do not say (type of service, and without ``-v`` the time to live, the IP
-identification and the checksum) is a neutral value, except that each made-up segment gets an IP identification and a
-checksum of its own: two lines with the same words are two segments, not one captured twice, unless
-they come from two interfaces.
+identification and the checksum) is a neutral value. So two lines with the same words are taken as two packets of
+IPv6 with the same headers are: whether one segment was captured twice, or sent twice, is decided where that is known.
 """
 
 from __future__ import annotations
@@ -111,7 +110,7 @@ def ip_frame(source: Endpoint, destination: Endpoint, payload: bytes, fields: Ip
 
 
 def segment_frame(
-    ends: tuple[Endpoint, Endpoint], segment: TextSegment, numbers: Numbers, fields: IpFields, unique: int
+    ends: tuple[Endpoint, Endpoint], segment: TextSegment, numbers: Numbers, fields: IpFields
 ) -> TextFrame:
     """Make the IP and TCP headers of a segment; its payload is on the wire only."""
     source, destination = ends
@@ -123,11 +122,10 @@ def segment_frame(
         numbers.acknowledgment,
         (TCP_BYTES + len(options)) // 4 << 12 | segment.flags & 0x1FF,
         segment.window & 0xFFFF,
-        segment.checksum if segment.checksum >= 0 else unique & 0xFFFF,
+        max(segment.checksum, 0),
         segment.urgent & 0xFFFF,
     )
-    identification = fields.identification if fields.identification >= 0 else unique & 0xFFFF
-    fields = fields._replace(identification=identification, protocol=PROTOCOL_TCP)
+    fields = fields._replace(identification=max(fields.identification, 0), protocol=PROTOCOL_TCP)
     return ip_frame(source, destination, header + options, fields, segment.payload_bytes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,9 +37,6 @@ from tcpsight.capture.text_line import (
 from tcpsight.capture.text_sequence import Numbers, SequenceNumbers
 from tcpsight.tables import LINK_TYPE_TEXT_LENGTHS, Frames
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable
-
 PAIR_LIMIT = 1024
 """Source and destination stand within so many bytes of the line's beginning."""
 
@@ -49,20 +46,14 @@ CACHE_LIMIT = 65_536
 INTERFACE_LIMIT = 1024
 """Interface names of one text; frames of further ones count to the unnamed interface."""
 
-DUPLICATE_NS = 1_000_000_000
-"""The same segment on a second interface follows the first sooner than this."""
-
-DUPLICATE_LIMIT = 4096
-"""Segments remembered to recognise them on a second interface."""
-
 _PAIR = re.compile(rb"(?<!\S)(\S+ > \S+):(?!\S) *")
 _DIRECTION = re.compile(rb"(?:(\S{1,64}) +)?(?:In|Out|B|M|P|\?) +(?=\S)")
 _BAD_IP = re.compile(rb"\bIP\d{0,2} (?:\(invalid|bad-|\[.*\] ?\(invalid)|\bIP\d{1,2}, wrong link-layer")
 _NO_FIELDS = IpFields()
 _VOID = Numbers(0, 0, ())
 
-_IPV4_LENGTHS = Struct(">2sHH30sHH")
-_IPV6_LENGTHS = Struct(">4sH50sHH")
+_IPV4_LENGTHS = Struct(">2sH36s")
+_IPV6_LENGTHS = Struct(">4sH54s")
 
 
 class _Row(NamedTuple):
@@ -78,7 +69,7 @@ class _Template(NamedTuple):
 
     layout: Struct
     start: bytes
-    middle: bytes
+    end: bytes
     header_bytes: int
     length_offset: int
 
@@ -109,13 +100,11 @@ class TextRows:
         self._rows: list[_Row] = []
         self._data: list[bytes] = []
         self._taken = 0
-        self._unique = 0
         self._sequences = SequenceNumbers()
         self._hex_link_type = LINK_TYPE_RAW
         self._ends: dict[bytes, tuple[Endpoint, Endpoint] | None] = {}
         self._templates: dict[bytes, _Template | None] = {}
         self._interfaces: dict[bytes, int] = {}
-        self._recent: dict[Hashable, tuple[int, int, list[int]]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -144,34 +133,27 @@ class TextRows:
             template = self._template(pair)
             if template is None:
                 return False
-        self._unique += 1
-        self._add_lengths(time_ns, template, payload_bytes, self._unique, self._interface(b""))
+        self._add_lengths(time_ns, template, payload_bytes, self._interface(b""))
         return True
 
-    def _add_lengths(self, time_ns: int, template: _Template, payload_bytes: int, unique: int, interface: int) -> None:
-        layout, start, middle, header_bytes, length_offset = template
+    def _add_lengths(self, time_ns: int, template: _Template, payload_bytes: int, interface: int) -> None:
+        layout, start, end, header_bytes, length_offset = template
         wire_bytes = header_bytes + payload_bytes
         length = wire_bytes - length_offset
-        unique &= 0xFFFF
         if length > 0xFFFF:  # as offloading hands it over: a length of 0, and the wire length tells
             length = 0
-        data = (
-            layout.pack(start, length, unique, middle, unique, 0)
-            if length_offset == 0
-            else layout.pack(start, length, middle, unique, 0)
-        )
-        self._data.append(data)
+        self._data.append(layout.pack(start, length, end))
         self._rows.append(_Row(time_ns, header_bytes, wire_bytes, interface, LINK_TYPE_TEXT_LENGTHS))
 
     def _template(self, pair: bytes) -> _Template | None:
         ends = self._find_ends(pair)
         if ends is None or min(ends[0].port, ends[1].port) < 0 or len(ends[0].address) != len(ends[1].address):
             return None
-        made = segment_frame(ends, TextSegment(0), _VOID, _NO_FIELDS, 0).data
+        made = segment_frame(ends, TextSegment(0), _VOID, _NO_FIELDS).data
         if len(ends[0].address) == 4:
-            template = _Template(_IPV4_LENGTHS, made[:2], made[6:36], IPV4_BYTES + TCP_BYTES, 0)
+            template = _Template(_IPV4_LENGTHS, made[:2], made[4:], IPV4_BYTES + TCP_BYTES, 0)
         else:
-            template = _Template(_IPV6_LENGTHS, made[:4], made[6:56], IPV6_BYTES + TCP_BYTES, IPV6_BYTES)
+            template = _Template(_IPV6_LENGTHS, made[:4], made[6:], IPV6_BYTES + TCP_BYTES, IPV6_BYTES)
         if len(self._templates) >= CACHE_LIMIT:
             self._templates.clear()
         self._templates[pair] = template
@@ -254,8 +236,7 @@ class TextRows:
             template = self._template(statement.pair)
             if template is None:
                 return False
-            unique = self._identify(time_ns, statement.interface_id, (statement.pair, segment.payload_bytes))
-            self._add_lengths(time_ns, template, segment.payload_bytes, unique, statement.interface_id)
+            self._add_lengths(time_ns, template, segment.payload_bytes, statement.interface_id)
             return True
         source, destination = (end.address + end.port.to_bytes(2, "big") for end in ends)
         numbers = self._sequences.resolve(
@@ -265,32 +246,12 @@ class TextRows:
             segment.payload_bytes,
             sack_edges(segment.options),
         )
-        unique = self._identify(
-            time_ns, statement.interface_id, (source, destination, numbers, segment[3:4], segment[6:])
-        )
-        self._add(time_ns, segment_frame(ends, segment, numbers, fields, unique), statement.interface_id)
+        self._add(time_ns, segment_frame(ends, segment, numbers, fields), statement.interface_id)
         return True
 
     def _add(self, time_ns: int, frame: TextFrame, interface: int) -> None:
         self._data.append(frame.data)
         self._rows.append(_Row(time_ns, len(frame.data), frame.wire_bytes, interface, frame.link_type))
-
-    def _identify(self, time_ns: int, interface: int, words: Hashable) -> int:
-        """Give a number that no other segment has lately had, except the same one seen on another interface."""
-        self._unique += 1
-        if len(self._interfaces) < 2:
-            return self._unique
-        known = self._recent.get(words)
-        if known is not None:
-            unique, first_ns, interfaces = known
-            if interface not in interfaces and abs(time_ns - first_ns) <= DUPLICATE_NS:
-                interfaces.append(interface)
-                return unique
-            del self._recent[words]
-        elif len(self._recent) >= DUPLICATE_LIMIT:
-            del self._recent[next(iter(self._recent))]
-        self._recent[words] = (self._unique, time_ns, [interface])
-        return self._unique
 
     def _interface(self, name: bytes) -> int:
         index = self._interfaces.get(name)

@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from tcpsight.connections._context cimport is_later_by
 from tcpsight.connections._sequence cimport SLACK, to_offset
 from tcpsight.connections._state cimport FIRST_SEEN, HAS_BASE, JUMP_PENDING, MOST_SEEN, PROBE_PENDING, Seen, Stream
-from tcpsight.tables cimport FLAG_FIN, FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, Header
+from tcpsight.tables cimport FLAG_FIN, FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, OPTION_UNSEQUENCED, Header
 
 cdef enum:
     FOUND_NOTHING = 0
@@ -144,7 +144,8 @@ cdef inline int find_repeated(Stream *s, const Header *h, uint32_t mark) noexcep
             # The card fills a checksum in after the copy on its way there was captured.
             if old.checksum == h.checksum or h.ip_id != 0:
                 return FOUND_DUPLICATE
-        if old.checksum != h.checksum:
+        if old.checksum != h.checksum or h.options & OPTION_UNSEQUENCED:
+            # Text that tells lengths only: on one interface, two of one length are two segments.
             continue
         if is_close(old, h.time_ns, DUPLICATE_NS):
             if s.has_copies or is_certainly_copied(h):

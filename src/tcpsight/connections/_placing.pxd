@@ -99,11 +99,19 @@ cdef inline int64_t choose(
     return slot
 
 
+cdef inline void apply_unsequenced(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+    """Apply a segment of text that shows lengths only."""
+    if look_for_duplicate(&c.streams[d], h) == FOUND_DUPLICATE:
+        take_duplicate(x, c, d, h, g)
+    else:
+        take_unsequenced(x, c, d, h, g)
+
+
 cdef inline void apply(Context *x, State *c, int d, const Header *h, Segment *g, int verdict) noexcept nogil:
     """Apply a segment that is not usual."""
     cdef int found
     if h.options & OPTION_UNSEQUENCED or c.flags & UNSEQUENCED:
-        take_unsequenced(x, c, d, h, g)
+        apply_unsequenced(x, c, d, h, g)
         return
     found = look_for_duplicate(&c.streams[d], h)
     if found == FOUND_DUPLICATE:

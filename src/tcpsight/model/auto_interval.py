@@ -58,7 +58,10 @@ def choose_interval(p99_response_time_ns: int, *, max_stall_ns: int = MAX_STALL_
     if p99_response_time_ns < 0:
         found = "there was no request to measure"
     else:
-        found = f"the 99th-percentile response time is {duration_text(p99_response_time_ns)}"
+        # Three digits must not say less than the length of a slice was chosen by.
+        shown_ns = int(float(f"{p99_response_time_ns:.3g}"))
+        over = "just over " if step_at_least(max(SHORTEST_NS, RESPONSE_TIMES * shown_ns)) < wanted else ""
+        found = f"the 99th-percentile response time is {over}{duration_text(p99_response_time_ns)}"
     if wanted > max_stall_ns:
         limit = duration_text(max_stall_ns)
         return ChosenInterval(
@@ -83,6 +86,7 @@ def duration_text(duration_ns: int) -> str:
     """Say a duration in a sentence, with three significant digits: ``1.25 ms``, ``200 ms``, ``3 s``."""
     for unit, size in (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000)):
         if duration_ns >= size:
-            digits = f"{duration_ns / size:.3g}" if duration_ns < 1000 * size else str(round(duration_ns / size))
+            value = duration_ns / size
+            digits = f"{value:.3g}" if value < 999.5 else str(round(value))  # from there on .3g says 1e+03
             return f"{digits} {unit}"
     return f"{duration_ns} ns"

@@ -313,17 +313,17 @@ def test_interfaces_are_named_and_numbered_as_they_come():
     assert [i.name for i in reading.file.interfaces] == ["eth0", "lo"]
 
 
-def test_the_same_words_on_two_interfaces_are_one_segment_and_on_one_interface_two():
+def test_what_is_not_printed_to_tell_copies_by_is_neutral():
     words = f"IP {PAIR}: Flags [P.], seq 10:36, ack 1, win 512, length 26"
     reading = read_lines(
         f"{WHEN} eth0  In  IP {PAIR}: Flags [P.], seq 5000:5010, ack 9001, win 512, length 10",
         f"{WHEN} veth7 Out {words}",
         f"{WHEN} eth0  In  {words}",
-        f"{WHEN} eth0  In  {words}",
     )
-    ids = reading.headers.ip_id.tolist()[1:]
-    assert ids[0] == ids[1] != ids[2]
-    assert reading.headers.sequence_number.tolist() == [5000, 5010, 5010, 5010]
+    assert reading.headers.ip_id.tolist() == [0, 0, 0]
+    assert reading.headers.checksum.tolist() == [0, 0, 0]
+    assert reading.headers.sequence_number.tolist() == [5000, 5010, 5010]
+    assert read_lines(f"{WHEN} IP {PAIR}: tcp 26").headers.ip_id.tolist() == [0]
 
 
 def test_numbers_are_made_absolute_from_the_first_line_of_a_connection_on():
@@ -342,6 +342,7 @@ def test_numbers_are_made_absolute_from_the_first_line_of_a_connection_on():
 
 def test_text_is_recognised_and_other_text_is_not():
     assert looks_like_text(f"{WHEN} IP {PAIR}: tcp 1\n".encode())
+    assert looks_like_text(f"    1  {WHEN} IP {PAIR}: Flags [S], seq 1, win 512, length 0\n".encode())
     assert looks_like_text(f"\n\ntcpdump: listening on eth0\n{WHEN} ARP, Request".encode())
     assert not looks_like_text(b"     0 1257766312.341907 1257766312.342907  0.001000 10.0.0.1:5000\n")
     assert not looks_like_text(b"2024-01-01 12:00:00.123 INFO started\n2024-01-01 12:00:01.123 INFO ready\n")

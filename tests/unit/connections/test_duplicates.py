@@ -188,3 +188,19 @@ def test_the_same_header_in_the_next_file_much_later_was_sent_again():
 def test_the_devices_behind_any_are_interfaces():
     followed = track(HANDSHAKE + "30 > PA 10 if=768 \n 32 > copy if=1024")
     assert followed.one("duplicates", "client_retransmissions") == (1, 0)
+
+
+def test_lengths_alone_tell_copies_on_another_interface_and_nothing_else():
+    followed = track("""
+        0    > ? 10 id=0
+        0.1  > copy if=1
+        0.2  > copy
+        60   < ? 20 id=0
+        60.1 < copy if=1
+        200  > copy if=1
+    """)
+    assert followed.of_segments("kind") == ["new", "duplicate", "new", "new", "duplicate", "new"]
+    (row,) = followed.connections
+    assert (row["client_bytes"], row["server_bytes"], row["duplicates"]) == (30, 20, 2)
+    assert followed.unseen["capture_duplicate"][0] == 2
+    assert "ambiguous_duplicate" not in followed.unseen

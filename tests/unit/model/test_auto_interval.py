@@ -58,6 +58,17 @@ def test_the_reason_names_the_response_time():
     )
 
 
+@pytest.mark.parametrize(
+    ("p99_ns", "said"), [(MS, "is 1 ms"), (1_000_001, "is just over 1 ms"), (2_004_000, "is just over 2 ms")]
+)
+def test_the_reason_never_says_less_than_the_interval_was_chosen_by(p99_ns, said):
+    assert said in choose_interval(p99_ns).reason
+
+
+def test_a_millisecond_short_of_a_second_has_no_exponent():
+    assert "is 1000 ms, which" in choose_interval(999_999_999).reason
+
+
 def test_a_response_time_of_centuries_still_gives_an_answer():
     assert choose_interval(2**63 - 1).interval_ns == 200 * MS
 
