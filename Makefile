@@ -20,7 +20,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench bench-live bench-streams bench-scale workers soak docs wheel clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,8 +108,12 @@ stalls: build ## Simulate 2,700 runs of servers that stall, slow down, or do not
 usl-server: build ## Load a real server of known coefficients and ask usl for them; needs root; store the answer (minutes)
 	PYTHONPATH=src $(PYTHON) -m tests.truth.usl_server.record --store
 
-bench: build ## Compare the speed with tcpdump and tcptrace (BENCH_ARGS='--rounds 3 --store')
+bench: build ## Compare the speed with tcpdump, tcptrace and all peers that are installed (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/bench.py $(BENCH_ARGS)
+	PYTHONPATH=. $(PYTHON) -m benchmarks.peers $(BENCH_ARGS)
+
+instructions: build ## Count the instructions that a segment costs and compare with before; needs valgrind (BENCH_ARGS=--store)
+	PYTHONPATH=. $(PYTHON) -m benchmarks.instructions $(BENCH_ARGS)
 
 bench-live: build ## Compare live capture with tcpdump: frames lost at the highest rate, CPU for each; needs root (BENCH_ARGS='--rounds 3 --store')
 	$(PYTHON) benchmarks/live.py $(BENCH_ARGS)
