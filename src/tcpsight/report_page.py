@@ -69,8 +69,9 @@ class PageCollection:
         """Give the report, when the run has ended."""
         return self.report_collection.report(run)
 
-    def _begin(self, services: list[tuple[Endpoint, Service]], span: tuple[int, int]) -> ServicePlots:
-        self._plots = ServicePlots(services, span)
+    def _begin(self, services: list[tuple[Endpoint, Service]], run: Run) -> ServicePlots:
+        pipeline = run.pipeline
+        self._plots = ServicePlots(services, pipeline.span or (0, 0), pipeline.elapsed_ns)
         return self._plots
 
     def page(

@@ -95,9 +95,11 @@ class ServicePlots:
         The services, largest first.
     span : tuple of int
         First and last instant, in ns since the epoch.
+    passed_ns : int
+        How long the capture took, whatever its clock says.
     """
 
-    def __init__(self, services: Sequence[tuple[Endpoint, Service]], span: Span) -> None:
+    def __init__(self, services: Sequence[tuple[Endpoint, Service]], span: Span, passed_ns: int) -> None:
         self._services = services
         self._span = span
         duration_ns = span[1] - span[0]
@@ -114,7 +116,7 @@ class ServicePlots:
             SlowestRequests(Grid(max(duration_ns, 1), *span), UNANSWERED_POINTS) for _ in range(2)
         )
         self._grid = grid
-        self._sweeps = ScalabilitySweeps(services[:FITTED_SERVICES], span)
+        self._sweeps = ScalabilitySweeps(services[:FITTED_SERVICES], span, passed_ns)
 
     def feed(self, requests: Requests) -> None:
         """Take requests in order of arrival, answered ones or those that never were."""

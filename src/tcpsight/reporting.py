@@ -123,8 +123,8 @@ class ByArrival(Protocol):
         """Take the next ones: `Unanswered`, or `Requests` of which none arrived later than those that follow."""
 
 
-Begin = Callable[[list[tuple[Endpoint, Service]], tuple[int, int]], ByArrival]
-"""Makes one, told the services, largest first, and the first and the last instant."""
+Begin = Callable[[list[tuple[Endpoint, Service]], "Run"], ByArrival]
+"""Makes one, told the services, largest first, and the run, which has ended."""
 
 
 class ReportCollection:
@@ -194,7 +194,7 @@ class ReportCollection:
             interval_ns = series_interval_ns(span[1] - span[0])
             takers: list[ByArrival] = []
             if self._begin is not None:
-                takers.append(self._begin([(each.endpoint, each.service) for each in services], span))
+                takers.append(self._begin([(each.endpoint, each.service) for each in services], run))
             outside = self._add_series(services, (stalls, *takers), interval_ns, span)
         for each in services:
             counts = stalls.counts_of(each.endpoint[:2])

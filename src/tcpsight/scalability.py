@@ -66,7 +66,7 @@ FINE_LEVELS = 64
 """Up to so many residents each level is told apart; beyond, those within two percent are one."""
 
 
-def slice_length(requests: int, median_ns: int, span_ns: int) -> tuple[int, str]:
+def slice_length(requests: int, median_ns: int, span_ns: int, passed_ns: int) -> tuple[int, str]:
     """Choose how long slices are; give it, and why.
 
     Parameters
@@ -77,14 +77,16 @@ def slice_length(requests: int, median_ns: int, span_ns: int) -> tuple[int, str]
         Their median response time.
     span_ns : int
         Length of the capture.
+    passed_ns : int
+        How long it took: less than its length where the clock was set forward.
     """
-    per_request = max(span_ns // max(requests, 1), 1)
+    per_request = max(passed_ns // max(requests, 1), 1)
     by_count, by_time = WANTED_COMPLETIONS * per_request, RESPONSE_TIMES * median_ns
     length, reason = by_count, f"holds {WANTED_COMPLETIONS} completions in the mean"
     if by_time > by_count:
         length, reason = by_time, f"is {RESPONSE_TIMES} times the median response time of {duration_text(median_ns)}"
-    if span_ns // length < WANTED_SLICES:
-        shorter = max(span_ns // WANTED_SLICES, LEAST_COMPLETIONS * per_request, 3 * median_ns)
+    if passed_ns // length < WANTED_SLICES:
+        shorter = max(passed_ns // WANTED_SLICES, LEAST_COMPLETIONS * per_request, 3 * median_ns)
         if shorter < length:
             length, reason = shorter, "is short, as the capture is, so that there are points to fit"
     if span_ns // length > LIKELY_SLICES:
@@ -156,7 +158,8 @@ class ScalabilityCollection:
         services = []
         if span is not None:
             largest = self._summary.largest(self._most_services)
-            sweeps = ScalabilitySweeps(largest, span, self._interval_ns, seed=self._seed, at=self._at)
+            passed_ns = run.pipeline.elapsed_ns
+            sweeps = ScalabilitySweeps(largest, span, passed_ns, self._interval_ns, seed=self._seed, at=self._at)
             for requests in self._by_arrival.sorted() if len(sweeps) else ():
                 sweeps.feed(requests)
             services = sweeps.facts()
@@ -175,6 +178,8 @@ class ScalabilitySweeps:
         Those without a request are left out.
     span : tuple of int
         First and last instant of the capture, in ns since the epoch.
+    passed_ns : int
+        How long it took, whatever its clock says.
     interval_ns : int, optional
         Length of a slice; None chooses one for each service.
     seed : int, optional
@@ -187,6 +192,7 @@ class ScalabilitySweeps:
         self,
         services: Sequence[tuple[Endpoint, Service]],
         span: tuple[int, int],
+        passed_ns: int,
         interval_ns: int | None = None,
         *,
         seed: int | None = None,
@@ -194,7 +200,8 @@ class ScalabilitySweeps:
     ) -> None:
         self._span = span
         self._seed, self._at = seed, at
-        self._targets = [_target(endpoint, each, span, interval_ns) for endpoint, each in services if each.requests]
+        asked = [(endpoint, each) for endpoint, each in services if each.requests]
+        self._targets = [_target(endpoint, each, span, passed_ns, interval_ns) for endpoint, each in asked]
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -238,11 +245,13 @@ class ScalabilitySweeps:
         }
 
 
-def _target(endpoint: Endpoint, service: Service, span: tuple[int, int], interval_ns: int | None) -> _Target:
+def _target(
+    endpoint: Endpoint, service: Service, span: tuple[int, int], passed_ns: int, interval_ns: int | None
+) -> _Target:
     length, reason = interval_ns, None
     if length is None:
         median_ns = service.response_times.quantile(0.5)
-        length, reason = slice_length(service.requests, median_ns, max(span[1] - span[0], 1))
+        length, reason = slice_length(service.requests, median_ns, max(span[1] - span[0], 1), max(passed_ns, 1))
     return _Target(endpoint, service, length, reason, OccupancySweep(length, *span))
 
 

@@ -270,7 +270,16 @@ def test_a_clock_that_leaps_by_centuries_breaks_nothing():
     )
     frames = pcap_bytes(written([early, late]), nanoseconds=True)
     assert compare(frames, frames)["verdict"] == "too_little_data"
-    assert slice_length(1, 1, 2**63)[0] <= LONGEST_NS
+    assert slice_length(1, 1, 2**63, 2**63)[0] <= LONGEST_NS
+
+
+def test_slices_are_chosen_by_the_time_that_passed_not_by_what_a_clock_leapt_over():
+    second = 10**9
+    assert slice_length(10_000, 1_000_000, 700 * second, 100 * second) == slice_length(
+        10_000, 1_000_000, 100 * second, 100 * second
+    )
+    # Still there are no more of them than can be held.
+    assert 700_000 * second // slice_length(10_000, 1_000_000, 700_000 * second, 100 * second)[0] <= 50_000
 
 
 def test_a_negative_tolerance_is_refused():
@@ -281,4 +290,4 @@ def test_a_negative_tolerance_is_refused():
 def test_the_slices_that_are_chosen_for_many_requests_are_not_refused():
     for requests in (1_000_000, 5_000_000, 50_000_000, 2_000_000_000):
         span_ns = requests * 100_000
-        assert span_ns // slice_length(requests, 10_000, span_ns)[0] < MOST_SLICES
+        assert span_ns // slice_length(requests, 10_000, span_ns, span_ns)[0] < MOST_SLICES
