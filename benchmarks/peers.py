@@ -193,10 +193,12 @@ def table(told: dict[str, Any]) -> str:
         name = f"**{row['name']}**" if row["name"].startswith("tcpsight") else row["name"]
         lines.append(f"| {name} | {speed:.{1 if speed >= 1 else 2}f} | {row['peak_mb']} MB | {row['tells']} |")
     about = told["machine"]
+    rounds = "one round" if told["rounds"] == 1 else f"median of {told['rounds']} rounds"
     lines.append("")
     lines.append(
         f"{told['segments'] / MILLION:g} million segments of {told['connections']:,} connections, one core of a rented "
-        f"virtual machine ({about['cpu']}), {about['date']}, start-up included; `make bench` measures it where you are."
+        f"virtual machine ({about['cpu']}), {about['date']}, start-up "
+        f"included, {rounds}; `make bench` measures it where you are."
     )
     return "\n".join(lines) + "\n"
 

@@ -20,13 +20,16 @@ def test_every_peer_that_was_measured_has_a_row_the_fastest_first():
         for name, speed in (("slow", 0.0123), ("tcpsight x", 4.56), ("fast", 12.34))
     ]
     about = {"cpu": "C", "date": "D"}
-    lines = peers.table({"segments": 2_000_000, "connections": 4000, "machine": about, "peers": rows}).splitlines()
+    told = {"segments": 2_000_000, "connections": 4000, "machine": about, "peers": rows}
+    lines = peers.table(told | {"rounds": 1}).splitlines()
     assert lines[2:5] == [
         "| fast | 12.3 | 20 MB | what |",
         "| **tcpsight x** | 4.6 | 20 MB | what |",
         "| slow | 0.01 | 20 MB | what |",
     ]
     assert lines[-1].startswith("2 million segments of 4,000 connections")
+    assert "included, one round;" in lines[-1]
+    assert "included, median of 3 rounds;" in peers.table(told | {"rounds": 3})
 
 
 def test_slow_peers_read_the_beginning_only():
