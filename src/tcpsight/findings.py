@@ -69,6 +69,9 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "bufferbloat": lambda n: (
         f"round trips rise from {duration(n['rtt_min_ns'])} to {duration(n['rtt_p95_ns'])} "
         f"with {size(n['in_flight_max_bytes'])} in flight"
+        if n["rtt_p95_ns"] is not None
+        else "round trips by the receiver's timestamps rise from "
+        f"{duration(n['echo_rtt_min_ns'])} to {duration(n['echo_rtt_max_ns'])}"
     ),
     "policing": lambda n: f"a token bucket drops what exceeds {bit_rate(n['rate_bits_per_s'])}",
     "shaping": lambda n: f"a queue delays what exceeds {bit_rate(n['rate_bits_per_s'])}",
@@ -76,8 +79,14 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         f"the receiver did not read: its window was closed for {duration(n['longest_ns'])} at a time"
     ),
     "window_limited": lambda n: (
-        f"the receiver's window of {size(n['window_max_bytes'])} held the sender back for "
-        f"{duration(n['window_limited_ns'])} of {duration(n['non_idle_ns'])}"
+        "the receiver's window "
+        + (f"of {size(n['window_max_bytes'])} " if n["window_max_bytes"] is not None else "")
+        + "held the sender back "
+        + (
+            f"for {duration(n['window_limited_ns'])} of {duration(n['non_idle_ns'])}"
+            if n["window_limited_ns"] is not None
+            else f"to {size(n['bytes_per_round_trip'])} in each round trip"
+        )
     ),
     "nagle_delayed_ack": lambda n: f"small segments waited {counted(n['times'], 'time')} for a delayed acknowledgment",
     "slow_start_after_idle": lambda n: f"after a pause the sender began slowly again, {counted(n['times'], 'time')}",

@@ -201,13 +201,12 @@ class _Found:
         return shown
 
     def _reason(self, kind: str, hits: Hits, row: int) -> Values:
-        numbers = {name: _finite(value) for name, value in numbers_of(hits, row).items()}
         return {
             "rule": self._texts[kind],
             "confidence": round(float(hits.confidence[row]), 4),
             "start_timestamp": timestamp(int(hits.start_ns[row])),
             "end_timestamp": timestamp(int(hits.end_ns[row])),
-            **numbers,
+            **numbers_of(hits, row),
         }
 
 

@@ -12,6 +12,7 @@ from tcpsight.model.finding_shapes import (
     LEAST_MTU_PAYLOAD,
     MS,
     SECOND,
+    Array,
     Bools,
     ConnectionRule,
     Hits,
@@ -132,14 +133,14 @@ def look_for_bufferbloat(pair: Pair) -> Hits:
         ),
         score=np.maximum(rise_ns, echo_rise_ns),
         confidence=np.where(is_hit, np.clip(0.5 + own.rising_correlation / 2, 0, 0.99), 0.8),
-        echo_rtt_min_ns=pair.peer.echo_rtt_min_ns,
-        echo_rtt_max_ns=pair.peer.echo_rtt_max_ns,
-        echo_rtt_samples=pair.peer.echo_rtt_samples,
-        rtt_min_ns=own.rtt_min_ns,
-        rtt_p95_ns=own.rtt_p95_ns,
-        rtt_samples=own.rising_samples,
-        correlation=own.rising_correlation,
-        in_flight_max_bytes=own.in_flight_max_bytes,
+        echo_rtt_min_ns=np.where(is_hit, -1, pair.peer.echo_rtt_min_ns),
+        echo_rtt_max_ns=np.where(is_hit, -1, pair.peer.echo_rtt_max_ns),
+        echo_rtt_samples=np.where(is_hit, -1, pair.peer.echo_rtt_samples),
+        rtt_min_ns=np.where(is_hit, own.rtt_min_ns, -1),
+        rtt_p95_ns=np.where(is_hit, own.rtt_p95_ns, -1),
+        rtt_samples=np.where(is_hit, own.rising_samples, -1),
+        correlation=np.where(is_hit, own.rising_correlation, np.nan),
+        in_flight_max_bytes=np.where(is_hit, own.in_flight_max_bytes, -1),
         losses=lost,
     )
 
@@ -180,14 +181,18 @@ def look_for_zero_window(pair: Pair) -> Hits:
     )
 
 
+def _bytes_per_round_trip(pair: Pair) -> Array:
+    """Give what came, on average, in the whole way and back, wherever on it the capture was taken."""
+    trip_ns = pair.own.rtt_min_ns + pair.peer.rtt_min_ns
+    return pair.own.bytes * (trip_ns / np.maximum(pair.connections.duration_ns, 1))
+
+
 def _is_paced_by_window(pair: Pair) -> Bools:
     """Tell where a window's worth of data came each round trip: from further on, in flight is not what it is."""
     own, peer = pair.own, pair.peer
     window = peer.window_max_bytes
-    # The whole way and back, wherever on it the capture was taken.
-    trip_ns = own.rtt_min_ns + peer.rtt_min_ns
     is_known = (own.rtt_samples > 0) & (peer.rtt_samples > 0)
-    per_trip = own.bytes * (trip_ns / np.maximum(pair.connections.duration_ns, 1))
+    per_trip = _bytes_per_round_trip(pair)
     is_paced: Bools = (
         is_known
         & (window > 0)
@@ -212,15 +217,15 @@ def look_for_window_limit(pair: Pair) -> Hits:
         & (peer.zero_window_ns < LIMITED_FRACTION * own.non_idle_ns)
         & (own.rtt_samples > 0)
     )
-    is_hit = is_seen | _is_paced_by_window(pair)
     return hits_of(
         pair,
-        is_hit,
+        is_seen | _is_paced_by_window(pair),
         score=own.window_limited_ns,
         severity="info",
         confidence=np.clip(own.window_limited_ns / np.maximum(open_ns, 1), 0.5, 0.95),
-        window_limited_ns=own.window_limited_ns,
-        non_idle_ns=own.non_idle_ns,
+        window_limited_ns=np.where(is_seen, own.window_limited_ns, -1),
+        non_idle_ns=np.where(is_seen, own.non_idle_ns, -1),
+        bytes_per_round_trip=np.where(is_seen, -1, _bytes_per_round_trip(pair).astype(np.int64)),
         window_max_bytes=peer.window_max_bytes,
         rtt_min_ns=own.rtt_min_ns,
         goodput_bits_per_s=own.non_idle_goodput_bits_per_s,
@@ -292,7 +297,8 @@ CONNECTION_RULES = (
     ),
     ConnectionRule(
         "window_limited",
-        "for half of the time with data outstanding, 300 ms and 5 round trips, the window had no room for a segment",
+        "for half of the time with data outstanding, 300 ms and 5 round trips, the window had no room for a segment; or, "
+        "where that is not seen, 60 % of the largest window came in each whole round trip",
         look_for_window_limit,
     ),
     ConnectionRule(
@@ -302,8 +308,8 @@ CONNECTION_RULES = (
     ),
     ConnectionRule(
         "slow_start_after_idle",
-        "twice or more, after a pause longer than the time-out, the first flight was an initial window and less than "
-        "half of what had been in flight before",
+        "twice or more, after a pause of 200 ms and a round trip with everything acknowledged, the first flight was at "
+        "most half of the largest, and another followed a round trip later though the other side had sent no data",
         look_for_restart,
     ),
     *OPENING_RULES,

@@ -20,6 +20,7 @@ trace in round trips; captured at the client, a server that drops SYNs looks lik
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -262,9 +263,14 @@ def numbers_of(hits: Hits, row: int) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Give a number as JSON has it: rounded, not as NumPy has it."""
+    """Give a number as JSON has it: rounded, not as NumPy has it, None where it is not known.
+
+    Counts, sizes and times are whole and never negative; shares may be anything that is a number.
+    """
     plain = value.item() if isinstance(value, np.generic) else value
-    return round(plain, 4) if isinstance(plain, float) else plain
+    if isinstance(plain, float):
+        return round(plain, 4) if math.isfinite(plain) else None
+    return None if plain < 0 else plain
 
 
 def _service(connections: Connections | Policed, row: int) -> tuple[bytes, int, int]:

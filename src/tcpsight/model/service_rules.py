@@ -70,11 +70,13 @@ class Sums:
         self.duration_ns += int(c.duration_ns[is_connected].sum())
         if self.churn_id < 0 and is_connected.any():
             self.churn_id = int(c.connection_id[is_connected][0])
+        # Where one side was not captured, nobody knows whether it answered, closed or reset.
+        both = (c.client_segments > 0) & (c.server_segments > 0)
         for side, own in enumerate((network[2 * rows + 1], network[2 * rows])):
-            _keep(self.vanished[side], c, _is_forsaken(own, c))
+            _keep(self.vanished[side], c, both & _is_forsaken(own, c))
         for side, state in enumerate((CLIENT_RESET, SERVER_RESET)):
             _keep(self.resets[side], c, c.state == state)
-        _keep(self.half_closed, c, c.state == HALF_CLOSED)
+        _keep(self.half_closed, c, both & (c.state == HALF_CLOSED))
 
     def _add_handshakes(self, c: Connections, client: Network, server: Network) -> None:
         has_gaps = (c.server_handshake_rtt_ns >= 0) & (c.client_handshake_rtt_ns >= 0)

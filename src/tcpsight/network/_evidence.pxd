@@ -195,9 +195,14 @@ cdef inline void take_echo(Flow *f, uint32_t echo, int64_t time_ns, int64_t now)
 
 
 cdef inline void note_room(Flow *f, const Flow *peer, int64_t now) noexcept nogil:
-    """Whether the peer's window has room for another segment of this direction."""
+    """Whether the peer's window has room for another segment of this direction.
+
+    Nobody sends beyond it: where more seems in flight, acknowledgments were not captured, and nobody knows.
+    """
+    cdef int64_t in_flight = f.data_end - f.acked
     cdef bint is_full = (
-        f.data_end > f.acked and f.data_end - f.acked + f.full > peer.window > 0
+        f.data_end > f.acked and in_flight + f.full > peer.window > 0
+        and in_flight - f.full <= peer.window + (peer.window >> 3)
         and peer.flags & SAW_WINDOW and f.flags & HAS_ACKED
     )
     if is_full == ((f.flags & IS_FULL) != 0):

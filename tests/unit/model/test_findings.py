@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tcpsight.findings import FindingTable
+from tcpsight.findings import FindingTable, written
 from tcpsight.model.findings import Finding, FindingCollection
 from tcpsight.tables import FINDINGS, Findings
 from tests.support.headers import follow, headers_of, rows_of
@@ -159,6 +159,44 @@ def test_a_transfer_that_always_fills_the_window_is_limited_by_it():
     assert finding.numbers["window_limited_ns"] > 900_000_000
 
 
+def told(*scripts: str) -> str:
+    """Give the sentence of the only finding."""
+    return written([one(*scripts)]).summary[0].decode()
+
+
+def test_captured_at_the_receiver_a_window_each_round_trip_is_told_by_what_came():
+    lines = ["0 > S seq=1000 mss=1460 ws=7 win=4096", "50 < SA seq=5000 mss=1460 ws=7 win=65535", "50 > A win=32"]
+    lines += ["50 > PA 100 win=32"]
+    for number in range(40):
+        begin = 100 + 50 * number
+        lines += [f"{begin} < A 2048 off={4096 * number} win=500", f"{begin} < A 2048 off={4096 * number + 2048} win=500"]
+        lines += [f"{begin} > A acked={4096 * (number + 1)} win=32"]
+    finding = one("\n".join(lines))
+    assert (finding.key.kind, finding.numbers["window_limited_ns"], finding.numbers["non_idle_ns"]) == (
+        "window_limited", None, None,
+    )  # fmt: skip
+    assert finding.numbers["bytes_per_round_trip"] == pytest.approx(4096, rel=0.1)
+    assert told("\n".join(lines)) == "the receiver's window of 4.00 KiB held the sender back to 3.90 KiB in each round trip"
+
+
+def test_captured_at_the_receiver_a_queue_is_told_by_round_trips_of_timestamps():
+    lines = ["0 > S seq=1000 mss=1460 ws=7 ts=1/0", "50 < SA seq=5000 mss=1460 ws=7 ts=1/1", "50 > A ts=2/1 win=500"]
+    lines += ["50 > PA 100 ts=2/1 win=500"]
+    stamps = [(50, 2)]  # when the receiver stamped what
+    for number in range(200):
+        now = 100 + 10 * number
+        behind = min(200, 50 + 5 * max(number - 20, 0))  # the round trip that this segment ends
+        echoed = max((s for s in stamps if s[0] <= now - behind), default=stamps[0])[1]
+        lines += [f"{now} < A 1460 off={1460 * number} win=500 ts={now}/{echoed}"]
+        lines += [f"{now} > A acked={1460 * (number + 1)} win=500 ts={now}/{now}"]
+        stamps.append((now, now))
+    finding = one("\n".join(lines))
+    assert (finding.key.kind, finding.numbers["rtt_p95_ns"], finding.numbers["correlation"]) == (
+        "bufferbloat", None, None,
+    )  # fmt: skip
+    assert told("\n".join(lines)) == "round trips by the receiver's timestamps rise from 50.0 ms to 200 ms"
+
+
 def nagle(times: int, wait_ms: float = 40) -> str:
     lines = [OPENING]
     for number in range(times):
@@ -282,6 +320,12 @@ def test_connections_that_only_one_side_closed_are_a_leak():
     finding = one(*scripts, last)
     assert (finding.key.kind, finding.key.direction, finding.connections) == ("half_open_leak", 1, 4)
     assert kinds(*scripts) == []  # nothing tells that time went on
+
+
+def test_of_one_direction_alone_nobody_knows_whether_the_other_closed():
+    last = "0 > S\n1 < SA\n1 > A\n9000 > PA 10\n9001 < A"
+    half = "0 < SA seq=5000\n20 < PA 100\n30 < FA"
+    assert set(kinds(half, half, half, half, last)) == {"one_way_capture"}
 
 
 def test_one_direction_alone_was_captured():

@@ -83,6 +83,13 @@ def test_time_without_room_in_the_window_is_limited_by_it():
     assert network.client("window_limited_ns") == 25 * MS  # 600 are left at 40: less than a segment
 
 
+def test_more_in_flight_than_the_window_holds_says_that_acknowledgments_are_missing_and_not_that_it_was_full():
+    sent = "\n".join(f"{40 + number} > A 500" for number in range(8))  # full at 40, beyond from 44 on
+    network = measured(HANDSHAKE + "30 < A win=1000 \n" + sent + "\n 90 < A acked=4000 win=1000")
+    assert network.client("in_flight_max_bytes") == 4000
+    assert network.client("window_limited_ns") < 10 * MS
+
+
 def test_the_size_of_segments_is_what_the_syn_said():
     network = measured(HANDSHAKE)
     assert network.client("mss_bytes") == 1460
