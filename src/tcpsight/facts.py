@@ -13,7 +13,7 @@ from tcpsight.output.addresses import address_text, endpoint_text
 from tcpsight.output.clock_words import clock_notes
 from tcpsight.output.link_types import DECODED, HOLDS_NO_TCP, NAMES, advice
 from tcpsight.output.turn_words import turn_notes
-from tcpsight.tables import DIRECTIONS, FINDINGS, REASON_TEXTS, REASONS, SEVERITIES, STATES
+from tcpsight.tables import DIRECTIONS, FINDINGS, REASON_TEXTS, REASONS, SEVERITIES, STATES, VANTAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -280,6 +280,7 @@ def _connections(service: Service, quantiles: Sequence[float]) -> Facts:
         "server_handshake_rtt": distribution_facts(service.server_handshake_rtts, quantiles),
         "client_handshake_rtt": distribution_facts(service.client_handshake_rtts, quantiles),
         "times": {f"{part}_ns": ns for part, ns in service.times_ns.items()},
+        "vantages": {name: int(n) for name, n in zip(VANTAGES, service.vantages, strict=True) if n},
         **{("farewells" if name == "is_farewell" else name): total for name, total in totals.items()},
     }
 

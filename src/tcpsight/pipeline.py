@@ -27,7 +27,7 @@ from tcpsight.model.clock_leaps import ClockLeaps
 from tcpsight.model.clock_steps import ClockSteps
 from tcpsight.model.silences import Silences
 from tcpsight.model.turn_sample import TurnSample
-from tcpsight.network import agree_on_times, forget_unseen
+from tcpsight.network import agree_on_times, see_from_there
 from tcpsight.requests import Paired
 from tcpsight.rooms import Made, Rooms, complete
 from tcpsight.segment_details import details
@@ -163,7 +163,7 @@ class Pipeline:
         network = self._rooms.measuring.snapshot()
         network = network[np.isin(network.connection_id, connections.connection_id)]
         agree_on_times(network, connections)
-        forget_unseen(network, connections)
+        see_from_there(network, connections)
         return network
 
     @property

@@ -19,7 +19,7 @@ from tcpsight.network import (
     TimeAccounting,
     agree_on_times,
     fill,
-    forget_unseen,
+    see_from_there,
 )
 from tcpsight.requests import Paired, RequestPairing
 from tcpsight.selection import without
@@ -140,7 +140,7 @@ class Rooms:
             complete(connections, paired, accounted.connections)
         if len(network):
             agree_on_times(network, connections)
-            forget_unseen(network, connections)
+            see_from_there(network, connections)
         return Made(paired.requests, paired.unanswered, connections, network, policed)
 
     def _accounted(self, headers: Headers, tracked: Tracked) -> Accounted:

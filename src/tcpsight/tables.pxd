@@ -403,6 +403,8 @@ cdef struct NetworkRow:
     uint8_t ip_version
     int64_t start_ns
     int64_t end_ns
+    uint8_t vantage
+    double vantage_confidence
     uint8_t is_approximate
     int64_t segments
     int64_t wire_segments

@@ -1055,6 +1055,8 @@ class Network(Table):
     ip_version = column("uint8", "", "4 or 6")
     start_ns = column("int64", "epoch ns", "first segment of the connection")
     end_ns = column("int64", "epoch ns", "last segment of the connection")
+    vantage = column("uint8", "", "where it was captured: as seen there is all else", names=VANTAGES)
+    vantage_confidence = column("float64", "", "how sure that is, 0 to 1; null if unknown", null=-1)
     is_approximate = column("uint8", "bool", "whether counts may be off: more holes than are kept")
     segments = column("int64", "", "segments sent")
     wire_segments = column(

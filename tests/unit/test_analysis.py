@@ -372,3 +372,13 @@ def test_rows_are_chosen_by_a_condition(path):
     assert kept.where("response_time < 4ms").to_arrow().num_rows == 1
     with pytest.raises(UsageError, match="no column 'port'"):
         capture.requests.where("port = 1")
+
+
+@pytest.mark.parametrize("end", ["client", "server"])
+def test_the_network_says_where_it_was_seen_from_and_knows_no_more_than_is_seen_there(end):
+    capture = tcpsight.open(ROOT / "examples" / f"two-points-{end}.pcap.zst")
+    network, connections = capture.network.to_polars(), capture.connections.to_polars()
+    assert network["vantage"].to_list() == [end] * 6 == [v for v in connections["vantage"] for _ in range(2)]
+    assert network["vantage_confidence"].to_list() == [0.8] * 6
+    is_of_sender = network["direction"].cast(str) == end
+    assert (network["non_idle_ns"].is_null() != is_of_sender).all()

@@ -22,7 +22,7 @@ from tcpsight.model.distribution import Distribution
 from tcpsight.model.grouping import Endpoint, EndpointGroups, by_endpoint, endpoint_groups
 from tcpsight.model.in_flight import OpenRequests, in_flight
 from tcpsight.model.turns import Turns
-from tcpsight.tables import STATES, TIME_PARTS, Connections, Requests, Unanswered
+from tcpsight.tables import STATES, TIME_PARTS, VANTAGES, Connections, Requests, Unanswered
 
 Instants = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -118,6 +118,8 @@ class Service:
         Connections inside a tunnel over IP.
     reaching_connections : int
         Connections that began before the part of the time that is wanted, or ended after it.
+    vantages : ndarray of int64, shape (vantages,)
+        Connections by where they were captured, in the order of `VANTAGES`.
     totals : dict of str to int
         Sums of Connections columns.
     clients : dict of (bytes, int) to Client
@@ -148,6 +150,7 @@ class Service:
     unsequenced_connections: int = 0
     tunnelled_connections: int = 0
     reaching_connections: int = 0
+    vantages: np.ndarray[Any, np.dtype[np.int64]] = field(default_factory=lambda: np.zeros(len(VANTAGES), np.int64))
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMMED, 0))
     times_ns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TIME_PARTS, 0))
     clients: dict[tuple[bytes, int] | None, Client] = field(default_factory=dict)
@@ -257,6 +260,7 @@ class ServiceSummary:
             service.joined_connections += int(((rows.connect_attempts == 0) & (rows.is_sequenced != 0)).sum())
             service.unsequenced_connections += int((rows.is_sequenced == 0).sum())
             service.tunnelled_connections += int((rows.encapsulation != 0).sum())
+            service.vantages += np.bincount(rows.vantage, minlength=len(VANTAGES))
             for name in SUMMED:
                 values = rows.rows[name]
                 service.totals[name] += int(values[values > 0].sum(dtype=np.int64))

@@ -9,7 +9,7 @@ from tcpsight.network.accounting import (
     account_for,
     fill,
 )
-from tcpsight.network.measuring import NetworkMeasuring, agree_on_times, forget_unseen
+from tcpsight.network.measuring import NetworkMeasuring, agree_on_times, see_from_there
 
 __all__ = [
     "Account",
@@ -21,5 +21,5 @@ __all__ = [
     "account_for",
     "agree_on_times",
     "fill",
-    "forget_unseen",
+    "see_from_there",
 ]

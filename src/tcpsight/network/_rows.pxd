@@ -7,7 +7,7 @@ from tcpsight.network._state cimport (
     BUSY, CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IS_CLOSED, IS_FULL,
     WINDOW_UNKNOWN, Flow, Slot,
 )
-from tcpsight.tables cimport NetworkRow
+from tcpsight.tables cimport VANTAGE_UNKNOWN, NetworkRow
 
 
 cdef inline double smaller_double(double a, double b) noexcept nogil:
@@ -125,6 +125,8 @@ cdef inline void give_row(NetworkRow *row, Slot *slot, int d) noexcept nogil:
     row.ip_version = slot.ip_version
     row.start_ns = slot.first_ns
     row.end_ns = slot.last_ns
+    row.vantage = VANTAGE_UNKNOWN  # others know
+    row.vantage_confidence = -1
     row.is_approximate = (f.flags & HOLES_LOST) != 0
     row.segments = f.segments
     row.wire_segments = f.segments + f.more_on_wire

@@ -144,8 +144,8 @@ def agree_on_times(network: Network, connections: Connections) -> None:
     network.rows[where] = rows
 
 
-def forget_unseen(network: Network, connections: Connections) -> None:
-    """Null what can't be seen from the receiver: when its data were outstanding.
+def see_from_there(network: Network, connections: Connections) -> None:
+    """Say where each was captured, and null what can't be seen from the receiver: when its data were outstanding.
 
     Parameters
     ----------
@@ -156,6 +156,8 @@ def forget_unseen(network: Network, connections: Connections) -> None:
     """
     if not len(network):
         return
+    for name in ("vantage", "vantage_confidence"):
+        network.rows[name] = np.repeat(connections.rows[name], 2)
     for direction, end in enumerate(("server", "client")):
         is_receiver = connections.vantage == VANTAGES.index(end)
         rows = 2 * np.flatnonzero(is_receiver) + direction

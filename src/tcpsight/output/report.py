@@ -18,7 +18,7 @@ from tcpsight.output.drawing import Piece, Screen, beside, labelled, text_page, 
 from tcpsight.output.findings import finding_lines
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
-from tcpsight.output.times import beyond_part, time_pieces
+from tcpsight.output.times import beyond_part, time_pieces, vantage_pieces
 
 Facts = dict[str, Any]
 
@@ -27,8 +27,7 @@ __all__ = ["Screen", "page"]
 MOST_SLOW = 5
 LABEL_WIDTH = 15
 INDENT = "  "
-# Beside each other where both fit, with this between them.
-PICTURE_GAP = 4
+PICTURE_GAP = 4  # between two that fit beside each other
 
 # What a reader may want to act on, against what is merely so.
 GOOD_STATES = ("closed", "open")
@@ -223,13 +222,14 @@ class _Page:
             lines += self._row("response time", _spread(s["response_time"]), separator="   ")
             if doubt := s["turns"]["doubt"]:
                 lines += self._row("", [Piece(f"in doubt: {doubt}", "yellow")], separator=", ")
-        if load := self._load(s):
-            lines += self._row("load", load, separator="; ")
-        lines += self._row("connections", self._connections(s["connections"]), separator=", ")
-        if s["connections"]["connect"]["count"]:
-            lines += self._row("set-up time", _spread(s["connections"]["connect"]), separator="   ")
-        if times := time_pieces({} if reason else s["connections"]["times"]):  # without turns nobody waits for anybody
-            lines += self._row("time went to", times, separator=", ")
+        lines += self._row("load", load, separator="; ") if (load := self._load(s)) else []
+        lines += self._row("connections", self._connections(of := s["connections"]), separator=", ")
+        if of["connect"]["count"]:
+            lines += self._row("set-up time", _spread(of["connect"]), separator="   ")
+        # Without turns nobody waits for anybody.
+        times, where = ([], []) if reason else (time_pieces(of["times"]), vantage_pieces(of["vantages"]))
+        lines += self._row("time went to", times, separator=", ") if times else []
+        lines += self._row("captured", where, separator="; ") if where else []
         lines += self._pictures(s) + (self._clients(s) if not reason and s["clients"]["largest"] else [])
         return lines + self._slowest(s) + self._waiting(s)
 

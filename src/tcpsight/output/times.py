@@ -43,6 +43,29 @@ def time_pieces(times_ns: Mapping[str, int]) -> list[Piece]:
     ]
 
 
+VANTAGE_TEXTS = {
+    "server": "at the server: response times are its own",
+    "client": "at the client: response times include the path to the server",
+    "between": "between both: response times include the rest of the path to the server",
+}
+
+
+def vantage_pieces(vantages: Mapping[str, int]) -> list[Piece]:
+    """Tell where connections were captured, and what that is for their times; nothing where it is known of none.
+
+    Parameters
+    ----------
+    vantages : mapping of str to int
+        How many connections were captured where.
+    """
+    known = sorted((name for name in VANTAGE_TEXTS if vantages.get(name)), key=lambda name: -vantages[name])
+    if len(known) == 1 and len(vantages) == 1:
+        return [Piece(VANTAGE_TEXTS[known[0]])]
+    pieces = [Piece(f"{units.counted(vantages[name], 'connection')} {VANTAGE_TEXTS[name]}") for name in known]
+    unknown = vantages.get("unknown", 0)
+    return [*pieces, Piece(f"of {units.count(unknown)} it is unknown")] if pieces and unknown else pieces
+
+
 def beyond_part(connections: int) -> list[Piece]:
     """Say of how many connections numbers are not of the part of the time that was asked for alone."""
     if not connections:

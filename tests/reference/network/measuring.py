@@ -24,6 +24,7 @@ from tcpsight.tables import (
     OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
     OPTION_UNSEQUENCED,
+    VANTAGES,
     Network,
 )
 from tests.reference.network.evidence import Evidence
@@ -41,7 +42,7 @@ MOST_STAMPS = 8
 CAUSES = ("timeout", "fast", "tail_loss_probe", "spurious")
 UNSEQUENCED_KNOWS = {
     *("connection_id", "direction", "client_port", "server_port", "ip_version", "start_ns", "end_ns"),
-    *("is_approximate", "segments", "wire_segments"),
+    *("is_approximate", "segments", "wire_segments", "vantage", "vantage_confidence"),
 }
 """What is known of a direction without sequence numbers."""
 
@@ -591,6 +592,7 @@ class Conversation:
         row |= {name: self.opened[name] for name in ("connection_id", "client_port", "server_port", "ip_version")}
         row |= {"direction": direction, "start_ns": self.start, "end_ns": self.now}
         row |= {"is_approximate": int(side.is_approximate), "wire_segments": side.wire_segments}
+        row |= {"vantage": VANTAGES.index("unknown"), "vantage_confidence": -1.0}  # others know
         row |= {"reordered": len(side.behind), "reordering_max_bytes": max(side.behind, default=-1)}
         row["zero_window_ns"] = side.closed.total(self.now)
         row["window_limited_ns"] = side.full.total(self.now)

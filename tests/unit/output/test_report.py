@@ -15,6 +15,7 @@ import pytest
 from tcpsight.output.drawing import Screen, beside, columns
 from tcpsight.output.json_lines import json_text
 from tcpsight.output.report import STATE_TEXTS, page
+from tcpsight.output.times import vantage_pieces
 from tests.support.pcap import Frame, pcap_bytes
 from tests.support.reports import facts_of, report_facts
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture, udp_frame
@@ -290,6 +291,31 @@ def test_a_rate_over_the_stump_of_a_slice_is_marked_and_makes_no_speck_of_the_ot
     assert re.search(r"throughput .*█.*· max 533/s\n", text)
     last["is_cut_short"] = False
     assert "cut short" not in page(facts)
+
+
+@pytest.mark.parametrize(
+    ("vantages", "told"),
+    [
+        ({"server": 3}, ["at the server: response times are its own"]),
+        ({"unknown": 3}, []),
+        (
+            {"client": 1, "server": 20, "unknown": 2},
+            [
+                "20 connections at the server: response times are its own",
+                "1 connection at the client: response times include the path to the server",
+                "of 2 it is unknown",
+            ],
+        ),
+    ],
+    ids=["one place", "unknown", "several"],
+)
+def test_where_it_was_captured_is_told_with_what_that_is_for_times(vantages, told):
+    assert [str(piece.text) for piece in vantage_pieces(vantages)] == told
+
+
+def test_facts_count_connections_by_where_they_were_captured():
+    connections = CASES["busy"]()["services"][0]["connections"]
+    assert connections["vantages"] == {"between": connections["count"]}
 
 
 if __name__ == "__main__":

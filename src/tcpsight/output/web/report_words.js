@@ -64,6 +64,11 @@ function serviceFacts(report) {
     ...serviceNotes(facts));
 }
 
+const VANTAGE_TEXTS = {
+  server: "at the server: response times are its own", client: "at the client: response times include the path to the server",
+  between: "between both: response times include the rest of the path to the server",
+};
+
 /** What makes the numbers of a service mean less than they seem to. */
 function serviceNotes(facts) {
   const notes = [];
@@ -71,6 +76,7 @@ function serviceNotes(facts) {
   else if (facts.is_waited_through) notes.push(WAITED_THROUGH);
   else if (facts.requests === 0) notes.push(`No request ${facts.concurrency > 0 ? "that arrived in the time asked for" : "of this service"} was answered, so there are no response times.`);
   else if (facts.turns.doubt !== null) notes.push(`Response times may mean nothing: ${facts.turns.doubt}.`);
+  if (facts.turns.reason === null) notes.push(...Object.entries(VANTAGE_TEXTS).filter(([name]) => facts.connections.vantages?.[name] > 0).map(([name, text]) => `${counted(facts.connections.vantages[name], "connection was", "connections were")} captured ${text}.`));
   notes.push(...facts.remarks.map((note) => `${note}.`));
   if (facts.requests === 1) notes.push("There is one request only: plots over time have one point.");
   if (facts.connections.reaching_beyond > 0) notes.push(`${counted(facts.connections.reaching_beyond, "connection reaches", "connections reach")} beyond the time asked for: how they ended, what was lost and where their time went is of their whole lives. Set-up is of those that began in it.`);
