@@ -297,8 +297,8 @@ CONNECTION_RULES = (
     ),
     ConnectionRule(
         "window_limited",
-        "for half of the time with data outstanding, 300 ms and 5 round trips, the window had no room for a segment; or, "
-        "where that is not seen, 60 % of the largest window came in each whole round trip",
+        "for half of the time with data outstanding, 300 ms and 5 round trips, the window had no room for a segment; "
+        "or, where that is not seen, 60 % of the largest window came in each whole round trip",
         look_for_window_limit,
     ),
     ConnectionRule(

@@ -169,14 +169,14 @@ def test_captured_at_the_receiver_a_window_each_round_trip_is_told_by_what_came(
     lines += ["50 > PA 100 win=32"]
     for number in range(40):
         begin = 100 + 50 * number
-        lines += [f"{begin} < A 2048 off={4096 * number} win=500", f"{begin} < A 2048 off={4096 * number + 2048} win=500"]
+        lines += [f"{begin} < A 2048 off={4096 * number + half} win=500" for half in (0, 2048)]
         lines += [f"{begin} > A acked={4096 * (number + 1)} win=32"]
     finding = one("\n".join(lines))
     assert (finding.key.kind, finding.numbers["window_limited_ns"], finding.numbers["non_idle_ns"]) == (
         "window_limited", None, None,
     )  # fmt: skip
     assert finding.numbers["bytes_per_round_trip"] == pytest.approx(4096, rel=0.1)
-    assert told("\n".join(lines)) == "the receiver's window of 4.00 KiB held the sender back to 3.90 KiB in each round trip"
+    assert told("\n".join(lines)).endswith("window of 4.00 KiB held the sender back to 3.90 KiB in each round trip")
 
 
 def test_captured_at_the_receiver_a_queue_is_told_by_round_trips_of_timestamps():
