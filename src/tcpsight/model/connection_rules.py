@@ -184,7 +184,8 @@ def look_for_zero_window(pair: Pair) -> Hits:
 def _bytes_per_round_trip(pair: Pair) -> Array:
     """Give what came, on average, in the whole way and back, wherever on it the capture was taken."""
     trip_ns = pair.own.rtt_min_ns + pair.peer.rtt_min_ns
-    return pair.own.bytes * (trip_ns / np.maximum(pair.connections.duration_ns, 1))
+    per_trip: Array = pair.own.bytes * (trip_ns / np.maximum(pair.connections.duration_ns, 1))
+    return per_trip
 
 
 def _is_paced_by_window(pair: Pair) -> Bools:

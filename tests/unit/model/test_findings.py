@@ -161,7 +161,7 @@ def test_a_transfer_that_always_fills_the_window_is_limited_by_it():
 
 def told(*scripts: str) -> str:
     """Give the sentence of the only finding."""
-    return written([one(*scripts)]).summary[0].decode()
+    return str(written([one(*scripts)]).summary[0], "utf-8")
 
 
 def test_captured_at_the_receiver_a_window_each_round_trip_is_told_by_what_came():
