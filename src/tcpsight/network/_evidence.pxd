@@ -3,8 +3,8 @@ cimport cython
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from tcpsight.network._state cimport (
-    AFTER_PAUSE, HAS_ACKED, HAS_DELAYED, HAS_STAMPED, IN_STALL, IS_CLOSED, IS_FULL, PEER_CLOSED, SAW_WINDOW, STAMPS, Flow,
-    Pattern, Rising, Sent, Stamp, larger,
+    AFTER_PAUSE, HAS_ACKED, HAS_DELAYED, HAS_STAMPED, IN_STALL, IS_CLOSED, PEER_CLOSED, STAMPS, Flow, Pattern,
+    Rising, Sent, Stamp, larger,
 )
 from tcpsight.tables cimport Segment
 
@@ -192,35 +192,3 @@ cdef inline void take_echo(Flow *f, uint32_t echo, int64_t time_ns, int64_t now)
 
 
 # --- windows ----------------------------------------------------------------------------------------------------
-
-
-cdef inline void note_room(Flow *f, const Flow *peer, int64_t now) noexcept nogil:
-    """Whether the peer's window has room for another segment of this direction.
-
-    Nobody sends beyond it: where more seems in flight, acknowledgments were not captured, and nobody knows.
-    """
-    cdef int64_t in_flight = f.data_end - f.acked
-    cdef bint is_full = (
-        f.data_end > f.acked and in_flight + f.full > peer.window > 0
-        and in_flight - f.full <= peer.window + (peer.window >> 3)
-        and peer.flags & SAW_WINDOW and f.flags & HAS_ACKED
-    )
-    if is_full == ((f.flags & IS_FULL) != 0):
-        return
-    if is_full:
-        f.flags |= IS_FULL
-        f.full_since_ns = now
-    else:
-        f.flags &= ~IS_FULL
-        f.full_ns += now - f.full_since_ns
-
-
-cdef inline void note_closed(Flow *f, int64_t now) noexcept nogil:
-    """The window opened again, or the connection ended."""
-    cdef int64_t closed_ns = now - f.closed_since_ns
-    f.closed_ns += closed_ns
-    if closed_ns > f.closed_longest_ns:
-        f.closed_longest_before_ns = f.closed_longest_ns
-        f.closed_longest_before_start_ns = f.closed_longest_start_ns
-        f.closed_longest_ns = closed_ns
-        f.closed_longest_start_ns = f.closed_since_ns

@@ -5,7 +5,7 @@
 # asked again.
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from tcpsight.network._evidence cimport (
-    end_stall, note_closed, note_delayed, note_resending, note_rising, note_room, note_sending, note_stamp, take_echo,
+    end_stall, note_delayed, note_resending, note_rising, note_sending, note_stamp, take_echo,
 )
 from tcpsight.network._recovery cimport (
     close_holes, find_spurious, open_hole, resent_of, take_filling, take_retransmission, take_sack,
@@ -16,9 +16,10 @@ from tcpsight.network._round_trips cimport take_round_trip
 from tcpsight.network._sent cimport mark_resent, pop, push, sent_at
 from tcpsight.network._state cimport (
     ACKED_AHEAD, BUSY, CAUSE_TIMEOUT, CONTROL, HAS_ACKED, HAS_HOLES, HAS_SACKED, HAS_VALUE, IN_FAST_RECOVERY,
-    IN_STALL, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, PEER_CLOSED, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN,
-    USES_TIMESTAMPS, WINDOW_UNKNOWN, Flow, Memory, Resent, Sent, Slot, larger, smaller,
+    IN_STALL, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS,
+    Flow, Memory, Resent, Sent, Slot, larger, smaller,
 )
+from tcpsight.network._windows cimport note_room, take_window
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
     KIND_ZERO_WINDOW_PROBE, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, Header, Segment,
@@ -173,34 +174,6 @@ cdef inline void take_acknowledgment(
         f.duplicate_acks_seen += f.duplicate_acks_seen != 255
     if not usual and h.sack_count and f.flags & KNOWN:
         take_sack(f, h, g)
-
-
-# --- windows ----------------------------------------------------------------------------------------------------
-
-
-cdef inline void take_window(
-    Flow *f, Flow *peer, const Segment *g, const Header *h, int64_t now, bint usual
-) noexcept nogil:
-    """The window that a segment announces."""
-    f.window = g.window_bytes
-    f.raw_window = h.window
-    if g.window_bytes < 0:
-        f.flags |= WINDOW_UNKNOWN
-    # That of a SYN is for the first flight alone, and not scaled.
-    if g.window_bytes > f.window_max and (usual or not g.flags & FLAG_SYN):
-        f.window_max = g.window_bytes
-    if usual:
-        return
-    f.flags |= SAW_WINDOW
-    if h.window == 0 and not g.flags & (FLAG_SYN | FLAG_FIN):
-        f.zero_windows += 1
-        peer.flags |= PEER_CLOSED
-        if not f.flags & IS_CLOSED:
-            f.flags |= IS_CLOSED
-            f.closed_since_ns = now
-    elif f.flags & IS_CLOSED and h.window:
-        f.flags &= ~IS_CLOSED
-        note_closed(f, now)
 
 
 # --- data -------------------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 # The row of a direction, from what is remembered of it.
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
-from tcpsight.network._evidence cimport correlation, end_stall, note_closed
+from tcpsight.network._evidence cimport correlation, end_stall
 from tcpsight.network._round_trips cimport percentile, settle_round_trips, time_out_after
 from tcpsight.network._state cimport (
     BUSY, CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IS_CLOSED, IS_FULL,
     WINDOW_UNKNOWN, Flow, Slot,
 )
+from tcpsight.network._windows cimport note_closed
 from tcpsight.tables cimport VANTAGE_UNKNOWN, NetworkRow
 
 
