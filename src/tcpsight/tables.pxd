@@ -445,6 +445,7 @@ cdef struct NetworkRow:
     int64_t non_idle_goodput_bits_per_s
     int64_t non_idle_ns
     int64_t window_limited_ns
+    int64_t window_below_mss_ns
     int64_t zero_window_longest_ns
     int64_t zero_window_longest_start_ns
     int64_t rising_samples

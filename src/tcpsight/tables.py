@@ -1113,6 +1113,9 @@ class Network(Table):
         "time in which what was in flight left no room for another segment in the other side's window",
         null=-1,
     )
+    window_below_mss_ns = column(
+        "int64", "ns", "how long its window had no room for one segment of the size it takes; null if that is unknown", null=-1
+    )
     # What findings are made from.
     zero_window_longest_ns = column("int64", "ns", "its longest time with a closed window", internal=True)
     zero_window_longest_start_ns = column("int64", "epoch ns", "when that began", internal=True)

@@ -135,6 +135,9 @@ def check_row(row: np.void) -> None:
         assert row["goodput_bits_per_s"] <= row["throughput_bits_per_s"]
         assert row["non_idle_ns"] <= row["end_ns"] - row["start_ns"]
         assert row["zero_window_ns"] <= row["end_ns"] - row["start_ns"]
+        assert row["window_below_mss_ns"] <= row["end_ns"] - row["start_ns"]
+        if row["window_below_mss_ns"] >= 0:
+            assert row["zero_window_ns"] <= row["window_below_mss_ns"]
     assert row["segments"] <= row["wire_segments"]
     assert row["rtt_delayed_samples"] <= row["rtt_samples"]
     assert row["rtt_min_ns"] <= row["rtt_p50_ns"] <= row["rtt_p95_ns"] <= row["rtt_max_ns"]

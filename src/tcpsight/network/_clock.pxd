@@ -1,9 +1,9 @@
 # A connection's clock: it never runs back, and a leap of more than an hour is taken back if the next segment denies it.
 cimport cython
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MIN, int64_t, uint16_t, uint32_t, uint64_t
 from tcpsight.network._sent cimport mark_unclean, sent_at
 from tcpsight.network._state cimport (
-    BUSY, IS_CLOSED, IS_FULL, MOST_HOLES, MOST_RESENT, Flow, Pattern, Rare, Slot, larger,
+    BUSY, IS_BELOW_MSS, IS_CLOSED, IS_FULL, MOST_HOLES, MOST_RESENT, Flow, Pattern, Rare, Slot, larger,
 )
 
 cdef enum:
@@ -22,6 +22,7 @@ cdef enum:
     WAS_BUSY = 4
     WAS_CLOSED = 16
     WAS_FULL = 64
+    WAS_BELOW_MSS = 256
 
 
 @cython.overflowcheck(False)  # modular on purpose
@@ -43,13 +44,14 @@ cdef inline void distrust(Slot *slot) noexcept nogil:
         slot.flows[d].stamps_head = slot.flows[d].stamps_count = 0
 
 
-cdef inline uint8_t under_way(const Slot *slot) noexcept nogil:
-    cdef uint8_t found = 0
+cdef inline uint16_t under_way(const Slot *slot) noexcept nogil:
+    cdef uint16_t found = 0
     cdef int d
     for d in range(2):
         found |= (WAS_BUSY << d) if slot.flows[d].flags & BUSY else 0
         found |= (WAS_CLOSED << d) if slot.flows[d].flags & IS_CLOSED else 0
         found |= (WAS_FULL << d) if slot.flows[d].flags & IS_FULL else 0
+        found |= (WAS_BELOW_MSS << d) if slot.flows[d].flags & IS_BELOW_MSS else 0
     return found
 
 
@@ -79,6 +81,8 @@ cdef inline void bring_back_flow(Flow *f, int was, int64_t leap_ns, int64_t to_n
         f.non_idle_ns -= length
     if was & WAS_FULL and not f.flags & IS_FULL:
         f.full_ns -= length
+    if was & WAS_BELOW_MSS and not f.flags & IS_BELOW_MSS:
+        f.below_mss_ns -= length
     if was & WAS_CLOSED and not f.flags & IS_CLOSED:
         f.closed_ns -= length
         if f.closed_longest_start_ns + f.closed_longest_ns == leap_ns:
@@ -88,6 +92,7 @@ cdef inline void bring_back_flow(Flow *f, int was, int64_t leap_ns, int64_t to_n
                 f.closed_longest_start_ns = f.closed_longest_before_start_ns
     bring_back(&f.busy_since_ns, leap_ns, to_ns)
     bring_back(&f.full_since_ns, leap_ns, to_ns)
+    bring_back(&f.below_mss_since_ns, leap_ns, to_ns)
     bring_back(&f.closed_since_ns, leap_ns, to_ns)
     bring_back(&f.progress_ns, leap_ns, to_ns)
     bring_back(&f.sent_ns, leap_ns, to_ns)
@@ -132,7 +137,7 @@ cdef inline void take_odd_time(Slot *slot, int64_t time_ns) noexcept nogil:
         take_leap_back(slot, time_ns)
     slot.leap = 0
     if is_later_by(time_ns, slot.last_ns, LEAP_NS):
-        slot.leap = <uint8_t>(LEAPT | under_way(slot))
+        slot.leap = <uint16_t>(LEAPT | under_way(slot))
         slot.leap_from_ns = slot.last_ns
         distrust(slot)
     slot.last_ns = larger(slot.last_ns, time_ns)

@@ -4,8 +4,8 @@ from libc.string cimport memcpy, memset
 from tcpsight.network._evidence cimport correlation, end_stall
 from tcpsight.network._round_trips cimport percentile, settle_round_trips, time_out_after
 from tcpsight.network._state cimport (
-    BUSY, CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IS_CLOSED, IS_FULL,
-    WINDOW_UNKNOWN, Flow, Slot,
+    BUSY, CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IS_BELOW_MSS,
+    IS_CLOSED, IS_FULL, WINDOW_UNKNOWN, Flow, Slot,
 )
 from tcpsight.network._windows cimport note_closed
 from tcpsight.tables cimport VANTAGE_UNKNOWN, NetworkRow
@@ -109,6 +109,7 @@ cdef inline void forget_sequenced(NetworkRow *row) noexcept nogil:
     row.rtt_samples = row.rtt_delayed_samples = row.rtt_min_ns = row.rtt_p50_ns = row.rtt_p95_ns = row.rtt_max_ns = -1
     row.srtt_ns = row.rttvar_ns = row.rto_ns = -1
     row.zero_windows = row.zero_window_ns = row.window_limited_ns = row.window_max_bytes = row.mss_bytes = -1
+    row.window_below_mss_ns = -1
     row.echo_rtt_samples = row.echo_rtt_min_ns = row.echo_rtt_max_ns = -1
     row.throughput_bits_per_s = row.goodput_bits_per_s = -1
     row.non_idle_ns = row.non_idle_goodput_bits_per_s = -1
@@ -137,6 +138,9 @@ cdef inline void give_row(NetworkRow *row, Slot *slot, int d) noexcept nogil:
     row.zero_window_ns = f.closed_ns
     row.window_max_bytes = -1 if f.flags & WINDOW_UNKNOWN else f.window_max
     row.mss_bytes = f.mss if f.mss else -1
+    row.window_below_mss_ns = -1 if f.flags & WINDOW_UNKNOWN or not f.mss else (
+        f.below_mss_ns + (slot.last_ns - f.below_mss_since_ns if f.flags & IS_BELOW_MSS else 0)
+    )
     give_counts(row, f)
     give_round_trips(row, f)
     give_rates(row, f, slot)

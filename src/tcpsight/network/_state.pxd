@@ -65,6 +65,7 @@ cdef enum:
     HAS_SACKED = 524288     # a SACK block of the peer reached `sacked_end`, beyond what it acknowledged
     ACKED_AHEAD = 2097152   # the peer acknowledged what was not captured: the last number before `data_end` may be a FIN's
     HAS_HOLES = 1048576     # `rare` is there and holds holes
+    IS_BELOW_MSS = 4194304  # its window has no room for a segment of the size it takes, since `below_mss_since_ns`
 
 cdef struct Sent:
     int64_t end             # one past its last number: SYN and FIN count
@@ -181,7 +182,8 @@ cdef struct Flow:
     int32_t window_max
     int32_t payload_max
     Stamp stamps[STAMPS]    # a ring; the first one is used as long as no more wait
-    uint8_t padding[16]
+    int64_t below_mss_since_ns
+    int64_t below_mss_ns
     # sending, and having been sent
     int64_t busy_since_ns
     int64_t sent_ns         # when it sent data last
@@ -235,13 +237,13 @@ cdef struct Slot:
     int64_t first_ns
     int64_t leap_from_ns    # the time before its last segment, if that leapt: see _clock.pxd
     int64_t connection_id
-    uint8_t leap
+    uint16_t leap
     uint8_t is_used
     uint8_t is_unsequenced
     uint8_t is_behind       # its clock was set back and has not caught up
     uint8_t ip_version
     uint8_t share           # of the connections: limits are those of shares, so that it does not matter who has which
-    uint8_t padding[10]
+    uint8_t padding[9]
     # whole lines each
     Flow flows[2]
     # one more

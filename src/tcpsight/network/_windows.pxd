@@ -1,7 +1,20 @@
 # What a segment tells of its sender's window: how far the other side may send, and for how long it may not.
 from libc.stdint cimport int64_t
-from tcpsight.network._state cimport HAS_ACKED, IS_CLOSED, IS_FULL, PEER_CLOSED, SAW_WINDOW, WINDOW_UNKNOWN, Flow
+from tcpsight.network._state cimport (
+    HAS_ACKED, IS_BELOW_MSS, IS_CLOSED, IS_FULL, PEER_CLOSED, SAW_WINDOW, WINDOW_UNKNOWN, Flow,
+)
 from tcpsight.tables cimport FLAG_FIN, FLAG_SYN, Header, Segment
+
+
+cdef inline void note_below_mss(Flow *f, const Segment *g, int64_t now) noexcept nogil:
+    """Its window has no room for a segment of the size it takes (RFC 9293 §3.8.6.2.2), or has room again."""
+    if g.flags & FLAG_SYN or (g.flags & FLAG_FIN and not f.flags & IS_BELOW_MSS):
+        return  # neither is for what comes next
+    if f.flags & IS_BELOW_MSS:
+        f.below_mss_ns += now - f.below_mss_since_ns
+    else:
+        f.below_mss_since_ns = now
+    f.flags ^= IS_BELOW_MSS
 
 
 cdef inline void take_window(
@@ -15,6 +28,8 @@ cdef inline void take_window(
     # That of a SYN is for the first flight alone, and not scaled.
     if g.window_bytes > f.window_max and (usual or not g.flags & FLAG_SYN):
         f.window_max = g.window_bytes
+    if (g.window_bytes < f.mss) != ((f.flags & IS_BELOW_MSS) != 0):
+        note_below_mss(f, g, now)
     if usual:
         return
     f.flags |= SAW_WINDOW

@@ -21,7 +21,8 @@ then says is held against it.
    if its timestamp is older than that of the segment that showed the hole, or, where they are the same or absent, if it
    came sooner than 7/8 of the shortest round trip after it: a retransmission can't.
 4. *Windows and bytes in flight.* In flight is what was sent and not cumulatively acknowledged. A segment fills the
-   window if as much is then in flight as the other side last offered. Windows are null where the scale is unknown.
+   window if as much is then in flight as the other side last offered. A window is below one MSS if a segment of the
+   size that its side said it takes does not fit. Windows are null where the scale is unknown.
 5. *Non-idle time* runs from data sent while nothing was in flight to the acknowledgment of all data (as the Linux
    counter `tcpi_busy_time` does, but for data that the sender holds back).
 6. *Evidence* for findings, in columns that no output shows: bytes that are sent again and again, round trips that rise
@@ -131,7 +132,7 @@ def agree_on_times(network: Network, connections: Connections) -> None:
     rows = network.rows[where]
     rows["start_ns"], rows["end_ns"] = start_ns[where], end_ns[where]
     duration_ns = np.maximum(rows["end_ns"] - rows["start_ns"], 0)
-    for name in ("non_idle_ns", "zero_window_ns", "window_limited_ns"):
+    for name in ("non_idle_ns", "zero_window_ns", "window_limited_ns", "window_below_mss_ns"):
         rows[name] = np.minimum(rows[name], duration_ns)
     is_known = rows["bytes"] >= 0
     for name, byte_count, time_ns in (

@@ -164,6 +164,7 @@ class Side:
     echoed_ns: int | None = None  # when the other side last sent data
     is_window_unknown: bool = False
     full: Spans = field(default_factory=lambda: Spans())
+    below_mss: Spans = field(default_factory=lambda: Spans())
     evidence: Evidence = field(default_factory=Evidence)
 
     def count(self, name: str, by: int = 1) -> None:
@@ -237,7 +238,7 @@ class Conversation:
         if was == OPENING:
             was = self.start = time
         for side in self.sides:
-            for spans in (side.busy, side.closed, side.full):
+            for spans in (side.busy, side.closed, side.full, side.below_mss):
                 spans.replace(leap, was)
             under_way: list[Sent | Resent] = [*side.in_flight, *side.resent]
             for x in under_way:
@@ -424,6 +425,9 @@ class Conversation:
         own.raw_window, own.window = s["window"], s["window_bytes"]
         if not s["flags"] & FLAG_SYN:
             own.window_max = max(own.window_max, own.window)
+            is_below = own.window < (own.mss or 0)
+            if not (is_below and s["flags"] & FLAG_FIN):
+                own.below_mss.set(self.now, is_so=is_below)
         own.is_window_unknown |= own.window < 0
         if s["window"] == 0 and not s["flags"] & (FLAG_SYN | FLAG_FIN):
             own.count("zero_windows")
@@ -596,6 +600,8 @@ class Conversation:
         row |= {"reordered": len(side.behind), "reordering_max_bytes": max(side.behind, default=-1)}
         row["zero_window_ns"] = side.closed.total(self.now)
         row["window_limited_ns"] = side.full.total(self.now)
+        is_known = side.mss and not side.is_window_unknown
+        row["window_below_mss_ns"] = side.below_mss.total(self.now) if is_known else -1
         row |= {"window_max_bytes": -1 if side.is_window_unknown else side.window_max, "mss_bytes": side.mss or -1}
         row["in_flight_max_bytes"] = -1 if side.acked is None and side.counts.get("bytes") else side.most_in_flight
         row |= round_trips(side) | self.rates(side)

@@ -41,6 +41,13 @@ def test_a_window_that_such_a_leap_closed_was_closed_from_the_time_before():
     assert network.server("zero_windows", "zero_window_ns") == (1, 30 * MS)
 
 
+def test_a_window_below_one_mss_is_timed_without_such_a_leap():
+    handshake = HANDSHAKE.replace("seq=5000", "seq=5000 mss=536")
+    ended = measured(handshake + f"30 < A win=1 \n 40 < A win=1 \n {2 * HOUR} < A \n 50 > PA 100 \n 60 < A")
+    begun = measured(handshake + f"30 > A \n {2 * HOUR} < A win=1 \n 50 > A \n 60 < A")
+    assert (ended.server("window_below_mss_ns"), begun.server("window_below_mss_ns")) == (10 * MS, 30 * MS)
+
+
 def test_a_connection_that_such_a_leap_opened_begins_with_what_follows():
     network = settled(f"5 > A 1 port=41000 seq=1 ack=1 \n {2 * HOUR} > S seq=1000 \n 20 < SA seq=5000 \n 21 > A")
     assert network.of(0, ["start_ns", "end_ns"]) == (5 * MS, 5 * MS)

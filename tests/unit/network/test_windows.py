@@ -90,6 +90,30 @@ def test_more_in_flight_than_the_window_holds_says_that_acknowledgments_are_miss
     assert network.client("window_limited_ns") < 10 * MS
 
 
+def test_a_window_is_below_one_mss_from_the_segment_that_says_so_to_one_that_has_room_for_a_segment():
+    network = measured(
+        DATA + "70 < A acked=200 win=699 \n 80 < A acked=200 win=0 \n 170 < A acked=200 win=700 \n 190 > A"
+    )
+    assert network.server("window_below_mss_ns", "zero_window_ns") == (100 * MS, 90 * MS)  # 700 · 2 are its MSS
+    assert network.client("window_below_mss_ns", "zero_window_ns") == (0, 0)
+
+
+def test_a_window_that_stays_below_one_mss_is_so_to_the_end():
+    assert measured(DATA + "70 < A acked=200 win=699 \n 270 > A").server("window_below_mss_ns") == 200 * MS
+
+
+def test_the_window_of_a_syn_is_for_the_first_flight_and_that_of_a_fin_for_none():
+    network = measured(
+        "0 > S seq=1000 mss=1460 ws=2 win=10 \n 20 < SA seq=5000 mss=1400 ws=1 \n 21 > A \n 30 > FA win=1"
+    )
+    assert network.client("window_below_mss_ns") == 0
+
+
+def test_time_below_one_mss_is_null_where_mss_or_scale_are_unknown():
+    assert measured("0 > S seq=1000 \n 20 < SA seq=5000 \n 21 > A win=1").client("window_below_mss_ns") is None
+    assert measured("0 > A 100 seq=1 ack=1 win=77").client("window_below_mss_ns") is None
+
+
 def test_the_size_of_segments_is_what_the_syn_said():
     network = measured(HANDSHAKE)
     assert network.client("mss_bytes") == 1460
@@ -127,7 +151,8 @@ def test_without_sequence_numbers_only_segments_and_times_are_known():
     assert network.client("segments", "wire_segments") == (2, 2)
     unknown = [
         *("bytes", "retransmissions", "out_of_order", "duplicate_acks", "zero_windows", "zero_window_ns"),
-        *("window_full", "window_max_bytes", "window_limited_ns", "in_flight_max_bytes", "mss_bytes"),
+        *("window_full", "window_max_bytes", "window_limited_ns", "window_below_mss_ns", "in_flight_max_bytes"),
+        "mss_bytes",
         *("rtt_samples", "rtt_min_ns", "srtt_ns", "throughput_bits_per_s", "non_idle_ns"),
     ]
     assert network.client(*unknown) == (None,) * len(unknown)
