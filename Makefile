@@ -20,7 +20,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel release-check clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -135,6 +135,9 @@ docs: ## Build the docs as a site into build/site, without network; warnings are
 
 wheel: ## Build a wheel into dist/
 	$(PYTHON) -m build --wheel --outdir dist
+
+release-check: ## Check that this can be released: version, changelog, sdist, wheel from it, metadata (RELEASE_ARGS=--unreleased)
+	$(PYTHON) tools/release.py $(RELEASE_ARGS)
 
 clean: ## Remove everything that was built
 	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,77 @@
+"""What `make release-check` refuses, as far as it needs no build; what wheels are made for."""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import tcpsight
+
+ROOT = Path(__file__).resolve().parents[1]
+UNRELEASED = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- this\n"
+
+
+@pytest.fixture(scope="module")
+def release() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("release", ROOT / "tools" / "release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_version_stands_in_one_place(release):
+    assert release.version() == tcpsight.__version__
+
+
+def test_a_release_is_in_the_changelog_with_its_date_and_nothing_is_left_over(release):
+    def check(text: str) -> None:
+        release.check_changelog(text, "1.2.3", is_unreleased=False)
+
+    check("## [Unreleased]\n\n## [1.2.3] - 2026-11-23\n\n- this\n")
+    for text, words in (
+        (UNRELEASED, "no section"),
+        ("## [1.2.3]\n\n- this\n", "no date"),
+        ("## [1.2.3] - 2026-11-23\n\nnothing\n", "nothing stands"),
+        ("## [Unreleased]\n\n- that\n\n## [1.2.3] - 2026-11-23\n\n- this\n", "something is left"),
+    ):
+        with pytest.raises(release.ReleaseError, match=words):
+            check(text)
+
+
+def test_before_a_release_what_is_unreleased_will_do(release):
+    release.check_changelog(UNRELEASED, "1.2.3", is_unreleased=True)
+    release.check_changelog((ROOT / "CHANGELOG.md").read_text("utf-8"), tcpsight.__version__, is_unreleased=True)
+
+
+def test_a_wheel_without_kernels_or_of_another_version_is_refused(release, tmp_path):
+    import zipfile
+
+    pytest.importorskip("packaging")
+    fields = {
+        "Metadata-Version": "2.4",
+        "Name": "tcpsight",
+        "Version": "1.2.3",
+        "Summary": "s",
+        "Requires-Python": ">=3.11",
+    }
+    fields |= {"License-Expression": "Apache-2.0", "Description-Content-Type": "text/markdown"}
+    path = tmp_path / "tcpsight-1.2.3-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("tcpsight-1.2.3.dist-info/METADATA", "".join(f"{k}: {v}\n" for k, v in fields.items()))
+    with pytest.raises(release.ReleaseError, match=r"is of version 1\.2\.3, not 1\.2\.4"):
+        release.check_wheel(path, "1.2.4")
+    with pytest.raises(release.ReleaseError, match="lacks the kernels"):
+        release.check_wheel(path, "1.2.3")
+
+
+def test_wheels_are_made_for_glibc_musl_and_macos():
+    made = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["cibuildwheel"]
+    assert {"manylinux-x86_64-image", "musllinux-x86_64-image"} <= set(made["linux"])
+    assert set(made["macos"]["archs"]) == {"x86_64", "arm64"}
+    assert "tcpsight report" in made["test-command"]
