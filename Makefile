@@ -14,13 +14,16 @@ FUZZ_ARGS ?=
 ROUNDS ?= 10
 ROOMS ?=
 
+SEED ?= $(shell date +%s)
+# Folders whose tests open no interface, start no program and wait for nothing (tests/conftest.py).
+COMPUTING = tests/golden tests/properties tests/reference $(patsubst %,tests/unit/%,connections conversations decode flows model network requests where)
 KERNEL_TESTS = $(wildcard tests/unit tests/reference tests/properties tests/fuzz)
 CHECKED = build/checked
 ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel release-check clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel bare oldest random-order release-check clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -134,7 +137,18 @@ docs: ## Build the docs as a site into build/site, without network; warnings are
 	$(PYTHON) -m mkdocs build --strict --clean
 
 wheel: ## Build a wheel into dist/
+	rm -f dist/*.whl
 	$(PYTHON) -m build --wheel --outdir dist
+
+bare: wheel ## Do the main job with the wheel where there is no compiler and no extra
+	.ci/test-wheel $(PYTHON) dist/*.whl examples/mariadb-lock.pcap
+
+oldest: wheel ## The same with the oldest version of each dependency that pyproject.toml allows
+	$(PYTHON) tools/oldest.py > build/oldest.txt
+	.ci/test-wheel $(PYTHON) dist/*.whl examples/mariadb-lock.pcap build/oldest.txt
+
+random-order: build ## Run the tests that only compute in another order (SEED=7)
+	$(PYTHON) -m pytest -n auto --random-order-bucket=global --random-order-seed=$(SEED) $(COMPUTING)
 
 release-check: ## Check that this can be released: version, changelog, sdist, wheel from it, metadata (RELEASE_ARGS=--unreleased)
 	$(PYTHON) tools/release.py $(RELEASE_ARGS)

@@ -70,6 +70,29 @@ def test_a_wheel_without_kernels_or_of_another_version_is_refused(release, tmp_p
         release.check_wheel(path, "1.2.3")
 
 
+def test_every_dependency_says_its_oldest_version_which_a_lane_of_ci_installs():
+    spec = importlib.util.spec_from_file_location("oldest", ROOT / "tools" / "oldest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    oldest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(oldest)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert len(oldest.constraints()) == len(project["dependencies"])
+    assert "numpy==2.0" in oldest.constraints()
+    assert 'stage "wheel with the oldest dependencies"' in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+def test_tests_that_run_in_another_order_are_those_that_only_compute():
+    from tests.conftest import COMPUTING
+
+    (line,) = (line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if line.startswith("COMPUTING = "))
+    folders, _, rooms = line.removeprefix("COMPUTING = ").partition("$(patsubst %,tests/unit/%,")
+    named = {tuple(each.split("/")[1:]) for each in folders.split()} | {
+        ("unit", room) for room in rooms.rstrip(")").split()
+    }
+    assert named == COMPUTING
+
+
 def test_wheels_are_made_for_glibc_musl_and_macos():
     made = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["cibuildwheel"]
     assert {"manylinux-x86_64-image", "musllinux-x86_64-image"} <= set(made["linux"])
