@@ -199,7 +199,7 @@ REASON_TEXTS = {
     "time_jump": "frames stamped more than an hour ahead, not confirmed by the next frame",
     "reset_outside_window": "RSTs outside the receive window; ignored",
     "segment_outside_window": "segments whose numbers cannot belong to their stream, and SYNs that came to nothing; ignored",
-    "hole_overflow": "holes beyond the 16 that are kept per direction; counts of that connection are approximate",
+    "hole_overflow": "holes beyond the 1,024 that are kept per direction; counts of that connection are approximate",
     "acknowledgment_outside_window": "acknowledgments of bytes that cannot have been sent; not believed",
     "unrepresentable_time": "frames stamped before the year 1823 or after 2116; moved to that limit",
     "untimed_frame": "frames without a time; given that of the frame before them",

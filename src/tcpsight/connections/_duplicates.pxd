@@ -9,7 +9,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from tcpsight.connections._context cimport is_later_by
 from tcpsight.connections._sequence cimport SLACK, to_offset
-from tcpsight.connections._state cimport FIRST_SEEN, HAS_BASE, JUMP_PENDING, MOST_SEEN, PROBE_PENDING, Seen, Stream
+from tcpsight.connections._state cimport (
+    FIRST_SEEN, HAS_BASE, HAS_COPIES, JUMP_PENDING, MOST_SEEN, ON_SEVERAL_INTERFACES, PROBE_PENDING, Seen, Stream,
+)
 from tcpsight.tables cimport FLAG_FIN, FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, OPTION_UNSEQUENCED, Header
 
 cdef enum:
@@ -82,7 +84,8 @@ cdef inline void remember_more(Stream *s) noexcept nogil:
 cdef inline void notice_interface(Stream *s, const Header *h) noexcept nogil:
     if s.last_interface != h.interface_id:
         # The memory is empty before the first segment only.
-        s.on_several_interfaces |= seen_ring(s)[0].mark != 0
+        if seen_ring(s)[0].mark:
+            s.flags |= ON_SEVERAL_INTERFACES
         s.last_interface = h.interface_id
 
 
@@ -92,7 +95,7 @@ cdef inline void remember(Stream *s, const Header *h, uint32_t mark) noexcept no
     notice_interface(s, h)
     place = seen_ring(s) + s.seen_at
     if place.mark and is_close(
-        place, h.time_ns, DUPLICATE_ELSEWHERE_NS if s.on_several_interfaces else DUPLICATE_NS
+        place, h.time_ns, DUPLICATE_ELSEWHERE_NS if s.flags & ON_SEVERAL_INTERFACES else DUPLICATE_NS
     ) and seen_size(s) < MOST_SEEN:
         remember_more(s)
         place = seen_ring(s) + s.seen_at
@@ -148,8 +151,8 @@ cdef inline int find_repeated(Stream *s, const Header *h, uint32_t mark) noexcep
             # Text that tells lengths only: on one interface, two of one length are two segments.
             continue
         if is_close(old, h.time_ns, DUPLICATE_NS):
-            if s.has_copies or is_certainly_copied(h):
-                s.has_copies = True
+            if s.flags & HAS_COPIES or is_certainly_copied(h):
+                s.flags |= HAS_COPIES
                 return FOUND_DUPLICATE
             found = FOUND_AMBIGUOUS
     return found

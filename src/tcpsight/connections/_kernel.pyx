@@ -10,7 +10,7 @@ from tcpsight._door cimport prefetch, start_of
 from tcpsight.connections._context cimport Context, Rows, Server, accept_candidate, reject_candidate
 from tcpsight.connections._lifecycle cimport BATCH_CONNECTIONS, end_connection, expire, fill_open_rows
 from tcpsight.connections._placing cimport pass_by, track
-from tcpsight.connections._slots cimport SHARES, header_hash, look_ahead, release, reserve_holes, reserve_slots
+from tcpsight.connections._slots cimport SHARES, header_hash, look_ahead, release, reserve_slots
 from tcpsight.connections._state cimport State
 from tcpsight.connections._timers cimport reserve_timers
 from tcpsight.tables cimport REASONS, Boundary, Connection, Header, Segment
@@ -68,7 +68,6 @@ cdef class Tracker:
     def __cinit__(self, timeouts, servers, uint64_t seed, int64_t most):
         cdef int i
         memset(&self.x, 0, sizeof(Context))
-        self.x.slots.hole_free = -1
         self.x.previous_ns = INT64_MIN
         self.x.slots.seed = seed
         self.x.slots.share_limit = <uint32_t>max(1, min((most - 1) // SHARES + 1, 0x7FFFFFFF // SHARES))
@@ -138,12 +137,8 @@ cdef class Tracker:
         self._bind(counts)
         if not self.is_part:
             self.x.row = 0
-        # A segment opens at most one connection, needs at most two hole blocks, and files at most four deadlines.
-        if (
-            reserve_slots(&self.x.slots, n)
-            or reserve_holes(&self.x.slots, 2 * n)
-            or reserve_timers(&self.x.slots, 4 * n)
-        ):
+        # A segment opens at most one connection, and files at most four deadlines.
+        if reserve_slots(&self.x.slots, n) or reserve_timers(&self.x.slots, 4 * n):
             raise MemoryError("no memory for more open connections")
         with nogil:
             taken = self._loop(first, made, n, all_times, own_rows)
@@ -269,4 +264,4 @@ cdef bytearray bytes_of(const char *data, int64_t n):
 
 
 STATE_BYTES = sizeof(State)
-"""Memory of one open connection, its hole blocks and its place in the table apart."""
+"""Memory of one open connection, its holes and its place in the table apart."""

@@ -10,7 +10,7 @@ from tcpsight.connections._edge cimport drop_jump
 from tcpsight.connections._handshake cimport elapsed
 from tcpsight.connections._sequence cimport missing_bytes
 from tcpsight.connections._shares cimport dispensable, is_full, join_share, leave_share, share_of
-from tcpsight.connections._slots cimport give_slot, holes_of, insert, path_of, same_address, take_slot
+from tcpsight.connections._slots cimport give_slot, insert, path_of, same_address, take_slot
 from tcpsight.connections._state cimport (
     APPROXIMATE, BEYOND_HANDSHAKE, GAP_UNKNOWN, HAS_ISN, NO_OPENER, PENDING_SYN, REFUSED, RESET_BY_CLIENT,
     RESET_BY_SERVER, SAW_FIN, SAW_SYN_ACK, UNSEQUENCED, Hole, State, Stream,
@@ -117,7 +117,6 @@ cdef inline uint32_t open_connection(
     c.opener = NO_OPENER
     for d in range(2):
         c.streams[d].acked = INT64_MIN
-        c.streams[d].hole_block = -1
     insert(&x.slots, hash, slot)
     join_share(&x.slots, slot, share)
     file_deadline(x, c, slot)
@@ -137,7 +136,7 @@ cdef inline bint is_fin_inferred(Context *x, State *c, int d) noexcept nogil:
     cdef const Hole *last
     if s.flags & SAW_FIN or not c.streams[1 - d].flags & SAW_FIN or s.hole_count == 0 or s.acked < s.next_offset:
         return False
-    last = holes_of(&x.slots, s) + s.hole_count - 1
+    last = s.holes + s.hole_count - 1
     return last.end == s.next_offset and last.start == s.next_offset - 1
 
 
@@ -163,9 +162,7 @@ cdef inline uint8_t fin_sides(const State *c) noexcept nogil:
 
 
 cdef inline int64_t gap_bytes(Context *x, const State *c, Stream *s) noexcept nogil:
-    cdef int64_t gap = s.evicted_bytes
-    if s.hole_block >= 0:
-        gap = missing_bytes(s, holes_of(&x.slots, s))
+    cdef int64_t gap = missing_bytes(s)
     if gap or s.flags & GAP_UNKNOWN:
         note(x, REASON_CAPTURE_GAP, c.connection_id, gap)
     return -1 if s.flags & GAP_UNKNOWN else gap

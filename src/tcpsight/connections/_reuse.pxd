@@ -10,7 +10,7 @@ from tcpsight.connections._lifecycle cimport drop_pending, end_connection, open_
 from tcpsight.connections._rules cimport take_sequence, take_window
 from tcpsight.connections._slots cimport direction_of, state_hash
 from tcpsight.connections._state cimport (
-    BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, PENDING_SYN, RESET_BY_CLIENT, RESET_BY_SERVER, SAW_FIN,
+    BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, ON_SEVERAL_INTERFACES, PENDING_SYN, RESET_BY_CLIENT, RESET_BY_SERVER, SAW_FIN,
     SAW_SYN_ACK, SYN_AGAIN, State, Stream,
 )
 from tcpsight.tables cimport (
@@ -169,7 +169,7 @@ cdef inline void move_seen(Stream *s, Stream *from_stream) noexcept nogil:
     s.seen_size = from_stream.seen_size
     s.seen_more = from_stream.seen_more
     s.last_interface = from_stream.last_interface
-    s.on_several_interfaces = from_stream.on_several_interfaces
+    s.flags |= from_stream.flags & ON_SEVERAL_INTERFACES
     memcpy(s.seen, from_stream.seen, sizeof(s.seen))
     from_stream.seen_more = NULL
 

@@ -1,8 +1,9 @@
 # Sequence numbers end here: modulo 2**32 in, 64-bit stream offsets out, and the holes between them.
 cimport cython
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport realloc
 from libc.string cimport memmove
-from tcpsight.connections._state cimport HAS_BASE, MAX_HOLES, Hole, Stream
+from tcpsight.connections._state cimport FIRST_HOLES, HAS_BASE, MOST_HOLES, Hole, Stream
 
 cdef enum:
     # RFC 7323 §2.3 limits windows to 2**30 bytes: nothing that a sender has in flight lies farther apart.
@@ -37,31 +38,49 @@ cdef inline void forget_base(Stream *s) noexcept nogil:
     s.evicted_bytes = 0
 
 
-cdef inline int drop_oldest(Stream *s, Hole *holes) noexcept nogil:
-    s.evicted_bytes += holes[0].end - holes[0].start
-    s.hole_count -= 1
-    memmove(holes, holes + 1, s.hole_count * sizeof(Hole))
-    return 1
+cdef inline bint has_room(Stream *s) noexcept nogil:
+    """Whether one more hole can be kept; there may be no memory for it."""
+    cdef uint32_t size = <uint32_t>FIRST_HOLES << s.hole_doublings
+    cdef void *fresh
+    if s.holes != NULL and s.hole_count < size:
+        return True
+    if s.holes != NULL:
+        if size >= MOST_HOLES:
+            return False
+        size *= 2
+    fresh = realloc(s.holes, size * sizeof(Hole))
+    if fresh == NULL:
+        return False
+    s.hole_doublings += s.holes != NULL
+    s.holes = <Hole *>fresh
+    return True
 
 
-cdef inline int add_hole(Stream *s, Hole *holes, int64_t start, int64_t end) noexcept nogil:
+cdef inline int add_hole(Stream *s, int64_t start, int64_t end) noexcept nogil:
     """Note that [start, end) was passed over; it lies beyond all other holes. Give 1 if the oldest was given up."""
     cdef int overflow = 0
-    if s.hole_count and holes[s.hole_count - 1].end == start:
-        holes[s.hole_count - 1].end = end
+    if s.hole_count and s.holes[s.hole_count - 1].end == start:
+        s.holes[s.hole_count - 1].end = end
         return 0
-    if s.hole_count == MAX_HOLES:
-        overflow = drop_oldest(s, holes)
-    holes[s.hole_count].start = start
-    holes[s.hole_count].end = end
+    if not has_room(s):
+        if s.hole_count == 0:
+            s.evicted_bytes += end - start
+            return 1
+        s.evicted_bytes += s.holes[0].end - s.holes[0].start
+        s.hole_count -= 1
+        memmove(s.holes, s.holes + 1, s.hole_count * sizeof(Hole))
+        overflow = 1
+    s.holes[s.hole_count].start = start
+    s.holes[s.hole_count].end = end
     s.hole_count += 1
     return overflow
 
 
-cdef inline bint split_hole(Stream *s, Hole *holes, int i, int64_t left, int64_t right) noexcept nogil:
+cdef inline bint split_hole(Stream *s, int i, int64_t left, int64_t right) noexcept nogil:
     """Take [left, right) out of the middle of hole i. True if the smaller rest was given up, for want of room."""
-    cdef Hole *hole = &holes[i]
-    if s.hole_count < MAX_HOLES:
+    cdef bint is_kept = has_room(s)     # which may move them
+    cdef Hole *hole = &s.holes[i]
+    if is_kept:
         memmove(hole + 1, hole, (s.hole_count - i) * sizeof(Hole))
         s.hole_count += 1
         hole[0].end = left
@@ -76,16 +95,15 @@ cdef inline bint split_hole(Stream *s, Hole *holes, int i, int64_t left, int64_t
     return True
 
 
-cdef inline int64_t fill_holes(
-    Stream *s, Hole *holes, int64_t start, int64_t end, int64_t *first, int *overflow
-) noexcept nogil:
+cdef inline int64_t fill_holes(Stream *s, int64_t start, int64_t end, int64_t *first, int *overflow) noexcept nogil:
     """Take [start, end) out of the holes; give how many bytes of it were missing.
 
     `first` receives where the first of them lies; `overflow`, 1 if part of a hole was given up.
     """
+    cdef Hole *holes = s.holes
     cdef int i = 0
     cdef int64_t filled = 0, left, right
-    while i < s.hole_count:
+    while i < s.hole_count and holes[i].start < end:
         left = max(start, holes[i].start)
         right = min(end, holes[i].end)
         if left >= right:
@@ -104,17 +122,17 @@ cdef inline int64_t fill_holes(
             holes[i].end = left
         else:
             # [start, end) lies inside this hole: no other one is touched.
-            if split_hole(s, holes, i, left, right):
+            if split_hole(s, i, left, right):
                 overflow[0] = 1
             break
         i += 1
     return filled
 
 
-cdef inline int64_t missing_bytes(const Stream *s, const Hole *holes) noexcept nogil:
+cdef inline int64_t missing_bytes(const Stream *s) noexcept nogil:
     """Bytes passed over and never captured."""
     cdef int64_t total = s.evicted_bytes
     cdef int i
     for i in range(s.hole_count):
-        total += holes[i].end - holes[i].start
+        total += s.holes[i].end - s.holes[i].start
     return total

@@ -5,7 +5,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 from tcpsight._door cimport allocate, prefetch
 from tcpsight.tables cimport Header
-from tcpsight.connections._state cimport MAX_HOLES, Hole, State, Stream
+from tcpsight.connections._state cimport State, Stream
 
 cdef extern from * nogil:
     """
@@ -51,12 +51,8 @@ cdef struct Slots:
     Timer *timers
     int64_t timer_count
     int64_t timer_capacity
-    Hole *holes
-    int32_t hole_capacity   # in blocks of MAX_HOLES
-    int32_t hole_used
     Share shares[SHARES]
     uint32_t share_limit
-    int32_t hole_free       # first free block, -1: none; a free block's first start names the next
 
 
 @cython.overflowcheck(False)  # modular on purpose
@@ -216,29 +212,13 @@ cdef inline void give_slot(Slots *s, uint32_t slot) noexcept nogil:
     cdef State *c = &s.states[slot]
     cdef int d
     for d in range(2):
-        if c.streams[d].hole_block >= 0:
-            s.holes[c.streams[d].hole_block * MAX_HOLES].start = s.hole_free
-            s.hole_free = c.streams[d].hole_block
+        free(c.streams[d].holes)
         free(c.streams[d].seen_more)
     remove(s, state_hash(c, s.seed), slot)
     c.connection_id = 0
     c.newer = s.free_head
     s.free_head = slot + 1
     s.open_count -= 1
-
-
-cdef inline Hole *holes_of(Slots *s, Stream *stream) noexcept nogil:
-    """The stream's block of holes, taken from the pool when first needed."""
-    cdef int32_t block = stream.hole_block
-    if block < 0:
-        if s.hole_free >= 0:
-            block = s.hole_free
-            s.hole_free = <int32_t>s.holes[block * MAX_HOLES].start
-        else:
-            block = s.hole_used
-            s.hole_used += 1
-        stream.hole_block = block
-    return s.holes + <int64_t>block * MAX_HOLES
 
 
 cdef inline int grow_table(Slots *s, uint64_t places) noexcept nogil:
@@ -295,30 +275,15 @@ cdef inline int reserve_slots(Slots *s, int64_t rows) noexcept nogil:
     return 0
 
 
-cdef inline int reserve_holes(Slots *s, int64_t blocks) noexcept nogil:
-    cdef uint64_t need
-    cdef void *fresh
-    if s.hole_used + blocks <= s.hole_capacity:
-        return 0
-    need = doubled(s.hole_capacity, s.hole_used + blocks)
-    if need * MAX_HOLES > 0x7FFFFFFF:
-        return -1
-    fresh = realloc(s.holes, need * MAX_HOLES * sizeof(Hole))
-    if fresh == NULL:
-        return -1
-    s.holes = <Hole *>fresh
-    s.hole_capacity = <int32_t>need
-    return 0
-
-
 cdef inline void release(Slots *s) noexcept nogil:
     cdef uint32_t slot
+    cdef int d
     for slot in range(s.used):
         if s.states[slot].connection_id:
-            free(s.states[slot].streams[0].seen_more)
-            free(s.states[slot].streams[1].seen_more)
+            for d in range(2):
+                free(s.states[slot].streams[d].holes)
+                free(s.states[slot].streams[d].seen_more)
     free(s.states)
     free(s.entries)
     free(s.timers)
-    free(s.holes)
     memset(s, 0, sizeof(Slots))

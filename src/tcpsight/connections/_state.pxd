@@ -3,8 +3,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 cdef enum:
-    # Holes kept per direction; beyond them counts are approximate and say so.
-    MAX_HOLES = 16
+    # Holes kept per direction: room for some at first, and at most; beyond them counts are approximate and say so.
+    FIRST_HOLES = 16
+    MOST_HOLES = 1024
     # Segments remembered per direction to recognise capture duplicates: at first, and at most.
     FIRST_SEEN = 4
     MOST_SEEN = 1024
@@ -25,6 +26,8 @@ cdef enum:
     JUMP_BY_ACK = 2048      # it is where an acknowledgment of the peer pointed
     JUMP_IS_FIN = 4096      # a FIN ended there
     GAP_UNKNOWN = 8192      # the stream jumped so far that the gap has no size
+    HAS_COPIES = 16384      # certain ones, on the same interface
+    ON_SEVERAL_INTERFACES = 32768
 
 cdef enum:
     # Bits of State.flags.
@@ -61,27 +64,25 @@ cdef struct Stream:
     int64_t next_offset     # one past the highest offset sent, captured or not
     int64_t acked           # highest offset the peer acknowledged; INT64_MIN while none
     int64_t segments
+    Hole *holes             # NULL until there is one; in order, none touching another
+    Seen *seen_more         # NULL while `seen` is enough
     uint32_t base           # sequence number of offset 0
     uint32_t isn
-    int32_t last_window     # as on the wire, unscaled
-    int32_t hole_block      # index into the hole pool, -1 while there are none
+    uint32_t last_interface
     uint16_t flags
-    uint8_t hole_count
-    uint8_t scale
+    uint16_t last_window    # as on the wire, unscaled
+    uint16_t hole_count
     uint16_t seen_at        # place of the next segment in `seen_more`, or else in `seen`
     uint16_t seen_size      # of `seen_more`
-    Seen *seen_more         # NULL while `seen` is enough
-    uint32_t last_interface
-    uint8_t on_several_interfaces
-    uint8_t has_copies      # certain ones, on the same interface
-    uint8_t padding[2]
+    uint8_t scale
+    uint8_t hole_doublings  # how often room was made for twice as many holes
     # second line
     Seen seen[FIRST_SEEN]
     # cold
     int64_t retransmissions
     int64_t retransmitted_bytes
     int64_t control_retransmissions
-    int64_t evicted_bytes   # of holes beyond MAX_HOLES
+    int64_t evicted_bytes   # of holes beyond MOST_HOLES
     int64_t fin_offset
     int64_t jump_frame      # what is held, see JUMP_PENDING: the first frame that showed it
     int64_t jump_since_ns   # highest time of the connection before it

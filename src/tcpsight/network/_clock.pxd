@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport INT64_MIN, int64_t, uint16_t, uint32_t, uint64_t
 from tcpsight.network._sent cimport mark_unclean, sent_at
 from tcpsight.network._state cimport (
-    BUSY, IS_BELOW_MSS, IS_CLOSED, IS_FULL, MOST_HOLES, MOST_RESENT, Flow, Pattern, Rare, Slot, larger,
+    BUSY, IS_BELOW_MSS, IS_CLOSED, IS_FULL, MOST_RESENT, Flow, Pattern, Rare, Slot, larger,
 )
 
 cdef enum:
@@ -69,7 +69,7 @@ cdef inline void bring_back_rare(Rare *rare, int64_t leap_ns, int64_t to_ns) noe
     cdef int i
     for i in range(MOST_RESENT):
         bring_back(&rare.resent[i].time_ns, leap_ns, to_ns)
-    for i in range(MOST_HOLES):
+    for i in range(<int>rare.hole_count):
         bring_back(&rare.holes[i].time_ns, leap_ns, to_ns)
 
 

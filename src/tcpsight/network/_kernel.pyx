@@ -69,6 +69,8 @@ cdef void free_flow(Flow *f, Memory *memory) noexcept nogil:
         memory.sent_bytes -= (<int64_t>1 << f.size_bits) * <int64_t>sizeof(Sent)
     free(f.sent)
     free(f.round_trips)
+    if f.rare != NULL:
+        free(f.rare.holes)
     free(f.rare)
     f.sent = NULL
     f.round_trips = NULL

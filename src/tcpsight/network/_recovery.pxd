@@ -1,13 +1,14 @@
 # Why a segment was sent again, whether that was needed, and which segments were only overtaken.
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.stdlib cimport calloc
+from libc.stdlib cimport calloc, realloc
+from libc.string cimport memmove
 from tcpsight.network._evidence cimport note_resending
 from tcpsight.network._round_trips cimport time_out_after
 from tcpsight.network._sent cimport find_sent, mark_resent, mark_unclean
 from tcpsight.network._state cimport (
-    CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HAS_HOLES, HAS_SACKED, HOLES_LOST, IN_FAST_RECOVERY,
-    IN_TIMEOUT, MOST_HOLES, MOST_RESENT, OFFERED_SACK, Flow, Hole, Rare, Resent, SAW_FIN, Sent, larger, smaller,
+    CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, FIRST_HOLES, HAS_ACKED, HAS_HOLES, HAS_SACKED, HOLES_LOST,
+    IN_FAST_RECOVERY, IN_TIMEOUT, MOST_HOLES, MOST_RESENT, OFFERED_SACK, Flow, Hole, Rare, Resent, SAW_FIN, Sent, larger, smaller,
 )
 from tcpsight.network._state cimport RESENT as WAS_RESENT
 from tcpsight.tables cimport FLAG_ACK, FLAG_FIN, FLAG_SYN, OPTION_TIMESTAMPS, Header, Segment
@@ -179,18 +180,38 @@ cdef inline Resent *resent_of(Flow *f, const Sent *sent) noexcept nogil:
 # --- holes ------------------------------------------------------------------------------------------------------
 
 
+cdef inline bint has_room(Rare *rare) noexcept nogil:
+    """Whether one more hole can be kept; there may be no memory for it."""
+    cdef uint32_t size = 2 * rare.hole_size if rare.hole_size else <uint32_t>FIRST_HOLES
+    cdef void *fresh
+    if rare.hole_count < rare.hole_size:
+        return True
+    if size > MOST_HOLES:
+        return False
+    fresh = realloc(rare.holes, size * sizeof(Hole))
+    if fresh == NULL:
+        return False
+    rare.holes = <Hole *>fresh
+    rare.hole_size = size
+    return True
+
+
+cdef inline void drop_first(Rare *rare, uint32_t count) noexcept nogil:
+    rare.hole_count -= count
+    memmove(rare.holes, rare.holes + count, rare.hole_count * sizeof(Hole))
+
+
 cdef inline void open_hole(Flow *f, const Segment *g, const Header *h, int64_t now) noexcept nogil:
     """Segments are missing before this one: overtaken, lost, or not captured."""
     cdef Rare *rare = rare_of(f)
     cdef Hole *hole
-    cdef uint32_t i
     if rare == NULL:
         return
-    if rare.hole_count == MOST_HOLES:
+    if not has_room(rare):
         f.flags |= HOLES_LOST
-        rare.hole_count -= 1
-        for i in range(rare.hole_count):
-            rare.holes[i] = rare.holes[i + 1]
+        if rare.hole_count == 0:
+            return
+        drop_first(rare, 1)
     hole = &rare.holes[rare.hole_count]
     rare.hole_count += 1
     f.flags |= HAS_HOLES
@@ -203,28 +224,21 @@ cdef inline void open_hole(Flow *f, const Segment *g, const Header *h, int64_t n
 
 cdef inline bint was_held_back(const Flow *f, int64_t acked) noexcept nogil:
     """Whether a hole held back an acknowledgment that reaches so far: one that SACK told of, or that was seen."""
-    cdef uint32_t i
     if f.flags & HAS_SACKED and f.sacked_end > f.acked:
         return True
     if not f.flags & HAS_HOLES:
         return False
-    if f.flags & HOLES_LOST:
-        return True
-    for i in range(f.rare.hole_count):
-        if f.rare.holes[i].start < acked:
-            return True
-    return False
+    return f.flags & HOLES_LOST or f.rare.holes[0].start < acked
 
 
 cdef inline void close_holes(Flow *f) noexcept nogil:
     """Forget holes that the peer has acknowledged: what fills them now was sent again, or came late."""
-    cdef uint32_t kept = 0, i
-    for i in range(f.rare.hole_count):
-        if f.rare.holes[i].end > f.acked:
-            f.rare.holes[kept] = f.rare.holes[i]
-            kept += 1
-    f.rare.hole_count = kept
-    if kept == 0:
+    cdef uint32_t over = 0
+    while over < f.rare.hole_count and f.rare.holes[over].end <= f.acked:
+        over += 1
+    if over:
+        drop_first(f.rare, over)
+    if f.rare.hole_count == 0:
         f.flags &= ~HAS_HOLES
 
 
@@ -251,7 +265,9 @@ cdef inline void take_filling(Flow *f, const Segment *g, const Header *h, int64_
     f.out_of_order += 1
     if f.flags & HAS_HOLES:
         for i in range(f.rare.hole_count):
-            if f.rare.holes[i].start < end and g.offset < f.rare.holes[i].end:
+            if f.rare.holes[i].start >= end:
+                break
+            if g.offset < f.rare.holes[i].end:
                 if is_overtaken(&f.rare.holes[i], h, now, round_trip_ns):
                     f.reordered += 1
                     f.reordering_max = larger(f.reordering_max, f.data_end - end)

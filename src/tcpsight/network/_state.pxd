@@ -16,7 +16,9 @@ cdef enum:
     KEPT_BITS = 6
     # Retransmissions remembered per direction until it is known whether they were needed; at most so many holes.
     MOST_RESENT = 8
-    MOST_HOLES = 16
+    # Room for some holes at first, and at most.
+    FIRST_HOLES = 16
+    MOST_HOLES = 1024
     # Percentiles of so few round trips are exact; of more they come from a histogram.
     FEW_ROUND_TRIPS = 4
     # Round trips put aside before they are counted: fetching the histogram for each one would cost more than the rest.
@@ -97,9 +99,11 @@ cdef struct Hole:
 cdef struct Rare:
     # Allocated when the first segment is sent again or a hole opens.
     Resent resent[MOST_RESENT]
-    Hole holes[MOST_HOLES]
     uint32_t resent_at
     uint32_t hole_count     # HAS_HOLES if there are any
+    uint32_t hole_size
+    uint32_t padding
+    Hole *holes             # NULL until there is one; in order
 
 cdef struct Stall:
     # The same bytes, the lowest not acknowledged, sent again and again.

@@ -3,7 +3,7 @@
 Nothing here is shared with the kernel: no rings, no bins, no bits. What was sent is a list of things sent, oldest
 first; a question about it is a look through the list. Four limits of the kernel show in its rows and are mirrored:
 no more than 4,096 segments in flight are timed, the last 8 retransmissions are remembered until it is known whether
-they were needed, the last 16 holes until it is known what they were, and 8 timestamps until they are echoed.
+they were needed, the last 1,024 holes until it is known what they were, and 8 timestamps until they are echoed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OPENING = -(2**63)
 """The time before the first: none."""
 MOST_TIMED = 4096
 MOST_RESENT = 8
-MOST_HOLES = 16
+MOST_HOLES = 1024
 MOST_STAMPS = 8
 CAUSES = ("timeout", "fast", "tail_loss_probe", "spurious")
 UNSEQUENCED_KNOWS = {

@@ -155,22 +155,38 @@ def test_a_pure_ack_tells_what_its_sender_has_sent():
     assert followed.one("client_bytes", "client_gap_bytes") == (70, 70)
 
 
-def test_sixteen_holes_are_kept_and_more_are_owned_up():
-    def holes(n: int) -> str:
-        return "\n".join(f"{30 + i} > PA 1 off={3 * i + 2}" for i in range(n))
+def holes(n: int, width: int = 1, before: int = 2) -> str:
+    """Segments, each of which leaves some bytes out before it."""
+    step = before + width
+    return "\n".join(f"{30 + i} > PA {width} off={step * i + before}" for i in range(n))
 
-    kept = track(HANDSHAKE + holes(16))
-    assert kept.one("client_gap_bytes", "is_approximate") == (32, 0)
-    overflowing = track(HANDSHAKE + holes(17) + "\n 90 > PA 2 off=0")
-    assert overflowing.one("client_gap_bytes", "is_approximate", "client_retransmissions") == (34, 1, 1)
-    assert overflowing.unseen["hole_overflow"] == [1, 0, 20]
+
+@pytest.mark.parametrize("n", [1, 16, 17, 33, 1024])
+def test_a_thousand_holes_are_kept_and_filled_from_either_end(n: int):
+    kept = track(HANDSHAKE + holes(n))
+    assert kept.one("client_gap_bytes", "is_approximate") == (2 * n, 0)
+    for order in (range(n), range(n - 1, -1, -1)):
+        filling = "\n".join(f"{5000 + i} > PA 2 off={3 * place}" for i, place in enumerate(order))
+        filled = track(HANDSHAKE + holes(n) + "\n" + filling)
+        assert filled.one("client_gap_bytes", "is_approximate", "client_retransmissions") == (0, 0, 0)
+        assert filled.of_segments("kind")[-n:] == ["out_of_order"] * n
+
+
+def test_more_than_a_thousand_holes_are_owned_up():
+    overflowing = track(HANDSHAKE + holes(1025) + "\n 9000 > PA 2 off=0")
+    assert overflowing.one("client_gap_bytes", "is_approximate", "client_retransmissions") == (2050, 1, 1)
+    assert overflowing.unseen["hole_overflow"] == [1, 0, 1028]
+
+
+def test_a_hole_that_is_split_makes_room_for_its_parts():
+    followed = track(HANDSHAKE + holes(16, before=9) + "\n 9000 > PA 1 off=3 \n 9001 > PA 1 off=103")
+    assert followed.one("client_gap_bytes", "is_approximate") == (16 * 9 - 2, 0)
 
 
 def test_a_hole_split_where_no_more_are_kept_is_owned_up():
-    holes = "\n".join(f"{30 + i} > PA 1 off={10 * i + 9}" for i in range(16))
-    followed = track(HANDSHAKE + holes + "\n 90 > PA 1 off=3")
-    assert followed.one("client_gap_bytes", "is_approximate") == (16 * 9 - 1, 1)
-    assert followed.unseen["hole_overflow"] == [1, 0, 20]
+    followed = track(HANDSHAKE + holes(1024, before=9) + "\n 9000 > PA 1 off=3")
+    assert followed.one("client_gap_bytes", "is_approximate") == (1024 * 9 - 1, 1)
+    assert followed.unseen["hole_overflow"] == [1, 0, 1028]
 
 
 def test_a_segment_more_than_a_gibibyte_away_is_not_believed():

@@ -65,6 +65,13 @@ def test_what_fills_a_hole_and_goes_on_leaves_no_other_behind():
 
 
 def test_more_holes_than_are_kept_make_counts_approximate():
-    holes = "".join(f"{30 + i} > A 100 off={200 * i + 100} \n" for i in range(17))
+    holes = "".join(f"{30 + i} > A 100 off={200 * i + 100} \n" for i in range(1025))
     assert measured(HANDSHAKE + holes).client("is_approximate") == 1
     assert measured(HANDSHAKE + holes.rsplit("\n", 2)[0]).client("is_approximate") == 0
+
+
+def test_a_thousand_holes_that_were_overtaken_are_each_told():
+    holes = "".join(f"{30 + i / 1000} > A 100 off={200 * i + 100} \n" for i in range(1000))
+    late = "".join(f"{32 + i / 1000} > A 100 off={200 * i} \n" for i in range(1000))
+    network = measured(HANDSHAKE + holes + late)
+    assert network.client("out_of_order", "reordered", "is_approximate") == (1000, 1000, 0)

@@ -238,7 +238,7 @@ def test_link_types_that_are_not_decoded_are_named():
         ("RSTs outside the receive window; ignored", "RST outside the receive window; ignored"),
         ("frames stamped earlier than the frame before them", "frame stamped earlier than the frame before it"),
         ("holes in streams: bytes never captured", "hole in a stream: bytes never captured"),
-        ("holes beyond the 16 that are kept", "hole beyond the 16 that are kept"),
+        ("holes beyond the 1,024 that are kept", "hole beyond the 1,024 that are kept"),
     ],
 )
 def test_one_is_told_of_as_one(many, one):
