@@ -95,6 +95,17 @@ def test_double_clicking_shows_the_whole_again(stall):
     stall.page.wait_for_function("() => document.querySelector('.range').textContent.startsWith('whole')")
 
 
+@pytest.mark.parametrize(("figure", "height"), [("completions", 0.3), ("arrivals", 0.95), ("throughput", 0.05)])
+def test_double_clicking_inside_the_band_of_a_stall_shows_the_whole_and_stays_there(stall, figure, height):
+    stall.page.get_by_role("link", name="Show in the plots").first.click()
+    stall.bring(figure)
+    assert stall.range_of(figure)[0] > 0
+    x, y = stall.at(figure, STALL_S - 0.4, height)
+    stall.page.mouse.dblclick(x, y, delay=30)
+    stall.page.wait_for_timeout(800)
+    assert stall.page.locator(".range").inner_text().startswith("whole")
+
+
 @pytest.mark.parametrize("figure", ["concurrency"])
 def test_a_click_inside_the_band_of_a_stall_zooms_to_it(stall, figure):
     stall.bring(figure)

@@ -79,27 +79,35 @@ class Figure {
       });
       canvas.on("plotly_doubleclick", () => view.showAll());
     }
-    if (this.onPoint !== undefined) {
-      canvas.on("plotly_click", (event) => {
-        this.pointAt = performance.now();
-        this.onPoint(event.points[0], event);
-      });
-    }
-    if (this.onTime !== undefined) this.listenToTime();
+    if (this.onPoint !== undefined || this.onTime !== undefined) this.listenToClicks();
   }
 
-  /** Tell of a click beside all points at which time it was; of a drag, or the first click of two, nothing. */
-  listenToTime() {
-    let from = null, waiting = 0;
-    this.canvas.addEventListener("pointerdown", (event) => { from = event.button === 0 ? [event.clientX, event.clientY] : null; clearTimeout(waiting); }, true);
+  /** Tell of a click which point it hit, or at which time it was beside all points; of a drag, or of two clicks, nothing. */
+  listenToClicks() {
+    const { canvas } = this;
+    let from = null, waiting = 0, hit;
+    canvas.on("plotly_click", (event) => {
+      hit = event.points[0];
+      if (waiting === 0) this.onPoint?.(hit);  // no pointer did it
+    });
+    canvas.on("plotly_doubleclick", () => clearTimeout(waiting));
+    canvas.addEventListener("pointerdown", (event) => {
+      from = event.button === 0 ? [event.clientX, event.clientY] : null;
+      hit = undefined;
+      clearTimeout(waiting);
+    }, true);
     addEventListener("pointerup", (event) => {
       if (from === null || Math.hypot(event.clientX - from[0], event.clientY - from[1]) > CLICK_PIXELS) { from = null; return; }
       from = null;
-      const { xaxis, yaxis } = this.canvas._fullLayout, box = this.canvas.getBoundingClientRect();
+      const { xaxis, yaxis } = canvas._fullLayout, box = canvas.getBoundingClientRect();
       const x = event.clientX - box.left - xaxis._offset, y = event.clientY - box.top - yaxis._offset;
       if (x < 0 || x > xaxis._length || y < 0 || y > yaxis._length) return;
-      const at = xaxis.p2d(x), began = performance.now();
-      waiting = setTimeout(() => { if (!(this.pointAt >= began - DOUBLE_CLICK_MS)) this.onTime(at); }, DOUBLE_CLICK_MS);
+      const at = xaxis.p2d(x);
+      waiting = setTimeout(() => {
+        waiting = 0;
+        if (hit !== undefined) this.onPoint?.(hit);
+        else this.onTime?.(at);
+      }, DOUBLE_CLICK_MS);
     }, true);
   }
 
