@@ -17,7 +17,7 @@ from tcpsight.model.forecasting import band, loads
 from tcpsight.model.identifying import CLEAR_ERRORS, Answer, Estimate, chance, judge, negative, refusal
 from tcpsight.model.queueing import better, criteria, fit_queue, misfit
 from tcpsight.model.resampling import LEVEL, SEED, Resampled, resample
-from tcpsight.model.residual_checks import r_squared, runs_p_value, spread_trend, warm_up
+from tcpsight.model.residual_checks import order_of_load, r_squared, runs_p_value, spread_trend, warm_up
 from tcpsight.model.scalability import LawFit, Points, fit, predicted_at
 
 Facts = dict[str, Any]
@@ -242,7 +242,7 @@ def _is_known(answer: Answer) -> bool:
 def _checks(points: Points, fitted: LawFit) -> Facts:
     used = points.where(fitted.used)
     predicted, residuals = predicted_at(used, fitted.values), fitted.residuals[fitted.used]
-    order = np.argsort(used.concurrency, kind="stable")
+    order = order_of_load(used.concurrency, is_series=used.is_series)
     correlation, p_value = spread_trend(residuals, predicted)
     return {
         "r_squared": _round(r_squared(used.throughput_per_s, predicted)),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
 
 SURPRISING = 0.01
 """What chance does less often is a pattern."""
@@ -49,6 +50,22 @@ def runs_p_value(residuals: Floats) -> float:
     mean = 1 + both / (above + below)
     variance = both * (both - above - below) / ((above + below) ** 2 * (above + below - 1))
     return _two_sided((runs - mean) / math.sqrt(variance))
+
+
+def order_of_load(concurrency: Floats, *, is_series: bool) -> Places:
+    """Give the order of points from few requests at once to many; of slices by what was there before and after each.
+
+    Notes
+    -----
+    A fixed number C of clients who pause for Z keep N + XZ = C: at one load, slices in which by chance more was answered
+    have fewer requests, so that in the order of their own concurrency residuals of one sign follow each other whatever
+    the service does. Load lasts from slice to slice, chance does not.
+    """
+    if is_series and len(concurrency) > 2:
+        reflected = np.pad(concurrency, 1, "reflect")
+        concurrency = reflected[:-2] + reflected[2:]
+    order: Places = np.argsort(concurrency, kind="stable")
+    return order
 
 
 def _chance_of_runs(runs: int, above: int, below: int) -> float:

@@ -15,7 +15,7 @@ from tcpsight.model.levelling import throughput_at as levelling_at
 from tcpsight.model.queueing import better, criteria, fit_queue, misfit
 from tcpsight.model.refitting import Refitting
 from tcpsight.model.resampling import block_length, fitted_block_length, percentiles, resample
-from tcpsight.model.residual_checks import r_squared, runs_p_value, spread_trend, warm_up
+from tcpsight.model.residual_checks import order_of_load, r_squared, runs_p_value, spread_trend, warm_up
 from tcpsight.model.scalability import Points, fit, predicted_at, solve
 from tcpsight.model.scalability_curve import gradient_at, response_time_at, throughput_at
 
@@ -286,6 +286,18 @@ def test_runs_tell_order_from_chance():
     assert runs_p_value(random.normal(size=200)) > 0.01
     assert runs_p_value(np.sin(np.arange(200) / 20)) < 1e-6
     assert np.isnan(runs_p_value(np.ones(50)))
+
+
+def test_clients_who_hardly_pause_make_no_runs_and_another_shape_does():
+    """Eight loads of 40 slices each, N + XZ = C: the more was answered by chance, the fewer were there."""
+    random = np.random.default_rng(4)
+    clients = np.repeat([1.0, 2, 4, 8, 12, 16, 24, 32], 40)
+    scatter = random.normal(size=len(clients))
+    concurrency = clients - 0.01 * clients * (1 + 0.1 * scatter)
+    assert runs_p_value(scatter[order_of_load(concurrency, is_series=False)]) < 1e-6
+    assert runs_p_value(scatter[order_of_load(concurrency, is_series=True)]) > 0.01
+    bent = scatter + np.where((clients > 2) & (clients < 20), 1.0, -1.0)
+    assert runs_p_value(bent[order_of_load(concurrency, is_series=True)]) < 1e-6
 
 
 def test_few_runs_are_counted_out():
