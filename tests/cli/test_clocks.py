@@ -47,6 +47,15 @@ def test_rates_of_a_capture_that_overlaps_itself_are_over_the_time_that_passed(h
     assert "the capture overlaps itself" in here("intervals", paths[1]).err
 
 
+@pytest.mark.parametrize(("shift_s", "is_said"), [(-3600, True), (-10, True), (-1.5, False)])
+def test_that_it_may_have_been_set_forward_again_is_said_where_it_matters(here: Here, tmp_path: Path, shift_s, is_said):
+    path = tmp_path / "set.pcap"
+    path.write_bytes(doubled(shift_s))
+    said = " ".join(here("report", path).text.split())
+    assert "The clock was set back once" in said
+    assert ("that passed (less, if it was set forward again later), those of slices" in said) == is_said
+
+
 def test_a_step_forward_is_told_by_what_it_does_to_rates(here: Here, tmp_path: Path):
     path = tmp_path / "set.pcap"
     path.write_bytes(doubled(3600))

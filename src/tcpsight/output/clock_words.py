@@ -25,10 +25,12 @@ def clock_notes(clock: Facts) -> list[str]:
         notes.append("every segment has the same time stamp: no rate can be told, and no response time means anything")
     if clock["steps_back"]:
         times = "once" if clock["steps_back"] == 1 else f"{units.count(clock['steps_back'])} times"
+        again = clock["stepped_back_ns"] >= NOTABLE * clock["elapsed_ns"]
+        less = " (less, if it was set forward again later)" if again else ""
         notes.append(
             f"the clock was set back {times}, by {units.duration(clock['stepped_back_ns'])}: "
             "the capture overlaps itself; "
-            f"rates of the whole are over the {units.duration(clock['elapsed_ns'])} that passed, "
+            f"rates of the whole are over the {units.duration(clock['elapsed_ns'])} that passed{less}, "
             "those of slices of time add up what happened in both"
         )
     if clock["stepped_forward_ns"]:
