@@ -57,9 +57,9 @@ def order_of_load(concurrency: Floats, *, is_series: bool) -> Places:
 
     Notes
     -----
-    A fixed number C of clients who pause for Z keep N + XZ = C: at one load, slices in which by chance more was answered
-    have fewer requests, so that in the order of their own concurrency residuals of one sign follow each other whatever
-    the service does. Load lasts from slice to slice, chance does not.
+    A fixed number C of clients who pause for Z keep N + XZ = C: at one load, slices in which by chance more was
+    answered have fewer requests, so that in the order of their own concurrency residuals of one sign follow each other
+    whatever the service does. Load lasts from slice to slice, chance does not.
     """
     if is_series and len(concurrency) > 2:
         reflected = np.pad(concurrency, 1, "reflect")
