@@ -180,7 +180,10 @@ class SlowestRequests:
             self._pooled = 0
 
     def best(self, budget: int) -> tuple[Integers, Requests]:
-        """Give the service and row of at most so many requests: the slowest of every slice first, then the second, ….
+        """Give the service and row of at most so many requests.
+
+        A quarter are the slowest of each service, which often end together; then the slowest of every slice, the
+        second, ….
 
         Parameters
         ----------
@@ -193,6 +196,8 @@ class SlowestRequests:
             In order of service, slice and falling time.
         """
         ranks = self._settle()
+        order, overall = _ranked(self._keys[0] // self._grid.slices, self._times[0], len(ranks))
+        ranks[order[np.argsort(overall, kind="stable")[: budget // 4]]] = -1
         chosen = np.sort(np.argsort(ranks, kind="stable")[:budget])
         return self._keys[0][chosen] // self._grid.slices, Requests(self._rows[0][chosen])
 

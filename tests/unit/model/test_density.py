@@ -78,6 +78,18 @@ def test_cells_that_do_not_exist_are_refused():
         _density.buckets_of(one, one, one.copy())
 
 
+def test_what_ended_together_is_not_left_out_for_the_slowest_of_quiet_slices():
+    """Four waited and ended in the second of five slices; 16 are kept of 24."""
+    quiet = [(1_050, 8), (1_250, 5), (1_350, 6), (1_450, 7)] * 5
+    requests = requests_of([*((1_110 + i, 900 - i) for i in range(4)), *quiet])
+    slowest = SlowestRequests(GRID, 8)
+    slowest.feed(np.zeros(24, np.int64), requests.completion_ns, requests.response_time_ns, requests)
+    kept = slowest.best(16)[1].response_time_ns.tolist()
+    assert len(kept) == 16
+    assert [time for time in kept if time > 8] == [900, 899, 898, 897]
+    assert set(kept) >= {5, 6, 7, 8}
+
+
 def test_times_of_days_are_ranked_like_short_ones():
     slowest = SlowestRequests(GRID, 2)
     requests = requests_of([(1_050, 5), (1_060, 2**62), (1_070, 5), (1_080, 2**62), (1_150, 7)])
