@@ -23,6 +23,7 @@ from tests.reference.connections_strategies import (
     timeouts,
 )
 from tests.support.headers import Followed, Row, follow, headers_of, words
+from tests.support.holes import many_holes
 
 FILLED_LATER = {"community_id", "requests", "unanswered", "is_farewell", "unsolicited_bytes", *ACCOUNT_COLUMNS}
 
@@ -116,6 +117,13 @@ def test_the_twin_has_every_column():
 def test_kernel_equals_twin_in_long_traffic(seed: int):
     rows = rows_of(random_moves(seed, 600))
     check([(rows, None)], [], Timeouts(5 * SECOND, SECOND, 20 * SECOND) if seed % 4 == 0 else Timeouts())
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_kernel_equals_twin_where_more_holes_open_than_are_kept(seed: int):
+    rows = many_holes(seed, 4500)
+    assert follow([as_headers(rows, 1, None)]).unseen["hole_overflow"][0] > 10
+    check([(rows, None)], [], Timeouts())
 
 
 @settings(max_examples=300, deadline=None)

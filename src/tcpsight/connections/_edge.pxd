@@ -8,6 +8,7 @@ from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 from tcpsight.connections._context cimport Context, is_later_by, note, note_again
 from tcpsight.connections._handshake cimport largest_window
 from tcpsight.connections._sequence cimport PLAUSIBLE, SLACK, add_hole, to_offset
+from tcpsight.connections._slots cimport Share
 from tcpsight.connections._state cimport (
     APPROXIMATE, GAP_UNKNOWN, HAS_ISN, JUMP_BY_ACK, JUMP_IS_FIN, JUMP_PENDING, PROBE_PENDING, SAW_FIN, SCALE_KNOWN,
     State, Stream,
@@ -37,9 +38,9 @@ cdef inline void settle_probe(Stream *s) noexcept nogil:
     s.flags &= ~PROBE_PENDING
 
 
-cdef inline int pass_over(Stream *s, int64_t offset) noexcept nogil:
+cdef inline int pass_over(Share *share, Stream *s, int64_t offset) noexcept nogil:
     """Bytes up to `offset` were sent, and not captured."""
-    cdef int overflow = add_hole(s, s.next_offset, offset)
+    cdef int overflow = add_hole(s, share, s.next_offset, offset)
     s.next_offset = offset
     return GAVE_UP_HOLE if overflow else 0
 
@@ -116,7 +117,7 @@ cdef inline int follow_jump(Context *x, State *c, int d, uint32_t number, bint i
         settle_probe(s)
     ahead = apart(number, edge_number(s))
     if ahead > 0:
-        result = pass_over(s, s.next_offset + ahead)
+        result = pass_over(&x.slots.shares[c.share], s, s.next_offset + ahead)
     elif ahead < 0:
         # How much was sent in between cannot be known: offsets go on, and the gap is owned up to.
         s.base += <uint32_t>(<uint64_t>ahead & 0xFFFFFFFFu)

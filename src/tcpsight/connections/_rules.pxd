@@ -9,6 +9,7 @@ from tcpsight.connections._edge cimport (
 )
 from tcpsight.connections._handshake cimport complete_handshake, completes_handshake, take_syn
 from tcpsight.connections._sequence cimport PLAUSIBLE, fill_holes, forget_base, is_plausible, set_base, to_offset
+from tcpsight.connections._slots cimport Share
 from tcpsight.connections._state cimport (
     BASE_BY_ACK, BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, HAS_SCALE, JUMP_PENDING, NO_OPENER, PROBE_PENDING, SAW_FIN, SAW_SYN_ACK,
     SAW_WINDOW, SCALE_KNOWN, SETTLED, SYN_ACKED, SYN_HAD_ACK, UNSEQUENCED, Hole, State, Stream,
@@ -45,7 +46,7 @@ cdef inline int take_acknowledgment(Context *x, State *c, int d, const Header *h
             settle_probe(o)
         if acked > o.next_offset + (1 if o.flags & SAW_FIN else 0):
             # Acknowledged but never captured: the capture lost it, not the network.
-            result |= pass_over(o, acked)
+            result |= pass_over(&x.slots.shares[c.share], o, acked)
     g.acked_offset = acked
     if acked > o.acked:
         o.acked = acked
@@ -59,14 +60,14 @@ cdef inline int take_acknowledgment(Context *x, State *c, int d, const Header *h
 # --- sequence numbers -------------------------------------------------------------------------------------------
 
 
-cdef inline int take_ahead(State *c, int d, const Header *h, Segment *g, int64_t offset) noexcept nogil:
+cdef inline int take_ahead(Share *share, State *c, int d, const Header *h, Segment *g, int64_t offset) noexcept nogil:
     """Place payload at or beyond the stream's end."""
     cdef Stream *s = &c.streams[d]
     cdef int result = 0
     if offset > s.next_offset and s.flags & PROBE_PENDING:
         settle_probe(s)
     if offset > s.next_offset:
-        result = pass_over(s, offset)
+        result = pass_over(share, s, offset)
     elif h.payload_bytes == 1 and not h.flags & (FLAG_SYN | FLAG_FIN) and is_window_closed(c, d):
         # RFC 9293 §3.8.6.1: one byte is sent to make the receiver speak; it may well not take it.
         s.flags |= PROBE_PENDING
@@ -78,7 +79,7 @@ cdef inline int take_ahead(State *c, int d, const Header *h, Segment *g, int64_t
     return result
 
 
-cdef inline int take_behind(State *c, int d, const Header *h, Segment *g, int64_t offset) noexcept nogil:
+cdef inline int take_behind(Share *share, State *c, int d, const Header *h, Segment *g, int64_t offset) noexcept nogil:
     """Place payload that begins below the stream's end: it repeats, or fills holes, or both."""
     cdef Stream *s = &c.streams[d]
     cdef int64_t n = h.payload_bytes
@@ -86,7 +87,7 @@ cdef inline int take_behind(State *c, int d, const Header *h, Segment *g, int64_
     cdef int64_t filled = 0, first = s.next_offset
     cdef int overflow = 0
     if s.hole_count:
-        filled = fill_holes(s, offset, min(end, s.next_offset), &first, &overflow)
+        filled = fill_holes(s, share, offset, min(end, s.next_offset), &first, &overflow)
         if filled:
             g.kind = KIND_OUT_OF_ORDER
     if end > s.next_offset:
@@ -106,7 +107,7 @@ cdef inline int take_behind(State *c, int d, const Header *h, Segment *g, int64_
     return GAVE_UP_HOLE if overflow else 0
 
 
-cdef inline int take_bare(State *c, int d, const Header *h, Segment *g, int64_t offset) noexcept nogil:
+cdef inline int take_bare(Share *share, State *c, int d, const Header *h, Segment *g, int64_t offset) noexcept nogil:
     """A segment without payload, SYN or RST: a pure ACK, a FIN, a keep-alive."""
     cdef Stream *s = &c.streams[d]
     cdef bint is_fin = (h.flags & FLAG_FIN) != 0
@@ -114,7 +115,7 @@ cdef inline int take_bare(State *c, int d, const Header *h, Segment *g, int64_t 
         settle_probe(s)
     if offset > s.next_offset + (1 if s.flags & (SAW_FIN | PROBE_PENDING) else 0):
         # The sender had sent more than was captured.
-        return pass_over(s, offset)
+        return pass_over(share, s, offset)
     if offset == s.next_offset - 1 and s.acked >= s.next_offset and not is_fin:
         g.kind = KIND_ZERO_WINDOW_PROBE if is_window_closed(c, d) else KIND_KEEP_ALIVE
     return 0
@@ -200,6 +201,7 @@ cdef inline int take_sequence(Context *x, State *c, int d, const Header *h, Segm
     cdef uint32_t sequence_number = h.sequence_number
     cdef bint is_syn = (h.flags & FLAG_SYN) != 0
     cdef bint is_repeated_syn = is_syn_again(s, h)
+    cdef Share *share = &x.slots.shares[c.share]
     cdef int64_t offset
     cdef int result
     if is_syn:
@@ -215,13 +217,13 @@ cdef inline int take_sequence(Context *x, State *c, int d, const Header *h, Segm
     g.offset = offset - 1 if is_syn else offset
     if h.payload_bytes > 0:
         if offset >= s.next_offset:
-            result |= take_ahead(c, d, h, g, offset)
+            result |= take_ahead(share, c, d, h, g, offset)
         else:
-            result |= take_behind(c, d, h, g, offset)
+            result |= take_behind(share, c, d, h, g, offset)
         if is_syn and g.new_bytes:
             g.new_at += 1
     elif not is_syn:
-        result |= take_bare(c, d, h, g, offset)
+        result |= take_bare(share, c, d, h, g, offset)
     if is_repeated_syn and g.new_bytes == 0:
         g.kind = KIND_RETRANSMISSION
         s.control_retransmissions += 1

@@ -3,7 +3,8 @@ cimport cython
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memmove
-from tcpsight.connections._state cimport FIRST_HOLES, HAS_BASE, MOST_HOLES, Hole, Stream
+from tcpsight.connections._slots cimport Share
+from tcpsight.connections._state cimport FIRST_HOLES, HAS_BASE, MOST_HOLE_BYTES, MOST_HOLES, Hole, Stream
 
 cdef enum:
     # RFC 7323 §2.3 limits windows to 2**30 bytes: nothing that a sender has in flight lies farther apart.
@@ -38,31 +39,34 @@ cdef inline void forget_base(Stream *s) noexcept nogil:
     s.evicted_bytes = 0
 
 
-cdef inline bint has_room(Stream *s) noexcept nogil:
+cdef inline bint has_room(Stream *s, Share *share) noexcept nogil:
     """Whether one more hole can be kept; there may be no memory for it."""
     cdef uint32_t size = <uint32_t>FIRST_HOLES << s.hole_doublings
+    cdef int64_t more = 0
     cdef void *fresh
     if s.holes != NULL and s.hole_count < size:
         return True
     if s.holes != NULL:
-        if size >= MOST_HOLES:
+        more = size * <int64_t>sizeof(Hole)
+        if size >= MOST_HOLES or share.hole_bytes + more > MOST_HOLE_BYTES:
             return False
         size *= 2
     fresh = realloc(s.holes, size * sizeof(Hole))
     if fresh == NULL:
         return False
     s.hole_doublings += s.holes != NULL
+    share.hole_bytes += more
     s.holes = <Hole *>fresh
     return True
 
 
-cdef inline int add_hole(Stream *s, int64_t start, int64_t end) noexcept nogil:
+cdef inline int add_hole(Stream *s, Share *share, int64_t start, int64_t end) noexcept nogil:
     """Note that [start, end) was passed over; it lies beyond all other holes. Give 1 if the oldest was given up."""
     cdef int overflow = 0
     if s.hole_count and s.holes[s.hole_count - 1].end == start:
         s.holes[s.hole_count - 1].end = end
         return 0
-    if not has_room(s):
+    if not has_room(s, share):
         if s.hole_count == 0:
             s.evicted_bytes += end - start
             return 1
@@ -76,9 +80,9 @@ cdef inline int add_hole(Stream *s, int64_t start, int64_t end) noexcept nogil:
     return overflow
 
 
-cdef inline bint split_hole(Stream *s, int i, int64_t left, int64_t right) noexcept nogil:
+cdef inline bint split_hole(Stream *s, Share *share, int i, int64_t left, int64_t right) noexcept nogil:
     """Take [left, right) out of the middle of hole i. True if the smaller rest was given up, for want of room."""
-    cdef bint is_kept = has_room(s)     # which may move them
+    cdef bint is_kept = has_room(s, share)  # which may move them
     cdef Hole *hole = &s.holes[i]
     if is_kept:
         memmove(hole + 1, hole, (s.hole_count - i) * sizeof(Hole))
@@ -95,7 +99,9 @@ cdef inline bint split_hole(Stream *s, int i, int64_t left, int64_t right) noexc
     return True
 
 
-cdef inline int64_t fill_holes(Stream *s, int64_t start, int64_t end, int64_t *first, int *overflow) noexcept nogil:
+cdef inline int64_t fill_holes(
+    Stream *s, Share *share, int64_t start, int64_t end, int64_t *first, int *overflow
+) noexcept nogil:
     """Take [start, end) out of the holes; give how many bytes of it were missing.
 
     `first` receives where the first of them lies; `overflow`, 1 if part of a hole was given up.
@@ -122,7 +128,7 @@ cdef inline int64_t fill_holes(Stream *s, int64_t start, int64_t end, int64_t *f
             holes[i].end = left
         else:
             # [start, end) lies inside this hole: no other one is touched.
-            if split_hole(s, i, left, right):
+            if split_hole(s, share, i, left, right):
                 overflow[0] = 1
             break
         i += 1

@@ -1,11 +1,11 @@
-# Where open connections live: slots that are recycled, a hash table to find them, blocks of holes.
+# Where open connections live: slots that are recycled, and a hash table to find them.
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 from tcpsight._door cimport allocate, prefetch
 from tcpsight.tables cimport Header
-from tcpsight.connections._state cimport State, Stream
+from tcpsight.connections._state cimport FIRST_HOLES, Hole, State, Stream
 
 cdef extern from * nogil:
     """
@@ -38,6 +38,7 @@ cdef struct Share:
     uint32_t embryonic      # of these, those whose handshake is not over
     uint32_t oldest[2]      # slot + 1: ends of its two lists
     uint32_t newest[2]
+    int64_t hole_bytes      # room for holes, beyond the first of each direction
 
 cdef struct Slots:
     State *states
@@ -208,10 +209,16 @@ cdef inline uint32_t take_slot(Slots *s) noexcept nogil:
     return slot
 
 
+cdef inline int64_t more_hole_bytes(const Stream *s) noexcept nogil:
+    """Room for holes beyond the first."""
+    return (((<int64_t>1 << s.hole_doublings) - 1) * FIRST_HOLES) * <int64_t>sizeof(Hole)
+
+
 cdef inline void give_slot(Slots *s, uint32_t slot) noexcept nogil:
     cdef State *c = &s.states[slot]
     cdef int d
     for d in range(2):
+        s.shares[c.share].hole_bytes -= more_hole_bytes(&c.streams[d])
         free(c.streams[d].holes)
         free(c.streams[d].seen_more)
     remove(s, state_hash(c, s.seed), slot)

@@ -6,6 +6,8 @@ cdef enum:
     # Holes kept per direction: room for some at first, and at most; beyond them counts are approximate and say so.
     FIRST_HOLES = 16
     MOST_HOLES = 1024
+    # Of room beyond the first, so much for all connections of a share.
+    MOST_HOLE_BYTES = 1048576
     # Segments remembered per direction to recognise capture duplicates: at first, and at most.
     FIRST_SEEN = 4
     MOST_SEEN = 1024
@@ -82,7 +84,7 @@ cdef struct Stream:
     int64_t retransmissions
     int64_t retransmitted_bytes
     int64_t control_retransmissions
-    int64_t evicted_bytes   # of holes beyond MOST_HOLES
+    int64_t evicted_bytes   # of holes beyond those that are kept
     int64_t fin_offset
     int64_t jump_frame      # what is held, see JUMP_PENDING: the first frame that showed it
     int64_t jump_since_ns   # highest time of the connection before it

@@ -189,6 +189,3 @@ cdef inline void take_echo(Flow *f, uint32_t echo, int64_t time_ns, int64_t now)
         f.stamps_head = (f.stamps_head + 1) & (STAMPS - 1)
         f.stamps_count -= 1
     f.stamps_head = 0  # the next one finds the first place again, which is fetched ahead
-
-
-# --- windows ----------------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ cdef inline void take_next(
     cdef int64_t end = g.offset + g.payload_bytes + (not usual and (g.flags & FLAG_SYN) != 0)
     cdef Sent *sent
     if g.offset > f.next and (usual or f.flags & KNOWN):
-        open_hole(f, g, h, now)
+        open_hole(f, memory, g, h, now)
     if g.payload_bytes:
         note_sending(f, peer, g, f.full, slot.round_trip_ns, now)
     if end > f.data_end or not (usual or f.flags & KNOWN):

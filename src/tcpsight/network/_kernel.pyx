@@ -14,7 +14,7 @@ from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._round_trips cimport own_round_trips
 from tcpsight.network._rows cimport give_row
 from tcpsight.network._sent cimport sent_at
-from tcpsight.network._state cimport FIRST_BITS, STAMPS, Flow, Memory, Sent, Slot, smaller
+from tcpsight.network._state cimport FIRST_BITS, FIRST_HOLES, STAMPS, Flow, Hole, Memory, Sent, Slot, smaller
 from tcpsight.tables cimport (
     BOUNDARY_OPENED,
     KIND_DUPLICATE,
@@ -70,6 +70,8 @@ cdef void free_flow(Flow *f, Memory *memory) noexcept nogil:
     free(f.sent)
     free(f.round_trips)
     if f.rare != NULL:
+        if f.rare.hole_size > FIRST_HOLES:
+            memory.hole_bytes -= (f.rare.hole_size - FIRST_HOLES) * <int64_t>sizeof(Hole)
         free(f.rare.holes)
     free(f.rare)
     f.sent = NULL

@@ -8,7 +8,8 @@ from tcpsight.network._round_trips cimport time_out_after
 from tcpsight.network._sent cimport find_sent, mark_resent, mark_unclean
 from tcpsight.network._state cimport (
     CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, FIRST_HOLES, HAS_ACKED, HAS_HOLES, HAS_SACKED, HOLES_LOST,
-    IN_FAST_RECOVERY, IN_TIMEOUT, MOST_HOLES, MOST_RESENT, OFFERED_SACK, Flow, Hole, Rare, Resent, SAW_FIN, Sent, larger, smaller,
+    IN_FAST_RECOVERY, IN_TIMEOUT, MOST_HOLE_BYTES, MOST_HOLES, MOST_RESENT, OFFERED_SACK, Flow, Hole, Memory, Rare, Resent,
+    SAW_FIN, Sent, larger, smaller,
 )
 from tcpsight.network._state cimport RESENT as WAS_RESENT
 from tcpsight.tables cimport FLAG_ACK, FLAG_FIN, FLAG_SYN, OPTION_TIMESTAMPS, Header, Segment
@@ -180,19 +181,21 @@ cdef inline Resent *resent_of(Flow *f, const Sent *sent) noexcept nogil:
 # --- holes ------------------------------------------------------------------------------------------------------
 
 
-cdef inline bint has_room(Rare *rare) noexcept nogil:
+cdef inline bint has_room(Rare *rare, Memory *memory) noexcept nogil:
     """Whether one more hole can be kept; there may be no memory for it."""
     cdef uint32_t size = 2 * rare.hole_size if rare.hole_size else <uint32_t>FIRST_HOLES
+    cdef int64_t more = rare.hole_size * <int64_t>sizeof(Hole)
     cdef void *fresh
     if rare.hole_count < rare.hole_size:
         return True
-    if size > MOST_HOLES:
+    if size > MOST_HOLES or memory.hole_bytes + more > MOST_HOLE_BYTES:
         return False
     fresh = realloc(rare.holes, size * sizeof(Hole))
     if fresh == NULL:
         return False
     rare.holes = <Hole *>fresh
     rare.hole_size = size
+    memory.hole_bytes += more
     return True
 
 
@@ -201,13 +204,13 @@ cdef inline void drop_first(Rare *rare, uint32_t count) noexcept nogil:
     memmove(rare.holes, rare.holes + count, rare.hole_count * sizeof(Hole))
 
 
-cdef inline void open_hole(Flow *f, const Segment *g, const Header *h, int64_t now) noexcept nogil:
+cdef inline void open_hole(Flow *f, Memory *memory, const Segment *g, const Header *h, int64_t now) noexcept nogil:
     """Segments are missing before this one: overtaken, lost, or not captured."""
     cdef Rare *rare = rare_of(f)
     cdef Hole *hole
     if rare == NULL:
         return
-    if not has_room(rare):
+    if not has_room(rare, memory):
         f.flags |= HOLES_LOST
         if rare.hole_count == 0:
             return

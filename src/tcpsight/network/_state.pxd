@@ -19,6 +19,8 @@ cdef enum:
     # Room for some holes at first, and at most.
     FIRST_HOLES = 16
     MOST_HOLES = 1024
+    # Of room beyond the first, so much for all connections of a share.
+    MOST_HOLE_BYTES = 1048576
     # Percentiles of so few round trips are exact; of more they come from a histogram.
     FEW_ROUND_TRIPS = 4
     # Round trips put aside before they are counted: fetching the histogram for each one would cost more than the rest.
@@ -259,6 +261,7 @@ cdef struct Slot:
 
 cdef struct Memory:
     int64_t sent_bytes      # in rings of all connections of a share
+    int64_t hole_bytes      # the same of holes, beyond the first of each direction
 
 
 cdef inline int64_t larger(int64_t a, int64_t b) noexcept nogil:

@@ -15,6 +15,8 @@ from tests.reference.connections_strategies import random_moves, rows_of, traffi
 from tests.reference.network.measuring import Row, Twin
 from tests.reference.network.strategies import moves, random_path, rows_of_a_path, settings_of_a_path
 from tests.support.headers import follow, headers_of
+from tests.support.holes import many_holes
+from tests.support.network import measure
 
 WITHIN = 0.05
 """How far percentiles may be from the exact ones."""
@@ -90,6 +92,13 @@ def test_kernel_equals_twin_on_a_path_that_loses_and_overtakes(how: Any, what: l
 @pytest.mark.parametrize("seed", range(30))
 def test_kernel_equals_twin_over_long_paths(seed: int):
     check(rows_of_a_path(*random_path(seed, 700)))
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_kernel_equals_twin_where_more_holes_open_than_are_kept(seed: int):
+    headers = as_headers(many_holes(seed, 3500, acknowledged=0.0005))
+    assert measure(headers).is_approximate.tolist() == [1, 0]
+    check_headers(headers)
 
 
 @settings(max_examples=150, deadline=None)

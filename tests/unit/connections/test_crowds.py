@@ -12,6 +12,7 @@ from tcpsight.connections import ConnectionTracking, Timeouts, Tracked
 from tcpsight.tables import FLAG_ACK, FLAG_SYN, STATES, Headers
 from tests.reference.connections import known_hash
 from tests.support.headers import counts_of, follow, track
+from tests.support.holes import HOLES, crowded
 
 SECOND = 1_000_000_000
 LARGEST_PART = 16_384
@@ -183,3 +184,12 @@ def test_a_time_that_ends_many_is_judged_once():
     assert sizes == [LARGEST_PART, 20_000 - LARGEST_PART]
     tracking.finish()
     assert counts_of(tracking.unseen) == {"time_jump": [1, 0, 30_002]}
+
+
+def test_room_for_holes_is_that_of_a_share_and_given_back():
+    """Of 1 MiB 65 directions have a thousand each, and one more 32: 16 bytes each, those of the first 16 apart."""
+    followed = follow([crowded(68)])
+    rows = followed.connections.rows[followed.connections.connection_id.argsort()]
+    assert rows["is_approximate"].tolist() == [0] * 65 + [1] * 3 + [0]
+    assert rows["client_gap_bytes"].tolist() == [2 * HOLES] * 69
+    assert followed.unseen["hole_overflow"][0] == (HOLES - 32) + 2 * (HOLES - 16)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.network import measured
+from tests.support.holes import crowded
+from tests.support.network import measure, measured
 
 HANDSHAKE = """
     0   > S  seq=1000 mss=1460
@@ -75,3 +76,11 @@ def test_a_thousand_holes_that_were_overtaken_are_each_told():
     late = "".join(f"{32 + i / 1000} > A 100 off={200 * i} \n" for i in range(1000))
     network = measured(HANDSHAKE + holes + late)
     assert network.client("out_of_order", "reordered", "is_approximate") == (1000, 1000, 0)
+
+
+def test_room_for_holes_is_that_of_a_share_and_given_back():
+    """Of 1 MiB 32 directions have a thousand each, and one more 512: 32 bytes each, those of the first 16 apart."""
+    network = measure(crowded(35))
+    rows = network.rows[network.direction == 0]
+    given = rows["is_approximate"][rows["connection_id"].argsort()].tolist()
+    assert given == [0] * 32 + [1] * 3 + [0]
