@@ -75,6 +75,7 @@ def many_holes(seed: int, segments: int, acknowledged: float = 0.02) -> list[Row
             "options": OPTION_TIMESTAMPS, "timestamp_value": 100 - 90 * goes_back,
             "source_address": source, "source_port": source_port,
             "destination_address": destination, "destination_port": destination_port,
-            "sequence_number": (first[side] + 1 + at) % WRAP, "acknowledgment_number": (first[1 - side] + 1 + acked) % WRAP,
+            "sequence_number": (first[side] + 1 + at) % WRAP,
+            "acknowledgment_number": (first[1 - side] + 1 + acked) % WRAP,
         })  # fmt: skip
     return rows

@@ -35,9 +35,9 @@ then says is held against it.
 
 Memory: 2.2 KB per open connection; 32 B per segment in flight beyond four, at most 4,096 per direction; 64 B per
 octave in which round trips lie, once there are more than four; 0.3 KB per direction that lost or overtook something,
-and 32 B per hole, for 16 at first and 1,024 at most. Segments in flight and holes beyond the first may have 1 MiB each in
-each of 256 parts of the connections. State lies in chunks of 4,096 connections that never move; a usual segment touches ten lines.
-Beyond the limits fewer round trips are measured, and old holes are forgotten.
+and 32 B per hole, for 16 at first and 1,024 at most. Segments in flight and holes beyond the first may have 1 MiB each
+in each of 256 parts of the connections. State lies in chunks of 4,096 connections that never move; a usual segment
+touches ten lines. Beyond the limits fewer round trips are measured, and old holes are forgotten.
 
 What it cannot see
 ------------------
