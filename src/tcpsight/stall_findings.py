@@ -344,6 +344,8 @@ def lasting_finding(usual: Usual, lasting: Lasting) -> Finding:
     """Tell when requests took longer for a large part of the time."""
     numbers = {
         "duration_ns": lasting.end_ns - lasting.start_ns,
+        "stretches": lasting.stretches,
+        "together_ns": lasting.together_ns,
         "has_before": lasting.has_before,
         "has_after": lasting.has_after,
         "residence_ns": round(lasting.residence_ns),
@@ -359,7 +361,7 @@ def lasting_finding(usual: Usual, lasting: Lasting) -> Finding:
     return Finding(
         Key("lasting_slowdown", -1, *usual.service),
         # What was slow at first and is no longer may have warmed up.
-        "info" if lasting.is_loaded_more or not lasting.has_before else "warning",
+        "info" if lasting.is_loaded_more or not (lasting.has_before or lasting.stretches > 1) else "warning",
         confidence=0.95,
         start_ns=lasting.start_ns,
         end_ns=lasting.end_ns,

@@ -4,23 +4,22 @@ Theory of operation
 -------------------
 What goes on for a third of a capture or more is usual there, and no slowdown beside it. So the time is parted in two:
 slices of one scale, `SLICES` or fewer, have a mean time in the system each (concurrency by throughput, Little's law),
-and the stretch is looked for that is most clearly above all others: first among those that reach to the end, then among
-all. Ranks decide (the U of Mann and Whitney, Annals of Mathematical Statistics 18, 1947), so that stalls and slow
-requests here and there do not matter: U as a number of standard deviations, less where slices that follow each other
-are alike (effective observations of a first-order autoregression, Bayley and Hammersley 1946). It is told if
-that is less likely by chance than once in a million captures, for all stretches together; if the median rose by half or
-more; and if nearly all slices (`CLEAR`) in it are above those outside. What gets slower step by step is cut somewhere
-in the middle.
+and the stretch is looked for that is most clearly above all others: first among those that reach to the end, then
+among all; then the clearest of what is left is taken out as well, up to `MOST_STRETCHES`. Ranks decide (the U of Mann
+and Whitney, Annals of Mathematical Statistics 18, 1947), so that stalls and slow requests here and there do not
+matter: U as a number of standard deviations, less where slices that follow each other are alike (effective
+observations of a first-order autoregression, Bayley and Hammersley 1946). It is told if that is less likely by chance
+than once in a million captures, for all stretches together; if the median rose by half or more; and if nearly all
+slices (`CLEAR`) in it are above those outside. What gets slower step by step is cut somewhere in the middle.
 
 What it cannot see: why. More load makes requests take longer, too: throughput and concurrency in it and outside are
-told beside it. Of several stretches one is told, and only if the others leave it clear. What lasts for less than
-`LEAST_PART` of the time, or all of it but that.
+told beside it. What lasts for less than `LEAST_PART` of the time, or all of it but that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +34,10 @@ SLICES = 256
 LEAST_SLICES = 24
 LEAST_PART = 0.1
 """Either part has so much of the slices, and 8 at least."""
+
+MOST_STRETCHES = 4
+LEAST_USUAL = 1 / 3
+"""Beside several stretches so much of the slices is left, to say what is usual."""
 
 LEAST_TAIL = 3
 """What reaches to the end is slow still in so many last slices, or a tenth of its own."""
@@ -57,7 +60,9 @@ class Lasting:
     Attributes
     ----------
     start_ns, end_ns : int
-        From when on, and until when.
+        From when on, and until when: of the clearest stretch, if there are several.
+    stretches, together_ns : int
+        How many there are, and how long they took.
     has_before, has_after : bool
         Whether there are slices before it, and after it.
     residence_ns, usual_residence_ns : float
@@ -72,6 +77,8 @@ class Lasting:
 
     start_ns: int
     end_ns: int
+    stretches: int
+    together_ns: int
     has_before: bool
     has_after: bool
     residence_ns: float
@@ -115,36 +122,78 @@ def lasting_slowdown(counts: CountScales) -> Lasting | None:
     if k < LEAST_SLICES or k < 2 * least:
         return None
     logs = np.log(scale.concurrency[places] / scale.completions[places])
-    for starts, ends in (_to_the_end(k, least), _anywhere(k, least)):
-        start, end, clear, deviations = _clearest(logs, starts, ends)
-        within, outside = logs[start:end], np.delete(logs, slice(start, end))
-        rise = float(np.exp(np.median(within) - np.median(outside)))
-        surprise = -_log_tail(deviations * _fewer_deviations(outside)) - math.log(len(starts))
-        if surprise < -math.log(CHANCE) or rise < LEAST_RISE or clear < CLEAR:
-            continue
-        half_way = (np.median(outside) + np.median(within)) / 2
-        if end == k and np.median(within[-max(len(within) // 10, LEAST_TAIL) :]) < half_way:
-            continue  # it was over before the end
-        return _told(scale, counts.origin_ns, places, (start, end), logs, surprise)
+    for within, searched in _stretches(logs, least):
+        surprise = _surprise(logs, within, searched)
+        if surprise is not None:
+            return _told(scale, counts.origin_ns, places, within, logs, surprise)
     return None
 
 
+def _stretches(logs: Floats, least: int) -> Iterator[tuple[list[Places], float]]:
+    """Give stretches that may be slow together, as the places of their slices; and the log of how many were tried."""
+    k = len(logs)
+    starts, ends = _to_the_end(k, least)
+    start, end = _clearest(logs, starts, ends)[:2]
+    yield [np.arange(start, end)], math.log(len(starts))
+    rest, cuts, found, searched = np.arange(k), list[int](), list[Places](), 0.0
+    while len(found) < MOST_STRETCHES and (not found or len(rest) - least >= k * LEAST_USUAL):
+        starts, ends = _anywhere(len(rest), least)
+        for cut in cuts:  # what lies on both sides of a stretch that was taken out is none
+            is_one = (ends <= cut) | (starts >= cut)
+            starts, ends = starts[is_one], ends[is_one]
+        if not len(starts):
+            return
+        start, end = _clearest(logs[rest], starts, ends)[:2]
+        searched += math.log(len(starts))
+        found.append(rest[start:end])
+        cuts = [*(cut if cut <= start else cut - (end - start) for cut in cuts), start]
+        rest = np.delete(rest, slice(start, end))
+        yield found, searched
+
+
+def _surprise(logs: Floats, stretches: list[Places], searched: float) -> float | None:
+    """Give −log of the chance of what is least clear of some stretches, beside all other slices; None: not slow."""
+    outside = np.delete(logs, np.concatenate(stretches))
+    fewer = _fewer_deviations(outside)
+    surprises: list[float] = []
+    for stretch in stretches:
+        within = logs[stretch]
+        pairs = len(within) * len(outside)
+        u = float(np.searchsorted(np.sort(outside), within, "left").sum())
+        u = (u + float(np.searchsorted(np.sort(outside), within, "right").sum())) / 2
+        deviations = (u - pairs / 2) / math.sqrt(pairs * (len(within) + len(outside) + 1) / 12)
+        surprises.append(-_log_tail(deviations * fewer) - searched)
+        usual, slow = float(np.median(outside)), float(np.median(within))
+        is_last = int(stretch[-1]) == len(logs) - 1
+        if u < CLEAR * pairs or slow - usual < math.log(LEAST_RISE):
+            return None
+        if is_last and np.median(within[-max(len(within) // 10, LEAST_TAIL) :]) < (usual + slow) / 2:
+            return None  # it was over before the end
+    least = min(surprises)
+    return least if least >= -math.log(CHANCE) else None
+
+
 def _told(
-    scale: Scale, origin_ns: int, places: Places, stretch: tuple[int, int], logs: Floats, surprise: float
+    scale: Scale, origin_ns: int, places: Places, stretches: list[Places], logs: Floats, surprise: float
 ) -> Lasting:
-    start, end = stretch
-    first, last = int(places[start]) if start else 0, int(places[end - 1]) + 1
-    is_within = np.zeros(int(places[-1]) + 1, bool)
-    is_within[first:last] = True
+    is_within, is_slow = np.zeros(int(places[-1]) + 1, bool), np.zeros(len(logs), bool)
+    edges = []
+    for stretch in stretches:
+        start, end = int(stretch[0]), int(stretch[-1]) + 1
+        edges.append((int(places[start]) if start else 0, int(places[end - 1]) + 1))
+        is_within[slice(*edges[-1])] = is_slow[start:end] = True
+    first, last = edges[0]
     completions, concurrency = scale.completions[: len(is_within)], scale.concurrency[: len(is_within)]
     per_s = 1e9 / scale.length_ns
     return Lasting(
         start_ns=origin_ns + first * scale.length_ns,
         end_ns=origin_ns + last * scale.length_ns,
-        has_before=start > 0,
-        has_after=end < len(places),
-        residence_ns=float(np.exp(np.median(logs[start:end]))) * scale.length_ns,
-        usual_residence_ns=float(np.exp(np.median(np.delete(logs, slice(start, end))))) * scale.length_ns,
+        stretches=len(stretches),
+        together_ns=int(is_within.sum()) * scale.length_ns,
+        has_before=int(stretches[0][0]) > 0,
+        has_after=int(stretches[0][-1]) + 1 < len(places),
+        residence_ns=float(np.exp(np.median(logs[is_slow]))) * scale.length_ns,
+        usual_residence_ns=float(np.exp(np.median(logs[~is_slow]))) * scale.length_ns,
         throughput_per_s=float(completions[is_within].mean()) * per_s,
         usual_throughput_per_s=float(completions[~is_within].mean()) * per_s,
         concurrency=float(concurrency[is_within].mean()),

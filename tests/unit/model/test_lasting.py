@@ -126,3 +126,17 @@ def test_the_clearest_stretch_is_that_of_pairs_counted_one_by_one(shape):
     start, end, clear, deviations = _clearest(values, *shape(k, 8))
     assert (start, end) == best[1:3]
     assert [clear, deviations] == pytest.approx([best[3], best[0]])
+
+
+@pytest.mark.parametrize("slow", [[(3000, 6000), (12_000, 15_500)], [(0, 3500), (16_500, 20_000)]])
+def test_several_stretches_are_told_together(slow: list[tuple[int, int]]):
+    times = varied(20_000)
+    for start, end in slow:
+        times[start:end] *= 4
+    told = lasting_slowdown(counts(times))
+    assert told is not None
+    assert told.stretches == len(slow)
+    assert told.together_ns / 1e6 == pytest.approx(sum(end - start for start, end in slow), abs=300 * len(slow))
+    assert any((told.start_ns - 10**18) / 1e6 == pytest.approx(start, abs=300) for start, _ in slow)
+    assert told.usual_residence_ns == pytest.approx(2 * MS, rel=0.05)
+    assert told.residence_ns == pytest.approx(8 * MS, rel=0.05)
