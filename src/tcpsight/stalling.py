@@ -83,7 +83,8 @@ class StallSearch:
         # Nothing here is part of a cycle: what is searched again and again must be let go of at once.
         self._overlaps = partial(_overlaps, self._part)
         unheard = partial(unheard_ns, silences or Silences())
-        is_wanted = partial(_is_wanted, self._part, leaps or ClockLeaps())
+        self._leaps = leaps or ClockLeaps()
+        is_wanted = partial(_is_wanted, self._part, self._leaps)
         self._detections = [StallDetection(StallLists(is_wanted, unheard)) for _ in services]
         self._turns = [Turns() for _ in services]
         self._bands = [BandSearch() for _ in services]
@@ -134,7 +135,7 @@ class StallSearch:
             slowdowns = [each for each in slowdowns_in(self._counts[i], every) if self._overlaps(each)]
             found += stall_findings(usual, lists, detection.left_out, filter_of)
             found += slowdown_findings(usual, slowdowns)
-            lasting = lasting_slowdown(self._counts[i])
+            lasting = lasting_slowdown(self._counts[i], self._leaps.within)
             told = [*every, *((each.start_ns, each.end_ns) for each in slowdowns)]
             if lasting is not None and self._overlaps(lasting) and not lasting.is_told_by(told):
                 found.append(lasting_finding(usual, lasting))

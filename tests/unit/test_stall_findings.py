@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from tcpsight.model import stall_list
+from tcpsight.model.clock_leaps import ClockLeaps
 from tcpsight.model.silences import Silences
 from tcpsight.model.stall_list import Stall, StallLists, StallSum
 from tcpsight.stall_findings import Usual, stall_findings, unheard_ns
+from tcpsight.stalling import StallSearch
+from tcpsight.tables import Requests
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -101,3 +104,27 @@ def test_what_so_few_requests_can_tell_no_surer_is_a_warning():
     lists.add(stall(0, 60 * SECOND, requests=2, unanswered=2, is_over=False, surprise=8.0))
     (told,) = stall_findings(USUAL, lists, 0, lambda client, server: "")
     assert (told.severity, told.confidence) == ("warning", 0.5)
+
+
+class Leapt(ClockLeaps):
+    """The clock was set forward by 20 s, 6 s after the beginning."""
+
+    def within(self, start_ns: int, end_ns: int) -> int:
+        return max(min(end_ns, 10**18 + 26 * 10**9) - max(start_ns, 10**18 + 6 * 10**9), 0)
+
+
+@pytest.mark.parametrize(("leaps", "severity"), [(Leapt(), "warning"), (None, "info")], ids=["leapt", "idle"])
+def test_a_leap_of_the_clock_does_not_make_a_server_look_idle_before_it_got_slower(leaps, severity):
+    """Throughput is the same before and after; were those 20 s without requests, it would have risen."""
+    requests = Requests.allocate(20_000)
+    times = np.random.default_rng(1).gamma(4, 500_000, len(requests))
+    times[12_000:] *= 4
+    requests.arrival_ns[:] = 10**18 + np.arange(len(requests)) * 1_000_000
+    requests.arrival_ns[6000:] += 20 * 10**9
+    requests.response_time_ns[:] = times
+    requests.completion_ns[:] = requests.arrival_ns + requests.response_time_ns
+    requests.connection_id[:] = requests.request_index[:] = 1 + np.arange(len(requests))
+    search = StallSearch([(bytes(requests.server_address[0]), int(requests.server_port[0]))], leaps=leaps)
+    search.feed(requests)
+    found = search.findings(int(requests.completion_ns[-1]), lambda *_: "")
+    assert [each.severity for each in found if each.key.kind == "lasting_slowdown"] == [severity]

@@ -19,7 +19,7 @@ told beside it. What lasts for less than `LEAST_PART` of the time, or all of it 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ LEAST_ANSWERS = 4.0
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Places = np.ndarray[Any, np.dtype[np.int64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class Lasting:
     residence_ns, usual_residence_ns : float
         Median of the slices' mean times in the system, in it and outside.
     throughput_per_s, usual_throughput_per_s, concurrency, usual_concurrency : float
-        Means over the slices in it and outside.
+        Means over the slices in it and outside, without those over which the clock was set.
     slices : int
         How many have an answer.
     surprise : float
@@ -105,13 +106,15 @@ class Lasting:
         return self.has_after and 2 * told_ns >= self.end_ns - self.start_ns
 
 
-def lasting_slowdown(counts: CountScales) -> Lasting | None:
+def lasting_slowdown(counts: CountScales, leapt_ns: Callable[[int, int], int] = lambda *_: 0) -> Lasting | None:
     """Tell when a service was slower for a large part of the time, rather to the end; None if it was not.
 
     Parameters
     ----------
     counts : CountScales
         What is known of the service.
+    leapt_ns : callable
+        Tells by how much the clock was set forward between two instants, in ns.
     """
     scale = next((each for each in counts.scales() if _is_coarse(each)), None)
     if scale is None:
@@ -121,11 +124,14 @@ def lasting_slowdown(counts: CountScales) -> Lasting | None:
     least = max(math.ceil(LEAST_PART * k), 8)
     if k < LEAST_SLICES or k < 2 * least:
         return None
-    logs = np.log(scale.concurrency[places] / scale.completions[places])
+    logs = _logs(scale, places)
     for within, searched in _stretches(logs, least):
         surprise = _surprise(logs, within, searched)
         if surprise is not None:
-            return _told(scale, counts.origin_ns, places, within, logs, surprise)
+            begins = counts.origin_ns + scale.length_ns * np.arange(int(places[-1]) + 1)
+            is_lived = np.array([2 * leapt_ns(at, at + scale.length_ns) < scale.length_ns for at in begins.tolist()])
+            is_lived[places] = True
+            return _told(scale, counts.origin_ns, places, within, is_lived, surprise)
     return None
 
 
@@ -174,16 +180,19 @@ def _surprise(logs: Floats, stretches: list[Places], searched: float) -> float |
 
 
 def _told(
-    scale: Scale, origin_ns: int, places: Places, stretches: list[Places], logs: Floats, surprise: float
+    scale: Scale, origin_ns: int, places: Places, stretches: list[Places], is_lived: Bools, surprise: float
 ) -> Lasting:
-    is_within, is_slow = np.zeros(int(places[-1]) + 1, bool), np.zeros(len(logs), bool)
+    """Describe stretches; slices over which the clock was set, as nobody lived them, are no part of means."""
+    logs = _logs(scale, places)
+    is_within, is_slow = np.zeros(len(is_lived), bool), np.zeros(len(logs), bool)
     edges = []
     for stretch in stretches:
         start, end = int(stretch[0]), int(stretch[-1]) + 1
         edges.append((int(places[start]) if start else 0, int(places[end - 1]) + 1))
         is_within[slice(*edges[-1])] = is_slow[start:end] = True
     first, last = edges[0]
-    completions, concurrency = scale.completions[: len(is_within)], scale.concurrency[: len(is_within)]
+    is_within, is_outside = is_within & is_lived, ~is_within & is_lived
+    completions, concurrency = scale.completions[: len(is_lived)], scale.concurrency[: len(is_lived)]
     per_s = 1e9 / scale.length_ns
     return Lasting(
         start_ns=origin_ns + first * scale.length_ns,
@@ -195,12 +204,18 @@ def _told(
         residence_ns=float(np.exp(np.median(logs[is_slow]))) * scale.length_ns,
         usual_residence_ns=float(np.exp(np.median(logs[~is_slow]))) * scale.length_ns,
         throughput_per_s=float(completions[is_within].mean()) * per_s,
-        usual_throughput_per_s=float(completions[~is_within].mean()) * per_s,
+        usual_throughput_per_s=float(completions[is_outside].mean()) * per_s,
         concurrency=float(concurrency[is_within].mean()),
-        usual_concurrency=float(concurrency[~is_within].mean()),
+        usual_concurrency=float(concurrency[is_outside].mean()),
         slices=len(places),
         surprise=surprise,
     )
+
+
+def _logs(scale: Scale, places: Places) -> Floats:
+    """Give the logarithms of mean times in the system, in slices."""
+    logs: Floats = np.log(scale.concurrency[places] / scale.completions[places])
+    return logs
 
 
 def _is_coarse(scale: Scale) -> bool:

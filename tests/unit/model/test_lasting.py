@@ -14,10 +14,13 @@ from tcpsight.tables import Requests
 MS = 1_000_000
 
 
-def counts(residence_ms: np.ndarray, *, every_ms: float = 1.0, cuts: int = 1) -> CountScales:
-    """Give requests that arrive evenly and take so long each."""
+def counts(
+    residence_ms: np.ndarray, *, every_ms: float = 1.0, cuts: int = 1, leap: tuple[int, int] = (0, 0)
+) -> CountScales:
+    """Give requests that arrive evenly and take so long each; from one on by a clock that leapt by so many ns."""
     requests = Requests.allocate(len(residence_ms))
     requests.arrival_ns[:] = 10**18 + np.rint(np.arange(len(residence_ms)) * every_ms * MS).astype(np.int64)
+    requests.arrival_ns[leap[0] :] += leap[1]
     requests.response_time_ns[:] = np.rint(residence_ms * MS).astype(np.int64)
     requests.completion_ns[:] = requests.arrival_ns + requests.response_time_ns
     found = CountScales()
@@ -42,6 +45,21 @@ def test_a_step_is_found_where_it_is_with_both_times_and_loads():
     assert told.concurrency == pytest.approx(8, rel=0.05)
     assert told.throughput_per_s == pytest.approx(1000, rel=0.05)
     assert (told.has_before, told.has_after, told.is_loaded_more) == (True, False, False)
+
+
+def test_slices_over_which_the_clock_leapt_are_no_time_without_load():
+    times = varied(20_000)
+    times[12_000:] *= 4
+    begin_ns, leap_ns = 10**18 + 6 * 10**9, 20 * 10**9
+    leapt = counts(times, leap=(6000, leap_ns))
+    told = lasting_slowdown(leapt, lambda start, end: max(min(end, begin_ns + leap_ns) - max(start, begin_ns), 0))
+    assert told is not None
+    assert [told.throughput_per_s, told.usual_throughput_per_s] == pytest.approx([1000, 1000], rel=0.05)
+    assert told.usual_concurrency == pytest.approx(2, rel=0.05)
+    assert not told.is_loaded_more
+    unknown = lasting_slowdown(leapt)
+    assert unknown is not None
+    assert unknown.is_loaded_more
 
 
 def test_a_slow_creep_is_cut_in_its_midst():
