@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import re
 import subprocess
@@ -23,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import ROOT, capture, machine, tcpsight
+from benchmarks.bench import ENVIRONMENT, ROOT, capture, machine, tcpsight
 
 RESULTS = ROOT / "benchmarks" / "results" / "instructions.json"
 SMALL, LARGE = 150_000, 450_000
@@ -41,6 +40,8 @@ COMMANDS = {
     "report": ["--format", "json"],
 }
 
+REPEATABLE = ENVIRONMENT | {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+
 History = list[dict[str, Any]]
 
 
@@ -48,16 +49,11 @@ def instructions(command: str, path: Path) -> int:
     """Count what one run of a command executes, in all its threads."""
     valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     ours = [sys.executable, *tcpsight(), command, str(path), "--workers", "1", *COMMANDS[command]]
-    done = subprocess.run([*valgrind, *ours], capture_output=True, text=True, env=_environment(), check=False)
+    done = subprocess.run([*valgrind, *ours], capture_output=True, text=True, env=REPEATABLE, check=False)
     found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
     if done.returncode != 0 or found is None:
         raise SystemExit(f"{' '.join(ours)}: exit {done.returncode}\n{done.stderr}")
     return int(found[1].replace(",", ""))
-
-
-def _environment() -> dict[str, str]:
-    found = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return found | {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def count(folder: Path) -> dict[str, float]:
@@ -67,7 +63,7 @@ def count(folder: Path) -> dict[str, float]:
     for command, options in COMMANDS.items():
         # Once for nothing: modules are compiled, and that is kept.
         ours = [*tcpsight(), command, str(small), *options]
-        subprocess.run(ours, stdout=subprocess.DEVNULL, env=_environment(), check=True)
+        subprocess.run(ours, stdout=subprocess.DEVNULL, env=REPEATABLE, check=True)
         found[command] = round((instructions(command, large) - instructions(command, small)) / (LARGE - SMALL), 1)
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +9,7 @@ from types import ModuleType
 import pytest
 
 import tcpsight
+from tests.support.scripts import module_of
 
 ROOT = Path(__file__).resolve().parents[1]
 UNRELEASED = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- this\n"
@@ -17,12 +17,7 @@ UNRELEASED = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- this\n"
 
 @pytest.fixture(scope="module")
 def release() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("release", ROOT / "tools" / "release.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(ROOT / "tools" / "release.py")
 
 
 def test_the_version_stands_in_one_place(release):
@@ -71,11 +66,7 @@ def test_a_wheel_without_kernels_or_of_another_version_is_refused(release, tmp_p
 
 
 def test_every_dependency_says_its_oldest_version_which_a_lane_of_ci_installs():
-    spec = importlib.util.spec_from_file_location("oldest", ROOT / "tools" / "oldest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    oldest = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(oldest)
+    oldest = module_of(ROOT / "tools" / "oldest.py")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert len(oldest.constraints()) == len(project["dependencies"])
     assert "numpy==2.0" in oldest.constraints()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -80,14 +81,7 @@ def built(*arguments: str) -> Path:
             raise ReleaseError(f"{' '.join(command)}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         (made,) = Path(folder).iterdir()
         DIST.mkdir(exist_ok=True)
-        return made.replace(DIST / made.name) if made.stat().st_dev == DIST.stat().st_dev else moved(made)
-
-
-def moved(made: Path) -> Path:
-    """Bring a file to dist/ from another file system."""
-    target = DIST / made.name
-    target.write_bytes(made.read_bytes())
-    return target
+        return Path(shutil.move(made, DIST / made.name))
 
 
 def wheel_of(sdist: Path) -> Path:

@@ -314,8 +314,8 @@ def _pair(
         if service.requests:
             first_ns, last_ns = capture.span
             median_ns = service.response_times.quantile(0.5)
-            spans_ns = max(last_ns - first_ns, 1), max(capture.run.pipeline.elapsed_ns, 1)
-            lengths.append(slice_length(service.requests, median_ns, *spans_ns)[0])
+            passed_ns = capture.run.pipeline.elapsed_ns
+            lengths.append(slice_length(service.requests, median_ns, last_ns - first_ns, passed_ns)[0])
     return ServicePair(sides[0], sides[1], max(lengths))
 
 

@@ -40,9 +40,9 @@ BLOCK_ROWS = 4096
 def _lasting(n: Numbers) -> str:
     usual, slow = duration(n["usual_residence_ns"]), duration(n["residence_ns"])
     if n["has_after"] or n["stretches"] > 1:
-        when = ("" if n["has_before"] else "at first, ") + f"for {duration(n['duration_ns'])}"
-        if n["stretches"] > 1:
-            when = f"for {duration(n['together_ns'])}, {n['stretches']} times"
+        when = f"for {duration(n['together_ns'])}, {n['stretches']} times"
+        if n["stretches"] == 1:
+            when = ("" if n["has_before"] else "at first, ") + f"for {duration(n['duration_ns'])}"
         return (
             f"requests took {slow} {when}, and {usual} otherwise; throughput was "
             f"{rate(n['throughput_per_s'])} then and {rate(n['usual_throughput_per_s'])} otherwise, "

@@ -251,7 +251,7 @@ def _target(
     length, reason = interval_ns, None
     if length is None:
         median_ns = service.response_times.quantile(0.5)
-        length, reason = slice_length(service.requests, median_ns, max(span[1] - span[0], 1), max(passed_ns, 1))
+        length, reason = slice_length(service.requests, median_ns, span[1] - span[0], passed_ns)
     return _Target(endpoint, service, length, reason, OccupancySweep(length, *span))
 
 

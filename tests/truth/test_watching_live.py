@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ import pytest
 from tests.cli.running import COMMAND, process
 from tests.conftest import require_program
 from tests.support.live_network import is_listening, until
+from tests.support.scripts import module_of
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network")]
 
@@ -145,13 +145,7 @@ def recorder() -> ModuleType:
     folder = ROOT / "examples" / "record"
     sys.path.insert(0, str(folder))
     try:
-        spec = importlib.util.spec_from_file_location("response_times", folder / "response_times.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["response_times"] = module
-        spec.loader.exec_module(module)
-        return module
+        return module_of(folder / "response_times.py")
     finally:
         sys.path.remove(str(folder))
 

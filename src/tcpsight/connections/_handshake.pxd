@@ -7,7 +7,8 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t
 from tcpsight.connections._sequence cimport PLAUSIBLE, forget_base, set_base, to_offset
 from tcpsight.connections._state cimport (
     BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_COPIES, HAS_ISN, HAS_SCALE, NO_OPENER, ON_SEVERAL_INTERFACES, REFUSED,
-    RESET_BY_CLIENT, RESET_BY_SERVER, SAW_SYN_ACK, SAW_WINDOW, SCALE_KNOWN, SETTLED, SIMULTANEOUS, SYN_ACKED, SYN_AGAIN, SYN_HAD_ACK, State, Stream,
+    RESET_BY_CLIENT, RESET_BY_SERVER, SAW_SYN_ACK, SAW_WINDOW, SCALE_KNOWN, SETTLED, SIMULTANEOUS, SYN_ACKED, SYN_AGAIN,
+    SYN_HAD_ACK, State, Stream,
 )
 from tcpsight.tables cimport (
     FLAG_ACK, FLAG_SYN, OPTION_CUT, OPTION_TIMESTAMPS, OPTION_WINDOW_SCALE, Header, Segment,

@@ -10,8 +10,8 @@ from tcpsight.connections._lifecycle cimport drop_pending, end_connection, open_
 from tcpsight.connections._rules cimport take_sequence, take_window
 from tcpsight.connections._slots cimport direction_of, state_hash
 from tcpsight.connections._state cimport (
-    BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, ON_SEVERAL_INTERFACES, PENDING_SYN, RESET_BY_CLIENT, RESET_BY_SERVER, SAW_FIN,
-    SAW_SYN_ACK, SYN_AGAIN, State, Stream,
+    BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_ISN, ON_SEVERAL_INTERFACES, PENDING_SYN, RESET_BY_CLIENT,
+    RESET_BY_SERVER, SAW_FIN, SAW_SYN_ACK, SYN_AGAIN, State, Stream,
 )
 from tcpsight.tables cimport (
     FLAG_ACK, KIND_RETRANSMISSION, Header, Segment,

@@ -139,7 +139,7 @@ def _stretches(logs: Floats, least: int) -> Iterator[tuple[list[Places], float]]
     """Give stretches that may be slow together, as the places of their slices; and the log of how many were tried."""
     k = len(logs)
     starts, ends = _to_the_end(k, least)
-    start, end = _clearest(logs, starts, ends)[:2]
+    start, end = _clearest(logs, starts, ends)
     yield [np.arange(start, end)], math.log(len(starts))
     rest, cuts, found, searched = np.arange(k), list[int](), list[Places](), 0.0
     while len(found) < MOST_STRETCHES and (not found or len(rest) - least >= k * LEAST_USUAL):
@@ -149,7 +149,7 @@ def _stretches(logs: Floats, least: int) -> Iterator[tuple[list[Places], float]]
             starts, ends = starts[is_one], ends[is_one]
         if not len(starts):
             return
-        start, end = _clearest(logs[rest], starts, ends)[:2]
+        start, end = _clearest(logs[rest], starts, ends)
         searched += math.log(len(starts))
         found.append(rest[start:end])
         cuts = [*(cut if cut <= start else cut - (end - start) for cut in cuts), start]
@@ -164,14 +164,11 @@ def _surprise(logs: Floats, stretches: list[Places], searched: float) -> float |
     surprises: list[float] = []
     for stretch in stretches:
         within = logs[stretch]
-        pairs = len(within) * len(outside)
-        u = float(np.searchsorted(np.sort(outside), within, "left").sum())
-        u = (u + float(np.searchsorted(np.sort(outside), within, "right").sum())) / 2
-        deviations = (u - pairs / 2) / math.sqrt(pairs * (len(within) + len(outside) + 1) / 12)
+        clear, deviations = _clearness(within, outside)
         surprises.append(-_log_tail(deviations * fewer) - searched)
         usual, slow = float(np.median(outside)), float(np.median(within))
         is_last = int(stretch[-1]) == len(logs) - 1
-        if u < CLEAR * pairs or slow - usual < math.log(LEAST_RISE):
+        if clear < CLEAR or slow - usual < math.log(LEAST_RISE):
             return None
         if is_last and np.median(within[-max(len(within) // 10, LEAST_TAIL) :]) < (usual + slow) / 2:
             return None  # it was over before the end
@@ -233,8 +230,8 @@ def _anywhere(k: int, least: int) -> tuple[Places, Places]:
     return starts[is_one], ends[is_one]
 
 
-def _clearest(values: Floats, starts: Places, ends: Places) -> tuple[int, int, float, float]:
-    """Give the clearest of stretches, in how many pairs it is above what is outside, and by how many deviations."""
+def _clearest(values: Floats, starts: Places, ends: Places) -> tuple[int, int]:
+    """Give the clearest of stretches, as `_clearness` counts deviations of each."""
     k = len(values)
     # Pairs of any slice and one of the stretch, less those of two in it: sums of rectangles.
     sums = np.zeros((k + 1, k + 1))
@@ -244,7 +241,14 @@ def _clearest(values: Floats, starts: Places, ends: Places) -> tuple[int, int, f
     pairs = (ends - starts) * (k - (ends - starts))
     deviations = (u - pairs / 2) / np.sqrt(pairs * (k + 1) / 12)
     best = int(np.argmax(deviations))
-    return int(starts[best]), int(ends[best]), float(u[best] / pairs[best]), float(deviations[best])
+    return int(starts[best]), int(ends[best])
+
+
+def _clearness(within: Floats, outside: Floats) -> tuple[float, float]:
+    """Give in what share of pairs a slice within is above one outside, and how many deviations U is beyond half."""
+    pairs, ranked = len(within) * len(outside), np.sort(outside)
+    u = sum(float(np.searchsorted(ranked, within, side).sum()) for side in ("left", "right")) / 2
+    return u / pairs, (u - pairs / 2) / math.sqrt(pairs * (len(within) + len(outside) + 1) / 12)
 
 
 def _fewer_deviations(outside: Floats) -> float:

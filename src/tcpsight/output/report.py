@@ -222,19 +222,18 @@ class _Page:
             lines += self._row("response time", _spread(s["response_time"]), separator="   ")
             if doubt := s["turns"]["doubt"]:
                 lines += self._row("", [Piece(f"in doubt: {doubt}", "yellow")], separator=", ")
-        lines += self._row("load", load, separator="; ") if (load := self._load(s)) else []
-        lines += self._row("connections", self._connections(of := s["connections"]), separator=", ")
-        if of["connect"]["count"]:
-            lines += self._row("set-up time", _spread(of["connect"]), separator="   ")
-        # Without turns nobody waits for anybody.
-        times, where = ([], []) if reason else (time_pieces(of["times"]), vantage_pieces(of["vantages"]))
-        lines += self._row("time went to", times, separator=", ") if times else []
-        lines += self._row("captured", where, separator="; ") if where else []
+        lines += self._row("load", self._load(s), separator="; ")
+        lines += self._row("connections", self._connections(s["connections"]), separator=", ")
+        if s["connections"]["connect"]["count"]:
+            lines += self._row("set-up time", _spread(s["connections"]["connect"]), separator="   ")
+        if not reason:  # without turns nobody waits for anybody
+            lines += self._row("time went to", time_pieces(s["connections"]["times"]), separator=", ")
+            lines += self._row("captured", vantage_pieces(s["connections"]["vantages"]), separator="; ")
         lines += self._pictures(s) + (self._clients(s) if not reason and s["clients"]["largest"] else [])
         return lines + self._slowest(s) + self._waiting(s)
 
     def _row(self, label: str, pieces: Sequence[Piece], *, separator: str) -> list[str]:
-        return labelled(label, pieces, self._screen, (self._inner, LABEL_WIDTH), separator)
+        return labelled(label, pieces, self._screen, (self._inner, LABEL_WIDTH), separator) if pieces else []
 
     def _requests(self, s: Facts) -> list[Piece]:
         rate = f" ({units.rate(s['throughput_per_s'])})" if s["requests"] else ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tcpsight.model.count_scales import CountScales
-from tcpsight.model.lasting import Lasting, _anywhere, _clearest, _to_the_end, lasting_slowdown
+from tcpsight.model.lasting import Lasting, _anywhere, _clearest, _clearness, _to_the_end, lasting_slowdown
 from tcpsight.tables import Requests
 
 MS = 1_000_000
@@ -141,8 +141,9 @@ def test_the_clearest_stretch_is_that_of_pairs_counted_one_by_one(shape):
             pairs = [(a < b) + 0.5 * (a == b) for a in outside for b in values[start:end]]
             half, spread = len(pairs) / 2, np.sqrt(len(pairs) * (k + 1) / 12)
             best = max(best, ((sum(pairs) - half) / spread, start, end, sum(pairs) / len(pairs)))
-    start, end, clear, deviations = _clearest(values, *shape(k, 8))
+    start, end = _clearest(values, *shape(k, 8))
     assert (start, end) == best[1:3]
+    clear, deviations = _clearness(values[start:end], np.delete(values, slice(start, end)))
     assert [clear, deviations] == pytest.approx([best[3], best[0]])
 
 
