@@ -47,11 +47,14 @@ cdef inline void take_window(
 cdef inline void note_room(Flow *f, const Flow *peer, int64_t now) noexcept nogil:
     """Whether the peer's window has room for another segment of this direction.
 
-    Nobody sends beyond it: where more seems in flight, acknowledgments were not captured, and nobody knows.
+    Half of the largest window is room enough to send into (RFC 9293 §3.8.6.2.1), though a segment as long as those of
+    loopback does not fit. Nobody sends beyond it: where more seems in flight, acknowledgments were not captured, and
+    nobody knows.
     """
     cdef int64_t in_flight = f.data_end - f.acked
     cdef bint is_full = (
         f.data_end > f.acked and in_flight + f.full > peer.window > 0
+        and 2 * (peer.window - in_flight) < peer.window_max
         and in_flight - f.full <= peer.window + (peer.window >> 3)
         and peer.flags & SAW_WINDOW and f.flags & HAS_ACKED
     )

@@ -314,7 +314,7 @@ class Conversation:
         if side.acked is not None and side.outstanding() > 0 and peer.window > 0:
             full, room = side.full_size(peer.mss) or 0, peer.window - side.outstanding()
             # Nobody sends beyond the window: then acknowledgments were not captured.
-            has_room = full <= room or room < -full - peer.window // 8
+            has_room = full <= room or peer.window_max <= 2 * room or room < -full - peer.window // 8
         else:
             has_room = True
         side.full.set(self.now, is_so=not has_room)

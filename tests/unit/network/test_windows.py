@@ -83,6 +83,15 @@ def test_time_without_room_in_the_window_is_limited_by_it():
     assert network.client("window_limited_ns") == 25 * MS  # 600 are left at 40: less than a segment
 
 
+def test_half_of_the_largest_window_is_room_however_long_a_full_segment_is():
+    opening = HANDSHAKE.replace("mss=1400", "mss=60000").replace("mss=1460", "mss=60000")
+    network = measured(opening + "30 < A win=31000 \n 40 > A 100 \n 80 < A acked=100 win=31000 \n 90 > A 40000")
+    assert network.client("mss_bytes") == 60000
+    assert network.client("window_limited_ns") == 0  # 61,900 of 62,000 were left at 40
+    filled = measured(opening + "30 < A win=31000 \n 40 > A 31100 \n 80 < A acked=31100 win=31000")
+    assert filled.client("window_limited_ns") == 40 * MS
+
+
 def test_more_in_flight_than_the_window_holds_says_that_acknowledgments_are_missing_and_not_that_it_was_full():
     sent = "\n".join(f"{40 + number} > A 500" for number in range(8))  # full at 40, beyond from 44 on
     network = measured(HANDSHAKE + "30 < A win=1000 \n" + sent + "\n 90 < A acked=4000 win=1000")
