@@ -33,6 +33,9 @@ Numbers = dict[str, Any]
 
 SILENT_HOLDER = "a lock whose holder was silent (idle in a transaction)"
 
+_WITHOUT_NUMBERS = ("refused", "listen_overflow", "one_way_capture")
+"""Whose sentence tells nothing of a single connection; that of any other has the numbers of the worst."""
+
 BLOCK_ROWS = 4096
 """Connections that are looked at together."""
 
@@ -122,9 +125,9 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     ),
     "lasting_slowdown": _lasting,
     "slowdown": lambda n: (
-        f"throughput fell from {rate(n['usual_throughput_per_s'])} to {rate(n['throughput_per_s'])} while concurrency "
-        f"rose from {number(n['usual_concurrency'])} to {number(n['concurrency'])}, "
-        f"for {duration(n['duration_ns'])}" + (f"; {n['slowdowns']} times in all" if n["slowdowns"] > 1 else "")
+        f"for {duration(n['duration_ns'])} throughput was {rate(n['throughput_per_s'])} where "
+        f"{rate(n['usual_throughput_per_s'])} is usual, with {number(n['concurrency'])} requests at a time instead of "
+        f"{number(n['usual_concurrency'])}" + (f"; {n['slowdowns']} times in all" if n["slowdowns"] > 1 else "")
     ),
     "pile_up": lambda n: _stall(
         n, counted(n.get("answered_meanwhile", 0), "other was answered", "others were answered")
@@ -137,7 +140,8 @@ def _stall(n: Numbers, meanwhile: str) -> str:
         return _unheard(n)
     if "stalls" in n:
         waited = counted(n["requests"], "request")
-        text = f"{count(n['stalls'])} more, up to {duration(n['longest_ns'])} long; {waited} waited"
+        others = f"besides those told one by one {count(n['stalls'])}"
+        text = f"{others}, up to {duration(n['longest_ns'])} long; {waited} waited"
         left_out = n["not_looked_at"]
         return f"{text}; {counted(left_out, 'waiting request')} too many to look at" if left_out else text
     text = f"{counted(n['requests'], 'request')} waited for up to {duration(n['longest_wait_ns'])}, {meanwhile}"
@@ -322,7 +326,8 @@ def _summary(finding: Finding) -> str:
     text = _SENTENCES[finding.key.kind](finding.numbers)
     is_counted = finding.key.kind in MOMENTARY_FINDINGS or {"connections", "half_closed"} & finding.numbers.keys()
     if finding.connections > 1 and not is_counted:
-        text += f"; {counted(finding.connections, 'connection')}"
+        worst = "" if finding.key.kind in _WITHOUT_NUMBERS else "the worst of "
+        text += f"; {worst}{counted(finding.connections, 'connection')}"
     return text
 
 

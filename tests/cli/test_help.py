@@ -7,15 +7,18 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import tcpsight
 from tcpsight.cli.main import COMMANDS
 from tcpsight.cli.topics import TOPICS
+from tcpsight.tables import FINDINGS
 from tests.cli.running import TABLES, assert_one_line, process
 
 HEAVY = ("numpy", "pyarrow", "pandas", "polars", "scipy", "rich")
+FINDINGS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "methods" / "findings.md"
 NEVER = {"dask", "distributed", "duckdb", "pandas", "polars", "scipy", "matplotlib", "textual"}
 
 
@@ -123,14 +126,29 @@ def test_help_tells_of_commands_topics_and_columns(here):
     assert "one of closed" in here("help", "state").text.replace("unanswered, handshaking, refused, ", "")
 
 
+@pytest.mark.parametrize("kind", FINDINGS)
+def test_help_tells_of_every_kind_of_finding_in_the_words_of_the_docs(here, kind):
+    told = here("help", kind).text
+    assert here("help", *kind.split("_")).text == told
+    row = re.search(rf"^\| `{kind}` \| [^|]+ \| ([^|]+) \|", FINDINGS_PAGE.read_text(), re.MULTILINE)
+    assert row
+    assert " ".join(told.split()).startswith(f"{kind} (a finding): {row[1]}. ")
+
+
 @pytest.mark.parametrize(
     ("topic", "near"),
-    [("reprot", "report"), ("condition", "conditions"), ("retransmision", "retransmissions"), ("zzz", "lists")],
+    [
+        ("reprot", "report"),
+        ("condition", "conditions"),
+        ("retransmision", "retransmissions"),
+        ("nagle", "nagle_delayed_ack"),
+        ("zzz", "lists"),
+    ],
 )
 def test_help_of_what_is_not_there_names_the_nearest(here, topic, near):
     done = here("help", topic)
     assert done.status == 2
-    assert_one_line(done.err, f"no command, topic or column '{topic}'", near)
+    assert_one_line(done.err, f"no command, topic, column or kind of finding '{topic}'", near)
 
 
 def test_what_topics_show_is_obeyed(here, pcap):

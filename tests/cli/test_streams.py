@@ -148,6 +148,18 @@ def test_follow_by_itself_is_follow_in_streams(here, path, tmp_path):
     )
 
 
+def test_follow_shows_one_request_and_its_answer_of_many(here, tmp_path):
+    path = tmp_path / "long.pcap"
+    path.write_bytes(
+        pcap_bytes(talk(40_000, [(">", b"one"), ("<", b"1"), (">", b"two"), ("<", b"2"), (">", b"three")]))
+    )
+    said = here("streams", path, "-c", "follow 1 --request 1").text
+    assert [line for line in said.splitlines() if line[1:3] == "  "] == [">   two", "<   2"]
+    assert here("follow", path, "1", "--request", "1").text == said
+    assert here("follow", path, "1", "--request", "0", "--format", "raw").out == b"one1"
+    assert_one_line(here("follow", path, "1", "--request", "2").err, "no answered request 2; there are 0 to 1")
+
+
 def test_that_the_screen_cannot_open_is_told_before_the_capture_is_read(tmp_path):
     broken = tmp_path / "broken.pcap"
     broken.write_bytes(b"no capture at all")

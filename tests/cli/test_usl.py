@@ -596,6 +596,7 @@ def test_the_length_of_intervals_is_explained_only_where_there_are_some(here, pc
     text = here("usl", path).text
     assert "0 intervals of" in text
     assert "which" not in text
+    assert "what helps" in text
     assert "which" in here("usl", pcap).text
 
 

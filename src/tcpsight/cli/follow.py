@@ -21,16 +21,23 @@ SUFFIXES = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
     type=click.Choice(FORMATS),
     help="How it is written; raw is the bytes as they are.  [default: by the suffix of -o, else text]",
 )
+@click.option(
+    "--request",
+    type=click.IntRange(min=0),
+    metavar="I",
+    help="Only from the first byte of this request to the last of its answer; request_index of 'requests'.",
+)
 @click.option("--side", type=click.Choice(["client", "server"]), help="Only what this side sent.")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output.")
 @stream_options
 def command(
-    source: Input, number: int, format: str | None, side: str | None, output: str, overlaps: str, index: bool
+    source: Input, number: int, format: str | None, output: str, overlaps: str, index: bool, **chosen: str | int | None
 ) -> int:
     """Tell what both sides of one connection said, in the order of reading.
 
     \b
     tcpsight follow capture.pcap 5648
+    tcpsight follow capture.pcap 5648 --request 2
     tcpsight follow capture.pcap 5648 --format json | jq .
     tcpsight follow capture.pcap 5648 --format raw --side server -o answer.bin
 
@@ -38,6 +45,7 @@ def command(
     """
     from tcpsight.cli.streams import obey
 
-    chosen = format or SUFFIXES.get(PurePath(output).suffix.lower(), "text")
-    line = f"follow {number} --format {chosen}" + (f" --side {side}" if side is not None else "")
+    form = format or SUFFIXES.get(PurePath(output).suffix.lower(), "text")
+    options = "".join(f" --{name} {value}" for name, value in chosen.items() if value is not None)
+    line = f"follow {number} --format {form}{options}"
     return obey(source, (line,), output, overlaps, keeps_index=index)

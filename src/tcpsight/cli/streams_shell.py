@@ -33,7 +33,7 @@ COMMANDS = {
     "match": ("match [text|hex|regex] PATTERN | off", "show only connections whose payload holds it, as it is written"),
     "find": ("find [text|hex|regex] PATTERN [--limit N]", "where payload of the connections that are shown holds it"),
     "show": ("show N [--absolute] [--format text|graph|svg]", "a connection's ladder, every segment, or a flow graph"),
-    "follow": ("follow N [--format text|hex|raw|json|yaml] [--side S]", "what both sides said; S is client or server"),
+    "follow": ("follow N [--request I] [--format text|hex|raw|json|yaml] [--side S]", "what was said, in order"),
     "requests": ("requests N [--sort COLUMN] [--limit N] [--format F]", "requests of a connection, and their times"),
     "dump": ("dump FOLDER [N…] [--overwrite] [--zeros]", "stream bytes to files, of these or of all that are shown"),
     "pipe": ("pipe N [--side S] [--raw] PROGRAM…", "stream bytes through a program, and what it says"),
@@ -212,16 +212,25 @@ class Shell:
                 self._print(line)
 
     def _follow(self, rest: str) -> None:
-        words, options = options_of(words_of(rest), {"--format": FORMATS, "--side": DIRECTIONS})
+        words, options = options_of(words_of(rest), {"--format": FORMATS, "--side": DIRECTIONS, "--request": None})
         conversation = self._only(words, "follow")
+        span = self._span(conversation, options["--request"]) if "--request" in options else None
         format = options.get("--format", "text")
         if format == "raw":
             self._console.refuse_terminal("raw bytes are nothing to show on a terminal: -o FILE, or --format text")
             self._note_missing(conversation)
-        dialogue = dialogue_of(conversation, options.get("--side"))
+        dialogue = dialogue_of(conversation, options.get("--side"), span)
         self._console.write_all(written(dialogue, format, has_colour=self._console.has_colour))
         if format in ("text", "hex"):
             self._tell_conflicts(dialogue)
+
+    def _span(self, conversation: Conversation, index: str) -> tuple[int, int]:
+        """Tell from when to when a request and its answer were said."""
+        number, requests = whole(index), self._catalog.requests(conversation.connection_id)
+        for row in requests.rows[requests.request_index == number]:
+            return int(row["request_first_ns"]), int(row["response_last_ns"])
+        there = f"0 to {requests.request_index.max()}" if len(requests) else "none"
+        raise UsageError(f"connection {conversation.connection_id} has no answered request {number}; there are {there}")
 
     def _note_missing(self, conversation: Conversation) -> None:
         for name in DIRECTIONS:

@@ -34,11 +34,13 @@ def side_of(conversation: Conversation, side: str) -> Side:
     return Side(endpoint, len(stream), stream.missing_bytes, *conversation.lacking(side))
 
 
-def dialogue_of(conversation: Conversation, side: str | None = None) -> Dialogue:
-    """Give what both sides said, or one of them."""
+def dialogue_of(conversation: Conversation, side: str | None = None, span: tuple[int, int] | None = None) -> Dialogue:
+    """Give what both sides said, or one of them; of all that, or between two instants, in ns since the epoch."""
     blocks: Iterable[Block] = conversation.dialogue(most=BLOCK_BYTES)
     if side is not None:
         blocks = getattr(conversation, side).blocks(most=BLOCK_BYTES)
+    if span is not None:
+        blocks = (block for block in blocks if span[0] <= block.time_ns <= span[1])
     both = [side_of(conversation, name) for name in DIRECTIONS]
     start_ns = int(conversation.connection["start_ns"])
     different = differences_of(conversation, DIRECTIONS if side is None else (side,))

@@ -17,6 +17,11 @@ CLOSE = 0.98
 SUSPICIOUS = 0.01
 """Probability by chance below which a check is told as a warning."""
 
+WHAT_HELPS = (
+    "load that goes from one request at a time to more than the service can take, while little else changes: such as "
+    "1, 2, 4, 8, 16 clients that never pause, half a minute each"
+)
+
 
 class Row(NamedTuple):
     """One row.
@@ -152,6 +157,7 @@ class ModelWords:
             lines += self._rows(label, [Piece(write(value["value"]), "bold"), Piece(ends), Piece(meaning)], "  ")
         if model["refusal"]:
             lines += self._rows("refused", [Piece(part, "yellow") for part in model["refusal"].split("; ")], "; ")
+            lines += self._rows("what helps", [Piece(WHAT_HELPS)])
         return lines + self._superlinear()
 
     def _superlinear(self) -> list[Row]:
