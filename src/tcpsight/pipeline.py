@@ -270,7 +270,7 @@ class Pipeline:
 
     def waiting(self, until_ns: int) -> Unanswered:
         """Give the requests that wait for their answer now, as if the capture ended at `until_ns`, by slot."""
-        waiting = self._rooms.pairing.waiting(until_ns)[0]
+        waiting = self._rooms.pairing.waiting(until_ns)
         return waiting[self.options.selection.of_services(waiting)]
 
     def open_connections(self, until_ns: int) -> Connections:
@@ -279,7 +279,7 @@ class Pipeline:
         Columns of the time account are null, and so is the Community ID.
         """
         connections = self._rooms.tracking.snapshot()
-        waiting, counts = self._rooms.pairing.waiting(until_ns)
+        waiting, counts = self._rooms.pairing.open_counts(until_ns)
         complete(connections, Paired(Requests(), waiting, counts), ConnectionAccounts())
         return connections[self.options.selection.of_services(connections)]
 

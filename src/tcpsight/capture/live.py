@@ -165,6 +165,8 @@ class LiveCapture:
                 if self.files[0].first_ns is None:
                     self.files[0].first_ns = int(frames.time_ns[0])
                 yield frames
+                if not self._is_stopped:
+                    self._rest()
             elif is_last:
                 return
             elif frames.until_ns is None:
@@ -188,6 +190,9 @@ class LiveCapture:
     def _wait(self, nanoseconds: int) -> None:
         """Wait until there is something, but no longer."""
         raise NotImplementedError
+
+    def _rest(self) -> None:
+        """Let frames gather before the next look, if that is safe: each look costs a millisecond, however few there are."""
 
 
 def open_live(  # noqa: PLR0913 - each is a question of its own, asked by name

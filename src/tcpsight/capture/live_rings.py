@@ -11,6 +11,9 @@ another. Where waiting would fill half of a ring, everything is given.
 The kernel hands over a block after two ticks of its clock at most, so a ring that was found empty had been given
 everything before the look less two ticks; `MARGIN_NS` beyond that is for a machine that is late.
 
+A look that found all there was is followed by a rest of up to one tick, so that many frames cost few looks: as long as
+the rings filled little meanwhile (`FULL`), or else for ever shorter.
+
 What it cannot see: which frame of several interfaces came first, where their times are equal; and frames of one
 interface are not put in order, so that those of several processors may be stamped in another order than they are given.
 """
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 CARE_NS = 200_000_000
 """How often interfaces that went away are looked for."""
 
+FULL, EMPTY = 1 / 8, 1 / 32
+"""Shares of a ring that fill between two looks: from the first on rests get shorter, up to the second longer."""
+
 
 class RingCapture(LiveCapture):
     """Frames of packet rings."""
@@ -53,6 +59,8 @@ class RingCapture(LiveCapture):
         self._waiting = np.zeros(0, Frames.dtype)
         self._frames = 0
         self._cared_ns = 0
+        self._rest_ms = shape.tick_ms
+        self._has_more = False
         try:
             for index, name in enumerate(names):
                 ring = Ring(name, index, shape, self._memory)
@@ -114,6 +122,7 @@ class RingCapture(LiveCapture):
         walk.release(self._memory)
         # So much may be in use that the kernel still has room.
         count = walk.walk(self._memory, rows.view(np.uint8), max(self._shape.blocks // 4, 1))
+        self._has_more = count == BATCH_FRAMES
         if count:
             return Frames(rows[:count], data=self._memory)
         return Frames(until_ns=looked_ns - self._late_ns)
@@ -123,13 +132,14 @@ class RingCapture(LiveCapture):
         self._release()
         fresh, complete_ns = [self._waiting], FOREVER_NS
         looked_ns = time.time_ns()
-        is_full = False
+        is_full = self._has_more = False
         for ring in self._rings:
             rows = np.empty(BATCH_FRAMES, Frames.dtype)
             most = max(self._shape.blocks // 2, 1)
             count = ring.walk.walk(self._memory, rows.view(np.uint8), most)
             fresh.append(rows[:count])
             silent_ns = looked_ns - self._late_ns if count < BATCH_FRAMES else 0
+            self._has_more |= count == BATCH_FRAMES
             complete_ns = min(complete_ns, told_until_ns(ring.walk.last_ns, looked_ns, silent_ns))
             is_full |= ring.walk.held >= most
         rows = np.concatenate(fresh)
@@ -169,6 +179,18 @@ class RingCapture(LiveCapture):
         ready = poll.poll(min(most_ms, self._shape.tick_ms) if is_held else most_ms)
         if any(event & select.POLLERR for _, event in ready):
             self._care()
+
+    def _rest(self) -> None:
+        if self._has_more:
+            return
+        filled = max(ring.walk.held for ring in self._rings) / self._shape.blocks
+        if filled >= FULL:
+            self._rest_ms //= 2
+        elif filled <= EMPTY:
+            self._rest_ms = min(max(2 * self._rest_ms, 1), self._shape.tick_ms)
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        poll.poll(self._rest_ms)
 
     def _care(self) -> None:
         """Look after interfaces that went away or came back."""

@@ -307,34 +307,52 @@ def pair(
     )
 
 
+cdef inline bint is_asked_for(const Slot *slot, bint with_counts) noexcept nogil:
+    """Tell whether a connection is open; without counts, whether a request of it may wait, or what may become one."""
+    if with_counts or not slot.is_used:
+        return slot.is_used
+    return slot.turns > 0 and not slot.is_answered or (slot.tls & (HOLDS_CLIENT | HOLDS_SERVER)) != 0
+
+
+def count_open(const uint8_t[::1] slots not None, bint with_counts):
+    """Give how many rows `waiting` needs room for."""
+    cdef int64_t slot_count = rows_of(slots, sizeof(Slot))
+    cdef const Slot *slot = <const Slot *>start_of(slots)
+    cdef int64_t i, found = 0
+    with nogil:
+        for i in range(slot_count):
+            found += is_asked_for(slot + i, with_counts)
+    return found
+
+
 def waiting(
     const uint8_t[::1] slots not None,
     int64_t until_ns,
     int measure,
     tuple outputs not None,
+    bint with_counts,
 ):
     """Write what the open connections would leave if they ended at `until_ns`; give the rows of each output.
 
-    It changes nothing. Parameters as for `pair`; an open slot needs a row of unanswered requests, and one of counts.
+    It changes nothing. Parameters as for `pair`; without counts connections that do not wait are passed over, and rows
+    of counts mean nothing. As many rows as `count_open` tells are needed, of unanswered requests and of counts.
     """
     cdef int64_t slot_count = rows_of(slots, sizeof(Slot))
     cdef const Slot *slot = <const Slot *>start_of(slots)
     cdef Slot copy
     cdef Boundary end
     cdef Made made
-    cdef int64_t i, used = 0
+    cdef int64_t i
     memset(&made, 0, sizeof(Made))
     memset(&end, 0, sizeof(Boundary))
     end.time_ns = until_ns
     end.is_open = True
     # Rows of answered requests are not asked for.
     made.measure = measure | GIVE_NONE
-    for i in range(slot_count):
-        used += slot[i].is_used
-    point_outputs(&made, outputs, 0, used)
+    point_outputs(&made, outputs, 0, count_open(slots, with_counts))
     with nogil:
         for i in range(slot_count):
-            if slot[i].is_used:
+            if is_asked_for(slot + i, with_counts):
                 copy = slot[i]
                 end_slot(&made, &copy, &end)
     return made.unanswered_rows, made.count_rows

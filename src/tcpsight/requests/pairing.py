@@ -194,15 +194,22 @@ class RequestPairing:
             table.until_ns = segments.until_ns
         return paired
 
-    def waiting(self, until_ns: int) -> tuple[Unanswered, RequestCounts]:
-        """Give the requests that wait for an answer now, and the counts of the open connections, by slot.
+    def waiting(self, until_ns: int) -> Unanswered:
+        """Give the requests that wait for an answer now, by slot, as if every connection ended at `until_ns`.
 
-        They are as if every connection ended at `until_ns`. It changes nothing.
+        It changes nothing.
         """
-        slots = _kernel.still_open(self._slots, Boundaries().packed())
-        unanswered, counts = Unanswered.allocate(slots), RequestCounts.allocate(slots)
+        return self._as_if_ended(until_ns, with_counts=False)[0]
+
+    def open_counts(self, until_ns: int) -> tuple[Unanswered, RequestCounts]:
+        """Give what `waiting` gives, and the counts of the open connections."""
+        return self._as_if_ended(until_ns, with_counts=True)
+
+    def _as_if_ended(self, until_ns: int, *, with_counts: bool) -> tuple[Unanswered, RequestCounts]:
+        rows = _kernel.count_open(self._slots, with_counts)
+        unanswered, counts = Unanswered.allocate(rows), RequestCounts.allocate(rows)
         outputs = (Requests().packed(), unanswered.packed(), counts.packed())
-        made = _kernel.waiting(self._slots, until_ns, self._measure, outputs)
+        made = _kernel.waiting(self._slots, until_ns, self._measure, outputs, with_counts)
         return unanswered[: made[0]], counts[: made[1]]
 
     def finish(self) -> Paired:

@@ -122,7 +122,7 @@ def test_a_request_is_open_at_the_end_of_the_capture_as_long_as_its_server_may_a
     events = [boundary("opened", 1, 0, 0), *talk(f"30 0 > 10\n {last_line}")]
     pairing = RequestPairing()
     pairing.feed(*tables(events))
-    assert pairing.waiting(500 * MS)[0].is_open.tolist() == [is_open]
+    assert pairing.waiting(500 * MS).is_open.tolist() == [is_open]
     end = boundary("ended", 1, 0, 500 * MS, is_open=1)
     assert pairing.feed(*tables([end])).unanswered.is_open.tolist() == [is_open]
     reset = [*events, boundary("ended", 1, 0, 500 * MS)]
