@@ -20,18 +20,17 @@ cdef struct Exchange:
     # One line, and the logs, which begin a line each.
     int64_t last_ns
     int64_t connection_id
-    bint is_used
-    bint is_set_back                # the clock was, so that waits mean nothing
-    bint is_answered                # data of the server came after that of the client
-    uint8_t client_address[16]
+    uint8_t is_used
+    uint8_t is_set_back             # the clock was, so that waits mean nothing
+    uint8_t is_answered             # data of the server came after that of the client
+    uint8_t ip_version
     uint16_t client_port
     uint16_t server_port
-    uint8_t ip_version
-    uint8_t share                   # of the connections: what logs may take is for each of them
-    uint8_t padding[14]
-    Log logs[2]
+    uint8_t client_address[16]
     uint8_t server_address[16]
-    uint8_t last_padding[48]
+    uint8_t share                   # of the connections: what logs may take is for each of them
+    uint8_t padding[7]
+    Log logs[2]
 
 
 @cython.overflowcheck(False)  # modular on purpose
@@ -116,9 +115,15 @@ cdef inline void take_hole(Log *log, const Log *peer, Budget *budget, int64_t no
         at += piece
 
 
-cdef inline void take_data(
-    Log *log, const Log *peer, Budget *budget, const Segment *g, int64_t now, int64_t overtaking_ns
-) noexcept nogil:
+cdef inline int64_t overtaking_of(const Log *log, const Log *peer) noexcept nogil:
+    """How soon a segment comes that was overtaken on the way: sooner than one can that was sent again."""
+    cdef int64_t round_trip_ns = log.handshake_ns + peer.handshake_ns
+    if log.handshake_ns > 0 and peer.handshake_ns > 0:
+        return round_trip_ns - ((round_trip_ns + 7) >> 3)
+    return REORDERING_NS
+
+
+cdef inline void take_data(Log *log, const Log *peer, Budget *budget, const Segment *g, int64_t now) noexcept nogil:
     cdef int64_t at = g.offset - log.base
     cdef int64_t end = at + g.payload_bytes
     cdef int64_t piece, length
@@ -134,7 +139,7 @@ cdef inline void take_data(
             if not add(log, budget, now, at, length, 0):
                 return
         else:
-            add_again(log, budget, now, at, length, overtaking_ns)
+            add_again(log, budget, now, at, length, overtaking_of(log, peer))
         at += length
 
 
@@ -198,7 +203,6 @@ cdef inline void take_segment(Exchange *x, Budget *budget, const Segment *g, con
     cdef int d = g.direction & 1
     cdef Log *log = &x.logs[d]
     cdef Log *peer = &x.logs[1 - d]
-    cdef int64_t overtaking_ns = REORDERING_NS
     cdef int64_t now = g.time_ns if g.time_ns > x.last_ns else x.last_ns
     if now - g.time_ns > MOST_BACK_NS:
         x.is_set_back = True
@@ -213,10 +217,7 @@ cdef inline void take_segment(Exchange *x, Budget *budget, const Segment *g, con
         if g.new_bytes <= 0:
             return
         begin_log(log, g)
-    if log.handshake_ns > 0 and peer.handshake_ns > 0:
-        overtaking_ns = log.handshake_ns + peer.handshake_ns
-        overtaking_ns -= (overtaking_ns + 7) >> 3
-    take_data(log, peer, budget, g, now, overtaking_ns)
+    take_data(log, peer, budget, g, now)
     take_echo(log, h, now)
     if d == 1 and g.new_bytes > 0 and x.logs[0].is_begun:
         x.is_answered = True

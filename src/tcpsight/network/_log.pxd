@@ -38,34 +38,34 @@ cdef struct Entry:
     uint32_t padding
 
 cdef struct Log:
+    # One line: whatever the usual segment touches, of its own log and of the other side's.
     int64_t base                    # stream offset of the first byte of the exchange
+    Entry *entries                  # NULL while `few` is enough
+    int64_t acked                   # by the latest acknowledgment, from the first byte of the exchange
+    int64_t probe_ns                # when `probe` was captured
+    uint32_t probe                  # TSval of an ACK of the other side, not yet echoed
+    uint32_t top
+    uint32_t size
+    uint32_t least_waited_us        # of originals that were never sent again; 0 while there are none
+    uint16_t count                  # MOST_ENTRIES - 1 at most
+    uint16_t acked_at               # whatever lies before it is acknowledged
+    uint16_t lost                   # entries with LOST and without SPURIOUS
+    uint16_t window                 # in the latest acknowledgment
+    uint16_t mss                    # announced by its SYN; 0 if unseen
+    uint8_t syns                    # SYNs captured
+    uint8_t is_probing
+    uint8_t is_begun
+    uint8_t is_cut                  # something was not logged
+    uint8_t uses_timestamps
+    uint8_t uses_sack               # the other side reports what it has
+    # Three lines: the entries of short exchanges, and what is rarely asked for.
+    Entry few[FEW_ENTRIES]
     int64_t handshake_ns            # round trip of its SYN; 0 if unknown
     int64_t syn_ns                  # when its SYN was captured
-    Entry *entries                  # NULL while `few` is enough
-    uint32_t count
-    uint32_t size
-    uint32_t acked_at               # whatever lies before it is acknowledged
-    uint32_t top
-    uint32_t lost                   # entries with LOST and without SPURIOUS
-    uint32_t missed                 # of those, entries with HOLE
-    int32_t mss                     # announced by its SYN; 0 if unseen
-    int32_t syns                    # SYNs captured
-    uint32_t probe                  # TSval of an ACK of the other side, not yet echoed
-    int64_t probe_ns
-    int64_t acked                   # by the latest acknowledgment, from the first byte of the exchange
-    uint16_t window                 # in it
-    bint is_probing
-    bint is_begun
-    bint is_cut                     # something was not logged
-    bint uses_timestamps
-    bint uses_sack                  # the other side reports what it has
+    uint32_t missed                 # of the lost entries, those with HOLE
     uint32_t repaired               # before it there is no copy that is not acknowledged
     uint32_t duplicated             # before it, duplicate ACKs have told of whatever had arrived
-    uint32_t least_waited_us        # of originals that were never sent again; 0 while there are none
     uint8_t padding[4]
-    # two lines of its own until here
-    Entry few[FEW_ENTRIES]
-    uint8_t last_padding[32]
 
 cdef struct Budget:
     int64_t log_bytes

@@ -165,7 +165,6 @@ cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
     prefetch(x)
     for d in range(2):
         prefetch(&x.logs[d])
-        prefetch(<const uint8_t *>&x.logs[d] + 64)
 
 
 cdef inline void fetch_entries(const Batch *batch, const Segment *g) noexcept nogil:
