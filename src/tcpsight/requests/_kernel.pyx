@@ -342,19 +342,25 @@ def waiting(
     cdef Slot copy
     cdef Boundary end
     cdef Made made
-    cdef int64_t i
+    cdef int64_t i, room = min(rows_of(outputs[1], sizeof(UnansweredRequest)), rows_of(outputs[2], sizeof(RequestCount)))
+    cdef bint is_full = False
     memset(&made, 0, sizeof(Made))
     memset(&end, 0, sizeof(Boundary))
     end.time_ns = until_ns
     end.is_open = True
     # Rows of answered requests are not asked for.
     made.measure = measure | GIVE_NONE
-    point_outputs(&made, outputs, 0, count_open(slots, with_counts))
+    point_outputs(&made, outputs, 0, 0)
     with nogil:
         for i in range(slot_count):
             if is_asked_for(slot + i, with_counts):
+                is_full = made.count_rows == room
+                if is_full:
+                    break
                 copy = slot[i]
                 end_slot(&made, &copy, &end)
+    if is_full:
+        raise ValueError("too little room for requests that wait, or for counts")
     return made.unanswered_rows, made.count_rows
 
 
