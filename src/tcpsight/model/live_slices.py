@@ -265,13 +265,14 @@ class LiveSlices:
     def _join(self) -> None:
         """Put those answered since the last look to the others; whoever arrived in a slice that was given is late."""
         if self._taken and self.start_ns is not None:
-            taken = Requests.concatenate(self._taken)
+            before = len(self._answered)
+            self._answered = Requests.concatenate([self._answered, *self._taken])
             self._taken = []
             # What was stamped by a clock that stepped back completes where time stands.
+            taken = self._answered[before:]
             taken.arrival_ns[:] = np.minimum(taken.arrival_ns, taken.completion_ns)
             taken.completion_ns[:] = np.maximum(taken.completion_ns, self.start_ns)
             self._is_late = np.concatenate([self._is_late, taken.arrival_ns < self.start_ns])
-            self._answered = Requests.concatenate([self._answered, taken])
 
     def _end_ns(self, start_ns: int) -> int:
         return start_ns - start_ns % self._interval_ns + self._interval_ns
