@@ -192,7 +192,7 @@ class LiveCapture:
         raise NotImplementedError
 
     def _rest(self) -> None:
-        """Let frames gather before the next look, if that is safe: each look costs a millisecond, however few there are."""
+        """Let frames gather before the next look, if that is safe: each look costs a millisecond at least."""
 
 
 def open_live(  # noqa: PLR0913 - each is a question of its own, asked by name

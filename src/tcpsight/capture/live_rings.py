@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 CARE_NS = 200_000_000
 """How often interfaces that went away are looked for."""
 
-FULL, EMPTY = 1 / 8, 1 / 32
+FULL, EMPTY = 1 / 4, 1 / 16
 """Shares of a ring that fill between two looks: from the first on rests get shorter, up to the second longer."""
 
 
@@ -59,7 +59,7 @@ class RingCapture(LiveCapture):
         self._waiting = np.zeros(0, Frames.dtype)
         self._frames = 0
         self._cared_ns = 0
-        self._rest_ms = shape.tick_ms
+        self._rest_ms = 1
         self._has_more = False
         try:
             for index, name in enumerate(names):
@@ -184,10 +184,7 @@ class RingCapture(LiveCapture):
         if self._has_more:
             return
         filled = max(ring.walk.held for ring in self._rings) / self._shape.blocks
-        if filled >= FULL:
-            self._rest_ms //= 2
-        elif filled <= EMPTY:
-            self._rest_ms = min(max(2 * self._rest_ms, 1), self._shape.tick_ms)
+        self._rest_ms = next_rest_ms(self._rest_ms, filled, self._shape.tick_ms)
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         poll.poll(self._rest_ms)
@@ -197,6 +194,15 @@ class RingCapture(LiveCapture):
         self._cared_ns = time.monotonic_ns()
         for ring in self._rings:
             ring.look_after()
+
+
+def next_rest_ms(rest_ms: int, filled: float, most_ms: int) -> int:
+    """Tell how long to rest after a rest of `rest_ms`, since when this share of a ring was filled."""
+    if filled >= FULL:
+        return rest_ms // 2
+    if filled <= EMPTY:
+        return min(max(2 * rest_ms, 1), most_ms)
+    return rest_ms
 
 
 def told_until_ns(last_ns: int, looked_ns: int, silent_ns: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tcpsight.capture._ring import BlockWalk, RingMemory
-from tcpsight.capture.live_rings import told_until_ns
+from tcpsight.capture.live_rings import next_rest_ms, told_until_ns
 from tcpsight.capture.ring import shape_of
 from tcpsight.tables import Frames
 from tests.support.ring import BLOCK_BYTES, Block, Held, ring_bytes
@@ -132,3 +132,21 @@ def test_rings_have_blocks_enough_for_two_to_work_at_once(ring_bytes):
 )
 def test_a_ring_has_told_all_until_its_last_frame_or_its_silence(last_ns, looked_ns, silent_ns, told_ns):
     assert told_until_ns(last_ns, looked_ns, silent_ns) == told_ns
+
+
+@pytest.mark.parametrize("bytes_per_ms", [0, 10, 1000, 50_000, 10**6])
+def test_rests_are_as_long_as_a_ring_allows(bytes_per_ms: int):
+    ring_bytes, most_ms, look_ms = 64 << 20, 200, 1
+    rest_ms = 1
+    for _ in range(100):
+        filled = (rest_ms + look_ms) * bytes_per_ms / ring_bytes
+        rest_ms = next_rest_ms(rest_ms, filled, most_ms)
+    assert 0 <= rest_ms <= most_ms
+    assert (rest_ms + look_ms) * bytes_per_ms <= ring_bytes / 4
+    # No shorter than it takes to fill a 32nd of the ring: shorter rests would be doubled.
+    assert rest_ms == most_ms or (rest_ms + look_ms) * bytes_per_ms >= ring_bytes / 32
+
+
+def test_rests_end_at_once_where_the_ring_fills_up():
+    assert [next_rest_ms(rest_ms, 0.9, 200) for rest_ms in (200, 3, 1, 0)] == [100, 1, 0, 0]
+    assert next_rest_ms(0, 0.0, 200) == 1
