@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tcpsight
+from tests.truth.lab import accounts
 from tests.truth.lab.scenario import KINDS
 
 Record = dict[str, Any]
@@ -116,10 +117,12 @@ QUANTITIES = (
         "after a timeout, by the kernel", "timeout_retransmissions", "sender", _by_cause("timeout", "syn", "syn_ack")
     ),
     Quantity("fast, by the kernel", "fast_retransmissions", "sender", _by_cause("fast")),
+    Quantity("tail loss probes, by the kernel", "tail_loss_probes", "sender", _by_cause("probe")),
     Quantity(
         "spurious, by the path's log", "spurious_retransmissions", "sender", _field("resent_spurious"), is_least=True
     ),
     Quantity("reordered on arrival", "reordered", "receiver", _field("reordered")),
+    Quantity("duplicate ACKs on arrival", "duplicate_acks", "receiver", lambda sent, _: sent.get("duplicate_acks")),
     Quantity("minimum RTT, by the sockets", "rtt_min_ns", "sender", _min_rtt, 0.02, 100_000, "ns"),
     Quantity("non-idle goodput", "non_idle_goodput_bits_per_s", "sender", _of_delivered, 0.03),
     Quantity("time outstanding", "non_idle_ns", "sender", _field("non_idle_ns"), 0.03, 100_000, "ns"),
@@ -167,14 +170,13 @@ class Judged(NamedTuple):
     differences: list[Difference]
     verdicts: list[Verdict]
     places: list[Place]
+    edges: list[Edge]
 
 
 def judge(folder: Path, read: Reader = read_with_library) -> Judged:
     """Compare everything of a run, reading each capture once."""
     held = {path: read(path) for path in captures_of(folder)}
-    return Judged(
-        differences(folder, held.__getitem__), verdicts(folder, held.__getitem__), places(folder, held.__getitem__)
-    )
+    return Judged(*(judged(folder, held.__getitem__) for judged in (differences, verdicts, places, edges)))
 
 
 def places(folder: Path, read: Reader = read_with_library) -> list[Place]:
@@ -218,7 +220,10 @@ def differences(folder: Path, read: Reader = read_with_library) -> list[Differen
     found: list[Difference] = []
     for path in captures_of(folder):
         vantage = path.name.split(".")[0]
-        found += _compare(truth, read(path), vantage, f"{folder.parent.name}/{folder.name}")
+        run = f"{folder.parent.name}/{folder.name}"
+        found += _compare(truth, read(path), vantage, run)
+        for part, true, measured, is_good in accounts.compare(truth, read(path).connections, vantage):
+            found.append(Difference(part.name, run, vantage, "", true, measured, is_good))
     return found
 
 
@@ -278,6 +283,32 @@ def verdicts(folder: Path, read: Reader = read_with_library) -> list[Verdict]:
             is_told = any(_matches(e, f) for e in expected for f in told) if expected else bool(told)
             run = f"{folder.parent.name}/{folder.name}"
             found.append(Verdict(kind, run, vantage, bool(expected), is_told, is_scored))
+    return found
+
+
+class Edge(NamedTuple):
+    """How far a finding that was told begins and ends from where its condition did; later is positive."""
+
+    kind: str
+    run: str
+    vantage: str
+    begin_ns: int
+    end_ns: int
+
+
+def edges(folder: Path, read: Reader = read_with_library) -> list[Edge]:
+    """Hold the time of each finding that is true against that of the condition, by the path's log."""
+    found = []
+    truth = truth_of(folder)
+    for path in captures_of(folder):
+        vantage = path.name.split(".")[0]
+        findings = read(path).findings
+        for e in truth["expected"]:
+            told = [f for f in findings if f["kind"] == e["kind"] and vantage in e["at"] and _matches(e, f)]
+            if told and not truth["rewrite"]:
+                nearest = min(told, key=lambda f: abs(f["start_ns"] - e["start_ns"]) + abs(f["end_ns"] - e["end_ns"]))
+                apart = (nearest[name] - e[name] for name in ("start_ns", "end_ns"))
+                found.append(Edge(e["kind"], f"{folder.parent.name}/{folder.name}", vantage, *apart))
     return found
 
 

@@ -15,7 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.truth.lab.measure import QUANTITIES, Difference, Place, Quantity, Verdict, folders, judge
+from tests.truth.lab.accounts import ACCOUNTS, Part
+from tests.truth.lab.measure import QUANTITIES, Difference, Edge, Place, Quantity, Verdict, folders, judge
 from tests.truth.lab.scenario import KINDS
 
 STORED = Path(__file__).resolve().parent / "accuracy.md"
@@ -58,11 +59,11 @@ def quantity_table(found: Iterable[Difference]) -> str:
         "| quantity | connections | exact | within the goal | error: median | 95 % | 99 % | largest |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    lines += [_quantity_row(q, by_name[q.name]) for q in QUANTITIES if by_name[q.name]]
+    lines += [_quantity_row(q, by_name[q.name]) for q in (*QUANTITIES, *ACCOUNTS) if by_name[q.name]]
     return "\n".join(lines)
 
 
-def _quantity_row(q: Quantity, some: list[Difference]) -> str:
+def _quantity_row(q: Quantity | Part, some: list[Difference]) -> str:
     exact = sum(d.measured == d.truth for d in some) / len(some)
     good = sum(d.is_good for d in some) / len(some)
     if q.relative:
@@ -99,6 +100,26 @@ def _finding_row(kind: str, some: list[Verdict]) -> str:
     wrong = sum(any(told) for told in negative.values())
     recall, precision = wilson(hits, len(positive)), wilson(hits, hits + wrong)
     return f"| {kind} | {len(positive)} | {hits} | {recall} | {len(negative)} | {wrong} | {precision} |"
+
+
+def edge_table(found: Iterable[Edge]) -> str:
+    """Tell for every kind of finding how far its beginning and its end lie from those of the condition."""
+    by_kind: dict[str, list[Edge]] = defaultdict(list)
+    for e in found:
+        by_kind[e.kind].append(e)
+    lines = [
+        "| finding | captures | begins apart by: median | 95 % | largest | ends apart by: median | 95 % | largest |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for kind in KINDS:
+        begins, ends = (sorted(abs(value) for value in values) for values in _sides(by_kind[kind]))
+        shown = [f"{quantile(values, p) / 1e6:,.1f} ms" for values in (begins, ends) for p in (0.5, 0.95, 1) if values]
+        lines += [f"| {kind} | {len(begins)} | {' | '.join(shown)} |"] if begins else []
+    return "\n".join(lines)
+
+
+def _sides(some: Sequence[Edge]) -> tuple[list[int], list[int]]:
+    return [e.begin_ns for e in some], [e.end_ns for e in some]
 
 
 def place_table(found: Iterable[Place]) -> str:
@@ -138,6 +159,8 @@ def page(roots: Sequence[Path]) -> tuple[str, list[str]]:
     text = [f"{len(runs):,} runs of the [laboratory](laboratory.md).\n", quantity_table(numbers), ""]
     if any(v.is_told for v in judged):
         text += [finding_table(judged), ""]
+        text += ["How far from where the condition began and ended a finding does, by the path's log:\n"]
+        text += [edge_table(e for one in found for e in one.edges), ""]
     text += ["Where the capture was taken, of connections of captures that were not rewritten:\n"]
     text += [place_table(p for one in found for p in one.places), ""]
     return "\n".join(text), misses(judged)

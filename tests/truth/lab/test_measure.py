@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 
 from tests.truth.lab import record, table
+from tests.truth.lab.accounts import ACCOUNTS, waits
 from tests.truth.lab.catalogue import ENTRIES, make
 from tests.truth.lab.measure import (
     QUANTITIES,
     Difference,
+    Edge,
     Tables,
     Verdict,
     captures_of,
     differences,
+    edges,
     folders,
     truth_of,
     verdicts,
@@ -28,7 +31,7 @@ from tests.truth.lab.measure import (
 from tests.truth.lab.path import DOWN, RECORD, UP
 from tests.truth.lab.rewriting import REWRITES, Frame, merge_segments, read
 from tests.truth.lab.scenario import KINDS, VANTAGES
-from tests.truth.lab.truth import Covered, conversations, outstanding, side_truth, zero_windows
+from tests.truth.lab.truth import Covered, conversations, duplicate_acks, outstanding, side_truth, zero_windows
 
 KEPT = Path(__file__).resolve().parent / "captures"
 SYN, RST, ACK = 2, 4, 16
@@ -81,6 +84,56 @@ def test_a_closed_window_lasts_until_it_opens():
     rows["window"] = (0, 0, 5)
     assert zero_windows(conversations(rows)[5000], "client")["zero_window_ns"] == 70
     assert zero_windows(conversations(rows)[5000], "client")["zero_windows"] == 2
+
+
+def test_a_duplicate_ack_meets_five_conditions():
+    rows = log(
+        (UP, 10, 20, -1, 0, 0, SYN),
+        (DOWN, 20, 30, -1, 0, 0, SYN | ACK),
+        (DOWN, 35, 45, 0, 0, 0, ACK),  # nothing is outstanding
+        (UP, 100, 110, 0, 0, 100, ACK),
+        (DOWN, 120, 130, 0, 0, 0, ACK),  # the first
+        (DOWN, 121, 131, 0, 0, 0, ACK),  # its window is another one
+        (DOWN, 122, 132, 0, 0, 50, ACK),  # it carries data
+        (DOWN, 123, 0, 50, 0, 0, ACK),  # it was lost
+        (DOWN, 124, 134, 50, 0, 0, ACK),  # the second
+        (DOWN, 125, 135, 50, 0, 0, ACK | 1),  # it is a FIN
+        (DOWN, 140, 150, 51, 100, 0, ACK),  # it acknowledges more
+        (DOWN, 141, 151, 51, 100, 0, ACK),  # nothing is outstanding any more
+    )
+    rows["window"][5] = 999
+    rows["window"][6:] = 999
+    assert duplicate_acks(conversations(rows)[5000], "server") == 2
+    assert duplicate_acks(conversations(rows)[5000], "client") == 0
+
+
+TURNS = (
+    (UP, 10, 20, -1, 0, 0, SYN),
+    (DOWN, 21, 31, -1, 0, 0, SYN | ACK),
+    (UP, 32, 42, 0, 0, 0, ACK),
+    (UP, 100, 110, 0, 0, 100, ACK),
+    (UP, 101, 111, 100, 0, 100, ACK),
+    (DOWN, 500, 510, 0, 200, 300, ACK),
+    (UP, 511, 521, 200, 300, 0, ACK),
+    (UP, 1000, 1010, 200, 300, 50, ACK),
+    (DOWN, 1200, 1210, 300, 250, 70, ACK),
+    (UP, 1300, 1310, 250, 370, 0, ACK | 1),
+    (DOWN, 1311, 1321, 370, 251, 0, ACK | 1),
+)
+
+
+def test_one_waits_for_the_other_as_long_as_the_path_saw():
+    assert waits(conversations(log(*TURNS))[5000]) == {
+        "connect_ns": 32 - 10,
+        "server_ns": (500 - 111) + (1200 - 1010),
+        "think_ns": (100 - 32) + (1000 - 510) + (1321 - 1210),
+        "turns": 4,
+        "is_answered": True,
+    }
+    lost = [*TURNS[:6], (UP, 511, 0, 200, 300, 0, ACK), *TURNS[7:]]
+    overtaken = [*TURNS[:3], (UP, 100, 112, 0, 0, 100, ACK), *TURNS[4:]]
+    again = [*TURNS[:5], (UP, 102, 112, 100, 0, 100, ACK), *TURNS[5:]]
+    assert [waits(conversations(log(*rows))[5000]) for rows in (lost, overtaken, again)] == [None, None, None]
 
 
 def test_covered_counts_each_byte_once():
@@ -156,7 +209,7 @@ def _near(f: Frame) -> set[int]:
 # --- runs that are kept: for machines where none can be recorded
 
 
-@pytest.mark.parametrize("quantity", [q.name for q in QUANTITIES])
+@pytest.mark.parametrize("quantity", [q.name for q in (*QUANTITIES, *ACCOUNTS)])
 def test_what_tcpsight_counts_in_kept_runs_is_true(quantity: str):
     """All but a few: what a capture shows and what a socket saw can differ by a segment at the end of a run."""
     found = [d for d in _kept_differences() if d.quantity == quantity]
@@ -209,3 +262,17 @@ def test_findings_are_judged_by_kind_time_and_direction(tmp_path: Path):
         found = verdicts(tmp_path, lambda _, told=told: Tables([], [], told))  # type: ignore[misc]
         assert {v.kind: v.is_told for v in found if v.is_true} == {"policing": is_right}
         assert not any(v.is_told for v in found if not v.is_true)
+
+
+def test_a_finding_is_as_far_off_as_its_beginning_and_its_end(tmp_path: Path):
+    kept = next(f for f in folders([KEPT]) if f.name == "policing")
+    expected = truth_of(kept)["expected"][0]
+    for name in ("truth.json.xz", "server.pcap.xz"):
+        (tmp_path / name).write_bytes((kept / name).read_bytes())
+    near = {"kind": "policing", "start_ns": expected["start_ns"] + 5, "end_ns": expected["end_ns"] - 7}
+    far = near | {"start_ns": expected["start_ns"] - 10**9}
+    run = f"{tmp_path.parent.name}/{tmp_path.name}"
+    assert edges(tmp_path, lambda _: Tables([], [], [far, near])) == [Edge("policing", run, "server", 5, -7)]
+    assert edges(tmp_path, lambda _: Tables([], [], [])) == []
+    row = table.edge_table([Edge("policing", run, "server", -3_000_000, 2_000_000)]).splitlines()[-1]
+    assert row == "| policing | 1 | 3.0 ms | 3.0 ms | 3.0 ms | 2.0 ms | 2.0 ms | 2.0 ms |"

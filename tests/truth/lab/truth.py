@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tests.truth.lab.accounts import waits
 from tests.truth.lab.kernel import Event
 from tests.truth.lab.path import DOWN, FATES, FORWARDED, UP, Link
 from tests.truth.lab.run import Raw
@@ -168,9 +169,31 @@ def side_truth(packets: list[Packet], side: str) -> dict[str, Any]:
         "first_ns": min((p.in_ns for p, _ in sent), default=None),
         "last_ns": max((p.in_ns for p, _ in sent), default=None),
         "largest_payload": max((p.payload for p, _ in sent), default=0),
+        "duplicate_acks": duplicate_acks(packets, side),
         **outstanding(packets, side),
         **zero_windows(packets, side),
     }
+
+
+def duplicate_acks(packets: list[Packet], side: str) -> int | None:
+    """Count the duplicate ACKs of `side` as the other side gets them: the five conditions of RFC 5681 §2, one by one.
+
+    None where the path made copies: who knows which of the two repeats the other?
+    """
+    if any(p.is_copy for p in packets):
+        return None
+    moments = [(p.out_ns if p.side == side else p.in_ns, p.side == side, p) for p in packets]
+    sent = acked = found = 0
+    window = -1
+    for _, is_ack, p in sorted((m for m in moments if m[0]), key=lambda m: (m[0], m[1])):
+        if not is_ack:
+            sent = max(sent, p.offset + p.payload)
+        elif p.flags & ACK and not p.flags & RST:
+            has_outstanding, is_bare, is_plain = sent > max(acked, 0), p.payload == 0, not p.flags & (SYN | FIN)
+            repeats, keeps_window = p.acked == acked, p.window == window
+            found += has_outstanding and is_bare and is_plain and repeats and keeps_window
+            acked, window = max(acked, p.acked), p.window
+    return found
 
 
 def outstanding(packets: list[Packet], side: str) -> dict[str, Any]:
@@ -253,6 +276,7 @@ def truth_of(scenario: Scenario, seed: int, raw: Raw, client_address: str) -> di
     connections = []
     for port, packets in by_port.items():
         one: dict[str, Any] = {"client_port": port, "server_port": scenario.client.port}
+        one["waits"] = waits(packets)
         one["first_ns"], one["last_ns"] = packets[0].in_ns, max(max(p.in_ns, p.out_ns) for p in packets)
         for side in SIDES:
             app = dict(apps[side].get(port, {}))
