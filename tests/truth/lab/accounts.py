@@ -7,6 +7,7 @@ long the client did not ask. The other parts divide what the path did, for which
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,10 +37,7 @@ def waits(packets: list[Packet]) -> dict[str, int] | None:
     for side in ("client", "server"):
         sent = [p for p in packets if p.side == side and not p.flags & RST]
         arrived = [p.offset for p in sorted(sent, key=lambda p: p.out_ns) if p.payload]
-        if (
-            any(a >= b for a, b in zip(arrived, arrived[1:], strict=False))
-            or sum(bool(p.flags & SYN) for p in sent) > 1
-        ):
+        if any(a >= b for a, b in itertools.pairwise(arrived)) or sum(bool(p.flags & SYN) for p in sent) > 1:
             return None
     acks = [p.in_ns for p in packets if p.side == "client" and not p.flags & (SYN | RST)]
     if not acks:
@@ -53,7 +51,7 @@ def waits(packets: list[Packet]) -> dict[str, int] | None:
         "connect_ns": acks[0] - packets[0].in_ns,
         "think_ns": think,
         "server_ns": turns([(time_ns, p.side) for time_ns, p in server if p.payload], "client", "server"),
-        "turns": sum(a != b for (_, a), (_, b) in zip(said, said[1:], strict=False)) + 1,
+        "turns": sum(a != b for (_, a), (_, b) in itertools.pairwise(said)) + 1,
         "is_answered": bool(said) and said[-1][1] == "server",
     }
 
@@ -66,7 +64,7 @@ def seen_at(packets: list[Packet], end: str) -> list[tuple[int, Packet]]:
 
 def turns(said: list[tuple[int, str]], before: str, after: str) -> int:
     """Add up the times from data of one side to data of the other that follow at once."""
-    pairs = zip(said, said[1:], strict=False)
+    pairs = itertools.pairwise(said)
     return sum(b_ns - a_ns for (a_ns, a), (b_ns, b) in pairs if (a, b) == (before, after))
 
 
@@ -106,7 +104,9 @@ def compare(truth: Record, rows: list[Record], vantage: str) -> Iterator[tuple[P
         total = sum(row[part] or 0 for part in PARTS)
         yield SUM, row["duration_ns"], total, total == row["duration_ns"]
         found = known.get(row["client_port"])
-        for part in ACCOUNTS[1:] if found and found["is_answered"] else ():
+        if not found or not found["is_answered"]:
+            continue
+        for part in ACCOUNTS[1:]:
             if vantage == part.end and row[part.column] is not None:
                 error = abs(row[part.column] - found[part.column])
                 is_good = error <= max(part.absolute * found["turns"], part.relative * found[part.column])

@@ -176,7 +176,10 @@ class Judged(NamedTuple):
 def judge(folder: Path, read: Reader = read_with_library) -> Judged:
     """Compare everything of a run, reading each capture once."""
     held = {path: read(path) for path in captures_of(folder)}
-    return Judged(*(judged(folder, held.__getitem__) for judged in (differences, verdicts, places, edges)))
+    held_at = held.__getitem__
+    return Judged(
+        differences(folder, held_at), verdicts(folder, held_at), places(folder, held_at), edges(folder, held_at)
+    )
 
 
 def places(folder: Path, read: Reader = read_with_library) -> list[Place]:
