@@ -53,7 +53,7 @@ def _listed() -> str:
         [
             "tcpsight help COMMAND   what a command does, and its options",
             "tcpsight help COLUMN    what a column of a table means, such as response_time",
-            "tcpsight help KIND      what a kind of finding means, and what helps, such as pile_up",
+            "tcpsight help KIND      what a kind of finding means, and what helps (pile_up)",
             "tcpsight help TOPIC     how things are written that many commands take:",
             "",
             *lines,

@@ -15,6 +15,7 @@ from importlib import import_module
 import click
 
 import tcpsight
+from tcpsight.cli.letters import spell_out
 from tcpsight.errors import TcpsightError
 
 COMMANDS = {
@@ -187,6 +188,7 @@ def _fill_standard_streams() -> None:
 def run() -> None:
     """Entry point of the console script."""
     _fill_standard_streams()
+    spell_out()
     signal.signal(signal.SIGTERM, _terminated)
     # Modules and batches leave no cycles behind; looking for some every 700 objects costs two percent of a run.
     gc.set_threshold(100_000)

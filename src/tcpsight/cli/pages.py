@@ -86,7 +86,7 @@ def write_text(output: str, draw: Callable[[Screen], str], *, is_ascii: bool = F
     """
     from tcpsight.output.destination import Destination
 
-    text = draw(_screen(output))
+    text = draw(screen_of(output))
     encoding = "utf-8" if is_ascii or output != "-" else (sys.stdout.encoding or "utf-8")
     destination = Destination(output)
     try:
@@ -97,7 +97,7 @@ def write_text(output: str, draw: Callable[[Screen], str], *, is_ascii: bool = F
         raise
 
 
-def _screen(output: str) -> Screen:
+def screen_of(output: str) -> Screen:
     """Find out what the page will be shown on."""
     from tcpsight.cli.notes import is_unicode
     from tcpsight.output.drawing import Screen
@@ -108,6 +108,6 @@ def _screen(output: str) -> Screen:
     width = shutil.get_terminal_size((100, 24)).columns
     return Screen(
         width=max(width, NARROWEST),
-        has_color=is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
+        has_color=is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
         has_unicode=is_unicode(sys.stdout),
     )

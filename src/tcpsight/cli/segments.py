@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,12 +59,13 @@ def _draw(source: Input, output: Output, connection: int | None, graph: str) -> 
         raise click.UsageError("--graph draws one connection: name it with --connection N")
     if (output.format, output.sort, output.columns, output.where) != (None,) * 4:
         raise click.UsageError("--graph is no table: leave out --format, --sort, --columns and --where")
-    from tcpsight.cli.notes import conclude
+    from tcpsight.cli.notes import conclude, is_unicode
     from tcpsight.cli.running import reading
     from tcpsight.conversations.ladder import LadderMaking
     from tcpsight.errors import UsageError
     from tcpsight.output.addresses import endpoint_text
     from tcpsight.output.destination import Destination
+    from tcpsight.output.drawing import plain
     from tcpsight.output.ladders import flow_lines, flow_svg, rungs
     from tcpsight.tables import DIRECTIONS, SegmentDetails
 
@@ -89,7 +91,8 @@ def _draw(source: Input, output: Output, connection: int | None, graph: str) -> 
             if graph == "svg":
                 pieces = flow_svg(found_rungs, client, server)
             else:
-                pieces = (f"{line}\n" for line in flow_lines(found_rungs, client, server))
+                spell = str if output.output != "-" or is_unicode(sys.stdout) else plain
+                pieces = (spell(f"{line}\n") for line in flow_lines(found_rungs, client, server))
             for piece in pieces:
                 destination.write(piece.encode())
             destination.close()

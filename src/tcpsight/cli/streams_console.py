@@ -12,9 +12,11 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from tcpsight.cli.notes import is_unicode
 from tcpsight.cli.streams_files import is_terminal
 from tcpsight.errors import UsageError
 from tcpsight.output.destination import Destination
+from tcpsight.output.drawing import plain
 from tcpsight.output.units import printable
 
 
@@ -27,12 +29,18 @@ class Console:
         A path, or ``-`` for standard output.
     timezone : tzinfo
         Of instants.
+
+    Attributes
+    ----------
+    has_unicode : bool
+        Whether letters beyond ASCII may be written.
     """
 
     def __init__(self, output: str, timezone: tzinfo) -> None:
         self.timezone = timezone
         self._is_terminal = sys.stdout.isatty() if output == "-" else is_terminal(output)
         self._is_file = _is_file(output)
+        self.has_unicode = output != "-" or is_unicode(sys.stdout)
         self._destination = Destination(output)
 
     @property
@@ -47,7 +55,12 @@ class Console:
 
     def print(self, line: str) -> None:
         """Write a line; whatever a terminal would obey is written out."""
-        self._destination.write(f"{printable(line)}\n".encode())
+        text = f"{printable(line)}\n"
+        self._destination.write((text if self.has_unicode else plain(text)).encode())
+
+    def show_all(self, pieces: Iterable[bytes]) -> None:
+        """Write text for people, encoded as UTF-8, whose letters may be spelt otherwise."""
+        self.write_all(pieces if self.has_unicode else (plain(piece.decode()).encode() for piece in pieces))
 
     def write_all(self, pieces: Iterable[bytes]) -> None:
         """Write bytes that are safe, or that no terminal gets."""

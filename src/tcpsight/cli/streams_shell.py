@@ -123,14 +123,17 @@ class Shell:
     def _rows(self, rows: Table, listed: Sequence[str], options: dict[str, str]) -> int:
         """Write rows as options ask for them; give how many."""
         from tcpsight.cli.running import in_order
+        from tcpsight.output.text import TextLayout
         from tcpsight.output.writers import open_writer
 
+        layout = TextLayout(has_unicode=self._console.has_unicode)
         left = whole(options["--limit"]) if "--limit" in options else len(rows)
         format = options.get("--format", "table")
         columns = listed if format == "table" else None
         zone = self._console.timezone
         self._console.flush()
-        with open_writer(self._console.binary, type(rows), format, columns=columns, timezone=zone) as writer:
+        to = self._console.binary
+        with open_writer(to, type(rows), format, columns=columns, timezone=zone, layout=layout) as writer:
             for table in in_order(iter([rows]), type(rows), options.get("--sort")):
                 writer.write(table[:left])
                 left = max(left - len(table), 0)
@@ -220,8 +223,11 @@ class Shell:
             self._console.refuse_terminal("raw bytes are nothing to show on a terminal: -o FILE, or --format text")
             self._note_missing(conversation)
         dialogue = dialogue_of(conversation, options.get("--side"), span)
-        self._console.write_all(written(dialogue, format, has_colour=self._console.has_colour))
-        if format in ("text", "hex"):
+        said = written(dialogue, format, has_colour=self._console.has_colour)
+        if format not in ("text", "hex"):
+            self._console.write_all(said)
+        else:
+            self._console.show_all(said)
             self._tell_conflicts(dialogue)
 
     def _span(self, conversation: Conversation, index: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ tcpsight tells how a TCP service performs, from packet headers alone.
   What was said, byte by byte?    tcpsight streams capture.pcap
 
 A capture is what tcpdump, Wireshark or 'tcpsight capture -i eth0 -w now.pcapng'
-has written. All commands: 'tcpsight --help'. More on one: 'tcpsight help report'.
+has written. All commands: 'tcpsight --help'. Of one: 'tcpsight help report'.
 How conditions, times and files are written: 'tcpsight help'.
 """
 """What somebody reads who has typed the name alone."""
@@ -130,6 +130,7 @@ ends a command quietly, with 0.
         """\
 NO_COLOR          no colours on terminals
 COLUMNS           how wide text is
+LC_ALL            C, or what has no Unicode: text is spelt with ASCII
 XDG_CACHE_HOME    indexes of streams (else ~/.cache), tcpsight/streams
 XDG_STATE_HOME    history of streams --prompt (else ~/.local/state), tcpsight
 TMPDIR            where rows are sorted that do not fit into memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -237,6 +238,20 @@ def _update(each: Slice, run: Run, *, with_findings: bool) -> Update:
     )
 
 
+def _columns(asked: Lines) -> list[str]:
+    """Give the columns that are asked for, or of the usual ones those that a terminal has room for."""
+    from tcpsight.output.live_lines import USUAL, usual_that_fit
+
+    if asked.columns is not None:
+        return [name for part in asked.columns.split(",") if (name := part.strip())]
+    if not sys.stdout.isatty():
+        return list(USUAL)
+    names, left_out = usual_that_fit(shutil.get_terminal_size().columns, with_service=asked.by == "service")
+    if left_out:
+        click.echo(f"tcpsight: no room for {', '.join(left_out)} (--columns chooses)", err=True)
+    return names
+
+
 def _printer(interval_ns: int, asked: Lines) -> Callable[[Slice], None]:
     """Make what writes a slice to standard output."""
     from tcpsight.tables import KeyedIntervals
@@ -252,11 +267,10 @@ def _printer(interval_ns: int, asked: Lines) -> Callable[[Slice], None]:
         raise click.UsageError("--requests writes objects: add --json")
     from tcpsight.cli.notes import is_unicode
     from tcpsight.compat.tcprstat_format import Samples
-    from tcpsight.output.live_lines import USUAL, LiveLines
+    from tcpsight.output.live_lines import LiveLines
 
-    columns = asked.columns if asked.columns is not None else ",".join(USUAL)
     lines = LiveLines(
-        [name for part in columns.split(",") if (name := part.strip())],
+        _columns(asked),
         values.zone(asked.timezone),
         interval_ns,
         has_unicode=is_unicode(sys.stdout),

@@ -172,13 +172,16 @@ def text_page(lines: Sequence[str], screen: Screen) -> str:
     return text if screen.has_unicode else plain(text)
 
 
-_PLAIN = {
-    "µ": "u", "–": "-", "−": "-", "…": "...", "\u202f": ",", "∞": "inf", "→": "->", "×": "x", "±": "+/-", "·": ".",
-}  # fmt: skip
+_PLAIN = str.maketrans({
+    "µ": "u", "–": "-", "—": "-", "−": "-", "…": "...", "\u202f": ",", "∞": "inf", "→": "->", "←": "<-", "×": "x",
+    "±": "+/-", "·": ".", "≥": ">=", "≤": "<=", "²": "2", "⁶": "6", "√": "sqrt", "é": "e", "’": "'",
+    "σ": "sigma", "κ": "kappa", "λ": "lambda", "│": "|", "─": "-", "━": "-", "└": "+", "┴": "+", "▶": ">", "◀": "<",
+    "►": ">", "◄": "<",
+})  # fmt: skip
 
 
 def plain(text: str) -> str:
     """Write text without characters beyond ASCII, for outputs that have none."""
-    for character, simple in _PLAIN.items():
-        text = text.replace(character, simple)
-    return text.encode("ascii", "replace").decode()
+    if text.isascii():
+        return text
+    return text.translate(_PLAIN).encode("ascii", "backslashreplace").decode()

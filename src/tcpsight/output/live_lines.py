@@ -32,6 +32,16 @@ USUAL = (
 )
 """What is shown unless the user chooses."""
 
+DISPENSABLE = (
+    "late",
+    "response_time_p95_ns",
+    "utilization_fraction",
+    "concurrency",
+    "response_time_p99_ns",
+    "unanswered_backlog",
+)
+"""Of these what is left out where a line has no room, the first first."""
+
 SHORT = {
     "throughput_per_s": "req/s",
     "arrival_rate_per_s": "arrive/s",
@@ -55,6 +65,18 @@ _CODES = {
     "sum": "s", "sqs": "x",
 }  # fmt: skip
 _OF_TCPRSTAT = re.compile(rf"(?:(\d{{1,3}})_)?({'|'.join(_CODES)})")
+
+
+def usual_that_fit(width: int, *, with_service: bool) -> tuple[list[str], list[str]]:
+    """Choose of the usual columns those that a line has room for; give them, and the headings of the others."""
+    names, left_out = list(USUAL), []
+    room = width - len("22:50:25Z") - (2 + _SERVICE_WIDTH) * with_service
+    for name in DISPENSABLE:
+        if (len(names) - 1) * (2 + _NARROWEST) <= room:
+            break
+        names.remove(name)
+        left_out.append(_heading(name))
+    return names, left_out
 
 
 class Statistics(Protocol):

@@ -36,14 +36,7 @@ def page(facts: Facts, screen: Screen | None = None) -> str:
         lines += ["", *_Model(service, shown).lines()]
     if facts.get("omitted_services"):
         lines += ["", f"{facts['omitted_services']} smaller services are not shown (--top N)."]
-    return text_page(lines if shown.has_unicode else list(map(_letters, lines)), shown)
-
-
-def _letters(text: str) -> str:
-    """Name Greek letters, for outputs that have none."""
-    for letter, name in (("σ", "sigma"), ("κ", "kappa"), ("λ", "lambda"), ("²", "2"), ("√", "sqrt"), ("·", ".")):
-        text = text.replace(letter, name)
-    return text
+    return text_page(lines, shown)
 
 
 class _Model:
