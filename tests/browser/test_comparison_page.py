@@ -34,6 +34,7 @@ def test_a_slow_down_is_shown_with_all_its_plots(show, tmp_path, scheme):
     assert "p50 (decides)" in table
     assert "+49.9 %" in table
     seen.page.screenshot(path=str(tmp_path / f"compare-{scheme}.png"), full_page=True)
+    assert seen.lacking() == []
 
 
 def test_captures_with_little_in_them_have_a_page_that_says_so(show):

@@ -88,6 +88,7 @@ def test_services_plots_and_findings_of_a_real_stall(chromium, examples_dir, sch
         assert column(seen, 2, "requests")[0] == "1.50 s"
         PICTURES.mkdir(parents=True, exist_ok=True)
         seen.page.screenshot(path=PICTURES / f"live-{scheme}.png", full_page=True)
+        assert seen.lacking() == []
 
 
 def test_what_comes_is_shown_at_once(chromium, capture_path):

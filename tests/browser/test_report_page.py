@@ -17,6 +17,7 @@ from tcpsight.facts import capture_filter
 from tcpsight.pipeline import Options
 from tcpsight.selection import Selection
 from tests.support import closed_system
+from tests.support.accessible import lacking
 from tests.support.closed_system import Law, simulate
 from tests.support.pages import report_html
 from tests.support.pcap import pcap_bytes
@@ -267,7 +268,7 @@ FEW_ROWS = """
 )
 def test_equal_means_the_whole_text_and_endpoints_go_without_their_port(stall, words, rows):
     web = Path(tcpsight.__file__).parent / "output" / "web"
-    scripts = [(web / name).read_text() for name in ("elements.js", "numbers.js", "tables.js")]
+    scripts = [(web / name).read_text() for name in ("elements.js", "numbers.js", "meanings.js", "tables.js")]
     script = "\n".join([*scripts, FEW_ROWS.replace("WORDS", json.dumps(words))])
     assert stall.page.evaluate(f"() => {{ {script} }}") == [None, *rows]
 
@@ -303,6 +304,36 @@ def test_everything_has_a_name_for_who_does_not_see_it(stall):
         "() => [...document.querySelectorAll('[aria-labelledby]')].map(e => e.getAttribute('aria-labelledby'))"
     )
     assert set(labelled) <= set(ids)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_lacking_for_who_does_not_see_the_page_or_not_well(show, html, scheme):
+    assert show(html, scheme).lacking() == []
+
+
+NAMELESS = (
+    "for (const e of document.querySelectorAll('#main button')) { e.removeAttribute('aria-label'); e.title = ''; }"
+)
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "told"),
+    [
+        ("document.documentElement.lang = ''", "3.1.1"),
+        ("document.querySelector('h2').outerHTML = '<h4>Sums</h4>'", "1.3.1 heading 4"),
+        ("document.querySelector('th[scope=col]').removeAttribute('scope')", "1.3.1 heading of a table"),
+        ("document.querySelector('th[scope=col][title]').removeAttribute('title')", "column without its meaning"),
+        ("document.querySelector('#main p').style.color = '#888'", "1.4.3 contrast"),
+        ("document.querySelector('#main').append(document.createElement('canvas'))", "1.1.1"),
+        ("document.querySelector('#main button').textContent = ''", "4.1.2"),
+    ],
+)
+def test_what_is_lacking_is_noticed(stall, spoiled, told):
+    stall.scroll_through()
+    stall.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    stall.page.wait_for_timeout(200)
+    stall.page.evaluate(f"{NAMELESS} {spoiled}")
+    assert any(line.startswith(told) for line in lacking(stall.page))
 
 
 def test_the_first_key_leads_past_the_head(stall):

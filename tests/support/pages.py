@@ -10,6 +10,7 @@ from tcpsight.analysis import Analysis
 from tcpsight.pipeline import Options
 from tcpsight.report_page import PageCollection
 from tcpsight.tables import Findings
+from tests.support.accessible import lacking
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -51,6 +52,13 @@ class Seen:
                 "figure => figure.querySelector('.plot-container') || !figure.querySelector('.empty').hidden",
                 arg=figure.element_handle(),
             )
+
+    def lacking(self) -> list[str]:
+        """Tell what the page lacks for who does not see it, or not well, when all of it is opened."""
+        self.scroll_through()
+        self.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        self.page.wait_for_timeout(200)  # tables are filled when the browser tells that they were opened
+        return lacking(self.page)
 
     def range_of(self, figure: str) -> list[float]:
         """Give the range of time that a plot shows."""

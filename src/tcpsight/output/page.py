@@ -29,7 +29,7 @@ from tcpsight.errors import UsageError, installing
 
 NEEDS_PLOTLY = f"pages with plots need Plotly: {installing('html')}"
 
-SHARED = ("elements.js", "numbers.js", "theme.js", "view.js", "figures.js", "tables.js")
+SHARED = ("elements.js", "numbers.js", "theme.js", "view.js", "figures.js", "meanings.js", "tables.js")
 """Scripts that every page has, in order."""
 
 _FOLDER = "web"

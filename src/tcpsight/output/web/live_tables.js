@@ -29,7 +29,7 @@ class LiveTable {
 
   head(column) {
     const made = element("th", { scope: "col", className: column.isNumber ? "number" : "" },
-      element("button", { type: "button", onclick: () => this.sort(column) }, column.title));
+      element("button", { type: "button", title: MEANINGS[column.title], onclick: () => this.sort(column) }, column.title));
     made.column = column;
     return made;
   }

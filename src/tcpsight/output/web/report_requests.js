@@ -159,14 +159,14 @@ function cumulativeTable(report) {
 class RequestList {
   constructor(report) {
     this.report = report;
-    this.host = element("section", { className: "card", id: "requests-in-view", "aria-labelledby": "requests-title", tabindex: "-1" });
+    this.host = element("section", { className: "card", id: "requests-in-view", "aria-labelledby": "requests-in-view-title", tabindex: "-1" });
     report.view.listeners.push(() => this.show());
     this.show();
   }
 
   show() {
     const { service, view } = this.report;
-    const head = element("h3", { id: "requests-title" }, "Slowest requests of the shown time");
+    const head = element("h3", { id: "requests-in-view-title" }, "Slowest requests of the shown time");
     if (service.points === undefined || !service.hasTurns) {
       fill(this.host, head, element("p", {}, service.hasTurns ? "There are none." : NO_TURNS));
       return;
@@ -179,7 +179,7 @@ class RequestList {
     const about = slowest.length === 0 ? ", and none of the slowest was waited for in it." : "; of those that were waited for in it these took longest. Choose one to see the filter that isolates its connection.";
     fill(this.host, head, element("p", { className: "faint" }, completed + about), slowest.length === 0 ? null : element("div", { className: "scroll" }, element("table", {},
       element("caption", { className: "unseen" }, "Slowest requests"),
-      element("thead", {}, element("tr", {}, ["Took", "Completed after", "Client", "Asked", "Answered", "Connection", ""].map((name) => element("th", { scope: "col" }, name)))),
+      element("thead", {}, element("tr", {}, ["Took", "Completed after", "Client", "Asked", "Answered", "Connection", ""].map(columnHead))),
       element("tbody", {}, slowest.map((each) => this.row(...each))))));
   }
 

@@ -4,7 +4,7 @@
 function plainTable(caption, head, rows, acts) {
   const cells = (row, i) => [...row.map((cell) => element("td", {}, cell)), ...(acts === undefined ? [] : [element("td", {}, acts(i))])];
   return element("table", {}, element("caption", {}, caption),
-    element("thead", {}, element("tr", {}, [...head, ...(acts === undefined ? [] : [""])].map((name) => element("th", { scope: "col" }, name)))),
+    element("thead", {}, element("tr", {}, [...head, ...(acts === undefined ? [] : [""])].map(columnHead))),
     element("tbody", {}, rows.map((row, i) => element("tr", {}, cells(row, i)))));
 }
 
@@ -69,7 +69,7 @@ class BigTable {
         element("span", { id: `${spec.id}-help`, className: "faint" }, "Words that a row has, or conditions on a column, such as "),
         element("code", {}, spec.example ?? "requests > 10")),
       element("div", { className: "scroll", tabindex: "0", role: "region", "aria-label": spec.caption },
-        element("table", {}, element("caption", { className: "unseen" }, spec.caption), element("thead", {}, element("tr", {}, element("th", { scope: "col" }, element("span", { className: "unseen" }, "Actions")), this.heads)), this.body)),
+        element("table", {}, element("caption", { className: "unseen" }, spec.caption), element("thead", {}, element("tr", {}, columnHead(""), this.heads)), this.body)),
       element("div", { className: "pages" }, this.pageButton("Previous", -1), this.pageButton("Next", 1), this.status));
     this.show();
   }
