@@ -1,5 +1,7 @@
 """Generate a large capture whose truth is known: ``python benchmarks/generate.py out.pcap``.
 
+Longer than other files: one script that needs nothing else of the repository.
+
 The capture is classic pcap, microseconds, little-endian, Ethernet, IPv4, TCP with timestamps, cut to 96 bytes a
 frame. Connections open with a handshake, speak in turns of ten segments (a request, its acknowledgement, five
 segments of response in three bursts, three acknowledgements) and close with FIN, FIN, ACK. One segment in a

@@ -10,6 +10,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,9 @@ IMPURE_C = re.compile(
 IMPURE_HEADERS = re.compile(r"^<?(stdio|time|unistd|fcntl|pthread|signal|poll|sys/(?!mman)|netinet/|net/|linux/)")
 
 MOST_LINES = 400
-# Files that may be longer, each with its reason.
-LONGER = {
-    "tables.pxd": "generated from tables.py",
-    "tables.py": "every table and column in one place is the point of the file",
-}
+MOST_FUNCTION_LINES = 60
+# What the head of a longer file says: why it is.
+REASON = re.compile(r"Longer than other files: \w.*\.$|^# Generated from ", re.MULTILINE)
 
 
 def name_of(path: Path) -> str:
@@ -129,11 +128,70 @@ def test_no_folder_or_file_is_a_drawer_for_everything():
     assert not [path for path in named if path.stem.lstrip("_") in BANNED_NAMES]
 
 
-def test_files_stay_small_enough_to_read():
-    lines = {name_of(path): path.read_bytes().count(b"\n") for path in [*PYTHON_SOURCES, *KERNEL_SOURCES]}
-    long = {name: count for name, count in lines.items() if count > MOST_LINES and name not in LONGER}
-    assert not long, f"more than {MOST_LINES} lines: split the file, or list it in LONGER with the reason"
-    assert not [name for name in LONGER if lines.get(name, 0) <= MOST_LINES], "no longer long: take it off LONGER"
+def test_files_stay_small_enough_to_read_or_say_at_their_head_why_not():
+    folders = (SOURCE, *(ROOT / name for name in ("tests", "tools", "benchmarks", "examples")))
+    kinds = {".py", ".pyx", ".pxd", ".js", ".css", ".c", ".h"}
+    paths = [path for folder in folders for path in folder.glob("**/*") if path.suffix in kinds]
+    # What Cython writes stands beside what it was made of.
+    written = [path for path in paths if not (path.suffix == ".c" and path.with_suffix(".pyx").is_file())]
+    lines = {path: path.read_bytes().count(b"\n") for path in written}
+    heads = {path: "\n".join(path.read_text("utf-8").split("\n")[:30]) for path in written}
+    long = [path.name for path, count in lines.items() if count > MOST_LINES and not REASON.search(heads[path])]
+    assert not long, f"more than {MOST_LINES} lines: split the file, or say at its head why it is longer"
+    told = [path for path, head in heads.items() if "\nLonger than other files: " in head]
+    assert not [path.name for path in told if lines[path] <= MOST_LINES], "no longer long: it need not say why"
+
+
+def _lines(node: ast.stmt) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def python_functions(path: Path) -> Iterator[tuple[str, int]]:
+    """Give functions, and how many lines each has: a docstring, which says what one may ask, is not counted."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            told = _lines(node.body[0]) if ast.get_docstring(node) is not None else 0
+            yield node.name, _lines(node) - told
+
+
+def indented_functions(path: Path, head: re.Pattern[str]) -> Iterator[tuple[str, int]]:
+    """Give the same of a file in which a function ends where the next line is indented as it is, by its first line."""
+    lines = path.read_text().split("\n")
+    for first, line in enumerate(lines):
+        if not head.match(line):
+            continue
+        indent = len(line) - len(line.lstrip())
+        # The end of what is asked for may stand where the function does; a blank line says nothing.
+        body = next((i for i in range(first, len(lines)) if re.search(r"[:{]\s*(#.*)?$", lines[i])), first) + 1
+        ends = (i for i in range(body, len(lines)) if lines[i].strip() and not lines[i].startswith(" " * (indent + 1)))
+        end = next(ends, len(lines))
+        while end > body and not lines[end - 1].strip():
+            end -= 1
+        text = "\n".join(lines[first:end])
+        about = re.search(r'"""[\s\S]*?"""', text)
+        yield line.strip(), text.count("\n") + 1 - (about[0].count("\n") + 1 if about else 0)
+
+
+KERNEL_FUNCTION = re.compile(r"\s*(cdef|cpdef|def)\b[^=:]*\(")
+SCRIPT_FUNCTION = re.compile(r"\s*(async )?(function \w+|(?!(if|for|while|switch|catch)\b)\w+)\([^;]*\) \{$")
+
+
+def functions_of(path: Path) -> Iterator[tuple[str, int]]:
+    if path.suffix == ".py":
+        return python_functions(path)
+    return indented_functions(path, SCRIPT_FUNCTION if path.suffix == ".js" else KERNEL_FUNCTION)
+
+
+def test_functions_stay_short_enough_to_read():
+    others = [path for folder in ("tests", "tools", "benchmarks") for path in (ROOT / folder).glob("**/*.py")]
+    sources = [*PYTHON_SOURCES, *KERNEL_SOURCES, *PACKAGE.glob("**/*.js"), *others]
+    found = [(path, name, lines) for path in sources for name, lines in functions_of(path)]
+    assert len(found) > 5000
+    for suffix, least in ((".pyx", 200), (".pxd", 200), (".js", 100)):
+        assert sum(path.suffix == suffix for path, _, _ in found) > least, suffix
+    long = [f"{path.name}: {name} ({lines})" for path, name, lines in found if lines > MOST_FUNCTION_LINES]
+    assert not long, f"more than {MOST_FUNCTION_LINES} lines"
 
 
 @pytest.mark.parametrize("folder", ["unit", "reference"])

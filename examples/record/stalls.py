@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Record servers that scale badly, and servers that stall, with the truth of both sides.
 
+Longer than other files: one scenario after another, each on its own.
+
     stalls.py [CASE...]      (needs root; writes into examples/stalls/)
 
     postgresql-hot-row      1 to 16 clients that all update the same row

@@ -63,7 +63,13 @@ class Passes:
 
     @property
     def asked(self) -> str:
-        """Everything that was asked of the capture, as one text: what is asked twice is the same."""
+        """Everything that was asked of the capture, as one text: what is asked twice is the same.
+
+        Examples
+        --------
+        >>> tcpsight.open("examples/mariadb-lock.pcap", servers=":3306").asked == tcpsight.open("README.md").asked
+        False
+        """
         return repr((replace(self.options, workers=1), self._frame_filter, self._input_timezone, self._link_offset))
 
     @contextmanager
@@ -90,6 +96,12 @@ class Passes:
         ------
         CaptureError
             It cannot be opened. If it breaks off later, `Pipeline.broken` says so.
+
+        Examples
+        --------
+        >>> with tcpsight.open("examples/mariadb-lock.pcap").run() as run:
+        ...     sum(len(batch.requests) for batch in run)
+        4706
         """
         frame_filter = None
         if self._frame_filter is not None:

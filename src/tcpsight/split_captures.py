@@ -35,6 +35,12 @@ class Split:
     Notes
     -----
     Both captures are read when something is asked for first, and once.
+
+    Examples
+    --------
+    >>> split = tcpsight.split("examples/two-points-client.pcap.zst", "examples/two-points-server.pcap.zst")
+    >>> len(split.requests.to_numpy())
+    9
     """
 
     def __init__(self, client_side: Analysis, server_side: Analysis) -> None:
@@ -64,6 +70,12 @@ class Split:
         ------
         UsageError
             When it is read: if the captures have no connection in common, or were given the wrong way round.
+
+        Examples
+        --------
+        >>> split = tcpsight.split("examples/two-points-client.pcap.zst", "examples/two-points-server.pcap.zst")
+        >>> split.requests.to_arrow().column_names[-3:]
+        ['path_error_ns', 'request_bytes', 'response_bytes']
         """
 
         def read(on_break: OnBreak) -> Iterator[Table]:
@@ -82,6 +94,12 @@ class Split:
         ------
         UsageError
             If the captures have no connection in common, or were given the wrong way round.
+
+        Examples
+        --------
+        >>> facts = tcpsight.split("examples/two-points-client.pcap.zst", "examples/two-points-server.pcap.zst").facts
+        >>> sorted(facts)
+        ['client_side', 'clock', 'connections', 'losses', 'not_captured', 'path', 'requests', 'segments', 'server_side']
         """
         return split_facts(self._comparison, self._table)
 

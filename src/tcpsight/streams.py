@@ -107,6 +107,27 @@ class Conversation:
         What each of them sent.
     is_text : bool
         Whether it was captured as tcpdump text, which has no payload.
+
+    Examples
+    --------
+    >>> streams = tcpsight.open("examples/streams/redis-slow.pcap").streams()
+    >>> talk = streams[326]
+    >>> talk, talk.connection_id, talk.is_complete
+    (<Conversation 326: 224 bytes asked, 38 answered>, 326, True)
+    >>> [(block.direction, block.offset, len(block.data)) for block in talk.dialogue()]
+    [('client', 0, 14), ('server', 0, 7), ('client', 14, 210), ('server', 7, 31)]
+    >>> talk.lacking("client")
+    Lacking(cut_bytes=0, fragment_bytes=0, text_bytes=0)
+
+    What one side sent:
+
+    >>> asked = talk.client
+    >>> asked, asked.is_whole, asked.is_finished, asked.missing_bytes, asked.holes()
+    (<Stream of the client: 224 bytes>, True, True, 0, [])
+    >>> asked.read(178, 6), list(asked.find(b"orders")), asked.captured_at(178)
+    (b'orders', [178], (333, 1795372420069201534))
+    >>> [len(block.data) for block in asked.blocks(14)], list(asked.conflicts())
+    ([210], [])
     """
 
     def __init__(
@@ -132,9 +153,8 @@ class Conversation:
     @property
     def is_complete(self) -> bool:
         """Whether both streams are known from their first byte to their last."""
-        return all(stream.is_whole and stream.is_finished for stream in (self.client, self.server)) and (
-            self.connection["client_isn"] >= 0 and self.connection["server_isn"] >= 0
-        )
+        begins = self.connection["client_isn"] >= 0 and self.connection["server_isn"] >= 0
+        return bool(begins) and all(stream.is_whole and stream.is_finished for stream in (self.client, self.server))
 
     def lacking(self, side: str) -> Lacking:
         """Tell how much of what a side sent is not there though its segments were seen, and why.
@@ -190,6 +210,18 @@ class CapturedStreams:
     ...     block = next(conversation.dialogue())
     ...     print(conversation.connection_id, block.direction, block.offset)
     1 client 0
+
+    Where payload was captured:
+
+    >>> streams = tcpsight.open("examples/streams/redis-slow.pcap").streams()
+    >>> streams.connections.connection_id[streams.holding(b"EVAL")].tolist()
+    [326]
+    >>> streams.stream(326, 1).read(1, 4)
+    b'PONG'
+    >>> of_it = (streams.pieces["connection_id"] == 326).nonzero()[0]
+    >>> len(of_it), len(list(streams.stretches(of_it, 1 << 20)))
+    (4, 1)
+    >>> streams.close()
     """
 
     def __init__(

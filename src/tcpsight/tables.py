@@ -1,5 +1,7 @@
 """The nouns: every table and column that passes between rooms, with type, unit and meaning.
 
+Longer than other files: every table and column in one place is its point.
+
 Theory of operation
 -------------------
 A table is a block of packed rows (a NumPy structured array) whose layout equals a C struct, so that

@@ -1,4 +1,7 @@
-"""The page of a report in a browser, on a real stall: drawn, linked, and usable with and without a mouse."""
+"""The page of a report in a browser, on a real stall: drawn, linked, and usable with and without a mouse.
+
+Longer than other files: one page; its fixtures start a browser, which is shared.
+"""
 
 from __future__ import annotations
 

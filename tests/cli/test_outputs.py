@@ -1,4 +1,7 @@
-"""Where the answer goes: standard output, files that appear whole or not at all, devices, pipes that close early."""
+"""Where the answer goes: standard output, files that appear whole or not at all, devices, pipes that close early.
+
+Longer than other files: one rule about outputs after another.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 import subprocess
 import sys
 
@@ -40,6 +41,20 @@ def test_every_example_of_the_library_reference_runs(monkeypatch):
     found = doctest.DocTestRunner().run(examples)
     assert found.attempted >= 20
     assert found.failed == 0
+
+
+def test_every_name_of_the_library_reference_is_used_by_one_of_its_examples():
+    """These run, by the test above; a class that is made by others is used if anything of it is."""
+    text = (ROOT / "docs" / "reference" / "library.md").read_text("utf-8")
+    used = "\n".join(line for line in text.splitlines() if line.startswith((">>> ", "... ", "tcpsight.errors.")))
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert len(sections) >= 14
+    for section in sections:
+        title = section.split("\n")[0].strip("`")
+        members = re.findall(r"^### `\w+\.(\w+)(?:\(\))?`$", section, re.MULTILINE)
+        unused = [name for name in members if not re.search(rf"\.{name}\b", used)]
+        assert not unused, f"{title}: no example uses {', '.join(unused)}"
+        assert members or re.search(rf"\.{title.removesuffix('()').removeprefix('tcpsight.')}\b", used), title
 
 
 def test_every_method_page_is_in_the_index():

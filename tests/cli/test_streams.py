@@ -1,4 +1,7 @@
-"""``tcpsight streams``: commands without a screen, and what they print of a capture that means harm."""
+"""``tcpsight streams``: commands without a screen, and what they print of a capture that means harm.
+
+Longer than other files: one command with twelve of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``tcpsight usl``: tables and captures to a page, JSON and plots."""
+"""``tcpsight usl``: tables and captures to a page, JSON and plots.
+
+Longer than other files: one command with two kinds of input and three of output; one rule after another.
+"""
 
 from __future__ import annotations
 

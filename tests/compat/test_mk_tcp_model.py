@@ -1,4 +1,7 @@
-"""mk-tcp-model: every genuine output of the old tool, and what it is told to do beyond them."""
+"""mk-tcp-model: every genuine output of the old tool, and what it is told to do beyond them.
+
+Longer than other files: the whole of one older tool.
+"""
 
 from __future__ import annotations
 

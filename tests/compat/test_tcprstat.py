@@ -1,4 +1,7 @@
-"""tcprstat: every genuine output of the old tool, its rules, and a real server under load."""
+"""tcprstat: every genuine output of the old tool, its rules, and a real server under load.
+
+Longer than other files: the whole of one older tool.
+"""
 
 from __future__ import annotations
 

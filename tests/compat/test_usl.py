@@ -1,4 +1,7 @@
-"""usl: the printed coefficients, the conversions, the plots."""
+"""usl: the printed coefficients, the conversions, the plots.
+
+Longer than other files: the whole of one older tool.
+"""
 
 from __future__ import annotations
 

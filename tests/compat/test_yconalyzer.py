@@ -1,4 +1,7 @@
-"""yconalyzer: every recorded command gives the recorded bytes, and the rules behind them hold elsewhere."""
+"""yconalyzer: every recorded command gives the recorded bytes, and the rules behind them hold elsewhere.
+
+Longer than other files: the whole of one older tool.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The slow, obvious twin of the connections kernel: dicts, lists of ranges, plain integers that never wrap.
 
+Longer than other files: the twin of a whole room is read from top to bottom beside its rules.
+
 It says in Python what the method pages (`docs/methods/connections.md` and its neighbours) say in words. Rows are dicts;
 addresses are bytes, unknown is None.
 """

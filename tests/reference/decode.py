@@ -1,5 +1,7 @@
 """How frames become headers, written to be read: one frame at a time, one field at a time, straight from the RFCs.
 
+Longer than other files: the twin of a whole room is read from top to bottom beside its rules.
+
 No speed, no C, nothing shared with the kernel but the names of columns and reasons.
 """
 

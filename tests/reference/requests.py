@@ -1,5 +1,7 @@
 """The slow, obvious twin of the request pairing kernel: every turn of a connection is kept, with all its pieces.
 
+Longer than other files: the twin of a whole room is read from top to bottom beside its rules.
+
 Nothing here is shared with the kernel: no slots, no running sums, no minima. A turn is a list of pieces (instant,
 bytes); who owns a byte is found by looking at all turns, newest first; a row is worked out when it is due.
 """

@@ -1,4 +1,7 @@
-"""What is captured live is what was sent: every frame once, byte by byte, whatever it went through."""
+"""What is captured live is what was sent: every frame once, byte by byte, whatever it went through.
+
+Longer than other files: one interface and its traffic, set up once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The browser of streams, key by key, as it looks, and on a capture that means harm."""
+"""The browser of streams, key by key, as it looks, and on a capture that means harm.
+
+Longer than other files: one screen; one rule after another.
+"""
 
 from __future__ import annotations
 

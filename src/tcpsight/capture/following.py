@@ -47,13 +47,28 @@ class Following:
         self.is_stopped = False
 
     def stop(self) -> None:
-        """Wait for nothing any more; safe to call from a signal handler."""
+        """Wait for nothing any more; safe to call from a signal handler.
+
+        Examples
+        --------
+        >>> following = tcpsight.Following()
+        >>> following.stop()
+        >>> following.is_stopped
+        True
+        """
         self.is_stopped = True
 
     def wait(self, since: float) -> bool:
         """Wait a moment for a file to which nothing was added `since` (monotonic clock); False if that was long enough.
 
         A signal does not end the moment, but it is short.
+
+        Examples
+        --------
+        >>> import time
+        >>> following = tcpsight.Following(idle_ns=1)
+        >>> following.wait(since=time.monotonic() - 1)
+        False
         """
         is_idle = self._idle_seconds is not None and time.monotonic() - since >= self._idle_seconds
         if self.is_stopped or is_idle:

@@ -1,5 +1,7 @@
 """The slow, obvious twin of the network kernel: of every direction it keeps all segments, and looks at all of them.
 
+Longer than other files: the twin of a whole room is read from top to bottom beside its rules.
+
 Nothing here is shared with the kernel: no rings, no bins, no bits. What was sent is a list of things sent, oldest
 first; a question about it is a look through the list. Four limits of the kernel show in its rows and are mirrored:
 no more than 4,096 segments in flight are timed, the last 8 retransmissions are remembered until it is known whether
