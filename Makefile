@@ -23,7 +23,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel bare oldest random-order release-check clean
+.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel bare oldest random-order footprint release-check clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -149,6 +149,9 @@ oldest: wheel ## The same with the oldest version of each dependency that pyproj
 
 random-order: build ## Run the tests that only compute in another order (SEED=7)
 	$(PYTHON) -m pytest -n auto --random-order-bucket=global --random-order-seed=$(SEED) $(COMPUTING)
+
+footprint: wheel ## Measure what an installation weighs and what starting costs; write docs/methods/footprint.md
+	$(PYTHON) tools/footprint.py dist/*.whl --store
 
 release-check: ## Check that this can be released: version, changelog, sdist, wheel from it, metadata (RELEASE_ARGS=--unreleased)
 	$(PYTHON) tools/release.py $(RELEASE_ARGS)

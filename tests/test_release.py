@@ -89,3 +89,28 @@ def test_wheels_are_made_for_glibc_musl_and_macos():
     assert {"manylinux-x86_64-image", "musllinux-x86_64-image"} <= set(made["linux"])
     assert set(made["macos"]["archs"]) == {"x86_64", "arm64"}
     assert "tcpsight report" in made["test-command"]
+
+
+def test_what_has_grown_beyond_what_the_docs_tell_is_named():
+    footprint = module_of(ROOT / "tools" / "footprint.py")
+    told = footprint.PAGE.read_text("utf-8")
+    assert footprint.compare(told, told) == []
+    size = footprint.told(told, "tcpsight alone", 2)
+    grown = told.replace(f"| tcpsight alone | {size} |", f"| tcpsight alone | {size * 1.2:.1f} |")
+    assert footprint.compare(told, grown) == [
+        f"tcpsight alone: {size * 1.2:.1f} where {size} is told in docs/methods/footprint.md"
+    ]
+    starts = footprint.told(told, "`tcpsight --help`", 3)
+    slower = told.replace(f"| {starts} |", f"| {starts * 2} |")
+    assert footprint.compare(told, slower) == [
+        f"`tcpsight --help`: {starts * 2} where {starts} is told in docs/methods/footprint.md"
+    ]
+
+
+def test_the_docs_tell_what_every_extra_weighs():
+    footprint = module_of(ROOT / "tools" / "footprint.py")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    # A country's file is read by 0.1 MB; the others are for who works on tcpsight.
+    assert set(footprint.EXTRAS) == set(project["optional-dependencies"]) - {"country", "fuzz", "peers", "dev"}
+    text = footprint.PAGE.read_text("utf-8")
+    assert all(f"| `[{extra}]` adds |" in text for extra in footprint.EXTRAS)

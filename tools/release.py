@@ -2,7 +2,8 @@
 
 In this order, as each step is dearer than the one before: the version is that of one place, the changelog has its
 section, an sdist is built, a wheel is built from that sdist in an empty environment, their metadata and contents are
-right, the wheel installs where there is no compiler and does the main job. Nothing is uploaded, nothing is tagged.
+right, the wheel installs where there is no compiler and does the main job, and is as large as the docs tell. Nothing is
+uploaded, nothing is tagged.
 
 ``--unreleased`` takes a changelog that has no section of this version yet; for all but the release itself.
 """
@@ -126,6 +127,14 @@ def check_wheel(path: Path, number: str) -> None:
         raise ReleaseError(f"{path.name} lacks py.typed")
 
 
+def check_footprint(wheel: Path) -> None:
+    """Compare sizes and start-up with what the docs tell."""
+    command = [sys.executable, str(ROOT / "tools" / "footprint.py"), str(wheel)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ReleaseError(f"{done.stdout}{done.stderr[-2000:]}'make footprint' stores what is so now")
+
+
 def main(arguments: list[str]) -> int:
     """Check all of it; say what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -147,6 +156,8 @@ def main(arguments: list[str]) -> int:
         if done.returncode:
             raise ReleaseError(f".ci/test-wheel: {done.stdout[-1000:]}{done.stderr[-2000:]}")
         print("installation  works without a compiler")
+        check_footprint(wheel)
+        print("footprint     as docs/methods/footprint.md tells")
     except ReleaseError as error:
         print(f"not to be released: {error}", file=sys.stderr)
         return 1
