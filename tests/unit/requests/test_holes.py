@@ -225,3 +225,12 @@ def test_a_row_with_a_hole_waits_until_the_hole_is_filled():
     assert final_after(f"{hole}\n 7 10 < 10\n 8 + < 1") == [7, 9]
     assert final_after(f"{hole}\n 7 + > 10\n 8 + < 1") == [7, 8, 9]
     assert final_after(hole) == [7, 7]
+
+
+def test_bytes_that_come_with_old_ones_begin_behind_those():
+    """The request's first segment repeats ten bytes; nothing of the turn before it, or of itself, is missing."""
+    segments, boundaries = tables(whole("1 0 > 100\n 2 0 < 50\n 3 90 > 60\n 4 50 < 10\n 5 150 > 10\n 6 60 < 10"))
+    pairing = RequestPairing()
+    sent = [pairing.feed(segments[i : i + 1], boundaries[: i == 0]).requests.request_bytes.tolist() for i in range(6)]
+    # Each row is final once the next request is answered.
+    assert sent == [[], [], [], [100], [], [50]]

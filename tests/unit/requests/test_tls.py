@@ -226,3 +226,50 @@ def test_however_rows_are_cut_the_same_requests_come_out():
     assert len(cut) == 4
     for name in ("request_index", "arrival_ns", "completion_ns", "request_bytes", "response_bytes"):
         assert getattr(cut, name).tolist() == getattr(at_once, name).tolist()
+
+
+@pytest.mark.parametrize(
+    "tickets", [[("alike", 255, 1), ("alike", 255, 1)], [("alike", 510, 2)]], ids=["one by one", "at once"]
+)
+def test_behind_two_tickets_a_record_as_long_as_they_were_is_an_answer(tickets):
+    """They came before the request; no more of them are expected, and what comes amid an upload answers it."""
+    came = "".join(f"{21 + i} + < {255 * (3 - len(tickets))}\n" for i in range(len(tickets)))
+    kinds = SENT | {2: ("finished", 80)} | {3 + i: (name, 255, n) for i, (name, _, n) in enumerate(tickets)}
+    at = 3 + len(tickets)
+    kinds |= {at: ("data",), at + 1: ("data",), at + 2: ("alike", 255, 1), at + 3: ("data",)}
+    script = f"20 + > 80\n {came} 30 + > 1000\n 31 + > 1000\n 40 + < 255 ack=1597\n 50 + < 100"
+    assert told(HELLO + script, kinds)[2:] == [(31, 40, 2000, 355, 0)]
+
+
+def test_a_request_that_goes_on_behind_a_ticket_counts_once():
+    sent = "20 + > 80\n 21 + > 175\n 22 + < 255\n 23 + > 1000\n 24 + < 255 ack=1455\n 25 + > 900\n 40 + < 300"
+    kinds = SENT | {
+        2: ("finished", 80),
+        3: ("alike", 175, 1),
+        **dict.fromkeys((4, 6), ("alike", 255, 1)),
+        **dict.fromkeys((5, 7, 8), ("data",)),
+    }
+    paired = pair(HELLO + sent + "\n 50 + > 10\n 60 + < 10", kinds | {9: ("data",), 10: ("data",)})
+    requests = paired.requests
+    assert requests.request_index.tolist() == list(range(len(requests)))
+    assert paired.counts.requests.tolist() == [len(requests)]
+
+
+def test_behind_the_servers_fin_no_answer_is_awaited_whatever_tickets_came():
+    """The last answer may have been a ticket; the client asks on, and nobody will answer."""
+    script = "20 + > 180\n 21 + < 255\n 22 + < 0 fin\n 30 + > 90"
+    segments, boundaries = tables(whole(HELLO + script))
+    headers = Headers.allocate(len(segments))
+    for row, (name, size, count) in {2: ("finished", 80, 0), 3: ("alike", 255, 1)}.items():
+        headers.tls[row], headers.tls_bytes[row], headers.tls_records[row] = TLS_RECORDS.index(name), size, count
+    for row, (name, size) in SENT.items():
+        headers.tls[row], headers.tls_bytes[row] = TLS_RECORDS.index(name), size
+    pairing = RequestPairing()
+    pairing.feed(segments, boundaries[:1], headers)
+    assert pairing.waiting(500 * MS)[0].is_open.tolist() == [0]
+
+
+def test_a_server_that_answers_without_tickets_is_not_thought_to_send_any_later():
+    script = "20 + > 180\n 21 + < 300\n 30 + > 90\n 40 + < 255\n 41 + < 300"
+    kinds = SENT | {2: ("finished", 80), 3: ("data",), 4: ("data",), 5: ("alike", 255, 1), 6: ("data",)}
+    assert told(HELLO + script, kinds)[1:] == [(20, 21, 100, 300, 0), (30, 40, 90, 555, 0)]
