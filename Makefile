@@ -13,17 +13,23 @@ FUZZ_ARGS ?=
 # How often `make properties` gives every test of a property other examples.
 ROUNDS ?= 10
 ROOMS ?=
+MUTANTS_ARGS ?=
 
 SEED ?= $(shell date +%s)
 # Folders whose tests open no interface, start no program and wait for nothing (tests/conftest.py).
 COMPUTING = tests/golden tests/properties tests/reference $(patsubst %,tests/unit/%,connections conversations decode flows model network requests where)
+# What comes through the rooms that decide numbers, and takes minutes.
+COVERING = $(patsubst %,tests/unit/%,connections model network requests) $(wildcard tests/unit/test_*.py) tests/reference/network \
+	$(patsubst %,tests/reference/test_%.py,connections policing requests searching streams) \
+	$(patsubst %,tests/properties/test_%.py,distribution intervals intervals_by_key policing sharding watching) \
+	tests/truth/test_policing.py tests/truth/test_two_points.py
 KERNEL_TESTS = $(wildcard tests/unit tests/reference tests/properties tests/fuzz)
 CHECKED = build/checked
 ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel bare oldest random-order footprint release-check clean
+.PHONY: help build layout reference accuracy policing stalls test coverage mutants kernel-mutants check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel bare oldest random-order footprint release-check clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +51,17 @@ policing: build ## Simulate paths that police, shape or do neither; store how of
 
 test: build ## Run the tests (PYTEST_ARGS='-x tests/unit' to choose)
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+coverage: build ## Tell which lines and branches of requests, connections, network and model tests come through; fail below 95 % of branches
+	mkdir -p build
+	$(PYTHON) -m pytest -n auto --dist loadfile --cov --cov-report= $(COVERING)
+	$(PYTHON) tools/branches.py
+
+mutants: build ## Break the Python of those rooms, a sample of mutmut's changes, and see what tests notice (MUTANTS_ARGS='model/stalls --each 40')
+	$(PYTHON) tools/mutants.py $(MUTANTS_ARGS)
+
+kernel-mutants: ## Break the kernels of a room in the same way (MUTANTS_ARGS='network --count 60', see --help)
+	$(PYTHON) tools/kernel_mutants.py $(MUTANTS_ARGS)
 
 check: ## Lint, format check, types, import contracts, generated files
 	$(PYTHON) -m ruff check .

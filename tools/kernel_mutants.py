@@ -29,7 +29,9 @@ ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "tests" / "mutation"
 TESTS = {
     "requests": "unit/requests reference/test_requests.py",
-    "connections": "unit/connections reference/test_connections.py reference/test_streams.py reference/test_searching.py",
+    "connections": (
+        "unit/connections reference/test_connections.py reference/test_streams.py reference/test_searching.py"
+    ),
     "network": "unit/network reference/network reference/test_policing.py",
 }
 OPERATORS = {
@@ -40,6 +42,7 @@ OPERATORS = {
     "and": ["or"], "or": ["and"], "not": [""], "break": ["continue"], "continue": ["break"],
     "True": ["False"], "False": ["True"],
 }  # fmt: skip
+SPOKEN = (tokenize.OP, tokenize.NAME, tokenize.NUMBER, tokenize.STRING, tokenize.ERRORTOKEN)
 LIMIT = re.compile(r"(?!U?INT)[A-Z][A-Z0-9_]*_(NS|US|MS|BYTES|MAX|MIN|LIMIT|SEGMENTS|SHIFT)$")
 SWITCH = '''cdef extern from *:
     """
@@ -86,9 +89,9 @@ def statements(path: Path) -> Iterator[Statement]:
     """Give the statements of a kernel in which something can be changed."""
     text = path.read_text(encoding="utf-8")
     starts = [0]
-    for line in text.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
     held: list[tuple[int, int, str]] = []
+    for each in text.splitlines(keepends=True):
+        starts.append(starts[-1] + len(each))
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.NEWLINE and held:
             part = exchanged(held)
@@ -96,11 +99,9 @@ def statements(path: Path) -> Iterator[Statement]:
                 line = text.count("\n", 0, held[0][0]) + 1
                 yield Statement(path, line, held[0][0], held[-1][1], part, tuple(held))
             held = []
-        elif token.type in (tokenize.OP, tokenize.NAME, tokenize.NUMBER, tokenize.STRING, tokenize.ERRORTOKEN):
-            if token.string.strip():
-                held.append(
-                    (starts[token.start[0] - 1] + token.start[1], starts[token.end[0] - 1] + token.end[1], token.string)
-                )
+        elif token.type in SPOKEN and token.string.strip():
+            begin, end = (starts[row - 1] + column for row, column in (token.start, token.end))
+            held.append((begin, end, token.string))
 
 
 def exchanged(held: list[tuple[int, int, str]]) -> tuple[int, int] | None:
@@ -238,6 +239,7 @@ def copy(room: str) -> Path:
 
 
 def one_line(text: str) -> str:
+    """Give a text without its line breaks."""
     return " ".join(text.split())
 
 

@@ -1,6 +1,6 @@
 """Break the Python of the rooms on purpose with mutmut, a seeded sample of its changes, and see what the tests notice.
 
-``make mutants MUTANTS_ARGS='--only model/stalls --each 40'``; with ``--store`` the answer becomes
+``make mutants MUTANTS_ARGS='model/stalls --each 40'``; with ``--store`` the answer becomes
 ``tests/mutation/python.json``. The tree is copied first (``build/mutants/python``), as mutmut leaves its files
 beside what it mutates. Texts are not mutated: most of them are read by people, and no rule protects their words.
 mutmut itself mutates nothing outside functions, nor functions with decorators.
@@ -19,15 +19,34 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "tests" / "mutation" / "python.json"
-ROOMS = ("requests", "connections", "network", "model")
-# What decides numbers: of these more is drawn.
-DECIDING = """
-    requests/pairing connections/tracking connections/streams
-    network/accounting network/bucket_fit network/delivery network/policing network/queueing network/token_bucket
-    model/connection_rules model/distribution model/findings model/identifying model/intervals model/lasting
-    model/levelling model/occupancy model/queueing model/scalability model/scalability_curve model/service_rules
-    model/services model/shares model/shifting model/slowdowns model/stalls
-""".split()
+# What decides numbers, and the tests that protect it: few, so that a mutant takes a second or so.
+TESTS = {
+    "requests/pairing": "unit/requests",
+    "network/queueing": "unit/network/test_queues.py unit/network/test_shapes.py",
+    "network/token_bucket": "unit/network/test_queues.py reference/test_policing.py",
+    "network/delivery": "unit/network/test_shapes.py",
+    "network/bucket_fit": "reference/test_policing.py",
+    "network/accounting": "unit/network/test_time_account.py",
+    "connections/tracking": "unit/connections/test_crowds.py unit/connections/test_time.py",
+    "connections/streams": "unit/test_streams.py",
+    "model/intervals": "unit/model/test_intervals.py",
+    "model/occupancy": "unit/model/test_occupancy.py unit/model/test_intervals.py",
+    "model/distribution": "unit/model/test_distribution.py",
+    "model/identifying": "unit/model/test_identifying.py unit/model/test_scalability.py",
+    "model/levelling": "unit/model/test_identifying.py unit/model/test_scalability.py",
+    "model/scalability": "unit/model/test_scalability.py",
+    "model/scalability_curve": "unit/model/test_scalability_curve.py unit/model/test_scalability.py",
+    "model/queueing": "unit/model/test_scalability.py",
+    "model/shares": "unit/model/test_shares.py",
+    "model/stalls": "unit/model/test_stalls.py",
+    "model/lasting": "unit/model/test_lasting.py",
+    "model/slowdowns": "unit/model/test_slowdowns.py",
+    "model/services": "unit/model/test_services.py",
+    "model/connection_rules": "unit/model/test_findings.py",
+    "model/service_rules": "unit/model/test_findings.py",
+    "model/findings": "unit/model/test_findings.py",
+}
+NOTICED = ("killed", "timeout")
 ANY_STATUS = {0: "survived", 1: "killed", 3: "killed", 5: "no tests", 33: "no tests", -11: "killed", -9: "killed"}
 
 
@@ -35,56 +54,52 @@ def without_texts() -> None:
     """Take from mutmut its changes of texts; there is no option for it."""
     from mutmut.mutation import file_mutation, mutators
 
-    file_mutation.mutation_operators = [
-        (kind, change) for kind, change in mutators.mutation_operators if change is not mutators.operator_string
-    ]
+    kept = [(kind, change) for kind, change in mutators.mutation_operators if change is not mutators.operator_string]
+    vars(file_mutation)["mutation_operators"] = kept
 
 
-def drawn(only: str, each: int, seed: int) -> tuple[list[str], dict[str, int]]:
-    """Draw mutants of every module, three times as many of what decides; tell how many there were."""
+def drawn(module: str, each: int, seed: int) -> tuple[list[str], int]:
+    """Draw mutants of a module; tell how many there were."""
     from mutmut.mutation.file_mutation import mutate_file_contents
 
-    names, possible = [], {}
-    for room in ROOMS:
-        for path in sorted((ROOT / "src" / "tcpsight" / room).glob("*.py")):
-            module = f"{room}/{path.stem}"
-            if only not in module:
-                continue
-            found = list(mutate_file_contents(str(path), path.read_text(encoding="utf-8")).mutant_names)
-            possible[module] = len(found)
-            count = min(len(found), each if module in DECIDING else max(1, each // 3))
-            chosen = random.Random(f"{seed} {module}").sample(found, count)
-            names += [f"tcpsight.{room}.{path.stem}.{name}" for name in chosen]
-    return names, possible
+    path = ROOT / "src" / "tcpsight" / f"{module}.py"
+    found = list(mutate_file_contents(str(path), path.read_text(encoding="utf-8")).mutant_names)
+    chosen = random.Random(f"{seed} {module}").sample(found, min(each, len(found)))
+    return [f"tcpsight.{module.replace('/', '.')}.{name}" for name in chosen], len(found)
 
 
-def copy() -> Path:
-    """Copy what is mutated and tested."""
+def copy(module: str) -> Path:
+    """Copy what is mutated and tested; say so to mutmut."""
     tree = ROOT / "build" / "mutants" / "python"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
     for name in ("src", "tests", "examples"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tree)
-    if (ROOT.parent / "shared").is_dir():
-        (tree / "shared").symlink_to(ROOT.parent / "shared")
+    tests = [f"tests/{place}" for place in TESTS[module].split()]
+    settings = f"""
+[tool.mutmut]
+source_paths = ["src"]
+only_mutate = ["src/tcpsight/{module}.py"]
+also_copy = ["examples"]
+pytest_add_cli_args = ["-p", "no:cacheprovider"]
+pytest_add_cli_args_test_selection = {json.dumps(tests)}
+timeout_constant = 60.0
+use_git_change_detection = false
+"""
+    (tree / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text(encoding="utf-8") + settings, "utf-8")
     return tree
 
 
 def changed(tree: Path, name: str) -> dict[str, str]:
     """Give the lines before and after."""
-    shown = subprocess.run(
-        [sys.executable, str(Path(__file__)), "--mutmut", "show", name],
-        cwd=tree,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    before, after = (
-        " ".join(" ".join(line[1:] for line in shown if line[:1] == mark and line[:3] != mark * 3).split())
-        for mark in "-+"
-    )
-    return {"before": before, "after": after}
+    command = [sys.executable, str(Path(__file__)), "--mutmut", "show", name]
+    shown = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=True).stdout.splitlines()
+    sides = {"-": "before", "+": "after"}
+    lines: dict[str, str] = {"before": "", "after": ""}
+    for line in shown:
+        if line[:1] in sides and line[:3] not in ("---", "+++"):
+            lines[sides[line[0]]] += " " + line[1:]
+    return {side: " ".join(text.split()) for side, text in lines.items()}
 
 
 def results(tree: Path, names: list[str]) -> list[dict[str, str]]:
@@ -97,9 +112,8 @@ def results(tree: Path, names: list[str]) -> list[dict[str, str]]:
         code = codes.get(name)
         if code is not None:
             outcome = ANY_STATUS.get(code, "timeout")
-            told.append(
-                {"name": name, "outcome": outcome} | ({} if outcome in ("killed", "timeout") else changed(tree, name))
-            )
+            change = {} if outcome in NOTICED else changed(tree, name)
+            told.append({"name": name, "outcome": outcome} | change)
     return told
 
 
@@ -111,26 +125,30 @@ def main() -> None:
         without_texts()
         cli(sys.argv[2:])
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", default="", help="only of modules whose name contains this, such as model/stalls")
-    parser.add_argument("--each", type=int, default=21, help="how many of each module that decides; a third of others")
+    parser.add_argument(
+        "modules", nargs="*", default=list(TESTS), help="such as model/stalls; all, unless some are named"
+    )
+    parser.add_argument("--each", type=int, default=40, help="how many of each module")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--children", type=int, default=1, help="how many at once")
-    parser.add_argument("--store", action="store_true", help="write tests/mutation/python.json")
+    parser.add_argument("--store", action="store_true", help="write what became of them to tests/mutation/python.json")
     options = parser.parse_args()
     without_texts()
-    names, possible = drawn(options.only, options.each, options.seed)
-    tree = copy()
-    environment = os.environ | {"PYTHONPATH": str(tree / "src")}
-    command = [sys.executable, str(Path(__file__)), "--mutmut", "run", "--max-children", str(options.children), *names]
-    subprocess.run(command, cwd=tree, env=environment, check=False)
-    told = results(tree, names)
-    for one in told:
-        if one["outcome"] not in ("killed", "timeout"):
-            print(json.dumps(one, ensure_ascii=False))
-    print(f"{len(told)} of {len(names)} mutants were tried")
-    if options.store:
-        text = json.dumps({"seed": options.seed, "possible": possible, "mutants": told}, indent=1, ensure_ascii=False)
-        STORED.write_text(text + "\n", encoding="utf-8")
+    for module in options.modules:
+        names, possible = drawn(module, options.each, options.seed)
+        tree = copy(module)
+        environment = os.environ | {"PYTHONPATH": str(tree / "src")}
+        command = [sys.executable, str(Path(__file__)), "--mutmut", "run", "--max-children", str(options.children)]
+        subprocess.run([*command, *names], cwd=tree, env=environment, check=False, stdout=subprocess.DEVNULL)
+        told = results(tree, names)
+        for one in told:
+            if one["outcome"] not in NOTICED:
+                print(json.dumps(one, ensure_ascii=False))
+        print(f"{module}: {sum(one['outcome'] in NOTICED for one in told)} of {len(told)} noticed", flush=True)
+        if options.store and told:
+            stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+            stored[module] = {"seed": options.seed, "possible": possible, "tests": TESTS[module], "mutants": told}
+            STORED.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -55,3 +55,13 @@ def test_however_instants_are_cut_the_same_steps_come_out():
     assert whole[0] > 3
     for cuts in (2, 7, 100, 2000):
         assert steps_in(instants, cuts) == pytest.approx(whole)
+
+
+def test_recording_took_from_the_first_frame_to_the_clock_and_what_it_was_set_back():
+    steps = ClockSteps()
+    assert steps.passed_ns is None
+    steps.feed(np.zeros(0, np.int64))
+    assert steps.passed_ns is None
+    for part in ([100, 110], [110.1, 105, 105.1], [105.2, 105.3, 120]):
+        steps.feed(np.array([round(each * S) for each in part], np.int64))
+    assert steps.passed_ns == (120 - 100 + 5) * S

@@ -118,3 +118,12 @@ def test_rows_of_keys_begin_with_the_columns_of_intervals():
     assert keyed_fields is not None
     assert fields is not None
     assert {column.name: keyed_fields[column.name] for column in Intervals.columns} == dict(fields)
+
+
+def test_a_counter_that_takes_anothers_keeps_a_bounded_number_of_keys_too(requests):
+    counter, other = KeyCounter("service", most_keys=2), KeyCounter("service")
+    other.feed(requests)
+    counter.merge(other)
+    counter.merge(other)
+    assert len(counter.largest(9)) == 2
+    assert counter.uncounted == 2

@@ -354,3 +354,33 @@ def test_a_cold_start_is_cut_off_and_steady_residuals_are_not():
     cold[:25] -= 6
     assert 20 <= warm_up(cold, 1.0) <= 30
     assert sum(warm_up(random.normal(size=200), 1.0) > 0 for _ in range(500)) <= 1
+
+
+def test_points_too_few_or_all_alike_show_neither_spread_nor_a_cold_start():
+    random = np.random.default_rng(1)
+    assert np.isnan(spread_trend(random.normal(size=9), np.arange(9.0))).all()
+    assert np.isnan(spread_trend(np.ones(20), np.arange(20.0))).all()
+    cold = np.array([-9.0] * 5 + [0.0, 1.0] * 40)
+    assert warm_up(cold, 1.0) == 5
+    assert warm_up(cold, 0.0) == 0
+    assert warm_up(cold[:9], 1.0) == 0
+
+
+def test_a_queue_of_more_than_64_servers_is_found_to_two_percent():
+    n = np.arange(1.0, 401.0, 3)
+    queue = fit_queue(Points(n, np.minimum(n, 150) * 50))
+    assert queue is not None
+    assert queue.servers == pytest.approx(150, rel=0.02)
+
+
+def test_criteria_need_more_points_than_coefficients():
+    of_law, of_queue = criteria(noisy().where(np.arange(30) < 5), 1.0, 1.0)
+    assert np.isnan(of_law)
+    assert not np.isnan(of_queue)
+
+
+def test_a_forecast_ends_beyond_the_peak_unless_that_is_far_away():
+    assert loads(10, 30)[-1] == 30
+    assert loads(10, 1e6)[-1] == loads(10, None)[-1] <= 20
+    assert len(loads(1e9, None)) <= 14
+    assert loads(1e9, None)[0] == 1

@@ -118,3 +118,8 @@ def test_the_peak_is_where_throughput_is_highest():
 def test_points_without_throughput_have_no_deviation():
     x, y = deviation([1, 2, 3], [10, 0, 15], 10)
     assert (x.tolist(), y.tolist()) == ([0, 2], [0, 1])
+
+
+def test_points_beyond_all_numbers_are_refused():
+    with pytest.raises(FitError, match="range in which the law has a value"):
+        free_fit(N, np.full(len(N), 1e308) * np.where(N > 3, np.inf, 1.0))

@@ -247,3 +247,13 @@ def test_response_times_of_a_client_do_not_wrap():
     (service,) = summary.services.values()
     (client,) = service.clients.values()
     assert client.response_time_sum_ns == 2**64
+
+
+def test_services_that_are_known_by_their_connections_are_told_apart_and_count_nothing():
+    rows = [{"service": (ADDRESSES[0], port, 4), "connect_ns": 5} for port in (80, 3306)]
+    found = ServiceSummary(most_services=1)
+    found.know(table(Connections, rows))
+    (service,) = found.services.values()
+    assert service.connections == service.connect_times.count == 0
+    found.feed_connections(table(Connections, rows))
+    assert (service.connections, found.others.connections) == (1, 1)

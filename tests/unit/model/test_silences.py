@@ -103,3 +103,11 @@ def test_the_same_comes_out_however_frames_are_cut(steps, cuts):
     for part in np.split(instants, sorted(cuts)):
         parts.feed(part)
     assert whole.spans == parts.spans == obvious(instants.tolist())
+
+
+def test_silences_that_are_known_already_count_like_those_that_were_heard():
+    spans = [(SECOND * 100 * i, SECOND * 100 * i + MINUTE) for i in range(3)]
+    found = Silences()
+    found.keep(spans)
+    assert sorted(found.spans) == spans
+    assert found.within(SECOND * 130, SECOND * 210) == 40 * SECOND

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tcpsight.model import stall_list
@@ -50,3 +52,16 @@ def test_a_stall_that_is_not_over_comes_first():
     found.add(stall(1, waited_ns=1000))
     found.add(stall(2, waited_ns=1, is_over=False))
     assert [each.is_over for each in found.worst(5)[0]] == [False, True]
+
+
+def test_what_several_lists_left_out_adds_up_as_if_one_had():
+    stalls = [stall(number, waited_ns=number * 37 % 100) for number in range(9)]
+    whole, parts = stall_list.StallSum(), [stall_list.StallSum() for _ in range(3)]
+    for number, each in enumerate(stalls):
+        whole.add(each)
+        parts[number % 3].add(each)
+    joined = stall_list.StallSum()
+    for part in reversed(parts):
+        joined.join(part)
+    assert replace(joined, examples=[]) == replace(whole, examples=[])
+    assert joined.examples == [2]

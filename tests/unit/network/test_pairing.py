@@ -71,3 +71,10 @@ def test_rewritten_sequence_numbers_are_no_hindrance_for_the_only_connection_of_
     found = pairs([talk(zero=(1, 2))], [talk(zero=(5000, 6000))])
     assert found.is_renumbered.tolist() == [True]
     assert found.shift.tolist() == [[0, 0]]
+
+
+def test_a_side_whose_syn_both_saw_with_other_numbers_is_another_connection():
+    """One of each: no other could be meant, and still they are not the same."""
+    ours, theirs = talk(syn="client"), talk(zero=(101, 900), syn="client")
+    assert len(pairs([ours], [theirs])) == 0
+    assert len(pairs([ours], [talk(zero=(100, 950), syn="client")])) == 1

@@ -81,3 +81,42 @@ def test_behind_a_link_nothing_came_faster_before_the_first_loss_either():
 
 def test_a_bucket_smaller_than_any_flight_is_none():
     assert not queueing.is_run_dry(arrivals(1000, 200), 200 * 8 * SIZE, 4 * SIZE)
+
+
+def came(per_s: float, count: int, echoed_ms: list[float], handshake_ms: float = 0) -> Exchange:
+    """Segments that came at so many a second; the data after each echoed an acknowledgment so long before."""
+    rows = np.zeros(count, ENTRY)
+    rows["time_ns"], rows["payload"] = np.round(np.arange(count) / per_s * 1e9), SIZE
+    rows["echoed_us"] = np.round(np.resize(echoed_ms, count) * 1000)
+    return Exchange(rows, 0, round(handshake_ms * 1e6))
+
+
+def test_how_long_data_waited_before_they_came_is_beyond_the_shortest_way():
+    assert delivery.arrived(came(100, 3, [20, 50, 30])).queue_s.tolist() == pytest.approx([0, 0.03, 0.01])
+    assert delivery.arrived(came(100, 3, [20, 50, 30], 5)).queue_s.tolist() == pytest.approx([0.015, 0.045, 0.025])
+    assert delivery.arrived(came(100, 3, [20, 50, 30], 40)).base_s == pytest.approx(0.02)
+    silent = delivery.arrived(came(100, 3, [0], 40))
+    assert np.isnan(silent.queue_s).all()
+    assert silent.base_s == pytest.approx(0.04)
+
+
+def test_the_highest_rate_is_that_of_half_a_burst():
+    at_s = np.concatenate([np.arange(20) / 1000, 1 + np.arange(20) / 100])
+    found = Deliveries(at_s, np.full(40, SIZE), np.zeros(40), 0.0)
+    assert delivery.peak_rate(found, 10 * SIZE) == pytest.approx(1000 * 8 * SIZE)
+    assert delivery.peak_rate(found, 1000 * SIZE) == 0
+
+
+def test_what_came_evenly_came_as_long_after_the_one_before_as_its_bytes_take():
+    steady = Deliveries(np.arange(40) / 100, np.full(40, SIZE), np.zeros(40), 0.0)
+    assert delivery.is_even(steady, 100 * 8 * SIZE)
+    assert not delivery.is_even(steady, 200 * 8 * SIZE)
+
+
+def test_a_burst_is_the_most_that_came_beyond_the_rate():
+    """Twenty at once, and then one every 10 ms."""
+    at_s = np.concatenate([np.zeros(20), np.arange(1, 41) / 100])
+    found = Deliveries(at_s, np.full(60, SIZE), np.zeros(60), 0.0)
+    assert delivery.burst_before(found, 60, 100 * 8 * SIZE) == pytest.approx(20 * SIZE)
+    assert delivery.burst_before(found, 0, 100 * 8 * SIZE) == 0
+    assert delivery.burst_before(link((100, 60)), 60, 100 * 8 * SIZE) == 0

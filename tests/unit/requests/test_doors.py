@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ def test_each_segment_may_complete_a_request_and_each_end_two_and_what_is_held_o
         rows = [needed - lacking[0], 4 - lacking[1], 4 - lacking[2]]
         tables_out = [made.allocate(n) for made, n in zip((Requests, Unanswered, RequestCounts), rows, strict=True)]
         outputs = tuple(table.packed() for table in tables_out)
-        arguments = (
+        arguments: tuple[Any, ...] = (
             segments.packed(),
             boundaries.packed(),
             np.zeros(_kernel.SLOT_BYTES, np.uint8),

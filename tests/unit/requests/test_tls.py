@@ -234,7 +234,7 @@ def test_however_rows_are_cut_the_same_requests_come_out():
 def test_behind_two_tickets_a_record_as_long_as_they_were_is_an_answer(tickets):
     """They came before the request; no more of them are expected, and what comes amid an upload answers it."""
     came = "".join(f"{21 + i} + < {255 * (3 - len(tickets))}\n" for i in range(len(tickets)))
-    kinds = SENT | {2: ("finished", 80)} | {3 + i: (name, 255, n) for i, (name, _, n) in enumerate(tickets)}
+    kinds: Kinds = SENT | {2: ("finished", 80)} | {3 + i: (name, 255, n) for i, (name, _, n) in enumerate(tickets)}
     at = 3 + len(tickets)
     kinds |= {at: ("data",), at + 1: ("data",), at + 2: ("alike", 255, 1), at + 3: ("data",)}
     script = f"20 + > 80\n {came} 30 + > 1000\n 31 + > 1000\n 40 + < 255 ack=1597\n 50 + < 100"
