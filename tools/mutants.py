@@ -28,7 +28,7 @@ TESTS = {
     "network/bucket_fit": "reference/test_policing.py",
     "network/accounting": "unit/network/test_time_account.py",
     "connections/tracking": "unit/connections/test_crowds.py unit/connections/test_time.py",
-    "connections/streams": "unit/test_streams.py",
+    "connections/streams": "unit/test_streams.py unit/test_stream_bytes.py",
     "model/intervals": "unit/model/test_intervals.py",
     "model/occupancy": "unit/model/test_occupancy.py unit/model/test_intervals.py",
     "model/distribution": "unit/model/test_distribution.py",

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import tcpsight
-from tcpsight.connections import streams as streams_module
 from tcpsight.connections.streams import Stream
 from tcpsight.conversations.dumping import Folder, Writers
 from tcpsight.errors import CaptureError, TcpsightError
@@ -382,23 +381,3 @@ def test_a_file_that_becomes_shorter_while_streams_are_written_is_an_error(strea
 
 def test_a_capture_without_tcp_has_no_streams(streams_of):
     assert list(streams_of([])) == []
-
-
-def test_which_frame_gives_a_byte_is_told_and_of_a_hole_none(streams_of):
-    steps = [*opened(), (">", "PA", 1001, 5001, b"ab"), (">", "PA", 1006, 5001, b"fgh"), *closed(1009, 5001)]
-    client = only(streams_of(frames(steps))).client
-    assert [client.captured_at(offset) for offset in (0, 1, 5, 7)] == [
-        (4, START_NS + 3 * MS), (4, START_NS + 3 * MS), (5, START_NS + 4 * MS), (5, START_NS + 4 * MS),
-    ]  # fmt: skip
-    for offset in (-1, 2, 4, 8):
-        with pytest.raises(IndexError, match=f"offset {offset} was not captured"):
-            client.captured_at(offset)
-
-
-def test_copies_of_more_than_is_held_at_once_are_compared_one_by_one(streams_of, monkeypatch):
-    steps = [*opened(), (">", "PA", 1001, 5001, b"abcdef"), (">", "PA", 1003, 5001, b"cdEF"), *closed(1007, 5001)]
-    client = only(streams_of(frames(steps))).client
-    at_once = list(client.conflicts())
-    monkeypatch.setattr(streams_module, "BLOCK_BYTES", 3)
-    assert list(client.conflicts()) == at_once
-    assert [(each.offset, each.kept, each.other) for each in at_once] == [(4, b"ef", b"EF")]

@@ -83,7 +83,7 @@ def test_who_waits_now_is_asked_without_ending_anything():
     events += [*talk("1 0 > 10\n 2 0 < 10", 1, 0), *talk("3 0 > 10", 2, 1)]
     pairing.feed(*tables(events))
     for until_ns in (500 * MS, 400 * MS):
-        unanswered, counts = pairing.waiting(until_ns)
+        unanswered, counts = pairing.open_counts(until_ns)
         assert unanswered.end_ns.tolist() == [until_ns]
         assert unanswered.is_open.tolist() == [1]
         assert counts.requests.tolist() == [1, 0]
