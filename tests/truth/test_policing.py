@@ -12,6 +12,7 @@ import pytest
 from tcpsight.capture import open_capture
 from tcpsight.decode import Decoding
 from tcpsight.tables import DIRECTIONS, POLICING_VERDICTS, Headers, Policed
+from tests.support.headers import B_PORT
 from tests.truth.policing.judging import judge
 from tests.truth.policing.path import Chance, Element, Policer, Shaper
 from tests.truth.policing.runs import run, summary
@@ -92,6 +93,7 @@ def seen_at(end: str, path: list[Element], **more: Any) -> Any:
 def test_a_policer_is_found_at_either_end_with_its_rate(end: str, sender: Any) -> None:
     row = seen_at(end, [Policer(3e6, 50_000)], sender=sender())
     assert row["is_policed"]
+    assert (row["connection_id"], row["server_port"]) == (1, B_PORT)
     assert bool(row["is_lost_before"]) is (end == "receiver")
     assert row["rate_bits_per_s"] == pytest.approx(3e6 * (MSS - TIMESTAMPS) / (MSS + OVERHEAD), rel=0.05)
 

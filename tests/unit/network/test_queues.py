@@ -145,3 +145,21 @@ def test_the_goodput_between_losses_counts_neither_losses_nor_what_no_time_passe
 def test_each_slice_of_losses_begins_with_one_and_lasts_a_round_trip():
     assert token_bucket.slices_with_loss(np.array([0.0, 0.5, 1.0, 1.1, 5.0]), 1.0) == 3
     assert token_bucket.slices_with_loss(np.array([]), 1.0) == 0
+
+
+def test_how_long_a_queue_of_the_buckets_size_would_take_to_drain_follows_from_its_rate():
+    """32 segments at 200 a second: round trips must have grown by 8 ms; at 8000 a second by 2."""
+    grown = sent([10.0] * 30 + [13.0] * 30, [45, 50, 55], per_s=20_000)
+    assert not queueing.is_from_queue(grown, RATE, 32 * SIZE, 0.02)
+    assert queueing.is_from_queue(grown, 40 * RATE, 32 * SIZE, 0.02)
+
+
+def test_where_round_trips_cannot_tell_what_came_evenly_after_a_burst_came_from_a_busy_link():
+    found = arrivals(1000, 200)
+    assert queueing.is_from_queue(found, RATE, 32 * SIZE, 0.04)
+    by_turns = found.rows.copy()
+    by_turns["time_ns"][71::2] -= 4_000_000
+    assert not queueing.is_from_queue(Exchange(by_turns, 0, 40_000_000), RATE, 32 * SIZE, 0.04)
+    by_turns["time_ns"][:40] = np.arange(40) * 5_000_000  # and before the first loss nothing came faster
+    by_turns["time_ns"][40:] += by_turns["time_ns"][39]
+    assert queueing.is_from_queue(Exchange(by_turns, 0, 40_000_000), RATE, 32 * SIZE, 0.04)
