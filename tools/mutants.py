@@ -144,10 +144,13 @@ def main() -> None:
         for one in told:
             if one["outcome"] not in NOTICED:
                 print(json.dumps(one, ensure_ascii=False))
-        print(f"{module}: {sum(one['outcome'] in NOTICED for one in told)} of {len(told)} noticed", flush=True)
+        survived = [one for one in told if one["outcome"] not in NOTICED]
+        noticed = len(told) - len(survived)
+        print(f"{module}: {noticed} of {len(told)} noticed", flush=True)
         if options.store and told:
             stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
-            stored[module] = {"seed": options.seed, "possible": possible, "tests": TESTS[module], "mutants": told}
+            counts = {"seed": options.seed, "possible": possible, "tried": len(told), "noticed": noticed}
+            stored[module] = counts | {"tests": TESTS[module], "survived": survived}
             STORED.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
