@@ -194,6 +194,20 @@ def test_functions_stay_short_enough_to_read():
     assert not long, f"more than {MOST_FUNCTION_LINES} lines"
 
 
+def test_architecture_tells_every_module_and_nothing_that_is_not_there():
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    for path in PACKAGE.iterdir():
+        if not path.name.startswith("__") and (path.is_dir() or path.suffix == ".py"):
+            assert f"`{path.name}{'/' if path.is_dir() else ''}`" in text or f"{path.name}: " in text, path.name
+    told = re.findall(r"`([\w./-]+(?:\.(?:py|pyx|pxd|md|toml)|/))(?:: (\w+))?`", text)
+    assert len(told) > 80
+    for name, function in told:
+        places = [PACKAGE / name, ROOT / name, *([] if "/" in name.rstrip("/") else PACKAGE.glob(f"**/{name}"))]
+        there = [path for path in places if path.exists()]
+        assert there, name
+        assert not function or any(re.search(rf"\b{function}\b", path.read_text("utf-8")) for path in there), function
+
+
 @pytest.mark.parametrize("folder", ["unit", "reference"])
 def test_tests_mirror_the_source(folder):
     """Every room with a kernel has unit tests and a slow twin, in a folder or files of its name."""

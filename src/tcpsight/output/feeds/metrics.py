@@ -185,5 +185,3 @@ METRICS: tuple[Metric, ...] = (
     Metric("tcpsight_build_info", "info", "", ("version",), "Which tcpsight this is; always 1"),
 )
 """Every metric, in the order in which they are told."""
-
-BY_NAME = {metric.name: metric for metric in METRICS}
