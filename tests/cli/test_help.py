@@ -131,7 +131,7 @@ def test_help_tells_of_every_kind_of_finding_in_the_words_of_the_docs(here, kind
     told = here("help", kind).text
     assert here("help", *kind.split("_")).text == told
     row = re.search(rf"^\| `{kind}` \| [^|]+ \| ([^|]+) \|", FINDINGS_PAGE.read_text(), re.MULTILINE)
-    assert row
+    assert row, f"docs/methods/findings.md has no row of {kind}"
     assert " ".join(told.split()).startswith(f"{kind} (a finding): {row[1]}. ")
 
 
