@@ -1,6 +1,7 @@
 # Bare `make` prints what there is.
 PYTHON ?= python3
-PYTEST_ARGS ?= -n auto --dist loadfile
+# Files in the order that tests/conftest.py gives them: those that take long first.
+PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 # Not by file: a worker that the sanitizer ends must be replaced.
 CHECKED_ARGS ?= -n auto
 BENCH_ARGS ?=
@@ -15,7 +16,11 @@ ROUNDS ?= 10
 ROOMS ?=
 MUTANTS_ARGS ?=
 
-SEED ?= $(shell date +%s)
+# The order of tests: of `make test`, that in which they are written unless this is set.
+SEED ?=
+# Every worker imports all tests, and many tests start Python again: compile each file once.
+TESTING = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache $(PYTHON) -m pytest
+IN_ORDER = $(if $(SEED),--random-order-bucket=module --random-order-seed=$(SEED))
 # Folders whose tests open no interface, start no program and wait for nothing (tests/conftest.py).
 COMPUTING = tests/golden tests/properties tests/reference $(patsubst %,tests/unit/%,connections conversations decode flows model network requests where)
 # What comes through the rooms that decide numbers, and takes minutes.
@@ -49,8 +54,8 @@ accuracy: build ## Write docs/methods/accuracy.md and the accepted differences f
 policing: build ## Simulate paths that police, shape or do neither; store how often that was found (POLICING_ARGS='--runs 80')
 	PYTHONPATH=src $(PYTHON) -m tests.truth.policing.runs --store $(POLICING_ARGS)
 
-test: build ## Run the tests (PYTEST_ARGS='-x tests/unit' to choose)
-	$(PYTHON) -m pytest $(PYTEST_ARGS)
+test: build ## Run the tests (PYTEST_ARGS='-x tests/unit' to choose, SEED=7 for another order)
+	$(TESTING) $(IN_ORDER) $(PYTEST_ARGS)
 
 coverage: build ## Tell which lines and branches of requests, connections, network and model tests come through; fail below 95 % of branches
 	mkdir -p build
@@ -80,7 +85,7 @@ checked: ## Run the kernels' tests with bounds, overflow and undefined behaviour
 	rm -f $(CHECKED)/sanitizer.*
 	TCPSIGHT_CHECKED=1 PYTHONPATH=$(CHECKED)/lib \
 		UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/$(CHECKED)/sanitizer \
-		$(PYTHON) -m pytest $(CHECKED_ARGS) $(KERNEL_TESTS) || { cat $(CHECKED)/sanitizer.* 2>/dev/null; exit 1; }
+		$(TESTING) $(IN_ORDER) $(CHECKED_ARGS) $(KERNEL_TESTS) || { cat $(CHECKED)/sanitizer.* 2>/dev/null; exit 1; }
 
 fuzz: fuzz-fast fuzz-guided fuzz-checked fuzz-address ## Feed hostile inputs to every build, each for FUZZ_SECONDS (FUZZ_ARGS=--store)
 
@@ -165,7 +170,7 @@ oldest: wheel ## The same with the oldest version of each dependency that pyproj
 	.ci/test-wheel $(PYTHON) dist/*.whl examples/mariadb-lock.pcap build/oldest.txt
 
 random-order: build ## Run the tests that only compute in another order (SEED=7)
-	$(PYTHON) -m pytest -n auto --random-order-bucket=global --random-order-seed=$(SEED) $(COMPUTING)
+	$(TESTING) -n auto --random-order-bucket=global --random-order-seed=$(or $(SEED),$(shell date +%s)) $(COMPUTING)
 
 footprint: wheel ## Measure what an installation weighs and what starting costs; write docs/methods/footprint.md
 	$(PYTHON) tools/footprint.py dist/*.whl --store

@@ -37,6 +37,11 @@ COMPUTING = {("golden",), ("properties",), ("reference",)} | {
 }
 
 
+# Files that take long, the longest first: they begin first, so that none is left to one worker while the others are idle.
+# `make test PYTEST_ARGS='-n auto --durations=300'` tells which.
+FIRST = ()
+
+
 def require_program(name: str) -> str:
     """Give the path of a program, or skip the test and name it.
 
@@ -107,11 +112,23 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"asked for the {built} build but imported {folder}; run '{command}'")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Run half as many workers again as there are processors: many tests wait for a server or a clock."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors + (processors + 1) // 2
+
+
+@pytest.hookimpl(trylast=True)  # after they were brought into a random order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that share clocks, interfaces and processors with the whole machine lose a race twice.
+    """Let tests that share clocks, interfaces and processors with the whole machine lose a race twice; order the files.
 
     What merely computes must give the same every time, and is run once. Each run again is listed in the summary (R).
     """
+    places = {ROOT / "tests" / name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     for item in items:
         folders = item.path.relative_to(ROOT / "tests").parts
         if folders[:1] not in COMPUTING and folders[:2] not in COMPUTING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,12 @@ def _refuse(seen: Seen, dialog: Any) -> None:
     dialog.dismiss()
 
 
-@pytest.fixture
-def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Seen]]:
-    """Give a function that shows a page; every error, dialog and request of it fails the test at its end."""
+@contextmanager
+def _showing(chromium: Any, folder: Path) -> Iterator[Callable[..., Seen]]:
     shown: list[Seen] = []
 
     def show_page(html: str, scheme: str = "light", **options: Any) -> Seen:
-        path = tmp_path / f"page-{len(shown)}.html"
+        path = folder / f"page-{len(shown)}.html"
         path.write_text(html, encoding="utf-8")
         context = chromium.new_context(
             color_scheme=scheme, viewport={"width": 1280, "height": 900}, offline=True, **options
@@ -57,3 +57,17 @@ def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Seen]]:
         assert seen.errors == []
         assert [url for url in seen.requests if not url.startswith(("data:", "blob:"))] == []
         seen.page.context.close()
+
+
+@pytest.fixture
+def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Seen]]:
+    """Give a function that shows a page; every error, dialog and request of it fails the test at its end."""
+    with _showing(chromium, tmp_path) as show_page:
+        yield show_page
+
+
+@pytest.fixture(scope="module")
+def show_to_all(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Seen]]:
+    """Give a function that shows a page to the tests of a file; what goes wrong in it fails the last of them."""
+    with _showing(chromium, tmp_path_factory.mktemp("pages")) as show_page:
+        yield show_page
