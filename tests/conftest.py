@@ -12,10 +12,11 @@ import pytest
 from hypothesis import settings
 
 import tcpsight
+from tests.support.thorough import up_to
 
 # A gate must fail for what was changed, not by chance: the same examples every time. Others are looked for with
 # `make properties`, which asks for the profile `search`. Nothing is remembered, so that each run is like the first.
-settings.register_profile("gate", derandomize=True, database=None, deadline=None)
+settings.register_profile("gate", derandomize=True, database=None, deadline=None, max_examples=up_to(100))
 settings.register_profile("search", database=None, deadline=None, print_blob=True)
 settings.load_profile("gate")
 
@@ -37,9 +38,9 @@ COMPUTING = {("golden",), ("properties",), ("reference",)} | {
 }
 
 
-# Files that take long, the longest first: they begin first, so that none is left to one worker while the others are idle.
+# Files that take long, the longest first: they begin first, so that none is left to one worker while others are idle.
 # `make test PYTEST_ARGS='-n auto --durations=300'` tells which.
-FIRST = ()
+FIRST: tuple[str, ...] = ()
 
 
 def require_program(name: str) -> str:

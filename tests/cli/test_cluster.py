@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,25 +58,24 @@ class Deadly(Cluster):
 
     Parameters
     ----------
-    function : str
-        In which steps.
-    numbers : list of int
-        In which of these steps, counted as they are submitted.
+    deaths : list of (str, int, bool)
+        In which step, the how-manyth of these as they are submitted, and whether only when it was done.
     folder : Path
         Where is noted who was killed.
     """
 
-    def __init__(self, function: str, numbers: list[int], folder: Path, *, is_late: bool) -> None:
+    def __init__(self, deaths: list[tuple[str, int, bool]], folder: Path) -> None:
         super().__init__("local", 2)
-        self._function, self._numbers, self._folder, self._is_late = function, numbers, folder, is_late
-        self._count = 0
+        self._deaths, self._folder = deaths, folder
+        self._counts: Counter[str] = Counter()
 
     def submit(self, function: Callable[..., Any], *arguments: Any, place: int | None = None) -> Any:
-        if function.__name__ == self._function:
-            self._count += 1
-            if self._count in self._numbers:
-                mark = str(self._folder / f"killed-{self._count}")
-                return super().submit(die_once, mark, self._is_late, function, *arguments, place=place)
+        name = function.__name__
+        self._counts[name] += 1
+        for death in self._deaths:
+            if death[:2] == (name, self._counts[name]):
+                mark = str(self._folder / f"killed-{name}-{death[1]}")
+                return super().submit(die_once, mark, death[2], function, *arguments, place=place)
         return super().submit(function, *arguments, place=place)
 
 
@@ -91,17 +91,21 @@ def die_once(mark: str, is_late: bool, function: Callable[..., Any], *arguments:
 
 
 @pytest.mark.parametrize(
-    ("function", "numbers", "is_late"),
-    [("piece", [8], True), ("rows", [11], True), ("rows", [2, 20], False), ("last_rows", [1], False)],
+    "deaths",
+    [
+        [("piece", 8, True), ("rows", 11, True)],
+        [("rows", 2, False), ("rows", 20, False), ("last_rows", 1, False)],
+    ],
+    ids=["when it was done", "before it began"],
 )
 def test_a_worker_that_is_killed_changes_nothing(
-    rotated: list[Path], tmp_path: Path, function: str, numbers: list[int], is_late: bool
+    rotated: list[Path], tmp_path: Path, deaths: list[tuple[str, int, bool]]
 ):
     some = rotated[:16]
     expected = told(Analysis(some, OPTIONS))
-    with Deadly(function, numbers, tmp_path, is_late=is_late) as cluster:
+    with Deadly(deaths, tmp_path) as cluster:
         found = told(Analysis([str(each) for each in some], OPTIONS, engine=cluster))
-    assert len(list(tmp_path.glob("killed-*"))) == len(numbers)
+    assert len(list(tmp_path.glob("killed-*"))) == len(deaths)
     for name, value in expected.items():
         assert repr(found[name]) == repr(value).replace("PosixPath", ""), name
 

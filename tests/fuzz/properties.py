@@ -43,7 +43,8 @@ def run(seed: int, options: list[str]) -> tuple[Counter[str], list[str], int]:
     """Run one round; give the examples of each test, the tests that failed, and the status."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "hypothesis", "--hypothesis-show-statistics"]
     command += ["--hypothesis-profile=search", f"--hypothesis-seed={seed}", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"TCPSIGHT_THOROUGH": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     failed = FAILED.findall(done.stdout)
     if done.returncode != NOTHING_WRONG:
         FOUND.mkdir(parents=True, exist_ok=True)

@@ -11,18 +11,19 @@ from hypothesis import strategies as st
 
 from tests.fuzz import seeds
 from tests.fuzz.harness import TARGETS
+from tests.support.thorough import up_to
 
 NAMES = pytest.mark.parametrize("name", TARGETS)
 EXAMPLES = {"pipeline": 60, "merge": 40, "reader": 60, "connections": 30, "connectionstwin": 30, "decodetwin": 50}
 EXAMPLES |= {"networktwin": 30}
-"""Of the slow targets; of the others 150."""
+"""At most, of the slow targets; of the others 150."""
 
 
 @NAMES
 def test_any_bytes_give_an_answer_or_an_error_for_people(name):
     run = TARGETS[name].run
 
-    @settings(max_examples=EXAMPLES.get(name, 150), deadline=None)
+    @settings(max_examples=up_to(EXAMPLES.get(name, 150)), deadline=None)
     @given(st.binary(max_size=400))
     def feed(data: bytes) -> None:
         run(data)
@@ -35,7 +36,7 @@ def test_mutated_inputs_give_an_answer_or_an_error_for_people(name):
     target = TARGETS[name]
     pool = target.seeds(seeds.made())
 
-    @settings(max_examples=EXAMPLES.get(name, 150), deadline=None)
+    @settings(max_examples=up_to(EXAMPLES.get(name, 150)), deadline=None)
     @given(st.integers(0, 2**32), st.integers(0, len(pool) - 1))
     def feed(seed: int, which: int) -> None:
         target.run(target.mutate(pool[which], Random(seed), pool))

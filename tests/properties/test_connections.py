@@ -22,6 +22,7 @@ from tests.reference.connections_strategies import (
     traffic,
 )
 from tests.support.headers import Followed, Row, follow, headers_of
+from tests.support.thorough import up_to
 
 TIMES = {"time_ns", "start_ns", "end_ns"}
 
@@ -47,7 +48,7 @@ def content(followed: Followed) -> tuple[Any, ...]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=up_to(150), deadline=None)
 @given(traffic, st.lists(st.integers(0, 50), max_size=6), timeouts, endpoint_servers)
 def test_cutting_into_batches_changes_nothing(rows: list[Row], cuts: list[int], times: Any, servers: Any):
     table = table_of(rows)
@@ -60,7 +61,7 @@ def test_cutting_into_batches_changes_nothing(rows: list[Row], cuts: list[int], 
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(traffic, st.integers(-(10**18), 10**18), timeouts)
 def test_a_shift_of_all_times_shifts_the_rows_and_nothing_else(rows: list[Row], shift: int, times: Any):
     table = table_of(rows)
@@ -83,14 +84,14 @@ def test_a_shift_of_all_times_shifts_the_rows_and_nothing_else(rows: list[Row], 
     assert here.unseen == there.unseen
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(traffic, st.integers(0, 2**64 - 1), timeouts)
 def test_the_hash_seed_changes_nothing(rows: list[Row], seed: int, times: Any):
     table = table_of(rows)
     assert content(follow([table], hash_seed=seed, timeouts=times)) == content(follow([table], timeouts=times))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(traffic, st.data(), timeouts)
 def test_silence_that_says_what_the_rows_say_changes_no_row(rows: list[Row], data: st.DataObject, times: Any):
     """An empty batch tells how far time has come: known times before the next row end nothing that would not end."""
@@ -130,7 +131,7 @@ def per_connection(followed: Followed, frames: np.ndarray[Any, Any]) -> tuple[An
     return columns(connections[by_id]), columns(segments[by_frame])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(st.lists(calm_moves, max_size=60).map(rows_of), st.randoms(use_true_random=False))
 def test_interleaving_connections_differently_changes_no_connection(rows: list[Row], random: Any):
     table = table_of(rows)
@@ -150,7 +151,7 @@ def test_interleaving_connections_differently_changes_no_connection(rows: list[R
     assert per_connection(follow([shuffled]), np.array(order, np.int64) + 1) == straight
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(st.lists(moves, max_size=60))
 def test_a_connection_is_the_sum_of_its_segments(what: list[Move]):
     followed = follow([table_of(rows_of(what))])
@@ -190,7 +191,7 @@ def check_rows(segments: Segments, connections: Connections) -> None:
     assert set(segments.connection_id.tolist()) == set(connections.connection_id.tolist())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=40),
     st.integers(0, 2**32 - 1),

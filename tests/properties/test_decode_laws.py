@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tcpsight.decode import Decoding
 from tcpsight.tables import Frames, Headers
 from tests.reference.decode_strategies import Piece, fragment_batches, frames_of, pieces
+from tests.support.thorough import up_to
 
 MADE = st.lists(pieces(), max_size=6)
 
@@ -38,20 +39,20 @@ def cut(frames: Frames, at: list[int]) -> list[Frames]:
     return [Frames(frames.rows[a:b], data=frames.data) for a, b in itertools.pairwise(edges)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(MADE, st.lists(st.integers(0, 6), max_size=4))
 def test_cutting_into_batches_changes_nothing(made, at):
     frames = frames_of(made)
     assert decoded(*cut(frames, at)) == decoded(frames)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=up_to(200), deadline=None)
 @given(fragment_batches(), st.lists(st.integers(0, 12), max_size=6))
 def test_cutting_between_fragments_changes_nothing(frames, at):
     assert decoded_with_fragments(*cut(frames, at)) == decoded_with_fragments(frames)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=up_to(200), deadline=None)
 @given(fragment_batches(), st.integers(-(2**40), 2**60))
 def test_shifting_the_times_of_fragments_shifts_the_times_and_nothing_else(frames, shift):
     headers, unseen, joined = decoded_with_fragments(frames)
@@ -61,7 +62,7 @@ def test_shifting_the_times_of_fragments_shifts_the_times_and_nothing_else(frame
     assert decoded_with_fragments(frames) == (expected.tobytes(), unseen, joined)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=up_to(200), deadline=None)
 @given(fragment_batches())
 def test_every_fragment_is_part_of_a_row_or_counted(frames):
     decoding = Decoding()
@@ -72,7 +73,7 @@ def test_every_fragment_is_part_of_a_row_or_counted(frames):
     assert len(rows) + decoding.unseen.counts[:, 0].sum() + decoding.joined_fragments == len(frames)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(MADE, st.integers(-(2**40), 2**60))
 def test_shifting_the_times_shifts_the_times_and_nothing_else(made, shift):
     frames, shifted = frames_of(made), frames_of(made)
@@ -83,7 +84,7 @@ def test_shifting_the_times_shifts_the_times_and_nothing_else(made, shift):
     assert decoded(shifted) == (expected.tobytes(), unseen)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(MADE, st.randoms(use_true_random=False))
 def test_every_frame_but_fragments_stands_alone(made, random):
     frames = frames_of(made)
@@ -98,7 +99,7 @@ def test_every_frame_but_fragments_stands_alone(made, random):
     assert shuffled_unseen == unseen
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(MADE, st.binary(min_size=40, max_size=40))
 def test_bytes_that_were_not_captured_say_nothing(made, noise):
     frames = frames_of(made)
@@ -107,7 +108,7 @@ def test_bytes_that_were_not_captured_say_nothing(made, noise):
     assert decoded(behind) == decoded(frames)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(MADE)
 def test_every_frame_is_a_row_or_counted(made):
     frames = frames_of(made)
@@ -129,7 +130,7 @@ def page_before_a_wall():
     return memoryview(memory)[: mmap.PAGESIZE]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=up_to(200), deadline=None)
 @given(pieces())
 def test_nothing_is_read_behind_the_buffer(page_before_a_wall, piece):
     page = page_before_a_wall

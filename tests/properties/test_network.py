@@ -24,6 +24,7 @@ from tests.reference.network.test_measuring import as_headers, compare, events_o
 from tests.support.headers import A_ADDRESS, Row, follow
 from tests.support.headers import rows_of as rows_of_script
 from tests.support.network import measure
+from tests.support.thorough import up_to
 
 paths = st.builds(rows_of_a_path, settings_of_a_path, st.lists(moves, max_size=40))
 CAUSES = ("timeout_retransmissions", "fast_retransmissions", "tail_loss_probes", "spurious_retransmissions")
@@ -56,7 +57,7 @@ def measured_in_pieces(table: Headers, cuts: list[int]) -> Network:
     return Network.concatenate(pieces)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=up_to(150), deadline=None)
 @given(traffic | paths, st.lists(st.integers(0, 60), max_size=6))
 def test_cutting_into_batches_changes_nothing(rows: list[Row], cuts: list[int]):
     table = as_headers(rows)
@@ -64,7 +65,7 @@ def test_cutting_into_batches_changes_nothing(rows: list[Row], cuts: list[int]):
     assert columns(measured_in_pieces(table, list(range(len(table))))) == columns(measure(table))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=up_to(150), deadline=None)
 @given(paths, st.integers(-(10**17), 10**18))
 def test_a_shift_of_all_times_shifts_instants_and_nothing_else(rows: list[Row], shift: int):
     here, there = measure(as_headers(rows)), measure(as_headers([r | {"time_ns": r["time_ns"] + shift} for r in rows]))
@@ -76,7 +77,7 @@ def test_a_shift_of_all_times_shifts_instants_and_nothing_else(rows: list[Row], 
         assert given_later.tolist() == expected.tolist(), column.name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(st.lists(paths, min_size=2, max_size=3), st.data())
 def test_however_connections_interleave_each_gives_the_same_rows(talks: list[list[Row]], data: st.DataObject):
     for i, talk in enumerate(talks):
@@ -151,7 +152,7 @@ def one_sided(*what: str) -> list[Row]:
     return rows_of_a_path(path, [move | {"what": one} for one in what])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=up_to(150), deadline=None)
 @example(one_sided("data", "syn again", "syn again"))
 @example(one_sided(*("data",) * 4, "fin again", "fin", "fin again"))
 @given(paths)
@@ -166,7 +167,7 @@ def test_columns_add_up(rows: list[Row]):
     check_sums(NetworkMeasuring().feed(followed.segments, table, followed.boundaries), followed.connections)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=up_to(200), deadline=None)
 @given(paths, st.data())
 def test_columns_add_up_and_the_twin_agrees_however_clocks_are_set(rows: list[Row], data: st.DataObject):
     ahead = 0
@@ -203,7 +204,7 @@ def whole_talks(draw: st.DrawFn) -> list[Row]:
     return rows_of_script("\n".join(line + stamps.format(i) for i, line in enumerate(lines)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=up_to(200), deadline=None)
 @given(whole_talks(), st.data())
 def test_what_the_capture_missed_is_never_counted_as_lost(rows: list[Row], data: st.DataObject):
     is_kept = data.draw(st.lists(st.booleans() | st.just(True), min_size=len(rows), max_size=len(rows)))

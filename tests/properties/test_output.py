@@ -14,6 +14,7 @@ from tcpsight.output.spill import SortedSpill
 from tcpsight.output.writers import FORMATS, open_writer
 from tcpsight.tables import Requests
 from tests.reference.output import Everything, tables
+from tests.support.thorough import up_to
 
 CUTS = st.lists(st.integers(0, 40), max_size=8)
 
@@ -23,7 +24,7 @@ def cut(table, cuts):
     return [table[begin:end] for begin, end in pairwise(edges)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(tables(), CUTS, st.sampled_from(FORMATS))
 def test_bytes_do_not_depend_on_the_cutting(table, cuts, format):
     outputs = []

@@ -23,6 +23,7 @@ from tcpsight.decode import Decoding
 from tcpsight.pipeline import Options, Pipeline
 from tcpsight.tables import Connections, Frames, Headers, Requests, SegmentDetails, Table, Unanswered, UnseenCounter
 from tests.support.pcap import Frame, pcap_bytes
+from tests.support.thorough import up_to
 from tests.support.traffic import MS, START_NS, Exchange, Talk, udp_frame
 
 SECOND = 1000 * MS
@@ -133,7 +134,7 @@ def rows_of(shards: Sequence[Shard]) -> dict[str, Any]:
     return merged
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=up_to(100))
 @given(captures(), st.integers(2, 5), st.sampled_from([1, 3, 10, 1000]), st.booleans())
 def test_connections_split_over_shards_give_the_rows_of_one_pipeline(frames, count, batch_frames, is_time_told):
     batches = read(frames, batch_frames)
@@ -168,7 +169,7 @@ def in_order(batches: Sequence[Frames], workers: int) -> dict[str, Any]:
     return rows
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(captures(), st.sampled_from([2, 3, 4, 7]), st.sampled_from([1, 3, 10, 1000]))
 def test_however_many_workers_there_are_the_same_rows_come_in_the_same_order(frames, workers, batch_frames):
     batches = read(frames, batch_frames)

@@ -14,6 +14,7 @@ from tcpsight.pipeline import Options, Pipeline
 from tcpsight.tables import Connections, Network, Requests, Table, Unanswered
 from tests.properties.test_pipeline import captures, content
 from tests.support.pcap import Frame
+from tests.support.thorough import up_to
 from tests.support.traffic import Talk, answered
 
 PARTS = ("requests", "unanswered", "connections", "network")
@@ -38,7 +39,7 @@ def everything(batches: Any) -> dict[str, list[str]]:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(captures(), st.integers(1, 5))
 def test_looking_changes_nothing(frames, batch_frames):
     def looked_at() -> Any:
@@ -53,7 +54,7 @@ def test_looking_changes_nothing(frames, batch_frames):
     assert everything(looked_at()) == expected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(captures(), st.integers(0, 200))
 def test_what_is_open_is_told_as_if_the_capture_ended_there(frames, count):
     frames = frames[: max(count, 1)]

@@ -18,6 +18,7 @@ from tests.reference.network.test_measuring import as_headers
 from tests.support.accounting import PARTS, inputs, lives, plain, run
 from tests.support.conversation import Event
 from tests.support.headers import Row, follow
+from tests.support.thorough import up_to
 
 MOVES = st.lists(st.one_of(talking(), talking(), anything()), max_size=50)
 SHAKES = st.tuples(st.booleans(), st.booleans())
@@ -67,7 +68,7 @@ def test_however_connections_interleave_each_gives_the_same_rows(moves: list[Eve
             assert plain(one[one.rows["connection_id"] == of]) == plain(other)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=up_to(300))
 @given(moves=MOVES, shakes=SHAKES, connect_ns=CONNECT_NS, segments=st.integers(0, 1))
 def test_the_parts_add_up_to_the_duration(moves: list[Event], shakes: Any, connect_ns: int, segments: int):
     events = connect(moves, shakes)
@@ -97,7 +98,7 @@ def stepping(draw: st.DrawFn) -> list[Row]:
     return rows
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=up_to(300))
 @given(traffic | stepping())
 def test_the_parts_add_up_however_clocks_are_set(rows: list[Row]):
     table = as_headers(rows)

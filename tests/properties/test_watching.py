@@ -17,6 +17,7 @@ from tcpsight.tables import Frames, Intervals, Table
 from tcpsight.watching import Slice, Watch, Watched
 from tests.properties.test_pipeline import captures, content
 from tests.support.pcap import Frame
+from tests.support.thorough import up_to
 from tests.support.traffic import MS
 
 INTERVAL_NS = 2 * MS
@@ -53,14 +54,14 @@ def joined(tables: list[Table]) -> np.ndarray[Any, Any]:
     return np.concatenate([table.rows for table in tables])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(captures(), st.integers(1, 9), LATENESS_NS)
 def test_however_frames_are_cut_the_same_slices_are_told(frames, batch_frames, lateness_ns):
     expected = rows(watched(of(frames), lateness_ns))
     assert rows(watched(of(frames, batch_frames=batch_frames), lateness_ns)) == expected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(st.data(), captures(), LATENESS_NS)
 def test_silence_that_was_told_changes_nothing(data, frames, lateness_ns):
     """Live, silence is told before the next frame comes; in a replay that frame itself tells it."""
@@ -78,7 +79,7 @@ def test_silence_that_was_told_changes_nothing(data, frames, lateness_ns):
     assert rows(watched(interrupted(), lateness_ns)) == rows(watched(of(frames), lateness_ns))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(captures())
 def test_a_watch_that_waits_for_every_answer_tells_the_slices_of_the_whole_capture(frames):
     # Live, nobody knows yet that nothing comes after a boundary; what happens there is a slice of its own.
@@ -95,7 +96,7 @@ def test_a_watch_that_waits_for_every_answer_tells_the_slices_of_the_whole_captu
         assert np.array_equal(found[column.name], expected[column.name], equal_nan=True), column.name
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(captures(), LATENESS_NS)
 def test_every_answered_request_arrives_in_a_slice_or_is_late(frames, lateness_ns):
     slices = watched(of(frames), lateness_ns, with_totals=True)
@@ -111,7 +112,7 @@ def test_every_answered_request_arrives_in_a_slice_or_is_late(frames, lateness_n
     assert last.histogram.sum() == answered
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(captures(), LATENESS_NS)
 def test_the_rows_of_services_add_up_to_the_total(frames, lateness_ns):
     for each in watched(of(frames), lateness_ns, most_services=1):

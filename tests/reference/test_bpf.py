@@ -11,6 +11,7 @@ from tcpsight.capture import _bpf
 from tcpsight.tables import Frames
 from tests.reference import bpf as reference
 from tests.reference.bpf import Instruction
+from tests.support.thorough import up_to
 
 CODES = [code for code in range(256) if reference.is_fine([Instruction(code, 0, 0, 1), Instruction(6), Instruction(6)])]
 NUMBERS = st.one_of(st.integers(0, 40), st.integers(0, 2**32 - 1), st.sampled_from([0, 31, 32, 33, 2**31, 2**32 - 1]))
@@ -61,7 +62,7 @@ def test_every_kind_of_instruction_is_among_the_random_ones():
     assert len(CODES) >= 50
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(programs(), st.lists(st.binary(max_size=70), min_size=1, max_size=4), st.integers(0, 2000))
 def test_the_kernel_equals_its_twin(program, captured, extra):
     assert reference.is_fine(program)
@@ -70,7 +71,7 @@ def test_the_kernel_equals_its_twin(program, captured, extra):
     assert match(program, frames_of(captured, extra)) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(
     st.lists(
         st.builds(

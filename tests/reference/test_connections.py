@@ -24,6 +24,7 @@ from tests.reference.connections_strategies import (
 )
 from tests.support.headers import Followed, Row, follow, headers_of, words
 from tests.support.holes import many_holes
+from tests.support.thorough import up_to
 
 FILLED_LATER = {"community_id", "requests", "unanswered", "is_farewell", "unsolicited_bytes", *ACCOUNT_COLUMNS}
 
@@ -126,7 +127,7 @@ def test_kernel_equals_twin_where_more_holes_open_than_are_kept(seed: int):
     check([(rows, None)], [], Timeouts())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(batches(), endpoint_servers, timeouts)
 def test_kernel_equals_twin(given_batches: Any, servers: list[Server], given_timeouts: Timeouts):
     check(given_batches, servers, given_timeouts)
@@ -193,7 +194,7 @@ def jumping_rows(moves: list[Row], options: list[int], isn: int) -> list[Row]:
     return rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(
     st.lists(hops | steady_hops, max_size=20),
     st.sampled_from(([], [0, 0], [4, 4], [4, 0], [64, 4])),
@@ -216,7 +217,7 @@ crowding = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=up_to(200), deadline=None)
 @given(crowding, st.sampled_from((1, 256, 257, 600)))
 def test_kernel_equals_twin_where_more_are_open_than_may_be(what: list[tuple[int, int, int, bool]], most: int):
     rows: list[Row] = []
@@ -247,7 +248,7 @@ bursts = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=up_to(150), deadline=None)
 @given(st.lists(bursts, max_size=6))
 def test_kernel_equals_twin_where_bursts_are_captured_twice(what: list[Row]):
     rows: list[Row] = []
@@ -270,7 +271,7 @@ def test_kernel_equals_twin_where_bursts_are_captured_twice(what: list[Row]):
     check([(rows, None)], [], Timeouts())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(st.data())
 def test_kernel_equals_twin_where_holes_overflow(data: st.DataObject):
     """Bytes arrive in any order from far apart, so that more holes open than are kept."""

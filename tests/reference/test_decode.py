@@ -24,6 +24,7 @@ from tests.reference.decode_strategies import (
     halves,
 )
 from tests.support import layers
+from tests.support.thorough import up_to
 
 OPTION_BITS = {
     name.removeprefix("OPTION_").lower(): value for name, value in vars(tables).items() if name.startswith("OPTION_")
@@ -71,13 +72,13 @@ def check(frames: Frames) -> None:
     assert decoding.joined_fragments == joined
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=up_to(400), deadline=None)
 @given(frame_batches())
 def test_kernel_equals_reference(frames):
     check(frames)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=up_to(400), deadline=None)
 @given(fragment_batches())
 def test_kernel_equals_reference_on_fragments(frames):
     check(frames)
@@ -109,7 +110,7 @@ def test_kernel_equals_reference_when_more_packets_are_begun_than_are_kept():
     check(frames_of([Piece(halves(number)[half], 54, 1) for number, half in order]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=up_to(200), deadline=None)
 @given(st.lists(st.builds(Piece, st.binary(max_size=90), st.integers(0, 2**32 - 1), st.sampled_from(EVERY_LINK_TYPE))))
 def test_kernel_equals_reference_on_noise(pieces):
     check(frames_of(pieces))

@@ -14,12 +14,13 @@ from tcpsight.network.exchanges import ENTRY
 from tcpsight.tables import Headers
 from tests.reference import policing
 from tests.support.conversation import boundary, tables
+from tests.support.thorough import up_to
 
 MS = 1_000_000
 SIZE = policing.SEGMENT
 FLAGS = _policing.FLAGS
 
-few = settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+few = settings(max_examples=up_to(60), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 steps = st.lists(
     st.tuples(st.sampled_from("NNNNNRGFA"), st.integers(0, 40), st.sampled_from([0, 1, 2, 4, 30])),
     min_size=70,

@@ -14,6 +14,7 @@ from tcpsight.requests import ENDS, MOMENTS, ORDERS, STARTS, RequestPairing
 from tcpsight.tables import FLAG_FIN, FLAG_RST, INT64_MIN, TLS_RECORDS, Headers, Table
 from tests.reference.requests import Twin
 from tests.support.conversation import Event, boundary, tables
+from tests.support.thorough import up_to
 
 # Small offsets meet and cross often; INT64_MIN is an unknown one.
 OFFSETS = st.integers(-3, 30) | st.just(INT64_MIN)
@@ -178,7 +179,7 @@ def check(events: list[Event], start: str = "request_last", end: str = "response
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("move", [segments(), turn_taking()], ids=["anything", "turns"])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(data=st.data())
 def test_kernel_equals_twin(start: str, end: str, move: st.SearchStrategy[Event], data: st.DataObject):
     check(connect(data.draw(st.lists(st.one_of([move] * 9 + [ENDING]), max_size=60))), start, end)
@@ -186,7 +187,7 @@ def test_kernel_equals_twin(start: str, end: str, move: st.SearchStrategy[Event]
 
 @pytest.mark.parametrize("by", ORDERS)
 @pytest.mark.parametrize("given_at", MOMENTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(data=st.data())
 def test_kernel_equals_twin_whatever_tells_the_order_and_whenever_rows_come(
     by: str, given_at: str, data: st.DataObject
@@ -196,14 +197,14 @@ def test_kernel_equals_twin_whatever_tells_the_order_and_whenever_rows_come(
 
 
 @pytest.mark.parametrize("given_at", MOMENTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=up_to(400), deadline=None)
 @given(data=st.data())
 def test_kernel_equals_twin_where_there_is_tls(given_at: str, data: st.DataObject):
     moves = st.lists(st.one_of([tls_talk()] * 19 + [ENDING]), max_size=40)
     check(connect(data.draw(moves)), given_at=given_at)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=up_to(60), deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_kernel_equals_twin_over_long_connections(seed: int):
     check(connect(long_talk(random.Random(seed))))

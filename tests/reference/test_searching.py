@@ -13,6 +13,7 @@ from tcpsight.connections import searching
 from tcpsight.connections.searching import Chains, PieceSearch
 from tcpsight.tables import KINDS, Pieces
 from tests.reference.streams import Run, assemble
+from tests.support.thorough import up_to
 
 PROBE = KINDS.index("zero_window_probe")
 
@@ -63,7 +64,7 @@ def holds(runs, pattern, overlaps="first", bound=(0, True)):
     return any(all(content.get(at + i) == byte for i, byte in enumerate(pattern)) for at in content)
 
 
-@settings(max_examples=400)
+@settings(max_examples=up_to(400))
 @given(RUNS, PATTERNS, st.lists(st.integers(0, 14)), BOUNDS, st.sampled_from(("first", "last")))
 def test_what_is_found_is_what_streams_hold_that_are_put_in_order(runs, pattern, cuts, bounds, overlaps):
     pieces, content, streams, chains = laid_out(runs, bounds)

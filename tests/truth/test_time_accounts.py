@@ -17,6 +17,7 @@ from tcpsight.analysis import Analysis
 from tcpsight.errors import CaptureError
 from tcpsight.tables import TIME_PARTS, VANTAGES, AccountedRequests
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
+from tests.support.thorough import up_to
 from tests.support.traffic import HANDSHAKE_NS, MS, START_NS, Exchange, Talk, capture
 
 PARTS = [f"{part}_ns" for part in TIME_PARTS]
@@ -46,7 +47,7 @@ exchanges = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(talks=st.lists(exchanges, min_size=1, max_size=4))
 def test_think_and_server_time_are_what_the_sides_took(talks: list[list[Exchange]]):
     frames = capture(Talk(each, client_port=40_000 + i) for i, each in enumerate(talks))

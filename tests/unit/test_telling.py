@@ -12,6 +12,7 @@ from tcpsight.model.clock_steps import ClockSteps
 from tcpsight.model.silences import Silences
 from tcpsight.tables import OPTION_TIMESTAMPS, Frames, Headers
 from tcpsight.telling import TellingSegments, telling
+from tests.support.thorough import up_to
 
 MS = 1_000_000
 STEPS = st.sampled_from([0, 1, MS, 900 * MS, 1000 * MS, 1100 * MS, 29_000 * MS, 61_000 * MS, 3_600_000 * MS])
@@ -31,7 +32,7 @@ def told(batches: list[np.ndarray]) -> tuple[object, ...]:
     return silences.spans, steps.steps, steps.back_ns
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=up_to(500), deadline=None)
 @given(RUNS, st.lists(st.integers(0, 300), max_size=5))
 @example([(0, 12), (-61_000 * MS, 12), (61_000 * MS, 12)], [6, 18])
 def test_what_is_left_out_changes_nothing(runs, cuts):

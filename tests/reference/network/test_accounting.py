@@ -15,6 +15,7 @@ from tests.reference.network.accounting import Twin
 from tests.support.accounting import Inputs, inputs, lives, plain, run
 from tests.support.conversation import Event, boundary
 from tests.support.headers import Row, follow, headers_of
+from tests.support.thorough import up_to
 
 MS = 1_000_000
 STEPS = (0, 1, 10_000, 200_000, MS, MS + 1, 3 * MS, 3 * MS, 40 * MS, -1, -5 * MS, 10**9, 3601 * 10**9, -3700 * 10**9)
@@ -120,7 +121,7 @@ def check(events: list[Event], connections: dict[int, Row], batch: Inputs) -> No
     assert plain(without.connections) == twin.connections
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(
     moves=st.lists(talking(), max_size=60),
     shakes=st.tuples(st.booleans(), st.booleans()),
@@ -132,7 +133,7 @@ def test_kernel_equals_twin_over_conversations(moves: list[Event], shakes: Any, 
     check(events, connections, inputs(events, connections))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(
     moves=st.lists(st.one_of(anything(), talking()), max_size=50),
     shakes=st.tuples(st.booleans(), st.booleans()),
@@ -171,7 +172,7 @@ def tracked(headers: Headers, times: Any) -> tuple[list[Event], dict[int, Row], 
     return events, rows, (followed.segments, headers, followed.boundaries, followed.connections)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(rows=traffic, times=timeouts)
 def test_kernel_equals_twin_on_what_tracking_makes_of_wild_traffic(rows: list[Row], times: Any):
     table = headers_of(

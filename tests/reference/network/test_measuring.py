@@ -17,6 +17,7 @@ from tests.reference.network.strategies import moves, random_path, rows_of_a_pat
 from tests.support.headers import follow, headers_of
 from tests.support.holes import many_holes
 from tests.support.network import measure
+from tests.support.thorough import up_to
 
 WITHIN = 0.05
 """How far percentiles may be from the exact ones."""
@@ -83,7 +84,7 @@ def test_the_twin_has_every_column():
     assert {c.name for c in Network.columns} - TWINLESS == twin.network[0].keys()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=up_to(400), deadline=None)
 @given(settings_of_a_path, st.lists(moves, max_size=30) | st.lists(moves, min_size=30, max_size=80))
 def test_kernel_equals_twin_on_a_path_that_loses_and_overtakes(how: Any, what: list[Any]):
     check(rows_of_a_path(how, what))
@@ -101,7 +102,7 @@ def test_kernel_equals_twin_where_more_holes_open_than_are_kept(seed: int):
     check_headers(headers)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=up_to(150), deadline=None)
 @given(traffic)
 def test_kernel_equals_twin_on_hostile_headers(rows: list[Row]):
     check(rows)

@@ -21,6 +21,7 @@ from tcpsight.output.packet_files import Counts
 from tcpsight.tables import Frames
 from tests.support.anonymized import KEY, anonymized, differences, rows_of
 from tests.support.capture import read_capture
+from tests.support.thorough import some_of
 
 MAC_1, MAC_2 = b"\xd4\x5d\x64\xaa\xbb\xc1", b"\xd4\x5d\x64\xaa\xbb\xc2"
 SECRET = b"Attack at dawn, signed K."
@@ -182,7 +183,8 @@ def test_the_analysis_of_every_capture_of_the_corpus_stays_the_same(corpus_dir, 
     known = {"tunnel-direct-bypass.pcap"}
     compared, different = 0, []
     copy = tmp_path / "copy.pcapng"
-    for file in sorted(path for path in (corpus_dir / "captures").rglob("*") if path.is_file()):
+    files = some_of(sorted(path for path in (corpus_dir / "captures").rglob("*") if path.is_file()), 8)
+    for file in files:
         try:
             before = rows_of(str(file))
         except CaptureError:
@@ -197,7 +199,7 @@ def test_the_analysis_of_every_capture_of_the_corpus_stays_the_same(corpus_dir, 
         if found and file.name not in known:
             different.append((file.name, found[:3]))
     assert not different
-    assert compared > 800
+    assert compared > 0.9 * len(files) > 90
 
 
 @pytest.mark.peers

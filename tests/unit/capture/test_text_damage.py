@@ -11,6 +11,7 @@ from tcpsight.capture.text import LINE_LIMIT, TextReader, looks_like_text
 from tcpsight.capture.text_sequence import SequenceNumbers
 from tcpsight.errors import CaptureError
 from tests.support.text import Memory, Reading, read
+from tests.support.thorough import up_to
 
 LINES = [
     b"2009-04-12 16:46:02.977905 IP 10.0.0.1.40000 > 10.0.0.2.3306: tcp 101",
@@ -125,7 +126,7 @@ def test_conversations_remembered_are_bounded(monkeypatch):
     assert len(numbers._conversations) == 10
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=up_to(200), deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(LINES), st.binary(max_size=80)), max_size=12), st.data())
 def test_hostile_text_never_crashes_and_no_stamped_line_is_lost(lines, data):
     text = bytearray(b"\n".join(lines))

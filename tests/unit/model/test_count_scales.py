@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tcpsight.model import count_scales
 from tcpsight.model.count_scales import CountScales
 from tcpsight.tables import Requests
+from tests.support.thorough import up_to
 
 
 def table(stays: list[tuple[int, int]]) -> Requests:
@@ -60,7 +61,7 @@ def test_slices_grow_with_the_capture(few):
 STAYS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**5)), min_size=1, max_size=60)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=up_to(60), deadline=None)
 @given(STAYS, st.lists(st.integers(0, 60), max_size=4))
 def test_how_rows_are_cut_changes_nothing(stays, places):
     rows = table([(came, came + stay) for came, stay in stays])
@@ -73,7 +74,7 @@ def test_how_rows_are_cut_changes_nothing(stays, places):
         assert one.concurrency.tolist() == other.concurrency.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=up_to(60), deadline=None)
 @given(STAYS)
 def test_concurrency_is_that_of_adding_up_what_lies_in_each_slice(stays):
     stays = [(came, came + stay) for came, stay in stays]
@@ -85,7 +86,7 @@ def test_concurrency_is_that_of_adding_up_what_lies_in_each_slice(stays):
             assert scale.concurrency[i] == pytest.approx(inside / scale.length_ns)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=up_to(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1)), max_size=20))
 def test_hostile_times_break_nothing(stays):
     for scale in counted(table(stays)).scales():

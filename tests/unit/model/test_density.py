@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tcpsight.model import _density
 from tcpsight.model.density import BUCKET_EDGES_NS, PER_OCTAVE, Grid, ResponseTimeDensity, SlowestRequests, buckets_of
 from tcpsight.tables import Requests
+from tests.support.thorough import up_to
 
 GRID = Grid(100, 1_030, 1_500)
 EDGES = BUCKET_EDGES_NS.tolist()
@@ -54,7 +55,7 @@ def test_buckets_divide_every_octave_and_hold_every_time():
 ROWS = st.lists(st.tuples(st.integers(900, 1_600), st.integers(-1, 2**40), st.integers(0, 3)), max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=up_to(60), deadline=None)
 @given(
     times=st.lists(
         st.one_of(st.integers(-2, 300), st.integers(-(2**63), 2**63 - 1), st.sampled_from(EDGES)), max_size=60
@@ -121,7 +122,7 @@ def test_cells_are_what_counting_one_by_one_gives_however_rows_are_cut(rows, cut
     assert density.outside == outside
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=up_to(60), deadline=None)
 @given(ROWS, st.integers(1, 7), st.integers(1, 4))
 def test_the_slowest_of_every_slice_are_kept_however_rows_are_cut(rows, cut, most):
     rows = [(instant, max(time, 0), series - 1) for instant, time, series in rows]

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcpsight.model.range_order import RangeOrder
+from tests.support.thorough import up_to
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(st.lists(st.integers(-5, 5) | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=40), st.data())
 def test_the_kth_smallest_of_stretches_is_that_of_sorting_them(values, data):
     asked = []

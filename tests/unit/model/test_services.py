@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tcpsight.model import services
 from tcpsight.model.services import SLOWEST, ServiceSummary
 from tcpsight.tables import STATES, TIME_PARTS, Connections, Requests, Unanswered
+from tests.support.thorough import up_to
 
 ADDRESSES = [bytes(10) + b"\xff\xff\x0a\x00\x00" + bytes([n]) for n in range(4)]
 # The same 16 bytes mean another endpoint under another version.
@@ -90,7 +91,7 @@ def rows_of(rows: Any) -> Any:
     return rows if rows and isinstance(rows[0], tuple) else list(enumerate(rows))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=up_to(60))
 @given(
     st.lists(REQUEST, max_size=60),
     st.lists(REQUEST, max_size=30),

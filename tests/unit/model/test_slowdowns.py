@@ -11,6 +11,7 @@ from tcpsight.model import slowdowns
 from tcpsight.model.count_scales import CountScales
 from tcpsight.model.slowdowns import slowdowns_in
 from tcpsight.tables import Requests
+from tests.support.thorough import up_to
 
 SECOND = 1e9
 
@@ -78,7 +79,7 @@ def test_answers_in_batches_are_none(batch):
     assert slowdowns_in(counts, []) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=up_to(60), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-(2**62), 2**62), st.integers(-(2**62), 2**62)), min_size=40, max_size=200),
     st.lists(st.tuples(st.integers(-(2**62), 2**62), st.integers(-(2**62), 2**62)), max_size=5),
