@@ -29,12 +29,14 @@ COVERING = $(patsubst %,tests/unit/%,connections model network requests) $(wildc
 	$(patsubst %,tests/properties/test_%.py,distribution intervals intervals_by_key policing sharding watching) \
 	tests/truth/test_policing.py tests/truth/test_two_points.py
 KERNEL_TESTS = $(wildcard tests/unit tests/reference tests/properties tests/fuzz)
+# Of which `make test` tries a share, and `make checked` nothing.
+LEFT = $(filter-out $(addsuffix /%,$(KERNEL_TESTS)),$(shell grep -rl --include='test_*.py' tests.support.thorough tests))
 CHECKED = build/checked
 ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test coverage mutants kernel-mutants check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel bare oldest random-order footprint release-check clean
+.PHONY: help build layout reference accuracy policing stalls test thorough coverage mutants kernel-mutants check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel bare oldest random-order footprint release-check clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,16 +59,19 @@ policing: build ## Simulate paths that police, shape or do neither; store how of
 test: build ## Run the tests (PYTEST_ARGS='-x tests/unit' to choose, SEED=7 for another order)
 	$(TESTING) $(IN_ORDER) $(PYTEST_ARGS)
 
+thorough: build ## Run whole the tests of which `make test` runs a share, but for those that `make checked` runs whole
+	TCPSIGHT_THOROUGH=1 $(TESTING) $(IN_ORDER) $(PYTEST_ARGS) $(LEFT)
+
 coverage: build ## Tell which lines and branches of requests, connections, network and model tests come through; fail below 95 % of branches
 	mkdir -p build
-	$(PYTHON) -m pytest -n auto --dist loadfile --cov --cov-report= $(COVERING)
+	TCPSIGHT_THOROUGH=1 $(TESTING) -n auto --dist loadfile --cov --cov-report= $(COVERING)
 	$(PYTHON) tools/branches.py
 
 mutants: build ## Break the Python of those rooms, a sample of mutmut's changes, and see what tests notice (MUTANTS_ARGS='model/stalls --each 40')
-	$(PYTHON) tools/mutants.py $(MUTANTS_ARGS)
+	TCPSIGHT_THOROUGH=1 $(PYTHON) tools/mutants.py $(MUTANTS_ARGS)
 
 kernel-mutants: ## Break the kernels of a room in the same way (MUTANTS_ARGS='network --count 60', see --help)
-	$(PYTHON) tools/kernel_mutants.py $(MUTANTS_ARGS)
+	TCPSIGHT_THOROUGH=1 $(PYTHON) tools/kernel_mutants.py $(MUTANTS_ARGS)
 
 check: ## Lint, format check, types, import contracts, generated files
 	$(PYTHON) -m ruff check .
@@ -83,7 +88,7 @@ format: ## Format the code, mend what ruff can mend
 checked: ## Run the kernels' tests with bounds, overflow and undefined behaviour checks compiled in
 	TCPSIGHT_CHECKED=1 $(PYTHON) setup.py -q build --build-base $(CHECKED) --build-lib $(CHECKED)/lib
 	rm -f $(CHECKED)/sanitizer.*
-	TCPSIGHT_CHECKED=1 PYTHONPATH=$(CHECKED)/lib \
+	TCPSIGHT_CHECKED=1 TCPSIGHT_THOROUGH=1 PYTHONPATH=$(CHECKED)/lib \
 		UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/$(CHECKED)/sanitizer \
 		$(TESTING) $(IN_ORDER) $(CHECKED_ARGS) $(KERNEL_TESTS) || { cat $(CHECKED)/sanitizer.* 2>/dev/null; exit 1; }
 

@@ -40,7 +40,31 @@ COMPUTING = {("golden",), ("properties",), ("reference",)} | {
 
 # Files that take long, the longest first: they begin first, so that none is left to one worker while others are idle.
 # `make test PYTEST_ARGS='-n auto --durations=300'` tells which.
-FIRST: tuple[str, ...] = ()
+FIRST = (
+    "browser/test_bad_input.py",
+    "cli/test_remote.py",
+    "browser/test_report_page.py",
+    "cli/test_cluster.py",
+    "truth/test_watching_live.py",
+    "ui/test_web.py",
+    "reference/test_connections.py",
+    "truth/test_policing.py",
+    "ui/test_streams_screen.py",
+    "cli/test_plots_of_tables.py",
+    "cli/test_ingest.py",
+    "ui/test_screen.py",
+    "cli/test_capture.py",
+    "peers/test_streams_against_peers.py",
+    "compat/test_streams.py",
+    "unit/test_clustered.py",
+    "peers/test_agreement_with_peers.py",
+    "compat/test_usl.py",
+    "reference/network/test_accounting.py",
+    "compat/test_yconalyzer.py",
+    "truth/test_live_capture.py",
+    "browser/test_live_page.py",
+    "truth/test_tls.py",
+)
 
 
 def require_program(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 ETHERNET = 1
@@ -153,13 +154,12 @@ def pcapng_bytes(
 
 def checksum(data: bytes) -> int:
     """Give the ones' complement sum of RFC 1071."""
-    data += bytes(len(data) % 2)
-    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    number = int.from_bytes(data + bytes(len(data) % 2), "big")
+    # Carries that are added again are the remainder, but for a sum of all ones, which does not become 0.
+    return ~(number % 0xFFFF or 0xFFFF * (number > 0)) & 0xFFFF
 
 
+@cache
 def packed(address: str) -> bytes:
     return ipaddress.ip_address(address).packed
 
