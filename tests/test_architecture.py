@@ -215,3 +215,28 @@ def test_tests_mirror_the_source(folder):
     kernels = {room for path in KERNEL_SOURCES if path.suffix == ".pyx" and (room := room_of(path))}
     files = [path.relative_to(place).as_posix() for path in place.glob("**/*.py")]
     assert not kernels - {word for file in files for word in re.split(r"[/_.]", file)}
+
+
+def sleeps_of(path: Path) -> list[int]:
+    """Give the lines that sleep outside a loop that waits for an event, without a comment that says what for."""
+    text = path.read_text()
+    lines = ["", *text.splitlines()]
+    found = []
+
+    def walk(node: ast.AST, *, is_waiting: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Call):
+                name = getattr(child.func, "attr", getattr(child.func, "id", ""))
+                has_reason = "  # " in lines[child.lineno] or lines[child.lineno - 1].lstrip().startswith("#")
+                if name in ("sleep", "wait_for_timeout") and not is_waiting and not has_reason:
+                    found.append(child.lineno)
+            is_function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            walk(child, is_waiting=not is_function and (is_waiting or isinstance(child, ast.While)))
+
+    walk(ast.parse(text), is_waiting=False)
+    return found
+
+
+def test_no_test_sleeps_but_in_a_loop_that_waits_for_an_event_or_with_a_reason():
+    places = {path.relative_to(ROOT): sleeps_of(path) for path in sorted((ROOT / "tests").rglob("*.py"))}
+    assert not {str(path): lines for path, lines in places.items() if lines}

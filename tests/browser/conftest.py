@@ -30,19 +30,28 @@ def _refuse(seen: Seen, dialog: Any) -> None:
     dialog.dismiss()
 
 
-@contextmanager
-def _showing(chromium: Any, folder: Path) -> Iterator[Callable[..., Seen]]:
-    shown: list[Seen] = []
-
-    def show_page(html: str, scheme: str = "light", **options: Any) -> Seen:
-        path = folder / f"page-{len(shown)}.html"
-        path.write_text(html, encoding="utf-8")
-        context = chromium.new_context(
-            color_scheme=scheme, viewport={"width": 1280, "height": 900}, offline=True, **options
-        )
+@pytest.fixture(scope="module")
+def contexts(chromium: Any) -> Iterator[dict[str, Any]]:
+    """Give a light and a dark context; pages in the same one share their compiled scripts, and keep nothing else."""
+    made = {}
+    for scheme in ("light", "dark"):
+        context = chromium.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900}, offline=True)
         context.set_default_timeout(60_000)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
-        seen = Seen(context.new_page())
+        made[scheme] = context
+    yield made
+    for context in made.values():
+        context.close()
+
+
+@contextmanager
+def _showing(contexts: dict[str, Any], folder: Path) -> Iterator[Callable[..., Seen]]:
+    shown: list[Seen] = []
+
+    def show_page(html: str, scheme: str = "light") -> Seen:
+        path = folder / f"page-{len(shown)}.html"
+        path.write_text(html, encoding="utf-8")
+        seen = Seen(contexts[scheme].new_page())
         seen.page.on("console", lambda m: seen.errors.append(m.text) if m.type in ("error", "warning") else None)
         seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))
         seen.page.on("dialog", lambda dialog: _refuse(seen, dialog))
@@ -52,22 +61,25 @@ def _showing(chromium: Any, folder: Path) -> Iterator[Callable[..., Seen]]:
         seen.page.wait_for_selector("#main h2")
         return seen
 
-    yield show_page
+    try:
+        yield show_page
+    finally:
+        for seen in shown:
+            seen.page.close()
     for seen in shown:
         assert seen.errors == []
         assert [url for url in seen.requests if not url.startswith(("data:", "blob:"))] == []
-        seen.page.context.close()
 
 
 @pytest.fixture
-def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Seen]]:
+def show(contexts: dict[str, Any], tmp_path: Path) -> Iterator[Callable[..., Seen]]:
     """Give a function that shows a page; every error, dialog and request of it fails the test at its end."""
-    with _showing(chromium, tmp_path) as show_page:
+    with _showing(contexts, tmp_path) as show_page:
         yield show_page
 
 
 @pytest.fixture(scope="module")
-def show_to_all(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Seen]]:
+def show_to_all(contexts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Seen]]:
     """Give a function that shows a page to the tests of a file; what goes wrong in it fails the last of them."""
-    with _showing(chromium, tmp_path_factory.mktemp("pages")) as show_page:
+    with _showing(contexts, tmp_path_factory.mktemp("pages")) as show_page:
         yield show_page

@@ -126,7 +126,7 @@ def test_double_clicking_inside_the_band_of_a_stall_shows_the_whole_and_stays_th
     assert stall.range_of(figure)[0] > 0
     x, y = stall.at(figure, STALL_S - 0.4, height)
     stall.page.mouse.dblclick(x, y, delay=30)
-    stall.page.wait_for_timeout(800)
+    stall.page.wait_for_timeout(800)  # a click too many would have zoomed by now
     assert stall.page.locator(".range").inner_text().startswith("whole")
 
 

@@ -200,7 +200,10 @@ def test_sighup_begins_another_file(tmp_path):
     path = tmp_path / "trace.pcap"
     recorder = Recorder("-i", "lo", "-w", path)
     talk()
-    time.sleep(0.5)
+    deadline = time.monotonic() + 20
+    while not path.exists() or len(read_capture(str(path)).rows) <= 100:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     path.rename(tmp_path / "moved.pcap")
     recorder.process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + 20
@@ -266,9 +269,11 @@ def test_a_full_disk_ends_it_with_a_file_that_can_be_read(tmp_path):
     path = tmp_path / "trace.pcap"
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # noqa: E731
     recorder = Recorder("-i", "lo", "-w", path, preexec_fn=limit)
-    for _ in range(6):
+    deadline = time.monotonic() + 20
+    while recorder.process.poll() is None:
+        assert time.monotonic() < deadline
         talk()
-        time.sleep(0.2)
+        time.sleep(0.05)
     _, told = recorder.process.communicate(timeout=30)
     assert recorder.process.returncode == 2
     assert told.decode().splitlines()[-1] == f"tcpsight: {path}: File too large"

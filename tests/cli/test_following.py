@@ -62,7 +62,7 @@ def test_rows_come_when_they_are_final_and_the_rest_at_the_end(tmp_path, format,
 
 def test_a_report_of_a_followed_file_comes_at_its_end(pcap):
     with followed("report", pcap, "--follow") as running:
-        time.sleep(2)
+        time.sleep(2)  # that it does not end can only be waited for
         assert running.poll() is None
         running.send_signal(signal.SIGINT)
         page, err = running.communicate(timeout=30)

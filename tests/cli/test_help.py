@@ -97,7 +97,7 @@ def test_every_listed_command_exists_and_says_the_same_of_itself(here):
         assert here(name, "--help").status == 0
 
 
-def test_version(here):
+def test_the_version_is_that_of_the_library(here):
     assert here("--version").text == f"tcpsight, version {tcpsight.__version__}\n"
 
 

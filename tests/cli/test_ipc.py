@@ -85,7 +85,7 @@ def test_an_interrupt_ends_it_and_leaves_no_process():
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         while not children.read_text().split():
             time.sleep(0.02)
-        time.sleep(0.2)
+        time.sleep(0.2)  # into what it measures, wherever that is
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
         with pytest.raises(ProcessLookupError):

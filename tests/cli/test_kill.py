@@ -125,7 +125,7 @@ def test_parentheses_in_a_condition_do_not_widen_the_others(pairs, here: Here):
 
 
 def test_idle_ones_are_chosen_by_idleness_and_age(pairs, here: Here):
-    time.sleep(1.2)
+    time.sleep(1.2)  # idleness and age are what is asked for
     done = here("kill", "--idle", "1s", "--age", "1s", "--where", "role = client", "--yes")
     assert done.status == 0, done.err
     assert_only_ended(pairs, pairs[::2])

@@ -31,7 +31,7 @@ def record(path: str) -> subprocess.Popen[bytes]:
 
 
 def stopped(started: subprocess.Popen[bytes]) -> None:
-    time.sleep(0.4)
+    time.sleep(0.4)  # what the kernel holds is given in blocks
     started.terminate()
     started.communicate(timeout=20)
 
@@ -124,7 +124,7 @@ def test_an_idle_one_that_speaks_is_spared(here: Here, tmp_path):
     recording = record(path)
     pair = Pair()
     pair.exchange(10)
-    time.sleep(1)
+    time.sleep(1)  # idle, in capture time
     stopped(recording)
     pair.keep_busy()
     done = here("kill", "--capture", path, "-i", "lo", "--listen", "100ms", "--idle", "200ms", "--yes")
@@ -190,7 +190,7 @@ def test_a_rst_in_the_window_that_is_not_exact_ends_nothing(host):
     with RawSender() as sender:
         for wrong in (1, 1000, 2**31):
             sender.send(Made((packed, pair.client.getsockname()[1]), (packed, pair.port), wrong, 0, FLAG_RST, 7))
-    time.sleep(0.1)
+    time.sleep(0.1)  # that nothing happens can only be waited for
     assert pair.is_alive
     pair.close()
 
@@ -207,7 +207,7 @@ def test_frames_are_taken_while_somebody_thinks_and_what_changed_meanwhile_is_le
             said += os.read(ours, 4096)
         assert b"end these 2 connections" in said  # both were heard
         gone.close()  # while somebody thinks
-        time.sleep(1)
+        time.sleep(1)  # somebody thinks
         os.write(ours, b"yes\n")
         with suppress(OSError):
             while part := os.read(ours, 4096):

@@ -143,7 +143,7 @@ class Stalling(Quiet):
         self.end_headers()
         if begin:
             STALLED.set()
-            time.sleep(30)
+            time.sleep(30)  # longer than anybody waits
         else:
             self.wfile.write(part)
 

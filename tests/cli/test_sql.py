@@ -126,7 +126,7 @@ def test_a_query_may_read_every_table_at_once(here: Here, examples_dir: Path):
     assert rows["unseen"] == 1
 
 
-def test_tables_join(here: Here, pcap: Path):
+def test_tables_are_joined_by_the_connection(here: Here, pcap: Path):
     query = "select count(*) from requests join connections using (connection_id) where connections.requests = 3"
     assert here("sql", query, pcap, "--format", "csv").text.splitlines()[1] == "3"
 

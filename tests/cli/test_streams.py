@@ -171,7 +171,7 @@ def test_that_the_screen_cannot_open_is_told_before_the_capture_is_read(tmp_path
     assert b"needs Textual" in typed_on_a_terminal([sys.executable, "-c", code])
 
 
-def test_find_says_where(here, path):
+def test_find_says_in_which_connection_direction_place_and_frame(here, path):
     assert here("streams", path, "-c", "find stack").text == "9 server 15  frame 14, 0.005000 s  needle in a haystack\n"
     assert here("streams", path, "-c", "find nothing-like-it").text == "nowhere\n"
     assert here("streams", path, "-c", "find --limit 1 regex [a-z]").text.splitlines()[1].startswith("more than 1")

@@ -112,7 +112,7 @@ def test_a_growing_file_is_told_slice_by_slice_and_the_last_one_at_the_end(tmp_p
         append(path, frames[:20])
         first = json.loads(running.stdout.readline())
         append(path, frames[20:])
-        time.sleep(1)
+        time.sleep(1)  # so that the slices come one by one, before the end
         running.send_signal(end)
         # Not by `communicate`, which passes by what reading a line took out of the pipe.
         rest, status = running.stdout.read(), running.wait(timeout=30)
@@ -146,7 +146,7 @@ def test_silence_of_a_pipe_that_brings_something_old_ends_nothing(pcap):
         assert running.stdin is not None
         running.stdin.write(data[: len(data) // 2])
         running.stdin.flush()
-        time.sleep(1.5)
+        time.sleep(1.5)  # silence is what is tried
         out, _ = running.communicate(data[len(data) // 2 :], timeout=30)
     assert out == process("watch", pcap, "--json", *TENTH).out
 
@@ -186,6 +186,12 @@ def test_a_signal_saves_what_is_kept(tmp_path):
     assert process("requests", saved, "--format", "csv").text.count("\n") == 1 + len(RESPONSE_TIMES_MS)
 
 
+def text_of(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
 def test_metrics_are_answered_and_feeds_written(tmp_path, pcap):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -195,12 +201,12 @@ def test_metrics_are_answered_and_feeds_written(tmp_path, pcap):
     with followed("watch", pcap, *arguments) as running:
         assert running.stdout is not None
         running.stdout.readline()
-        time.sleep(0.5)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
+        told, deadline = 'tcpsight_requests_total{service="10.0.0.9:3306"} 5', time.monotonic() + 20
+        while told not in text_of(f"http://127.0.0.1:{port}/metrics"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         rest, err = running.communicate(timeout=30)
-    assert 'tcpsight_requests_total{service="10.0.0.9:3306"} 5' in text
     assert running.returncode == 0, err
     # All that standard output was told, but for the first line, which was read before.
     assert lines.read_bytes().endswith(rest)

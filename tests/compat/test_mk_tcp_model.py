@@ -282,7 +282,7 @@ def test_a_capture_that_is_cut_short_gives_what_came_before_and_says_so(tmp_path
         (["--type", "tcpdump", "--config", "/dev/null"], "Error parsing options"),
     ],
 )
-def test_wrong_values_are_listed(here: Here, words: list[str], message: str):
+def test_all_wrong_values_of_options_are_listed_below_the_usage(here: Here, words: list[str], message: str):
     done = here("compat", "pt-tcp-model", *([] if "--config" in words else FAITHFUL), *words)
     lines = done.text.splitlines()
     assert done.status == 1

@@ -152,7 +152,7 @@ def test_where_segments_overlap_the_last_one_counts(told):
     assert told(frames(steps), "ext cat", "pipe 0")[1] == "aaBB"
 
 
-def test_numbers_wrap(told):
+def test_a_stream_goes_on_where_sequence_numbers_wrap(told):
     isn = 2**32 - 3
     steps = [(0, ">", "S", isn, b""), (1, ">", "A", isn + 1, b"ab"), (2, ">", "A", 0, b"cd"), (3, ">", "FA", 2, b"ef")]
     assert told(frames(steps), "ext cat", "pipe 0")[1] == "abcdef"

@@ -385,7 +385,7 @@ def test_live_every_answer_of_a_real_server_under_load_is_counted_once(redis: in
         time.sleep(1)  # the filter is attached after the socket is bound
         benchmark = ["redis-benchmark", "-p", str(redis), "-c", "4", "-n", "20000", "-t", "get", "-q"]
         subprocess.run(benchmark, check=True, stdout=subprocess.DEVNULL)
-        time.sleep(3)
+        time.sleep(3)  # until its lines, one a second, have told all
         tool.send_signal(signal.SIGINT)
         out, err = tool.communicate(timeout=30)
         assert tool.returncode == 0

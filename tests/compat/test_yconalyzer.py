@@ -439,7 +439,7 @@ def test_live_counts_the_connections_of_a_real_server(server):
 def test_live_ends_with_its_report_on_ctrl_c(server):
     process = live(server, "-t", "600")
     ask_while_it_captures(server, process, 1)
-    time.sleep(1.5)
+    time.sleep(1.5)  # what the kernel holds is given in blocks
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     done = Outcome(process.returncode, out, err.decode())

@@ -107,7 +107,7 @@ def recorded(path: Path) -> Iterator[None]:
             assert process.poll() is None
         try:
             yield
-            time.sleep(0.5)
+            time.sleep(0.5)  # what the kernel holds is given in blocks
         finally:
             process.terminate()
             process.wait(timeout=10)

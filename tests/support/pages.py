@@ -74,7 +74,7 @@ class Seen:
         """Scroll to a plot, wait until it is drawn as it should be, and give its box on the screen."""
         self.page.locator(f"#{figure}").scroll_into_view_if_needed()
         self.page.wait_for_selector(f"#{figure} .canvas:not([aria-busy]) .nsewdrag", state="attached")
-        self.page.wait_for_timeout(150)
+        self.page.wait_for_timeout(150)  # a second redraw may follow
         box = self.page.locator(f"#{figure} .nsewdrag").first.bounding_box()
         assert box is not None
         return box

@@ -75,12 +75,12 @@ def test_the_command_that_kept_redis_busy_is_named(tmp_path: Path, clients: int,
             port = connection.getsockname()[1]
             slow = []
             for _ in range(5):
-                time.sleep(0.4)
+                time.sleep(0.4)  # others are served meanwhile
                 asked_ns = time.time_ns()
                 connection.sendall(command("EVAL", BUSY, 0, SLOW_US))
                 assert b"at last" in connection.recv(4096)
                 slow.append((asked_ns, time.time_ns()))
-        time.sleep(0.3)
+        time.sleep(0.3)  # what came last is answered
         stop.set()
         for each in others:
             each.join()

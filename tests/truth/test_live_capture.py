@@ -130,7 +130,7 @@ def test_frames_of_several_interfaces_come_in_the_order_in_which_they_were_sent(
         for i in range(4000):
             (first, second)[i % 3 == 1].send(frame(i))
             if i % 500 == 0:
-                time.sleep(0.02)
+                time.sleep(0.02)  # no faster than the rings are emptied
     got = listening.stop()
     assert [struct.unpack_from(">I", g.data, 14)[0] for g in got] == list(range(4000))
     assert [g.interface for g in got] == [int(i % 3 == 1) for i in range(4000)]
@@ -169,7 +169,7 @@ def test_any_sees_each_interface_and_loopback_once(expression):
     listening = Listening(capture)
     talk(200)
     send("a", [segment(i) for i in range(100)])
-    time.sleep(0.1)
+    time.sleep(0.1)  # copies of a moment later would be seen
     got = listening.stop()
     assert {g.link_type for g in got} == {276}
     numbers = {name: number for number, name in socket.if_nameindex()}
@@ -269,7 +269,7 @@ def test_several_rings_that_are_full_give_what_they_hold():
     for name in ("a", "c"):
         send(name, [frame(i, 1000) for i in range(5000)])
     listening = Listening(capture)
-    time.sleep(0.3)
+    time.sleep(0.3)  # what lies in full rings is given first
     send("a", [frame(9000 + i, 100) for i in range(100)])
     got = listening.stop()
     assert len(got) + capture.dropped == capture.received == 10_100
@@ -281,7 +281,7 @@ def test_silence_says_how_far_time_has_come_and_is_right():
     chance = random.Random(1)
     for _ in range(30):
         talk(3)
-        time.sleep(chance.uniform(0.01, 0.12))
+        time.sleep(chance.uniform(0.01, 0.12))  # silence is what is tried
     got = listening.stop()
     assert len(listening.silences) > 5
     for count, until_ns in listening.silences:

@@ -173,7 +173,7 @@ def send(number: int) -> None:
 
 def ended(running: subprocess.Popen[bytes], path: Path) -> set[int]:
     """Let a recording end; give the numbers of the frames in its file."""
-    time.sleep(0.3)
+    time.sleep(0.3)  # what the kernel holds is given in blocks
     running.terminate()
     _, told = running.communicate(timeout=30)
     assert running.returncode == 0, told
@@ -197,7 +197,7 @@ def test_an_interface_that_is_made_again_is_found_without_any_right(tmp_path):
     path = tmp_path / "trace.pcap"
     running = record(path)
     send(1)
-    time.sleep(0.5)
+    time.sleep(0.5)  # what the kernel holds is given in blocks
     ip("link del dev a")
     veth("a", "b")
     deadline = time.monotonic() + 20

@@ -204,7 +204,7 @@ def test_requests_of_nginx_are_those_of_its_log(tmp_path: Path, nginx: Path, ver
         ) as talk:
             assert talk.stdin is not None
             for each in asked:
-                time.sleep(0.3)
+                time.sleep(0.3)  # so that one answer has ended before the next is asked for
                 talk.stdin.write(each)
                 talk.stdin.flush()
             talk.wait(timeout=10)

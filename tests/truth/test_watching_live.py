@@ -188,7 +188,7 @@ def test_mariadb_is_told_as_its_client_and_its_own_clocks_lived_it(tmp_path, mon
 
 def test_a_silent_interface_is_told_as_such(tmp_path):
     with watching("--interval", "200ms") as watch:
-        time.sleep(1)
+        time.sleep(1)  # silence is what is tried
         watch.signal(signal.SIGTERM)
         rows = watch.stop()
     assert rows == []
@@ -208,7 +208,7 @@ def test_no_right_is_left_once_it_watches(tmp_path):
 def test_a_hang_up_without_a_terminal_means_nothing(tmp_path):
     with watching("--interval", "200ms") as watch:
         watch.signal(signal.SIGHUP)
-        time.sleep(0.5)
+        time.sleep(0.5)  # that nothing happens can only be waited for
         assert watch.stop() == []
 
 

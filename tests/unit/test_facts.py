@@ -235,7 +235,7 @@ def test_a_distribution_without_values_is_unknown():
     }  # fmt: skip
 
 
-def test_endpoints_and_filters():
+def test_an_endpoint_and_the_filter_of_a_connection_are_written_as_tools_read_them():
     assert endpoint_text(FOUR, 80, 4) == "10.0.0.1:80"
     assert endpoint_text(SIX, 80, 6) == "[::1]:80"
     assert endpoint_text(SIX, None, 6) == "::1"

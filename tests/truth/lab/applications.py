@@ -78,7 +78,7 @@ def now() -> int:
 
 def pause(ns: int) -> None:
     if ns > 0:
-        time.sleep(ns / 1e9)
+        time.sleep(ns / 1e9)  # as the scenario says
 
 
 class Log:
@@ -163,7 +163,7 @@ def _send(s: socket.socket, data: bytes, pieces: int, gap_ns: int) -> None:
     size = -(-len(data) // pieces)
     for at in range(0, len(data), size):
         if at:
-            pause(gap_ns)
+            pause(gap_ns)  # as the scenario says
         s.sendall(data[at : at + size])
 
 
@@ -171,7 +171,7 @@ def _send(s: socket.socket, data: bytes, pieces: int, gap_ns: int) -> None:
 
 
 def _exchange(s: socket.socket, one: Exchange, how: Client) -> dict[str, int]:
-    pause(one.think_ns)
+    pause(one.think_ns)  # as the scenario says
     size = max(one.request_bytes, HEADER.size)
     data = HEADER.pack(size, one.response_bytes, one.server_ns) + bytes(size - HEADER.size)
     stamps = {"request_begin_ns": now()}
@@ -220,7 +220,7 @@ def run_client(log: Log, how: Client, address: str, congestion: str) -> None:
         threading.Thread(target=_connection, args=(log, other, address, congestion), daemon=True).start()
     for i in range(how.connections):
         if i:
-            pause(how.gap_ns)
+            pause(how.gap_ns)  # as the scenario says
         if how.is_parallel:
             threads.append(threading.Thread(target=_connection, args=(log, how, address, congestion), daemon=True))
             threads[-1].start()
@@ -228,7 +228,7 @@ def run_client(log: Log, how: Client, address: str, congestion: str) -> None:
             _connection(log, how, address, congestion)
     for thread in threads:
         thread.join()
-    pause(how.linger_ns)
+    pause(how.linger_ns)  # as the scenario says
 
 
 # --- the server
@@ -277,7 +277,7 @@ def _answer(record: dict[str, Any], how: Server, s: socket.socket) -> bool:
     if how.close == "reset":
         record["exchanges"].append(stamps)
         return False
-    pause(server_ns)
+    pause(server_ns)  # as the scenario says
     stamps["response_begin_ns"] = now()
     left = response_bytes
     while left > 0:
@@ -301,7 +301,7 @@ def listen(how: Server, address: str, congestion: str) -> socket.socket:
 
 def run_server(log: Log, how: Server, listener: socket.socket) -> None:
     """Accept for ever, a thread per connection."""
-    pause(how.accept_after_ns)
+    pause(how.accept_after_ns)  # as the scenario says
     while True:
         s, peer = listener.accept()
         threading.Thread(target=_serve, args=(log, how, s, peer[1]), daemon=True).start()

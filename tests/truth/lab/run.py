@@ -69,7 +69,7 @@ def run(scenario: Scenario, slot: int, folder: Path, program: Path) -> Raw:
             # What happens from here on, such as kernels closing what is still open, is no part of the run.
             end_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
             client, server = client_side.finish(5), server_side.finish(5)
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(SETTLE_SECONDS)  # what the kernel holds is given in blocks
             dropped = [stop_capture(process) for process in captures]
             log = until(forwarder.finish(), end_ns)
             found = [e for e in kernel.events(instance, set(mine)) if e.time_ns <= end_ns]
@@ -98,7 +98,7 @@ def settle(scenario: Scenario) -> None:
     """Wait until what is on the way has arrived, FINs and their ACKs too."""
     up, down = scenario.link.up, scenario.link.down
     trip = up.delay_ns + up.jitter_ns + up.reorder_ns + down.delay_ns + down.jitter_ns + down.reorder_ns
-    time.sleep(0.1 + 2.5 * trip / 1e9)
+    time.sleep(0.1 + 2.5 * trip / 1e9)  # a path of fixed delays: nothing tells that it is empty
 
 
 # --- captures

@@ -56,7 +56,7 @@ class Ends:
         end = self.client if direction == UP else self.server
         for packet in packets:
             end.send(NO_OFFLOAD + packet)
-            time.sleep(gap_s)
+            time.sleep(gap_s)  # gaps are what is tried
 
     def received(self, direction: int = UP) -> list[bytes]:
         """Give what has come out."""
@@ -94,7 +94,7 @@ def path(program: Path, folder: Path, link: Link, *, wait_s: float = 0.08) -> It
     ends = Ends(pairs[0][0], pairs[1][0], np.zeros(0))
     try:
         yield ends
-        time.sleep(wait_s)
+        time.sleep(wait_s)  # delays of the path are what is tried
     finally:
         ends.log = forwarder.finish()
         pairs[0][1].close()
@@ -198,7 +198,7 @@ def test_an_outage_begins_behind_its_mark_on_both_sides(program: Path, tmp_path:
     rules = Direction(outage_after=250, outage_ns=10**12, outage_both=True)
     with path(program, tmp_path, Link(rules)) as ends:
         ends.send([segment(-1, flags=SYN), *[segment(100 * i, 100) for i in range(5)]])
-        time.sleep(0.01)
+        time.sleep(0.01)  # behind what went the other way
         ends.send([segment(0, 10, ports=PORTS[::-1])], direction=DOWN)
     assert ends.fates == ["forwarded"] * 3 + ["outage"] * 4
 
@@ -210,7 +210,7 @@ def test_chance_is_the_seed_s_and_about_what_was_said(program: Path, tmp_path: P
         with path(program, tmp_path, Link(Direction(loss=0.2), seed=seed)) as ends:
             for some in range(0, 500, 50):
                 ends.send(packets[some : some + 50])
-                time.sleep(0.002)
+                time.sleep(0.002)  # no faster than the path takes packets
                 ends.received()
         fates.append(ends.fates)
     assert fates[0] == fates[1] != fates[2]
@@ -221,7 +221,7 @@ def test_bursts_of_loss_come_together(program: Path, tmp_path: Path) -> None:
     with path(program, tmp_path, Link(Direction(to_bad=0.05, to_good=0.25, bad_loss=1), seed=5)) as ends:
         for i in range(0, 1000, 50):
             ends.send([segment(100 * i, 100)] * 50)
-            time.sleep(0.002)
+            time.sleep(0.002)  # no faster than the path takes packets
             ends.received()
     lost = ends.log["fate"] > 0
     runs = np.diff(np.flatnonzero(np.diff(np.concatenate(([0], lost, [0])))))[::2]

@@ -48,7 +48,7 @@ def running(*command: str, until: str, log: Path) -> Iterator[subprocess.Popen[b
         for _ in range(300):
             if until in log.read_text():
                 break
-            time.sleep(0.1)
+            time.sleep(0.1)  # before it is looked for again
         else:
             raise RuntimeError(f"{command[0]} did not start: {log.read_text()}")
         yield process
@@ -82,7 +82,7 @@ def run(seed: int, requests: int, folder: Path) -> dict[str, Any]:
         running(*dump, until="listening on", log=folder / "tcpdump.log"),
     ):
         steps = Load(PORT, seed + 1000, PAUSE_S).run(STEPS, requests)
-        time.sleep(0.5)
+        time.sleep(0.5)  # what the kernel holds is given in blocks
     if "\n0 packets dropped by kernel" not in (folder / "tcpdump.log").read_text():
         raise RuntimeError("the kernel dropped frames")
     cut = (sys.executable, str(ROOT / "examples" / "record" / "cut_payload.py"), str(raw), str(folder / "cut.pcap"))

@@ -91,7 +91,7 @@ def test_what_is_added_is_given_as_it_comes(tmp_path):
     with following(path) as reading:
         for piece in (pcap_header()[:10], pcap_header()[10:], record(1)[:20]):
             append(path, piece)
-            time.sleep(0.05)
+            time.sleep(0.05)  # so that it sees each piece by itself
         append(path, record(1)[20:] + record(2))
         reading.wait_for(2)
         append(path, record(3))

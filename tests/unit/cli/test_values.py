@@ -30,7 +30,7 @@ from tcpsight.cli import values
         ("0.000000001s", 1),
     ],
 )
-def test_durations(text, nanoseconds):
+def test_a_duration_is_read_with_one_unit_or_several(text, nanoseconds):
     assert values.duration_ns(text) == nanoseconds
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_duration_is_refused_by_name(text):
         ("12b", 12),
     ],
 )
-def test_sizes(text, size):
+def test_a_size_may_have_a_decimal_or_a_binary_unit(text, size):
     assert values.size_bytes(text) == size
 
 
@@ -95,7 +95,7 @@ def test_an_interval_is_auto_or_longer_than_nothing():
         ("2023-11-14", "UTC", 1_699_920_000 * 10**9),
     ],
 )
-def test_instants(text, zone, nanoseconds):
+def test_an_instant_is_seconds_since_the_epoch_or_a_date_and_time_in_its_zone(text, zone, nanoseconds):
     assert values.instant_ns(text, zone) == nanoseconds
 
 

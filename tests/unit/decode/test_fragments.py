@@ -280,6 +280,6 @@ def test_the_frames_of_a_segment_are_noted_where_that_is_wanted_and_of_none_that
     assert Decoding().frames_of_fragments().shape == (0, 2)
 
 
-def test_notes_need_pairs():
+def test_notes_that_are_no_pairs_of_numbers_are_refused():
     with pytest.raises(ValueError, match="shape"):
         Fragments().noted(np.empty((2, 3), np.int64))

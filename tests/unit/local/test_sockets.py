@@ -109,7 +109,7 @@ def test_bytes_queues_and_idleness_are_those_of_the_conversation():
     pair = Pair()
     pair.exchange(5000)
     pair.client.sendall(bytes(700))  # which nobody reads
-    time.sleep(0.5)
+    time.sleep(0.5)  # idleness is what is measured
     client, server = row_of(pair.port, is_server=False), row_of(pair.port, is_server=True)
     assert client["bytes_sent"] == 5700
     assert client["bytes_acked"] in (5700, 5701)  # the SYN counts

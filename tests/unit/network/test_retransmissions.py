@@ -32,7 +32,7 @@ def test_three_duplicate_acknowledgments_make_it_fast():
     assert network.server("duplicate_acks") == 3
 
 
-def test_two_do_not():
+def test_two_duplicate_acknowledgments_make_no_fast_retransmission():
     network = measured(
         WITHOUT_SACK + FOUR + "50 < A acked=0 \n 51 < A acked=0 \n 253 > A 100 off=0 \n 275 < A acked=400"
     )

@@ -78,7 +78,7 @@ def talking(**turns: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("unsolicited", "words"), [(536 * 3, []), (536 * 3 + 1, ["1.57 KiB were sent before anybody asked: perhaps push"])]
 )
-def test_greetings_are_short(unsolicited, words):
+def test_a_server_that_says_little_first_greets_and_one_that_says_much_pushes(unsolicited, words):
     assert turn_notes(talking(unsolicited_bytes=unsolicited)) == words
 
 

@@ -108,9 +108,9 @@ def test_fork_and_exit_of_the_other_side_are_not_in_the_time_of_shared_memory(mo
     class Slow(measuring._Child):
         def __init__(self, run: Callable[[], object], places: tuple[int, int] | None) -> None:
             def slowly() -> None:
-                time.sleep(0.1)
+                time.sleep(0.1)  # what must not be measured
                 run()
-                time.sleep(0.1)
+                time.sleep(0.1)  # what must not be measured
 
             super().__init__(slowly, places)
 

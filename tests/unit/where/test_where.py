@@ -183,7 +183,7 @@ def test_a_word_that_is_also_a_column_without_its_unit_is_the_word_beside_a_colu
     assert chosen(text, connections(limited_by=parts, server_ns=[5_000_000, 0])) == [0]
 
 
-def test_elsewhere_it_is_the_column():
+def test_a_word_that_has_a_second_meaning_is_the_column_elsewhere():
     assert chosen("server > think", connections(server_ns=[5, 1], think_ns=[1, 5])) == [0]
 
 
