@@ -144,15 +144,15 @@ def test_a_click_inside_the_band_of_a_stall_zooms_to_it(stall, figure):
 
 
 @pytest.mark.parametrize(("figure", "at", "height"), [("concurrency", 7.2, 0.03), ("completions", STALL_S, 0.07)])
-def test_from_a_spike_to_the_filter_that_isolates_it_in_three_clicks(stall, figure, at, height):
-    x, y = stall.at(figure, at, height)
-    stall.page.mouse.click(x, y)  # one
-    first = stall.page.locator("#requests-in-view tbody tr").first
+def test_from_a_spike_to_the_filter_that_isolates_it_in_three_clicks(fresh_stall, figure, at, height):
+    x, y = fresh_stall.at(figure, at, height)
+    fresh_stall.page.mouse.click(x, y)  # one
+    first = fresh_stall.page.locator("#requests-in-view tbody tr").first
     assert "1.50 s" in first.inner_text()
     assert "10.1.1.12:60804" in first.inner_text()
     first.get_by_role("button", name="Isolate").click()  # two
-    stall.page.get_by_role("button", name="Copy filter").first.click()  # three
-    copied = stall.page.evaluate("navigator.clipboard.readText()")
+    fresh_stall.page.get_by_role("button", name="Copy filter").first.click()  # three
+    copied = fresh_stall.page.evaluate("navigator.clipboard.readText()")
     client, server = (bytes(10) + b"\xff\xff" + bytes(each) for each in ((10, 1, 1, 12), (10, 1, 1, 1)))
     assert copied == capture_filter((client, 60804, 4), (server, 3306, 4))
 
