@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tcpsight.cli.network import SCHEMAS as OFFERED
 from tcpsight.flows import SCHEMAS
 from tests.cli.conftest import TALKS
 from tests.cli.running import COMMAND, assert_one_line
+from tests.support.live_network import until
 from tests.support.mmdb import mmdb_bytes
 from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.traffic import MS, START_NS, Talk, answered, capture
@@ -209,11 +211,19 @@ def test_records_come_through_a_pipe_as_connections_end():
     assert [json.loads(line)["id.orig_p"] for line in rest.splitlines()] == [40_001]
 
 
+def has_open(pid: int, path: Path) -> bool:
+    """Tell whether a process has a file open."""
+    with suppress(OSError):  # one is closed meanwhile
+        return any(each.readlink() == path for each in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
 def test_a_followed_file_gives_its_records(pcap):
     command = [*COMMAND, *FLOW, str(pcap), "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        until(lambda: has_open(running.pid, pcap), "the file to be opened")
         with pytest.raises(subprocess.TimeoutExpired):
-            running.wait(timeout=2)
+            running.wait(timeout=1)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=30)
     assert running.returncode == 0, err
