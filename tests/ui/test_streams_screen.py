@@ -259,6 +259,8 @@ def test_the_picture_marks_what_was_sent_again():
     assert [lines[row][0] != " " for row in range(4)] == [False, False, True, True]  # the first half, below
     assert lines[0][9] != " "  # the second half, above, in the middle of the time
     assert any(span.style == "bold red" for span in text.spans)
+    assert "×" in "".join(lines[:4])  # who sees no red sees the sign
+    assert "× sent again or late  ⠿ sent  · acknowledged" in lines[4]
     assert picture(segments, 0, 20, 5).plain == "no bytes of this side were seen"
     assert picture(segments, 1, 0, 0).plain
 

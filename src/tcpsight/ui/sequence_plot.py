@@ -23,6 +23,8 @@ DUPLICATE = KINDS.index("duplicate")
 
 STYLES = ("", "green", "cyan", "bold red")
 """Of a character: nothing, acknowledged, sent, sent again; the highest of what is in it."""
+SIGNS = (" ", "·", None, "×")
+"""So is the sign, for colour alone tells nobody who does not see it: None is dots, as fine as characters have them."""
 
 GUTTER = 11
 TICKS = 4
@@ -83,8 +85,8 @@ def picture(segments: LadderSegments, direction: int, width: int, height: int) -
     text.append("\n")
     sizes = f"offset {units.count(low)} to {units.count(high)}"
     text.append(f"{sizes} over {units.duration(last_ns - first_ns)}  ", "bold")
-    for colour, words in zip(STYLES[:0:-1], ("sent again or late", "sent", "acknowledged"), strict=True):
-        text.append(f"⠿ {words}  ", colour)
+    for style, words in ((3, "sent again or late"), (2, "sent"), (1, "acknowledged")):
+        text.append(f"{SIGNS[style] or '⠿'} {words}  ", STYLES[style])
     return text
 
 
@@ -129,6 +131,6 @@ def _characters(dots: np.ndarray[Any, Any]) -> list[Text]:
     for row in range(rows):
         line = Text(no_wrap=True)
         for code, style in zip(codes[row].tolist(), styles[row].tolist(), strict=True):
-            line.append(" " if code == BLANK else chr(code), STYLES[style])
+            line.append(SIGNS[style] or chr(code), STYLES[style])
         lines.append(line)
     return lines
