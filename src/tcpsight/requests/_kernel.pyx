@@ -314,17 +314,6 @@ cdef inline bint is_asked_for(const Slot *slot, bint with_counts) noexcept nogil
     return slot.turns > 0 and not slot.is_answered or (slot.tls & (HOLDS_CLIENT | HOLDS_SERVER)) != 0
 
 
-def count_open(const uint8_t[::1] slots not None, bint with_counts):
-    """Give how many rows `waiting` needs room for."""
-    cdef int64_t slot_count = rows_of(slots, sizeof(Slot))
-    cdef const Slot *slot = <const Slot *>start_of(slots)
-    cdef int64_t i, found = 0
-    with nogil:
-        for i in range(slot_count):
-            found += is_asked_for(slot + i, with_counts)
-    return found
-
-
 def waiting(
     const uint8_t[::1] slots not None,
     int64_t until_ns,
@@ -335,15 +324,16 @@ def waiting(
     """Write what the open connections would leave if they ended at `until_ns`; give the rows of each output.
 
     It changes nothing. Parameters as for `pair`; without counts connections that do not wait are passed over, and rows
-    of counts mean nothing. As many rows as `count_open` tells are needed, of unanswered requests and of counts.
+    of counts mean nothing. A third number tells how many rows may be needed of unanswered requests and of counts: if
+    that is more than there are, some were left out.
     """
     cdef int64_t slot_count = rows_of(slots, sizeof(Slot))
     cdef const Slot *slot = <const Slot *>start_of(slots)
     cdef Slot copy
     cdef Boundary end
     cdef Made made
-    cdef int64_t i, room = min(rows_of(outputs[1], sizeof(UnansweredRequest)), rows_of(outputs[2], sizeof(RequestCount)))
-    cdef bint is_full = False
+    cdef int64_t i, needed = 0
+    cdef int64_t room = min(rows_of(outputs[1], sizeof(UnansweredRequest)), rows_of(outputs[2], sizeof(RequestCount)))
     memset(&made, 0, sizeof(Made))
     memset(&end, 0, sizeof(Boundary))
     end.time_ns = until_ns
@@ -354,14 +344,11 @@ def waiting(
     with nogil:
         for i in range(slot_count):
             if is_asked_for(slot + i, with_counts):
-                is_full = made.count_rows == room
-                if is_full:
-                    break
-                copy = slot[i]
-                end_slot(&made, &copy, &end)
-    if is_full:
-        raise ValueError("too little room for requests that wait, or for counts")
-    return made.unanswered_rows, made.count_rows
+                needed += 1
+                if needed <= room:
+                    copy = slot[i]
+                    end_slot(&made, &copy, &end)
+    return made.unanswered_rows, made.count_rows, needed
 
 
 def still_open(const uint8_t[::1] slots not None, uint8_t[::1] boundaries not None):
