@@ -124,3 +124,10 @@ def test_the_array_given_may_change_afterwards():
     distribution = of(values)
     values[:] = 100
     assert distribution.quantile(1.0) == 3
+
+
+def test_values_that_come_in_parts_add_up():
+    parts = of([5, 7])
+    parts.add(np.array([1, 30], np.int64))
+    assert (parts.count, parts.sum, parts.min, parts.max) == (4, 43, 1, 30)
+    assert parts.mean == pytest.approx(43 / 4)

@@ -76,3 +76,10 @@ def test_clusters_that_fail_as_a_whole_are_single_trials():
     assert share.value == 0.5
     assert share.design_effect == pytest.approx(10, rel=0.02)
     assert CLUSTERS > 10
+
+
+def test_clusters_in_which_all_trials_or_none_are_events_are_worth_their_trials():
+    for events in (0, 10):
+        clusters = Clusters()
+        clusters.add(np.array([events, events]), np.array([10, 10]))
+        assert clusters.share() == Share(2 * events, 20)
