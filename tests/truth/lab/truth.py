@@ -275,6 +275,8 @@ def truth_of(scenario: Scenario, seed: int, raw: Raw, client_address: str) -> di
     apps = {side: {r.get("port"): r for r in logs} for side, logs in zip(SIDES, (raw.client, raw.server), strict=True)}
     connections = []
     for port, packets in by_port.items():
+        if any(p.flags & SYN and p.offset != -1 for p in packets):
+            continue  # a port that was used again: two connections, whose packets are not told apart here
         one: dict[str, Any] = {"client_port": port, "server_port": scenario.client.port}
         one["waits"] = waits(packets)
         one["first_ns"], one["last_ns"] = packets[0].in_ns, max(max(p.in_ns, p.out_ns) for p in packets)
