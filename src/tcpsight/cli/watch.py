@@ -101,8 +101,8 @@ def _return_memory() -> None:
     m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h of the GNU C library; others have no such function
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        library.mallopt(m_mmap_threshold, 1 << 21)
-        library.mallopt(m_trim_threshold, 1 << 23)
+        library.mallopt(m_mmap_threshold, 1 << 19)
+        library.mallopt(m_trim_threshold, 1 << 22)
 
 
 def conclude_live(run: Run) -> int:
