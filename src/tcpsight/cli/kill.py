@@ -274,13 +274,10 @@ def _said(text: str) -> bool:
 
 def say(text: str) -> None:
     """Write a line to standard error."""
-    from tcpsight.cli.notes import is_unicode
-    from tcpsight.output.drawing import plain
     from tcpsight.output.units import printable
 
-    line = f"tcpsight: {printable(text)}"
     with suppress(OSError):  # the terminal has gone
-        print(line if is_unicode(sys.stderr) else plain(line), file=sys.stderr, flush=True)
+        print(f"tcpsight: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def _described(row: np.void) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from tcpsight.errors import CaptureError
-from tcpsight.output.drawing import plain
 from tcpsight.output.units import printable
 from tcpsight.tables import REASON_TEXTS, REASONS
 
@@ -143,10 +142,14 @@ def is_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "ascii").lower().startswith("utf")
 
 
+def takes_unicode(output: str) -> bool:
+    """Tell whether an output takes more than ASCII: any file, and standard output if it shows it."""
+    return output != "-" or is_unicode(sys.stdout)
+
+
 def warn(text: str) -> None:
     """Write a line to standard error."""
-    line = f"tcpsight: note: {printable(text)}"
-    click.echo(line if is_unicode(sys.stderr) else plain(line), err=True)
+    click.echo(f"tcpsight: note: {printable(text)}", err=True)
 
 
 def warn_of_none(where: Where, rows: int) -> None:

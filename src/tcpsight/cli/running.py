@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from tcpsight.cli.notes import conclude, is_unicode, warn_of_none
+from tcpsight.cli.notes import conclude, takes_unicode, warn_of_none
 from tcpsight.cli.options import Input, chosen_format
 from tcpsight.tables import Table
 
@@ -131,7 +131,7 @@ class Output:
             columns = first + [c.name for c in table_type.columns if not c.internal and c.name not in first]
         elif is_short and columns is None:
             columns = first
-        layout = TextLayout(width=width, has_unicode=self.output != "-" or is_unicode(sys.stdout))
+        layout = TextLayout(width=width, has_unicode=takes_unicode(self.output))
         return open_writer(self.output, table_type, format, columns=columns, timezone=timezone, layout=layout)
 
     def _chosen_columns(self) -> list[str] | None:

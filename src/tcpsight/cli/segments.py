@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,7 +58,7 @@ def _draw(source: Input, output: Output, connection: int | None, graph: str) -> 
         raise click.UsageError("--graph draws one connection: name it with --connection N")
     if (output.format, output.sort, output.columns, output.where) != (None,) * 4:
         raise click.UsageError("--graph is no table: leave out --format, --sort, --columns and --where")
-    from tcpsight.cli.notes import conclude, is_unicode
+    from tcpsight.cli.notes import conclude, takes_unicode
     from tcpsight.cli.running import reading
     from tcpsight.conversations.ladder import LadderMaking
     from tcpsight.errors import UsageError
@@ -91,7 +90,7 @@ def _draw(source: Input, output: Output, connection: int | None, graph: str) -> 
             if graph == "svg":
                 pieces = flow_svg(found_rungs, client, server)
             else:
-                spell = str if output.output != "-" or is_unicode(sys.stdout) else plain
+                spell = str if takes_unicode(output.output) else plain
                 pieces = (spell(f"{line}\n") for line in flow_lines(found_rungs, client, server))
             for piece in pieces:
                 destination.write(piece.encode())

@@ -56,7 +56,7 @@ def command(query: str, source: Input, interval_ns: int | None, format: str | No
     counts of response times that add up. Only the tables that the query reads are made, each by a pass over the
     capture. SQL reaches no file and no network.
     """
-    from tcpsight.cli.notes import conclude, is_unicode
+    from tcpsight.cli.notes import conclude, takes_unicode
     from tcpsight.cli.running import patient
     from tcpsight.output.answers import write_answer
     from tcpsight.querying import answered
@@ -67,8 +67,8 @@ def command(query: str, source: Input, interval_ns: int | None, format: str | No
     with patient(source) as analysis:
         passes = _Passes(analysis, source.progress, interval_ns)
         with answered(query, passes.tables()) as reader:
-            has_unicode = output != "-" or is_unicode(sys.stdout)
-            write_answer(reader, output, chosen, values.zone(source.timezone), has_unicode=has_unicode)
+            zone = values.zone(source.timezone)
+            write_answer(reader, output, chosen, zone, has_unicode=takes_unicode(output))
     return conclude(passes.ended[0], shows_unseen=passes.shows_unseen) if passes.ended else 0
 
 

@@ -12,7 +12,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tcpsight.cli.notes import is_unicode
+from tcpsight.cli.notes import takes_unicode
 from tcpsight.cli.streams_files import is_terminal
 from tcpsight.errors import UsageError
 from tcpsight.output.destination import Destination
@@ -40,7 +40,7 @@ class Console:
         self.timezone = timezone
         self._is_terminal = sys.stdout.isatty() if output == "-" else is_terminal(output)
         self._is_file = _is_file(output)
-        self.has_unicode = output != "-" or is_unicode(sys.stdout)
+        self.has_unicode = takes_unicode(output)
         self._destination = Destination(output)
 
     @property

@@ -357,15 +357,13 @@ def _tell(each: Slice) -> None:
     """Write what was found to standard error, a line each: it is no row of the answer."""
     if not len(each.findings):
         return
-    from tcpsight.cli.notes import is_unicode
     from tcpsight.facts import finding_facts
-    from tcpsight.output.drawing import plain
     from tcpsight.output.units import printable
 
     for row in each.findings:
         facts = finding_facts(row)
         line = f"tcpsight: {facts['severity']}: {facts['subject']}: {facts['kind']}: {facts['summary']}"
-        click.echo(printable(line) if is_unicode(sys.stderr) else plain(printable(line)), err=True)
+        click.echo(printable(line), err=True)
 
 
 def _say_that_it_watches(interfaces: Sequence[str], feeds: Feeds | None) -> None:
