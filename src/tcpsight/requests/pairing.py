@@ -207,8 +207,8 @@ class RequestPairing:
         return self._as_if_ended(until_ns, with_counts=True)
 
     def _as_if_ended(self, until_ns: int, *, with_counts: bool) -> tuple[Unanswered, RequestCounts]:
-        # One walk over all slots where as many wait as before: they lie apart, so that it takes longer than all else.
-        room = self._waiting_room
+        # One walk over all slots, if no more wait than was thought: it takes longer than all else, as they lie apart.
+        room = len(self._slots) // _kernel.SLOT_BYTES if with_counts else self._waiting_room
         while True:
             unanswered, counts = Unanswered.allocate(room), RequestCounts.allocate(room)
             outputs = (Requests().packed(), unanswered.packed(), counts.packed())
