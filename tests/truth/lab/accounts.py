@@ -11,23 +11,14 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tcpsight.tables import TIME_PARTS
+
 if TYPE_CHECKING:
     from tests.truth.lab.truth import Packet
 
 Record = dict[str, Any]
 
 SYN, RST = 2, 4
-PARTS = (
-    "connect_ns",
-    "think_ns",
-    "request_transfer_ns",
-    "server_ns",
-    "response_transfer_ns",
-    "recovery_ns",
-    "receiver_limited_ns",
-    "path_limited_ns",
-    "unknown_ns",
-)
 
 
 def waits(packets: list[Packet]) -> dict[str, int] | None:
@@ -101,7 +92,7 @@ def compare(truth: Record, rows: list[Record], vantage: str) -> Iterator[tuple[P
     for row in rows:
         if row["unknown_ns"] is None:
             continue
-        total = sum(row[part] or 0 for part in PARTS)
+        total = sum(row[f"{part}_ns"] or 0 for part in TIME_PARTS)
         yield SUM, row["duration_ns"], total, total == row["duration_ns"]
         found = known.get(row["client_port"])
         if not found or not found["is_answered"]:

@@ -186,17 +186,27 @@ def places(folder: Path, read: Reader = read_with_library) -> list[Place]:
     """Tell where each connection was said to be captured."""
     if truth_of(folder)["rewrite"]:
         return []
-    run = f"{folder.parent.name}/{folder.name}"
+    run = name_of(folder)
     return [
         Place(
             run,
-            path.name.split(".")[0],
+            vantage_of(path),
             c["vantage"],
             -1.0 if c["vantage_confidence"] is None else c["vantage_confidence"],
         )
         for path in captures_of(folder)
         for c in read(path).connections
     ]
+
+
+def name_of(folder: Path) -> str:
+    """Name a run by its scenario and number."""
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def vantage_of(path: Path) -> str:
+    """Tell where a capture was taken."""
+    return path.name.split(".")[0]
 
 
 def truth_of(folder: Path) -> Record:
@@ -222,8 +232,8 @@ def differences(folder: Path, read: Reader = read_with_library) -> list[Differen
         return []
     found: list[Difference] = []
     for path in captures_of(folder):
-        vantage = path.name.split(".")[0]
-        run = f"{folder.parent.name}/{folder.name}"
+        vantage = vantage_of(path)
+        run = name_of(folder)
         found += _compare(truth, read(path), vantage, run)
         for part, true, measured, is_good in accounts.compare(truth, read(path).connections, vantage):
             found.append(Difference(part.name, run, vantage, "", true, measured, is_good))
@@ -277,14 +287,14 @@ def verdicts(folder: Path, read: Reader = read_with_library) -> list[Verdict]:
     truth = truth_of(folder)
     found = []
     for path in captures_of(folder):
-        vantage = path.name.split(".")[0]
+        vantage = vantage_of(path)
         findings = read(path).findings
         for kind in KINDS:
             expected = [e for e in truth["expected"] if e["kind"] == kind and vantage in e["at"]]
             told = [f for f in findings if f["kind"] == kind]
             is_scored = bool(expected) or not _is_allowed(truth, kind)
             is_told = any(_matches(e, f) for e in expected for f in told) if expected else bool(told)
-            run = f"{folder.parent.name}/{folder.name}"
+            run = name_of(folder)
             found.append(Verdict(kind, run, vantage, bool(expected), is_told, is_scored))
     return found
 
@@ -304,14 +314,14 @@ def edges(folder: Path, read: Reader = read_with_library) -> list[Edge]:
     found = []
     truth = truth_of(folder)
     for path in captures_of(folder):
-        vantage = path.name.split(".")[0]
+        vantage = vantage_of(path)
         findings = read(path).findings
         for e in truth["expected"]:
             told = [f for f in findings if f["kind"] == e["kind"] and vantage in e["at"] and _matches(e, f)]
             if told and not truth["rewrite"]:
                 nearest = min(told, key=lambda f: abs(f["start_ns"] - e["start_ns"]) + abs(f["end_ns"] - e["end_ns"]))
                 apart = (nearest[name] - e[name] for name in ("start_ns", "end_ns"))
-                found.append(Edge(e["kind"], f"{folder.parent.name}/{folder.name}", vantage, *apart))
+                found.append(Edge(e["kind"], name_of(folder), vantage, *apart))
     return found
 
 

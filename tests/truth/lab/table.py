@@ -13,12 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tests.truth.lab.accounts import ACCOUNTS, Part
 from tests.truth.lab.measure import QUANTITIES, Difference, Edge, Place, Quantity, Verdict, folders, judge
 from tests.truth.lab.scenario import KINDS
 
+Row = TypeVar("Row", bound=NamedTuple)
 STORED = Path(__file__).resolve().parent / "accuracy.md"
 Z = 1.959964
 """Quantile of the normal distribution for 95 %, both sides."""
@@ -50,11 +51,17 @@ def quantile(values: Sequence[float], q: float) -> float:
     return values[max(0, math.ceil(q * len(values)) - 1)]
 
 
+def grouped(found: Iterable[Row], key: str) -> dict[Any, list[Row]]:
+    """Give what was found by one of its fields, in order."""
+    groups: dict[Any, list[Row]] = defaultdict(list)
+    for each in found:
+        groups[getattr(each, key)].append(each)
+    return groups
+
+
 def quantity_table(found: Iterable[Difference]) -> str:
     """Tell for every quantity how far it is off."""
-    by_name: dict[str, list[Difference]] = defaultdict(list)
-    for d in found:
-        by_name[d.quantity].append(d)
+    by_name = grouped(found, "quantity")
     lines = [
         "| quantity | connections | exact | within the goal | error: median | 95 % | 99 % | largest |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -77,10 +84,7 @@ def _quantity_row(q: Quantity | Part, some: list[Difference]) -> str:
 
 def finding_table(found: Iterable[Verdict]) -> str:
     """Tell for every kind of finding how often it was told when it was so, and when it was not."""
-    by_kind: dict[str, list[Verdict]] = defaultdict(list)
-    for v in found:
-        if v.is_scored:
-            by_kind[v.kind].append(v)
+    by_kind = grouped((v for v in found if v.is_scored), "kind")
     lines = [
         "| finding | runs with it | found | recall (95 %) | runs without it | told wrongly | precision (95 %) |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -104,29 +108,21 @@ def _finding_row(kind: str, some: list[Verdict]) -> str:
 
 def edge_table(found: Iterable[Edge]) -> str:
     """Tell for every kind of finding how far its beginning and its end lie from those of the condition."""
-    by_kind: dict[str, list[Edge]] = defaultdict(list)
-    for e in found:
-        by_kind[e.kind].append(e)
+    by_kind = grouped(found, "kind")
     lines = [
         "| finding | captures | begins apart by: median | 95 % | largest | ends apart by: median | 95 % | largest |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for kind in KINDS:
-        begins, ends = (sorted(abs(value) for value in values) for values in _sides(by_kind[kind]))
+        begins, ends = (sorted(abs(getattr(e, side)) for e in by_kind[kind]) for side in ("begin_ns", "end_ns"))
         shown = [f"{quantile(values, p) / 1e6:,.1f} ms" for values in (begins, ends) for p in (0.5, 0.95, 1) if values]
         lines += [f"| {kind} | {len(begins)} | {' | '.join(shown)} |"] if begins else []
     return "\n".join(lines)
 
 
-def _sides(some: Sequence[Edge]) -> tuple[list[int], list[int]]:
-    return [e.begin_ns for e in some], [e.end_ns for e in some]
-
-
 def place_table(found: Iterable[Place]) -> str:
     """Tell how often the place of capture was right, by how sure that was said to be."""
-    by_confidence: dict[float, list[Place]] = defaultdict(list)
-    for p in found:
-        by_confidence[p.confidence].append(p)
+    by_confidence = grouped(found, "confidence")
     lines = [
         "| sure to | connections | right | share (95 %) |",
         "|---:|---:|---:|---:|",
