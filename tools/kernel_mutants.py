@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-STORED = ROOT / "tests" / "mutation"
+from breaking import ROOT, STORED, copied
+
 TESTS = {
     "requests": "unit/requests reference/test_requests.py",
     "connections": (
@@ -225,11 +225,7 @@ def judge(tree: Path, room: str, number: int) -> str:
 
 def copy(room: str) -> Path:
     """Copy what is compiled and tested, to be broken there."""
-    tree = ROOT / "build" / "mutants" / room
-    shutil.rmtree(tree, ignore_errors=True)
-    tree.mkdir(parents=True)
-    for name in ("src", "tests", "examples"):
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    tree = copied(room)
     shutil.copy(ROOT / "pyproject.toml", tree)
     (tree / "setup.py").write_text(
         (ROOT / "setup.py").read_text(encoding="utf-8").replace('"-O3"', '"-O1"'), encoding="utf-8"

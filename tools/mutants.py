@@ -12,13 +12,13 @@ import argparse
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-STORED = ROOT / "tests" / "mutation" / "python.json"
+from breaking import ROOT, STORED, copied
+
+RESULTS = STORED / "python.json"
 # What decides numbers, and the tests that protect it: few, so that a mutant takes a second or so.
 TESTS = {
     "requests/pairing": "unit/requests",
@@ -70,11 +70,7 @@ def drawn(module: str, each: int, seed: int) -> tuple[list[str], int]:
 
 def copy(module: str) -> Path:
     """Copy what is mutated and tested; say so to mutmut."""
-    tree = ROOT / "build" / "mutants" / "python"
-    shutil.rmtree(tree, ignore_errors=True)
-    tree.mkdir(parents=True)
-    for name in ("src", "tests", "examples"):
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    tree = copied("python")
     tests = [f"tests/{place}" for place in TESTS[module].split()]
     settings = f"""
 [tool.mutmut]
@@ -148,10 +144,10 @@ def main() -> None:
         noticed = len(told) - len(survived)
         print(f"{module}: {noticed} of {len(told)} noticed", flush=True)
         if options.store and told:
-            stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+            stored = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
             counts = {"seed": options.seed, "possible": possible, "tried": len(told), "noticed": noticed}
             stored[module] = counts | {"tests": TESTS[module], "survived": survived}
-            STORED.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            RESULTS.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
