@@ -3,11 +3,9 @@
 # `top` never falls from entry to entry, so that the original of any byte is found by bisection; whatever was sent again
 # is chained from its original: the original's link leads to the latest copy, a copy's link to the one before it.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.stdlib cimport free, realloc
 
 cdef enum:
-    FEW_ENTRIES = 4                 # kept in the flow itself
     KEPT_ENTRIES = 16               # the room of a log that outlives its exchange
     MOST_KEPT_BYTES = 131072        # as long as the logs of a share take no more
     MOST_ENTRIES = 65536            # per direction, less one: a link of 16 bits means none
@@ -38,12 +36,8 @@ cdef struct Entry:
     uint32_t padding
 
 cdef struct Log:
-    # One line: whatever the usual segment touches, of its own log and of the other side's.
-    int64_t base                    # stream offset of the first byte of the exchange
-    Entry *entries                  # NULL while `few` is enough
+    Entry *entries                  # NULL until there is one
     int64_t acked                   # by the latest acknowledgment, from the first byte of the exchange
-    int64_t probe_ns                # when `probe` was captured
-    uint32_t probe                  # TSval of an ACK of the other side, not yet echoed
     uint32_t top
     uint32_t size
     uint32_t least_waited_us        # of originals that were never sent again; 0 while there are none
@@ -51,28 +45,19 @@ cdef struct Log:
     uint16_t acked_at               # whatever lies before it is acknowledged
     uint16_t lost                   # entries with LOST and without SPURIOUS
     uint16_t window                 # in the latest acknowledgment
-    uint16_t mss                    # announced by its SYN; 0 if unseen
-    uint8_t syns                    # SYNs captured
-    uint8_t is_probing
-    uint8_t is_begun
     uint8_t is_cut                  # something was not logged
-    uint8_t uses_timestamps
     uint8_t uses_sack               # the other side reports what it has
-    # Three lines: the entries of short exchanges, and what is rarely asked for.
-    Entry few[FEW_ENTRIES]
-    int64_t handshake_ns            # round trip of its SYN; 0 if unknown
-    int64_t syn_ns                  # when its SYN was captured
+    uint8_t padding[2]
     uint32_t missed                 # of the lost entries, those with HOLE
     uint32_t repaired               # before it there is no copy that is not acknowledged
     uint32_t duplicated             # before it, duplicate ACKs have told of whatever had arrived
-    uint8_t padding[4]
+    uint32_t probe                  # TSval of an ACK of the other side, not yet echoed
+    int64_t probe_ns                # when `probe` was captured
+    int64_t handshake_ns            # round trip of its SYN; 0 if unknown
+    int64_t syn_ns                  # when its SYN was captured
 
 cdef struct Budget:
     int64_t log_bytes
-
-
-cdef inline Entry *entries_of(Log *log) noexcept nogil:
-    return log.entries if log.entries != NULL else log.few
 
 
 cdef inline uint32_t microseconds(int64_t ns) noexcept nogil:
@@ -83,16 +68,14 @@ cdef inline uint32_t microseconds(int64_t ns) noexcept nogil:
 
 cdef inline bint grow(Log *log, Budget *budget) noexcept nogil:
     """Make room for one more entry; False if there is none."""
-    cdef uint32_t size = 16 if log.entries == NULL else 2 * log.size
-    cdef int64_t more = <int64_t>(size - (0 if log.entries == NULL else log.size)) * <int64_t>sizeof(Entry)
+    cdef uint32_t size = 2 * log.size if log.size else KEPT_ENTRIES
+    cdef int64_t more = <int64_t>(size - log.size) * <int64_t>sizeof(Entry)
     cdef Entry *fresh
     if size > MOST_ENTRIES or budget.log_bytes + more > MOST_LOG_BYTES:
         return False
-    fresh = <Entry *>malloc(size * sizeof(Entry))
+    fresh = <Entry *>realloc(log.entries, size * sizeof(Entry))
     if fresh == NULL:
         return False
-    memcpy(fresh, entries_of(log), log.count * sizeof(Entry))
-    free(log.entries)
     log.entries = fresh
     log.size = size
     budget.log_bytes += more
@@ -104,7 +87,7 @@ cdef inline void give_back(Log *log, Budget *budget) noexcept nogil:
         budget.log_bytes -= log.size * <int64_t>sizeof(Entry)
         free(log.entries)
         log.entries = NULL
-    log.size = FEW_ENTRIES
+    log.size = 0
 
 
 cdef inline void forget(Log *log, Budget *budget) noexcept nogil:
@@ -113,12 +96,12 @@ cdef inline void forget(Log *log, Budget *budget) noexcept nogil:
         give_back(log, budget)
     log.count = log.acked_at = log.top = log.lost = log.missed = log.repaired = log.duplicated = 0
     log.least_waited_us = 0
-    log.is_begun = log.is_cut = log.is_probing = False
+    log.is_cut = False
 
 
 cdef inline uint32_t find(Log *log, int64_t at) noexcept nogil:
     """The original that holds a byte, or the first one above it; `count` if there is none."""
-    cdef const Entry *entries = entries_of(log)
+    cdef const Entry *entries = log.entries
     cdef uint32_t low = 0, high = log.count, middle
     while low < high:
         middle = (low + high) >> 1
@@ -137,7 +120,7 @@ cdef inline bint add(
     if log.count == MOST_ENTRIES - 1 or (log.count == log.size and not grow(log, budget)):
         log.is_cut = True
         return False
-    e = entries_of(log) + log.count
+    e = log.entries + log.count
     log.count += 1
     if start + payload > log.top:
         log.top = <uint32_t>(start + payload)
@@ -166,18 +149,18 @@ cdef inline void add_again(
     cdef uint32_t i = find(log, start)
     cdef uint32_t latest
     cdef Entry *e
-    if i == log.count or entries_of(log)[i].start > start:
+    if i == log.count or log.entries[i].start > start:
         return                      # from before the log, or beyond where it was cut
-    e = entries_of(log) + i
+    e = log.entries + i
     if e.flags & HOLE and e.link == NOWHERE and now - (e.time_ns + 1000 * <int64_t>e.waited_us) < overtaking_ns:
         e.flags &= ~HOLE  # overtaken on the way: it passed
         return
     latest = e.link if e.link != NOWHERE else i
     if not e.flags & ACKED:         # what had been acknowledged was sent again needlessly
-        mark_lost(log, entries_of(log) + latest)
+        mark_lost(log, log.entries + latest)
     if add(log, budget, now, start, payload, AGAIN):
-        entries_of(log)[log.count - 1].link = <uint16_t>latest
-        entries_of(log)[i].link = <uint16_t>(log.count - 1)
+        log.entries[log.count - 1].link = <uint16_t>latest
+        log.entries[i].link = <uint16_t>(log.count - 1)
 
 
 # --- acknowledgments --------------------------------------------------------------------------------------------
@@ -199,7 +182,7 @@ cdef inline void excuse(Log *log, Entry *copy, int64_t now) noexcept nogil:
         least_ns = log.handshake_ns
     least_ns -= (least_ns + 7) >> 3
     while copy.flags & AGAIN and now - copy.time_ns < least_ns:
-        copy = entries_of(log) + copy.link
+        copy = log.entries + copy.link
         if copy.flags & HOLE:
             return                  # that one never came by here
         mark_spurious(log, copy)
@@ -214,7 +197,7 @@ cdef inline void acknowledge(Log *log, Entry *e, int64_t now) noexcept nogil:
         if e.delivered_us == 0:
             e.delivered_us = e.waited_us
     if e.link != NOWHERE:
-        copy = entries_of(log) + e.link
+        copy = log.entries + e.link
         copy.waited_us = copy.delivered_us = microseconds(now - copy.time_ns)
         copy.flags |= ACKED
         excuse(log, copy, now)
@@ -223,7 +206,7 @@ cdef inline void acknowledge(Log *log, Entry *e, int64_t now) noexcept nogil:
 
 
 cdef inline void take_cumulative(Log *log, int64_t acked, int64_t now) noexcept nogil:
-    cdef Entry *entries = entries_of(log)
+    cdef Entry *entries = log.entries
     cdef Entry *e
     while log.acked_at < log.count and entries[log.acked_at].top <= acked:
         e = entries + log.acked_at
@@ -234,7 +217,7 @@ cdef inline void take_cumulative(Log *log, int64_t acked, int64_t now) noexcept 
 
 cdef inline void take_duplicate(Log *log, int64_t now) noexcept nogil:
     """A duplicate ACK without SACK: something behind the first hole has arrived, the lowest segment as far as we know."""
-    cdef Entry *entries = entries_of(log)
+    cdef Entry *entries = log.entries
     cdef Entry *e
     if log.duplicated <= log.acked_at:
         log.duplicated = log.acked_at + 1
@@ -248,7 +231,7 @@ cdef inline void take_duplicate(Log *log, int64_t now) noexcept nogil:
 
 cdef inline void take_block(Log *log, int64_t left, int64_t right, int64_t now) noexcept nogil:
     """A SACK block: what it newly holds lies at its ends, so that what was known stops the walk."""
-    cdef Entry *entries = entries_of(log)
+    cdef Entry *entries = log.entries
     cdef Entry *e
     cdef int64_t i
     if left < 0 or right > log.top or right <= left:
@@ -277,7 +260,7 @@ cdef inline void take_block(Log *log, int64_t left, int64_t right, int64_t now) 
 
 cdef inline bint is_repaired(Log *log, uint32_t i) noexcept nogil:
     """Whether there is nothing to wait for at an entry: no copy, or one whose original is acknowledged."""
-    cdef Entry *entries = entries_of(log)
+    cdef Entry *entries = log.entries
     return not entries[i].flags & AGAIN or (entries[find(log, entries[i].start)].flags & ACKED) != 0
 
 
@@ -290,7 +273,7 @@ cdef inline void take_repairs(Log *log, int64_t left, int64_t right, int64_t now
     for i in range(log.repaired, log.count if log.count < log.repaired + NEXT_REPAIRS else log.repaired + NEXT_REPAIRS):
         if is_repaired(log, i):
             continue
-        e = entries_of(log) + find(log, entries_of(log)[i].start)
+        e = log.entries + find(log, log.entries[i].start)
         if left <= e.start and e.start + <int64_t>e.payload <= right:
             acknowledge(log, e, now)
 
@@ -304,7 +287,7 @@ cdef inline void take_repeated(Log *log, int64_t left, int64_t right) noexcept n
     i = find(log, left)
     if i == log.count:
         return
-    e = entries_of(log) + i
+    e = log.entries + i
     if e.start < left or e.start + <int64_t>e.payload > right or e.link == NOWHERE:
         return
-    mark_spurious(log, entries_of(log) + entries_of(log)[e.link].link)
+    mark_spurious(log, log.entries + log.entries[e.link].link)

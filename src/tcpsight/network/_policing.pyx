@@ -8,20 +8,18 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from tcpsight._door cimport Chunks, open_in, opened_in, prefetch, release, reserve, rows_of, slot_in, start_of
+from tcpsight._door cimport Chunks, open_in, opened_in, prefetch, prefetch_both, release, reserve, rows_of, slot_in, start_of
 from tcpsight.network._bucket cimport Fills, follow, order_of
 from tcpsight.network._exchanges cimport Exchange, begins_next, is_data, take_segment
 from tcpsight.network._log cimport (
     ACKED,
     AGAIN,
-    FEW_ENTRIES,
     HOLE,
     LOST,
     SPURIOUS,
     Budget,
     Entry,
     Log,
-    entries_of,
     forget,
     give_back,
 )
@@ -40,7 +38,8 @@ cdef enum:
     LEAST_SENT = 64
     LEAST_SENT_NS = 200000000
     # While one segment is taken, the state of the one so far behind it is on its way.
-    AHEAD = 14
+    AHEAD = 24
+    NEAR = 12
     CLOSE = 5
 
 cdef enum:
@@ -87,10 +86,9 @@ cdef inline Exchange *open_exchange_at(const Batch *batch, int64_t slot) noexcep
 
 
 cdef inline bint is_worth_judging(Log *log) noexcept nogil:
-    cdef const Entry *entries = entries_of(log)
     if log.lost >= LEAST_LOST:
         return True
-    return log.count >= LEAST_SENT and entries[log.count - 1].time_ns - entries[0].time_ns >= LEAST_SENT_NS
+    return log.count >= LEAST_SENT and log.entries[log.count - 1].time_ns - log.entries[0].time_ns >= LEAST_SENT_NS
 
 
 cdef int hand_over(Batch *batch, Exchange *x, int d) noexcept nogil:
@@ -130,12 +128,15 @@ cdef int hand_over(Batch *batch, Exchange *x, int d) noexcept nogil:
 cdef int end_exchange(Batch *batch, Exchange *x) noexcept nogil:
     """End an exchange: what is worth it is judged, the rest forgotten."""
     cdef int d, wrong = FINE
+    if x.is_logged:
+        for d in range(2):
+            if not x.is_set_back and is_worth_judging(&x.logs[d]):
+                if hand_over(batch, x, d) != FINE:
+                    wrong = NO_MEMORY
+            forget(&x.logs[d], batch.budget + x.share)
     for d in range(2):
-        if not x.is_set_back and is_worth_judging(&x.logs[d]):
-            if hand_over(batch, x, d) != FINE:
-                wrong = NO_MEMORY
-        forget(&x.logs[d], batch.budget + x.share)
-    x.is_answered = x.is_set_back = False
+        x.is_begun[d] = x.is_probing[d] = False
+    x.noted = x.is_logged = x.is_answered = x.is_set_back = False
     return wrong
 
 
@@ -149,7 +150,6 @@ cdef void open_slot(Exchange *x, const Boundary *boundary) noexcept nogil:
     x.server_port = boundary.server_port
     x.ip_version = boundary.ip_version
     x.share = boundary.share
-    x.logs[0].size = x.logs[1].size = FEW_ENTRIES
 
 
 # ------------------------------------------------------------------------------- segments and boundaries
@@ -157,30 +157,36 @@ cdef void open_slot(Exchange *x, const Boundary *boundary) noexcept nogil:
 
 cdef inline void fetch(const Batch *batch, const Segment *g) noexcept nogil:
     """Start fetching what every segment touches, and what tells what else it will."""
-    cdef const Exchange *x
-    cdef int d
-    if g.slot >= batch.chunks.slots:
+    if g.slot < batch.chunks.slots:
+        prefetch(exchange_at(batch, g.slot))
+
+
+cdef inline void fetch_logs(const Batch *batch, const Segment *g) noexcept nogil:
+    """Start fetching where it is noted or logged."""
+    cdef const Exchange *x = open_exchange_at(batch, g.slot)
+    if x == NULL:
         return
-    x = exchange_at(batch, g.slot)
-    prefetch(x)
-    for d in range(2):
-        prefetch(&x.logs[d])
+    if not x.is_logged:
+        prefetch(&x.notes[x.noted])
+        return
+    prefetch_both(x, 64)
+    prefetch(<const uint8_t *>x + 192)
 
 
 cdef inline void fetch_entries(const Batch *batch, const Segment *g) noexcept nogil:
     """Start fetching the entry that it adds, and those that it acknowledges: by now it is known where they are."""
-    cdef Exchange *x = open_exchange_at(batch, g.slot)
-    cdef Log *log
-    cdef Log *peer
-    if x == NULL:
+    cdef const Exchange *x = open_exchange_at(batch, g.slot)
+    cdef const Log *log
+    cdef const Log *peer
+    if x == NULL or not x.is_logged:
         return
     log = &x.logs[g.direction & 1]
     peer = &x.logs[1 - (g.direction & 1)]
     if g.payload_bytes > 0:
-        prefetch(entries_of(log) + log.count)
+        prefetch(log.entries + log.count)
     if peer.acked_at < peer.count:
-        prefetch(entries_of(peer) + peer.acked_at)
-        prefetch(entries_of(peer) + peer.count - 1)
+        prefetch(peer.entries + peer.acked_at)
+        prefetch(peer.entries + peer.count - 1)
 
 
 cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
@@ -193,6 +199,8 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
     for i in range(begin, end):
         if i + AHEAD < batch.segment_count:
             fetch(batch, batch.segments + i + AHEAD)
+        if i + NEAR < batch.segment_count:
+            fetch_logs(batch, batch.segments + i + NEAR)
         if i + CLOSE < batch.segment_count:
             fetch_entries(batch, batch.segments + i + CLOSE)
         g = batch.segments + i
@@ -364,5 +372,5 @@ cdef class Logs:
         done = self.ended.exchanges + i
         return (
             PyBytes_FromStringAndSize(<const char *>&done.row, sizeof(PolicedRow)),
-            PyBytes_FromStringAndSize(<const char *>entries_of(&done.log), done.log.count * <Py_ssize_t>sizeof(Entry)),
+            PyBytes_FromStringAndSize(<const char *>done.log.entries, done.log.count * <Py_ssize_t>sizeof(Entry)),
         )

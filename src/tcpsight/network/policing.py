@@ -21,8 +21,11 @@ acknowledged, or with the connection. What each direction sent in it is logged, 
 4. The round trip of the path: for losses behind the capture point, that of the data, and the handshake's to the other
    side; for losses before it, from an acknowledgment to the first data that echoes its timestamp, one at a time.
 
-Memory: 0.6 KB per open connection; 40 B per segment of an exchange with more than four, at most 65,535 segments per
-direction and 3 MiB for each of 256 shares of all connections (room for 16 segments is kept for the next exchange).
+The first twelve segments of an exchange are only noted, and are logged when one more comes, or one that is out of
+order, larger than the wire takes, or has SACK blocks: shorter ones, which are most, could not be judged.
+
+Memory: 0.6 KB per open connection; 40 B per logged segment, at most 65,535 segments per direction and 3 MiB for each of
+256 shares of all connections (room for 16 segments is kept for the next exchange).
 Beyond, an exchange is judged by its beginning, and `is_cut` says so.
 
 What it cannot see

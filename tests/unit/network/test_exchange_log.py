@@ -74,6 +74,20 @@ def test_of_several_copies_the_last_that_can_have_been_acknowledged_was():
     assert lost((0, ">", 0), (90, ">", 0), (100, ">", 0), (105, "<", 1)) == []
 
 
+def test_the_first_acknowledgment_of_an_exchange_repeats_none():
+    """One of the byte before the first tells of nothing behind it."""
+    sent = [{"direction": 0, "offset": i * SIZE, "payload_bytes": SIZE, "new_bytes": SIZE} for i in range(MANY)]
+    early = {"direction": 1, "acked_offset": -1, "time_ns": 6 * MS}
+    late = {"direction": 1, "acked_offset": MANY * SIZE, "time_ns": 400 * MS}
+    common = {"connection_id": 1, "slot": 0, "kind": 0, "flags": 16, "window_bytes": 0, "acked_offset": 0}
+    rows = [{"time_ns": 4 * i * MS, **common, **each} for i, each in enumerate(sent)]
+    rows[2:2] = [{**common, **early}]
+    ends = [{**common, **late}, boundary("ended", 1, 0, 400 * MS)]
+    found = logged(*tables([boundary("opened", 1, 0, 0), *rows, *ends]))
+    assert found is not None
+    assert (found.rows["delivered_us"] == found.rows["waited_us"]).all()
+
+
 def test_a_duplicate_acknowledgment_tells_that_the_next_segment_behind_the_hole_arrived():
     found = exchange(
         (0, ">", 0), (1, ">", 1), (2, ">", 2), (3, ">", 3), (21, "<", 0), (22, "<", 0), (40, ">", 0), (60, "<", 4)
