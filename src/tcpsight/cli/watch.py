@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,9 +46,10 @@ def command(*, wanted: Wanted) -> int:
     tcpsight watch -i eth0 --record /var/tmp/findings
     tcpsight watch capture.pcap --interval 10s --by service
     """
+    from tcpsight.cli.heap import Heap
     from tcpsight.cli.notes import conclude
 
-    _return_memory()
+    heap = Heap()
     slicing, lines = wanted.slicing, wanted.lines
     write = _printer(slicing.interval_ns, lines)
     is_fed = bool(wanted.feeding.targets or wanted.feeding.listen)
@@ -70,6 +71,7 @@ def command(*, wanted: Wanted) -> int:
     ):
 
         def tell_others(each: Slice) -> None:
+            heap.give_back()
             save(each)
             if feeds is not None:
                 feeds.send(_update(each, run, with_findings=lines.with_findings))
@@ -92,17 +94,6 @@ def command(*, wanted: Wanted) -> int:
             _tell(each)
             tell_others(each)
         return conclude_live(run) if wanted.interfaces else conclude(run)
-
-
-def _return_memory() -> None:
-    """Let large blocks of memory go back to the system at once: in a heap they leave holes, and over weeks it grows."""
-    import ctypes
-
-    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h of the GNU C library; others have no such function
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(m_mmap_threshold, 1 << 19)
-        library.mallopt(m_trim_threshold, 1 << 22)
 
 
 def conclude_live(run: Run) -> int:

@@ -18,8 +18,12 @@ LEAST_REPAIRS = 15
 KEPT = 0.1
 """From the first loss on, for so long, with so many repairs, arrivals lie as near to a rate as this share of them."""
 LEAST_LAST_SEGMENTS, MOST_LAST_SEGMENTS = 4, 32
-LEAST_SPEED = 1.25
-"""What runs a bucket dry comes so much faster than the rate; behind a link, all comes at its own, or nearly so."""
+LEAST_SPEED, CLEAR_SPEED = 1.25, 1.75
+"""What runs a bucket dry comes so much faster than the rate; behind a link, all comes at its own. The rate that is kept
+while losses are repaired may be two thirds of the link's: where no round trip tells of a queue, speed alone tells only
+beyond that."""
+FEW_SEGMENTS, BURST_SPEED = 8, 4.0
+"""Below it, so many segments must have come so many times as fast as the rate somewhere: no link lets them."""
 LEAST_BURST_SEGMENTS = 5
 """Behind a link nothing arrives faster than it delivers; behind a policer its bucket does.
 
@@ -46,11 +50,11 @@ def is_from_queue(x: Exchange, rate: float, bucket_bytes: float, round_trip_s: f
     if not is_burst(x, bucket_bytes):
         return True
     queued = queued_fraction(x, bucket_bytes * 8 / rate, round_trip_s)
-    if x.has_sack and not np.isnan(queued):
-        return queued > MOST_QUEUED_FRACTION
-    if queued > MOST_QUEUED_FRACTION or not is_run_dry(x, rate, bucket_bytes):
+    if queued > MOST_QUEUED_FRACTION:
         return True
-    return bool(np.isnan(queued)) and is_paced_by_link(x, rate)
+    if x.has_sack and not np.isnan(queued):
+        return x.is_lost_before and speed_before_loss(x, bucket_bytes) < LEAST_SPEED * rate
+    return not is_run_dry(x, rate, bucket_bytes) or (bool(np.isnan(queued)) and is_paced_by_link(x, rate))
 
 
 def is_run_dry(x: Exchange, rate: float, bucket_bytes: float) -> bool:
@@ -59,7 +63,10 @@ def is_run_dry(x: Exchange, rate: float, bucket_bytes: float) -> bool:
     What loses because it is full delivers at its own rate then, as it has all the time while it filled up; what loses
     because more is sent than a rate has just delivered more.
     """
-    return is_burst(x, bucket_bytes) and speed_before_loss(x, bucket_bytes) >= LEAST_SPEED * rate
+    if not is_burst(x, bucket_bytes):
+        return False
+    speed = speed_before_loss(x, bucket_bytes)
+    return speed >= CLEAR_SPEED * rate or (speed >= LEAST_SPEED * rate and is_bursty(x, rate))
 
 
 def kept_rate(x: Exchange, round_trip_s: float) -> float:
@@ -131,19 +138,32 @@ def queued_fraction(x: Exchange, drain_s: float, round_trip_s: float) -> float:
 
 def speed_before_loss(x: Exchange, bucket_bytes: float) -> float:
     """Give the rate at which the last segments before the first loss arrived, in bit/s; infinite if too few did."""
-    first = int(np.argmax(x.is_lost))
-    if x.is_lost_before:
-        which = np.flatnonzero(~x.has("hole")[:first])
-        at_s = x.time_s[which]
-    else:
-        which = np.flatnonzero((x.has("acked") & ~x.has("hole"))[:first])
-        at_s = np.sort((x.time_s + x.delivered_s)[which])
-    payload = x.payload[which]
+    payload, at_s = _arrivals(x, int(np.argmax(x.is_lost)))
     half = bucket_bytes / 2 / float(np.median(x.payload))
     count = int(min(MOST_LAST_SEGMENTS, max(LEAST_LAST_SEGMENTS, half)))
-    if len(which) <= count:
+    if len(at_s) <= count:
         return float("inf")
     return float(payload[-count:].sum()) * 8 / max(1e-6, float(at_s[-1] - at_s[-1 - count]))
+
+
+def is_bursty(x: Exchange, rate: float) -> bool:
+    """Tell whether a few segments arrived much faster than the rate, anywhere in the exchange."""
+    payload, at_s = _arrivals(x, len(x.rows))
+    arrived = payload.cumsum()
+    took_s = np.maximum(1e-6, at_s[FEW_SEGMENTS:] - at_s[:-FEW_SEGMENTS])
+    speeds = (arrived[FEW_SEGMENTS:] - arrived[:-FEW_SEGMENTS]) * 8 / took_s
+    return bool((speeds >= BURST_SPEED * rate).any())
+
+
+def _arrivals(x: Exchange, count: int) -> tuple[Numbers, Numbers]:
+    """Give the payload of those of the first segments that arrived, and when each is known to have; by that time."""
+    if x.is_lost_before:
+        which = np.flatnonzero(~x.has("hole")[:count])
+        return x.payload[which], x.time_s[which]
+    which = np.flatnonzero((x.has("acked") & ~x.has("hole"))[:count])
+    at_s = (x.time_s + x.delivered_s)[which]
+    order = np.argsort(at_s, kind="stable")
+    return x.payload[which][order], at_s[order]
 
 
 def is_paced_by_link(x: Exchange, rate: float) -> bool:

@@ -163,3 +163,26 @@ def test_where_round_trips_cannot_tell_what_came_evenly_after_a_burst_came_from_
     by_turns["time_ns"][:40] = np.arange(40) * 5_000_000  # and before the first loss nothing came faster
     by_turns["time_ns"][40:] += by_turns["time_ns"][39]
     assert queueing.is_from_queue(Exchange(by_turns, 0, 40_000_000), RATE, 32 * SIZE, 0.04)
+
+
+@pytest.mark.parametrize(("per_s", "expected"), [(240, False), (300, False), (360, True)])
+def test_half_as_fast_again_before_the_first_loss_may_be_the_link_whose_rate_is_not_kept_while_it_repairs(
+    per_s, expected
+):
+    assert queueing.is_run_dry(arrivals(per_s, 200), RATE, 32 * SIZE) is expected
+
+
+def test_half_as_fast_again_before_the_first_loss_tells_where_no_link_would_let_a_burst_pass():
+    rows = arrivals(300, 200).rows.copy()
+    rows["time_ns"][200:209] = rows["time_ns"][208] - np.arange(9)[::-1] * 1_000_000  # 8 segments in 8 ms
+    assert queueing.is_run_dry(Exchange(rows, 0, 40_000_000), RATE, 32 * SIZE)
+    rows["time_ns"][200:209] = rows["time_ns"][208] - np.arange(9)[::-1] * 2_000_000  # 2.5 times the rate
+    assert not queueing.is_run_dry(Exchange(rows, 0, 40_000_000), RATE, 32 * SIZE)
+
+
+@pytest.mark.parametrize(("per_s", "expected"), [(240, True), (260, False)])
+def test_behind_the_place_of_loss_short_round_trips_alone_are_no_proof(per_s, expected):
+    """Echoed timestamps tell that no queue stood, and yet nothing had come faster than a link delivers."""
+    rows = arrivals(per_s, 200).rows.copy()
+    rows["echoed_us"] = 10_000
+    assert queueing.is_from_queue(Exchange(rows, 0, 40_000_000), RATE, 32 * SIZE, 0.04) is expected
