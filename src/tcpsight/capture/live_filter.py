@@ -67,21 +67,6 @@ WITHOUT_COPIES = struct.pack(
 )
 """Drops what leaves by a loopback interface; what follows decides on the rest."""
 
-TCP_IN_ANYTHING = " or ".join(
-    [
-        "tcp",
-        "(ip and (ip[6:2] & 0x1fff != 0 or proto 4 or proto 41 or proto 47 or proto 51 or proto 137))",
-        "(ip6 and not ip6 proto 6 and not ip6 proto 17 and not ip6 proto 58)",
-        # VXLAN, Geneve, GTP, Teredo, L2TP, TZSP, GRE in UDP
-        "(udp and (port 4789 or port 8472 or port 6081 or port 2152 or port 3544 or port 1701 or port 37008))",
-        "udp port 4754",
-        # by their numbers: the words would change what stands behind them
-        *(f"ether proto {number}" for number in ("0x8100", "0x88a8", "0x9100", "0x9200", "0x8847", "0x8848", "0x8864")),
-        "ether proto 0x894f",
-    ]
-)
-"""Frames that may hold TCP, in tunnels and behind tags too, for who counts nothing else."""
-
 
 class LiveFilter:
     """What a live capture lets through.
