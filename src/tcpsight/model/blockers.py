@@ -16,7 +16,9 @@ first, as Redis does. Then those of the turn answer together and order says noth
 unlike what is usual, by its size or that of its answer, and the others are not, it was that one. If all are alike, and
 the first three are answered in the opposite order of their coming, nobody is named.
 
-What it cannot see: which of two that were answered together in the opposite order; servers with several event loops.
+What it cannot see: which of two that were answered together in the opposite order; servers with several event loops; a
+holder that three others overtake once they are released. Looking at more than the first three (all within 2 % of the
+wait) would accuse requests that came early and have nothing to do with it: of 113 pauses of a whole server 4, not 0.
 """
 
 from __future__ import annotations
