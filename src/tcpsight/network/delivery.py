@@ -25,6 +25,8 @@ LEAST_IN_FLIGHT = 8
 """Segments: with fewer, delayed acknowledgments look like a queue."""
 SLICES = 20
 SLICE_DELIVERIES = 8
+LEAST_SLICES = 2
+"""One alone has a rate in common with nothing."""
 NEAR = 0.1
 LEAST_NEAR_FRACTION = 0.8
 LEAST_SHARE = 0.4
@@ -32,10 +34,10 @@ LEAST_SHARE = 0.4
 LEAST_BURST = 20
 """Segments beyond the rate before it began, to count as a bucket; slow starts overshoot, too."""
 BURST_SPEED = 1.5
-BLOCK = 16
+BLOCK, BLOCK_NEAR = 16, 0.15
 """Deliveries: delayed acknowledgments, of two segments each, shift the rate of a block by an eighth at most."""
 LEAST_BLOCKS = 4
-LEAST_BUSY_SHARE = 0.25
+LEAST_BUSY_SHARE = 0.12
 """Of all bytes, that came at the rate, if whatever came behind a queue did."""
 LEAST_TIME_S = 1e-6
 LEAST_SIDE = 0.25
@@ -227,8 +229,8 @@ def while_queued(d: Deliveries) -> Shape | None:
     if len(busy) < LEAST_BLOCKS:
         return None
     rate = usual_rate(busy)
-    near = [block for block in blocks_of(d, 0, len(d.at_s)) if abs(block.rate - rate) <= NEAR * rate]
-    near_busy = [block for block in busy if abs(block.rate - rate) <= NEAR * rate]
+    near = [block for block in blocks_of(d, 0, len(d.at_s)) if abs(block.rate - rate) <= BLOCK_NEAR * rate]
+    near_busy = [block for block in busy if abs(block.rate - rate) <= BLOCK_NEAR * rate]
     is_one = sum(b.took_s for b in near_busy) >= LEAST_NEAR_FRACTION * sum(b.took_s for b in busy)
     is_much = sum(b.payload for b in near) >= LEAST_BUSY_SHARE * d.payload.sum()
     is_long = sum(b.took_s for b in near) >= max(LEAST_SPAN_S, LEAST_SPAN_ROUND_TRIPS * d.base_s)
@@ -261,7 +263,7 @@ def steady_part(d: Deliveries) -> tuple[int, int, float] | None:
     delivered = np.concatenate(([0], d.payload.cumsum()))[edges]
     width_s = float(edges_s[1] - edges_s[0])
     rates = np.diff(delivered) * 8 / width_s
-    least = max(1, int(np.ceil(max(LEAST_SPAN_S, LEAST_SPAN_ROUND_TRIPS * d.base_s) / width_s)))
+    least = max(LEAST_SLICES, int(np.ceil(max(LEAST_SPAN_S, LEAST_SPAN_ROUND_TRIPS * d.base_s) / width_s)))
     stretches = ((first, last) for first in range(slices) for last in range(first + least, slices + 1))
     most = LEAST_SHARE * float(delivered[-1])
     found = None
@@ -276,11 +278,13 @@ def steady_part(d: Deliveries) -> tuple[int, int, float] | None:
 
 
 def common_rate(rates: Numbers) -> float | None:
-    """Give the rate that most slices have, the first and the last among them; None if there is none."""
+    """Give the rate that most slices have, the first and the last among them, and that none exceeds much."""
     middle = float(np.median(rates))
     is_near = np.abs(rates - middle) <= NEAR * middle
     if middle <= 0 or not is_near[0] or not is_near[-1] or is_near.sum() < LEAST_NEAR_FRACTION * len(rates):
         return None
+    if rates.max() > BURST_SPEED * middle:
+        return None  # the bucket's burst, and what precedes it only looks like the rate
     return float(rates[is_near].mean())
 
 

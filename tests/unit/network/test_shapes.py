@@ -53,6 +53,23 @@ def test_a_queue_that_hardly_delivers_anything_is_not_what_shapes():
     assert delivery.while_queued(link((5000, 900), (500, 80))) is None
 
 
+def test_a_burst_is_no_part_of_the_rate_though_what_precedes_it_happens_to_look_like_it():
+    rates = np.array([5.2, 20.0, 5.2, 5.2, 5.3, 5.2, 5.2, 5.2, 5.1, 5.2])
+    assert delivery.common_rate(rates) is None
+    assert delivery.common_rate(rates[2:]) == pytest.approx(5.2, rel=0.01)
+    rates[1] = 7.0
+    assert delivery.common_rate(rates) == pytest.approx(5.2, rel=0.01)
+
+
+def test_one_slice_alone_has_no_rate_however_much_came_in_it():
+    """Half of all in the first of 20 slices of 0.4 s, and five at one rate."""
+    pieces = [(1500, 590), *[(250, 590)], (10, 55)]
+    times = np.concatenate([np.full(count, 1 / per_s) for per_s, count in pieces]).cumsum()
+    found = delivery.steady_part(Deliveries(times, np.full(len(times), SIZE), np.full(len(times), np.nan), 0.04))
+    assert found is not None
+    assert found[2] == pytest.approx(250 * 8 * SIZE, rel=0.02)
+
+
 def arrivals(before_per_s: float, after_per_s: float, repairs: int = 20) -> Exchange:
     """40 segments, then 30 that never come, and 400 more, `repairs` of them sent again; seen behind the loss."""
     rows = np.zeros(470, ENTRY)
