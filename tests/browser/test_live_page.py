@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tcpsight
 from tcpsight.ui.board import Board
-from tests.support.pages import Seen
+from tests.support.pages import Seen, Tab
 from tests.ui.boards import finding, two_services, watched, with_findings
 from tests.ui.serving import Served, served
 
@@ -20,24 +19,13 @@ PICTURES = Path(__file__).parents[2] / "build" / "pictures"
 
 
 @contextmanager
-def shown(chromium: Any, page: Served, scheme: str = "light", path: str = "/") -> Iterator[Seen]:
+def shown(tab: Tab, page: Served, scheme: str = "light", path: str = "/") -> Iterator[Seen]:
     """Show the page; every error in it, and whatever it asks of anybody else, fails the test."""
-    context = chromium.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(60_000)
-    seen = Seen(context.new_page())
-    seen.page.on("console", lambda m: seen.errors.append(m.text) if m.type in ("error", "warning") else None)
-    seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))
-    # A dialog that nobody answers would hold the page.
-    seen.page.on("dialog", lambda dialog: dialog.dismiss())
-    seen.page.on("dialog", lambda dialog: seen.errors.append(dialog.message))
-    seen.page.on("request", lambda request: seen.requests.append(request.url))
-    seen.page.goto(page.url + path)
+    tab.page.context.clear_cookies()
+    seen = tab.show(page.url + path, page.url, scheme)
     seen.page.wait_for_selector("#services-section .state:has-text('e'), #top .state:not(:has-text('connecting'))")
     yield seen
-    seen.page.goto("about:blank")  # or its news would end as an error
-    assert seen.errors == []
-    assert [url for url in seen.requests if not url.startswith((page.url, "data:", "blob:", "about:"))] == []
-    context.close()
+    tab.empty()  # or the end of its news would be an error
 
 
 def wait_for_rows(seen: Seen, count: int, table: str = "services") -> None:
@@ -49,6 +37,11 @@ def wait_for_rows(seen: Seen, count: int, table: str = "services") -> None:
 def column(seen: Seen, number: int, table: str = "services") -> list[str]:
     found: list[str] = seen.page.locator(f"#{table} tbody tr td:nth-child({number})").all_inner_texts()
     return found
+
+
+@pytest.fixture(name="tab")
+def _tab(tab_with_network: Tab) -> Tab:
+    return tab_with_network
 
 
 @pytest.fixture
@@ -63,7 +56,7 @@ def page(capture_path: Path) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_services_plots_and_findings_of_a_real_stall(chromium, examples_dir, scheme):
+def test_services_plots_and_findings_of_a_real_stall(tab, examples_dir, scheme):
     board = Board("examples/mariadb-lock.pcap")
     with tcpsight.open(examples_dir / "mariadb-lock.pcap").watch(200_000_000, with_totals=True, with_findings=True) as (
         run,
@@ -73,7 +66,7 @@ def test_services_plots_and_findings_of_a_real_stall(chromium, examples_dir, sch
         for each in watch:
             board.take(each, run)
         board.end(run)
-    with served(board) as page, shown(chromium, page, scheme) as seen:
+    with served(board) as page, shown(tab, page, scheme) as seen:
         wait_for_rows(seen, 1)
         assert column(seen, 1) == ["10.1.1.1:3306"]
         assert "ended" in seen.page.locator("#top").inner_text()
@@ -91,12 +84,12 @@ def test_services_plots_and_findings_of_a_real_stall(chromium, examples_dir, sch
         assert seen.lacking() == []
 
 
-def test_what_comes_is_shown_at_once(chromium, capture_path):
+def test_what_comes_is_shown_at_once(tab, capture_path):
     board = Board("lo")
     with tcpsight.open(capture_path).watch(with_totals=True) as (run, watch):
         watch.on_batch = board.note
         slices = iter(watch)
-        with served(board) as page, shown(chromium, page) as seen:
+        with served(board) as page, shown(tab, page) as seen:
             assert "live" in seen.page.locator("#top").inner_text()
             assert "None so far" in seen.page.locator("#services").inner_text()
             board.take(next(slices), run)
@@ -109,8 +102,8 @@ def test_what_comes_is_shown_at_once(chromium, capture_path):
             seen.page.wait_for_selector("#top .note:has-text('lo: is gone')")
 
 
-def test_a_head_sorts_and_words_filter(chromium, page):
-    with shown(chromium, page) as seen:
+def test_a_head_sorts_and_words_filter(tab, page):
+    with shown(tab, page) as seen:
         wait_for_rows(seen, 2)
         assert column(seen, 1) == ["10.0.0.9:80", "10.0.0.9:5432"]
         seen.page.get_by_role("button", name="waiting", exact=True).first.click()
@@ -122,8 +115,8 @@ def test_a_head_sorts_and_words_filter(chromium, page):
         assert "1 row hidden" in seen.page.locator("#services").inner_text()
 
 
-def test_keys_lead_from_a_service_to_a_connection_and_back(chromium, page):
-    with shown(chromium, page) as seen:
+def test_keys_lead_from_a_service_to_a_connection_and_back(tab, page):
+    with shown(tab, page) as seen:
         wait_for_rows(seen, 2)
         seen.page.locator("#services tbody button").first.focus()
         seen.page.keyboard.press("Enter")
@@ -143,8 +136,8 @@ def test_keys_lead_from_a_service_to_a_connection_and_back(chromium, page):
         assert seen.page.evaluate("document.activeElement.textContent") == "10.0.0.9:80"
 
 
-def test_the_latest_requests_instead_of_the_slowest(chromium, page):
-    with shown(chromium, page) as seen:
+def test_the_latest_requests_instead_of_the_slowest(tab, page):
+    with shown(tab, page) as seen:
         wait_for_rows(seen, 2)
         seen.page.get_by_role("button", name="10.0.0.9:5432").click()
         wait_for_rows(seen, 2, "requests")
@@ -155,19 +148,19 @@ def test_the_latest_requests_instead_of_the_slowest(chromium, page):
         assert seen.page.locator("#details").is_hidden()
 
 
-def test_plots_have_their_numbers_as_a_table(chromium, page):
-    with shown(chromium, page) as seen:
+def test_plots_have_their_numbers_as_a_table(tab, page):
+    with shown(tab, page) as seen:
         wait_for_rows(seen, 2)
         seen.page.locator("#percentiles summary").click()
         seen.page.wait_for_selector("#percentiles table tbody tr")
         assert "500 ms" in seen.page.locator("#percentiles table").inner_text()
 
 
-def test_nothing_of_a_capture_is_markup(chromium, capture_path):
+def test_nothing_of_a_capture_is_markup(tab, capture_path):
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     board = with_findings(watched(capture_path, source=evil), finding(evil, evil))
     board.end(None, evil)
-    with served(board) as page, shown(chromium, page) as seen:
+    with served(board) as page, shown(tab, page) as seen:
         wait_for_rows(seen, 2)
         assert seen.page.locator("h1").inner_text() == evil
         assert evil in seen.page.locator("#findings-section").inner_text()
@@ -175,11 +168,11 @@ def test_nothing_of_a_capture_is_markup(chromium, capture_path):
         assert seen.page.title() == f"{evil} – tcpsight"
 
 
-def test_the_token_is_gone_from_the_address_and_the_page_works_with_its_cookie(chromium, capture_path):
+def test_the_token_is_gone_from_the_address_and_the_page_works_with_its_cookie(tab, capture_path):
     token = "a-token-of-more-than-sixteen-characters"
     with (
         served(watched(capture_path), token) as page,
-        shown(chromium, page, path=f"/?token={token}") as seen,
+        shown(tab, page, path=f"/?token={token}") as seen,
     ):
         wait_for_rows(seen, 2)
         assert seen.page.url == f"{page.url}/"
