@@ -93,10 +93,9 @@ def die_once(mark: str, is_late: bool, function: Callable[..., Any], *arguments:
 @pytest.mark.parametrize(
     "deaths",
     [
-        [("piece", 8, True), ("rows", 11, True)],
-        [("rows", 2, False), ("rows", 20, False), ("last_rows", 1, False)],
+        [("piece", 8, True), ("rows", 11, True), ("rows", 20, False), ("last_rows", 1, False)],
     ],
-    ids=["when it was done", "before it began"],
+    ids=["before it began and when it was done"],
 )
 def test_a_worker_that_is_killed_changes_nothing(
     rotated: list[Path], tmp_path: Path, deaths: list[tuple[str, int, bool]]
