@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import pytest
 
@@ -197,8 +198,10 @@ def test_a_rst_in_the_window_that_is_not_exact_ends_nothing(host):
 
 def test_frames_are_taken_while_somebody_thinks_and_what_changed_meanwhile_is_left_alone():
     ours, theirs = pty.openpty()
-    with ExitStack() as gone, pair_elsewhere(is_busy=True) as second, pair_elsewhere(is_busy=True) as third:
-        first = gone.enter_context(pair_elsewhere(is_busy=True))
+    # To be heard they need not send as fast as they can.
+    busy = partial(pair_elsewhere, is_busy=True, pause_s=0.01)
+    with ExitStack() as gone, busy() as second, busy() as third:
+        first = gone.enter_context(busy())
         arguments = ["kill", "-i", "lo", "--listen", "3s", "--where", f"server_port in ({first}, {second})"]
         asking = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs)
         os.close(theirs)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
@@ -53,14 +54,15 @@ class Pair:
             assert len(receiver.recv(size, socket.MSG_WAITALL)) == size
             thread.join()
 
-    def keep_busy(self) -> None:
-        """Send without end, in threads, until it is ended."""
+    def keep_busy(self, pause_s: float = 0.0) -> None:
+        """Send without end, in threads, until it is ended; as fast as can be, or with pauses."""
         self._is_busy = True
 
         def send() -> None:
             with suppress(OSError):
                 while self._is_busy:
                     self.client.sendall(bytes(50_000))
+                    time.sleep(pause_s)
 
         def receive() -> None:
             with suppress(OSError):
@@ -102,11 +104,12 @@ def ports_of_connections() -> set[tuple[int, int]]:
 
 
 @contextmanager
-def pair_elsewhere(*, is_busy: bool = False) -> Iterator[int]:
+def pair_elsewhere(*, is_busy: bool = False, pause_s: float = 0.0) -> Iterator[int]:
     """Give the port of a connection that is held by a process which is neither this one nor above what it calls."""
+    begins = f"pair.keep_busy({pause_s}); " if is_busy else ""
     made = (
         f"import sys; from tests.support import local_connections as made; made._PORTS = iter([{next(_PORTS)}])\n"
-        f"pair = made.Pair(); {'pair.keep_busy(); ' if is_busy else ''}print(pair.port, flush=True); sys.stdin.read()"
+        f"pair = made.Pair(); {begins}print(pair.port, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", made], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
