@@ -25,7 +25,7 @@ TESTS = {
     "network/queueing": "unit/network/test_queues.py unit/network/test_shapes.py",
     "network/token_bucket": "unit/network/test_queues.py reference/test_policing.py",
     "network/delivery": "unit/network/test_shapes.py",
-    "network/bucket_fit": "reference/test_policing.py",
+    "network/bucket_fit": "unit/network/test_bucket_fit.py",
     "network/accounting": "unit/network/test_time_account.py",
     "connections/tracking": "unit/connections/test_crowds.py unit/connections/test_time.py",
     "connections/streams": "unit/test_streams.py unit/test_stream_bytes.py",

@@ -1,0 +1,119 @@
+"""The bucket that explains losses best, on exchanges that a bucket of known rate and size dropped from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tcpsight.network.bucket_fit import FASTER, SIZES, Fit, fit, initial_tokens, rate_within_round_trips
+from tcpsight.network.exchanges import Exchange
+from tcpsight.network.token_bucket import goodput_between
+from tests.unit.network.test_exchange_log import SIZE
+from tests.unit.network.test_queues import sent
+from tests.unit.network.test_token_bucket import through_bucket
+
+
+def fitted(exchange: Exchange, round_trip_s: float = 0.01) -> Fit:
+    lost = np.flatnonzero(exchange.is_lost)
+    return fit(exchange, goodput_between(exchange, lost[0], lost[-1]), round_trip_s)
+
+
+def with_pauses(per_s: float, held: float, every: int, pause_ms: float) -> Exchange:
+    """Send 1000 segments a second with pauses, in which the bucket runs over."""
+    at_ms = np.arange(1200) + pause_ms * (np.arange(1200) // every)
+    tokens, lost = held, []
+    for i in range(1200):
+        passed_ms = 1 if i == 0 else at_ms[i] - at_ms[i - 1]
+        tokens = min(held, tokens + per_s / 1000 * passed_ms)
+        if tokens >= 1:
+            tokens -= 1
+        else:
+            lost.append(i)
+    exchange = sent([10] * 1200, lost)
+    exchange.rows["time_ns"] += ((at_ms - np.arange(1200)) * 1_000_000).astype(np.int64)
+    return Exchange(exchange.rows, 0, 0)
+
+
+def test_a_bucket_that_dropped_is_found_with_the_goodput_for_its_rate_and_explains_every_loss():
+    found = fitted(through_bucket(400, 40))
+    assert found.rate == pytest.approx(400 * 8 * SIZE, rel=0.03)
+    assert found.proof_rate == found.rate
+    assert found.order > 0.9
+    assert (found.losses_outside, found.passes_outside) == (0, 0)
+    assert found.is_convincing
+
+
+def test_a_size_is_one_of_those_that_are_tried_and_holds_no_more_than_half_as_much_again_as_passed_at_first():
+    exchange = through_bucket(400, 40)
+    found = fitted(exchange)
+    assert found.size / SIZE in list(SIZES)
+    first = int(np.argmax(exchange.is_lost))
+    assert found.size <= 1.5 * initial_tokens(exchange, first, found.rate)
+
+
+def test_losses_by_chance_depend_on_no_bucket_however_fast_and_the_likely_rate_is_told():
+    lost = np.flatnonzero(np.random.default_rng(3).random(600) < 0.05)
+    exchange = sent([10] * 600, [int(each) for each in lost])
+    goodput = goodput_between(exchange, lost[0], lost[-1])
+    found = fitted(exchange)
+    assert not found.is_convincing
+    assert found.rate in (goodput, rate_within_round_trips(exchange, 0.01))
+    assert any(found.proof_rate == goodput * times for times in FASTER)
+
+
+def test_where_the_bucket_runs_over_in_pauses_the_rate_is_that_between_losses_near_each_other():
+    exchange = with_pauses(400, 8, 60, 600)
+    lost = np.flatnonzero(exchange.is_lost)
+    assert goodput_between(exchange, lost[0], lost[-1]) < 60 * 8 * SIZE
+    assert rate_within_round_trips(exchange, 0.01) == pytest.approx(400 * 8 * SIZE, rel=0.02)
+    found = fitted(exchange)
+    assert found.is_convincing
+    assert found.rate == found.proof_rate == rate_within_round_trips(exchange, 0.01)
+    assert found.size == 8 * SIZE
+
+
+@pytest.mark.parametrize(
+    ("order", "losses_outside", "passes_outside", "expected"),
+    [(0.7, 0.1, 0.1, True), (0.69, 0, 0, False), (1, 0.11, 0, False), (1, 0, 0.11, False)],
+)
+def test_what_convinces_has_an_order_of_seven_tenths_and_a_tenth_outside_at_most(
+    order: float, losses_outside: float, passes_outside: float, expected: bool
+):
+    found = Fit(1e6, 1e4, 1e6, losses_outside, passes_outside, order)
+    assert found.is_convincing is expected
+    assert found.merit == pytest.approx(order - losses_outside - passes_outside)
+
+
+def test_the_rate_within_round_trips_counts_what_passed_between_losses_that_are_near_each_other():
+    exchange = sent([10] * 100, [10, 14, 20, 60])  # a millisecond apart each
+    # 3 segments in 4 ms, and 5 in 6; what lies between 20 and 60 took longer than a round trip.
+    assert rate_within_round_trips(exchange, 0.01) == pytest.approx(8 * SIZE * 8 / 0.010)
+    assert rate_within_round_trips(exchange, 0.006) == pytest.approx(8 * SIZE * 8 / 0.010)
+    assert rate_within_round_trips(exchange, 0.005) == pytest.approx(3 * SIZE * 8 / 0.004)
+    assert rate_within_round_trips(exchange, 0.003) == 0
+
+
+def test_a_bucket_held_what_had_passed_before_the_first_loss_beyond_what_came_meanwhile():
+    exchange = sent([10] * 100, [50])
+    assert initial_tokens(exchange, 50, 0.0) == 50 * SIZE
+    # 50 segments in 50 ms, of which the rate brings 20.
+    assert initial_tokens(exchange, 50, 400 * 8 * SIZE) == pytest.approx(30 * SIZE)
+    # What came before a pause was made up for in it.
+    exchange.rows["time_ns"][30:] += 10_000_000_000
+    assert initial_tokens(Exchange(exchange.rows, 0, 0), 50, 400 * 8 * SIZE) == pytest.approx(20 * SIZE - 8 * SIZE)
+
+
+def test_what_was_lost_first_was_not_passed_whatever_its_size():
+    exchange = sent([10] * 100, [50])
+    exchange.rows["payload"][0] = 2 * SIZE
+    exchange.rows["payload"][50] = 3 * SIZE
+    assert initial_tokens(Exchange(exchange.rows, 0, 0), 50, 0.0) == 51 * SIZE
+
+
+def test_a_loss_may_have_as_many_tokens_more_as_come_in_a_tenth_of_a_round_trip():
+    exchange = through_bucket(400, 40)
+    for first in range(100, 600, 100):  # here they came together, at the bucket one after the other
+        exchange.rows["time_ns"][first : first + 20] = exchange.rows["time_ns"][first]
+    together = Exchange(exchange.rows, 0, 0)
+    assert fitted(together, 0.1).losses_outside == 0
+    assert fitted(together, 0.001).losses_outside > 0.02
