@@ -71,6 +71,15 @@ def test_residence_is_the_sum_of_levels_times_their_time():
     assert dict(zip(found.cell_level.tolist(), found.cell_ns.tolist(), strict=True)) == {1: 20, 2: 10}
 
 
+def test_slices_that_lie_far_apart_are_told_in_order_and_once_whatever_order_they_were_filled_in():
+    # Arrivals and completions of the same few slices come in turn; the slices between hold nothing.
+    rows = [(0, 900), (5, 12), (300, 905), (302, 310), (600, 901)]
+    for block in (1, 2, 5):
+        found = swept(rows, 10, (0, 1000), block)
+        assert as_dict(found) == looked_at(rows, 10, (0, 1000))
+        assert found.start_ns.tolist() == sorted(looked_at(rows, 10, (0, 1000)))
+
+
 def test_slices_without_requests_take_no_room():
     found = swept([(0, 5), (10**15, 10**15 + 5)], 10, (0, 2 * 10**15))
     assert found.start_ns.tolist() == [0, 10**15]
