@@ -1,7 +1,7 @@
 # The door of every kernel: blocks of packed rows are checked here, once; memory for what is kept; fetching ahead.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
 cdef extern from * nogil:
@@ -117,3 +117,38 @@ cdef inline int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -
 
 cdef inline const uint8_t *start_of(const uint8_t[::1] block) noexcept:
     return &block[0] if block.shape[0] else NULL
+
+
+# --- what is carried from one capture to the next: bytes that somebody may have changed ------------------------------
+
+cdef struct Carried:
+    # What is left to be read, or written.
+    uint8_t *at
+    int64_t left
+
+
+cdef inline bint read_carried(Carried *c, void *to, int64_t size) noexcept nogil:
+    """Read so many bytes; False if there are not as many."""
+    if size < 0 or size > c.left:
+        return False
+    memcpy(to, c.at, size)
+    c.at += size
+    c.left -= size
+    return True
+
+
+cdef inline void write_carried(Carried *c, const void *what, int64_t size) noexcept nogil:
+    """Write so many bytes, for which there is room."""
+    memcpy(c.at, what, size)
+    c.at += size
+    c.left -= size
+
+
+cdef inline bint read_new(Carried *c, void **to, int64_t size, int64_t room) noexcept nogil:
+    """Read so many bytes into fresh memory with room for `room`; False, and nothing there, if that cannot be."""
+    if size < 0 or size > c.left or room < size:
+        return False
+    to[0] = malloc(room)
+    if to[0] == NULL:
+        return False
+    return read_carried(c, to[0], size)

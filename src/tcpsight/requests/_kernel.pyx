@@ -259,8 +259,8 @@ def pair(
     segments, boundaries : bytes of Segments and Boundaries rows
     slots : bytes of per-connection state, SLOT_BYTES each, zero at first; changed
     outputs : tuple of three blocks of bytes
-        Requests (at least one row per segment, two per boundary and one for each that is held), Unanswered and RequestCounts (one per
-        boundary); overwritten.
+        Requests (at least two rows per segment, boundary and segment that is held), Unanswered and RequestCounts (one
+        per boundary); overwritten.
     measure : int
         1 if response time starts at the first segment of the request; + 2 if it ends at the last of the response;
         + 4 if rows are given when the answer begins.
@@ -289,7 +289,7 @@ def pair(
     point_outputs(
         &batch.made,
         outputs,
-        batch.segment_count + 2 * batch.boundary_count + batch.made.held,
+        2 * (batch.segment_count + batch.boundary_count + batch.made.held),
         batch.boundary_count,
     )
     with nogil:

@@ -52,7 +52,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tcpsight.errors import UsageError
-from tcpsight.requests import _kernel
+from tcpsight.requests import _carrying, _kernel
 from tcpsight.tables import (
     INT64_MIN,
     KINDS,
@@ -226,17 +226,38 @@ class RequestPairing:
         _kernel.still_open(self._slots, ends.packed())
         return self.feed(Segments(), ends[np.argsort(ends.connection_id, kind="stable")])
 
+    def carried(self, slots: np.ndarray[Any, np.dtype[np.int64]]) -> bytes:
+        """Give what is known of the connections in these slots."""
+        rows = self._slots[: len(self._slots) // _kernel.SLOT_BYTES * _kernel.SLOT_BYTES]
+        return rows.reshape(-1, _kernel.SLOT_BYTES)[slots].tobytes()
+
+    def restore(self, carried: bytes, numbers: np.ndarray[Any, np.dtype[np.int64]], first: int) -> None:
+        """Take what `carried` gave of the connections with these numbers, in the slots from `first` on.
+
+        Raises
+        ------
+        ValueError
+            Something is wrong with it.
+        """
+        self._held += _carrying.held_by(np.frombuffer(carried, np.uint8), numbers)
+        begin = first * _kernel.SLOT_BYTES
+        self._make_slots(first + len(numbers))
+        self._slots[begin : begin + len(carried)] = np.frombuffer(carried, np.uint8)
+
+    def _make_slots(self, slots: int) -> None:
+        if slots * _kernel.SLOT_BYTES > len(self._slots):
+            grown = _room_for(slots, _kernel.SLOT_BYTES)
+            grown[: len(self._slots)] = self._slots
+            self._slots = grown
+
     def _make_room(self, segment_count: int, boundaries: Boundaries) -> None:
         """Grow state to the slots that open, and outputs to the rows that this batch could give."""
         if len(boundaries):
             # A slot that ends was opened before.
-            slots = int(boundaries.slot.max()) + 1
-            if slots * _kernel.SLOT_BYTES > len(self._slots):
-                grown = _room_for(slots, _kernel.SLOT_BYTES)
-                grown[: len(self._slots)] = self._slots
-                self._slots = grown
-        # A segment completes at most one request, the end of a connection two; one that is held does so later.
-        rows = segment_count + 2 * len(boundaries) + self._held
+            self._make_slots(int(boundaries.slot.max()) + 1)
+        # Whatever happens completes two requests at most: a segment without numbers the one before, and the one before
+        # that; the end of a connection likewise; one that is held does so later.
+        rows = 2 * (segment_count + len(boundaries) + self._held)
         if rows > len(self._requests):
             self._requests = Requests.allocate(_roomy(rows))
         if len(boundaries) > len(self._counts):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tcpsight.capture import open_capture
+from tcpsight.connections import ConnectionTracking
+from tcpsight.decode import Decoding
 from tcpsight.requests import RequestPairing, _kernel
 from tcpsight.requests.pairing import SMALLEST_ROOM
 from tcpsight.tables import TLS_RECORDS, Headers, RequestCounts, Requests, Unanswered
 from tests.support.conversation import boundary, tables, talk, whole
+from tests.support.pcap import pcap_bytes, tcp_frame
 
 MS = 1_000_000
 
@@ -39,10 +44,10 @@ def test_a_slot_opens_once():
 
 
 @pytest.mark.parametrize("held", [0, 3])
-def test_each_segment_may_complete_a_request_and_each_end_two_and_what_is_held_one_more(held: int):
+def test_each_segment_and_each_end_may_complete_two_requests_and_what_is_held_two_more(held: int):
     again = [boundary("opened", 2, 0, 9), boundary("ended", 2, 0, 9)]
     segments, boundaries = tables([*whole("1 0 > 1\n 2 0 < 1"), *again])
-    needed = 2 + 2 * 4 + held
+    needed = 2 * (2 + 4 + held)
     for lacking, name in (((0, 0, 0), ""), ((1, 0, 0), "requests"), ((0, 1, 0), "unanswered"), ((0, 0, 1), "counts")):
         rows = [needed - lacking[0], 4 - lacking[1], 4 - lacking[2]]
         tables_out = [made.allocate(n) for made, n in zip((Requests, Unanswered, RequestCounts), rows, strict=True)]
@@ -60,6 +65,30 @@ def test_each_segment_may_complete_a_request_and_each_end_two_and_what_is_held_o
                 _kernel.pair(*arguments)
         else:
             assert _kernel.pair(*arguments)[0] == 1
+
+
+def test_a_segment_without_acknowledgment_completes_two_requests_of_each_connection_at_once():
+    """The one before waits for a byte that is missing; there must be room for both, however many they are."""
+    pairing, tracking, count = RequestPairing(), ConnectionTracking(), 8 * SMALLEST_ROOM
+    dialogue = [(1, 100, 500, "PA"), (0, 500, 110, "PA"), (0, 530, 110, "PA"), (1, 110, 540, "PA"), (0, 540, 120, "PA")]
+    frames = [frame for i in range(count) for frame in (_data(i, *said) for said in dialogue)]
+    frames += [_data(i, 1, 120, 0, "P") for i in range(count)]
+    content = pcap_bytes((10**18 + i * 1000, each) for i, each in enumerate(frames))
+    with open_capture([io.BytesIO(content)]) as opened:
+        decoding = Decoding()
+        headers = Headers.concatenate([decoding.feed(captured).copy() for captured in opened])
+    for begin in range(0, len(dialogue) * count, 64):
+        some = headers[begin : begin + 64]
+        tracked = tracking.feed(some)
+        assert len(pairing.feed(tracked.segments, tracked.boundaries, some).requests) == 0
+    tracked = tracking.feed(headers[len(dialogue) * count :])
+    assert len(pairing.feed(tracked.segments, tracked.boundaries).requests) == 2 * count
+
+
+def _data(number: int, from_client: int, sequence: int, acknowledged: int, flags: str) -> bytes:
+    ends = (f"10.0.{number >> 8}.{number & 255}", 40_000), ("10.9.9.9", 80)
+    (here, port), (there, their_port) = ends if from_client else ends[::-1]
+    return tcp_frame(here, there, port, their_port, sequence, acknowledged, flags, b"x" * 10)
 
 
 def test_a_batch_may_be_larger_than_any_before_it():
