@@ -6,7 +6,8 @@ What fails can fail only before the loop (`reserve_…`) or while rows are hande
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
-from tcpsight._door cimport prefetch, start_of
+from tcpsight._door cimport Carried, prefetch, start_of
+from tcpsight.connections._carrying cimport carried_bytes, list_in_order, read_state, write_state
 from tcpsight.connections._context cimport Context, Rows, Server, accept_candidate, reject_candidate
 from tcpsight.connections._lifecycle cimport BATCH_CONNECTIONS, end_connection, expire, fill_open_rows
 from tcpsight.connections._placing cimport pass_by, track
@@ -234,6 +235,74 @@ cdef class Tracker:
             return bytes_of(x.connections.data, x.connections.count * <int64_t>sizeof(Connection))
         finally:
             free(x.connections.data)
+
+    def slots(self):
+        """Give the slots of the open connections in the order in which `carried` and the other rooms carry them."""
+        cdef bytearray made = bytearray(self.x.slots.open_count * sizeof(int64_t))
+        cdef int64_t[::1] slots
+        if self.x.slots.open_count:
+            slots = memoryview(made).cast("q")
+            list_in_order(&self.x.slots, &slots[0])
+        return made
+
+    def carried(self, const int64_t[::1] slots not None):
+        """Give what is known of the connections in these slots, as bytes."""
+        cdef int64_t i, total = 0
+        cdef bytearray made
+        cdef Carried out
+        for i in range(slots.shape[0]):
+            if not 0 <= slots[i] < self.x.slots.used or not self.x.slots.states[slots[i]].connection_id:
+                raise IndexError(slots[i])
+            total += carried_bytes(&self.x.slots.states[slots[i]])
+        made = bytearray(total)
+        out.at, out.left = <uint8_t *><char *>made, total
+        for i in range(slots.shape[0]):
+            write_state(&out, &self.x.slots.states[slots[i]])
+        return made
+
+    def restore(self, const uint8_t[::1] carried not None, int64_t count, int64_t most_id):
+        """Open so many connections as `carried` gave them, in the next slots; give their numbers, as bytes.
+
+        ValueError if they are not as many, or something is wrong with one; then nothing is to be done but to give up.
+        """
+        cdef Carried rest
+        cdef int64_t i, first = self.x.slots.used
+        cdef bytearray made = bytearray(count * sizeof(int64_t))
+        if reserve_slots(&self.x.slots, count) or reserve_timers(&self.x.slots, count):
+            raise MemoryError("no memory for open connections")
+        rest.at, rest.left = <uint8_t *>start_of(carried), carried.shape[0]
+        for i in range(count):
+            if not read_state(&rest, &self.x, most_id):
+                raise ValueError("a connection that was carried is damaged")
+            (<int64_t *><char *>made)[i] = self.x.slots.states[first + i].connection_id
+        if rest.left:
+            raise ValueError("there are more connections than were carried")
+        return made
+
+    def clock(self, const int64_t[::1] slots not None):
+        """Give what is known of time: nine numbers. `slots` are those of `slots`: one is told by its place in them."""
+        cdef Context *x = &self.x
+        cdef int64_t i, place = -1
+        for i in range(slots.shape[0]):
+            if x.has_candidate and x.candidate_connection and slots[i] == x.candidate_slot:
+                place = i
+        connection = x.candidate_connection if place >= 0 else 0
+        return (
+            x.has_clock, x.clock, x.previous_ns, x.has_candidate, x.candidate_ns, x.candidate_frame, connection,
+            max(place, 0), x.candidate_is_own + 2 * x.candidate_is_held,
+        )
+
+    def set_clock(self, told):
+        """Take what `clock` gave, when the connections were restored."""
+        cdef Context *x = &self.x
+        cdef int64_t place = told[7]
+        if not 0 <= place < max(x.slots.used, 1):
+            raise ValueError("the clock belongs to another connection")
+        x.has_clock, x.clock, x.previous_ns = told[0], told[1], told[2]
+        x.has_candidate, x.candidate_ns, x.candidate_frame = told[3], told[4], told[5]
+        # Without any slot there is no connection.
+        x.candidate_connection, x.candidate_slot = told[6] if x.slots.used else 0, <uint32_t>place
+        x.candidate_is_own, x.candidate_is_held = told[8] & 1, told[8] & 2
 
     cdef _list_open(self):
         cdef uint32_t slot

@@ -55,6 +55,9 @@ MOST_CONNECTIONS = 1_000_000
 """How many connections may be open if nobody says otherwise: some 2 GB for all rooms."""
 
 
+Slots = np.ndarray[Any, np.dtype[np.int64]]
+
+
 class Timeouts(NamedTuple):
     """How long a silent connection is kept, in nanoseconds of capture time.
 
@@ -193,6 +196,35 @@ class ConnectionTracking:
         if self._left is not None:
             raise ValueError("the batch before this one was not taken to its end")
         return Connections(np.frombuffer(self._tracker.snapshot(), Connections.dtype))
+
+    def slots(self) -> Slots:
+        """Give the slots of the open connections, in the order in which they are carried."""
+        if self._left is not None or self._is_finishing:
+            raise ValueError("the batch before this one was not taken to its end")
+        return np.frombuffer(self._tracker.slots(), np.int64)
+
+    def carried(self, slots: Slots) -> bytes:
+        """Give what is known of the connections in these slots."""
+        return bytes(self._tracker.carried(slots))
+
+    def restore(self, carried: bytes, count: int, most_id: int) -> Slots:
+        """Open so many connections as `carried` gave them, in the next slots; give their numbers.
+
+        Raises
+        ------
+        ValueError
+            Something is wrong with one, or its number is above `most_id`.
+        """
+        made = self._tracker.restore(np.frombuffer(carried, np.uint8), count, most_id)
+        return np.frombuffer(made, np.int64)
+
+    def clock(self, slots: Slots) -> list[int]:
+        """Give what is known of time."""
+        return list(map(int, self._tracker.clock(slots)))
+
+    def set_clock(self, told: list[int]) -> None:
+        """Take what `clock` gave, when all connections were restored."""
+        self._tracker.set_clock(told)
 
     def finish(self) -> Tracked:
         """End the capture: end every open connection, by `connection_id`; in parts, as `feed`."""

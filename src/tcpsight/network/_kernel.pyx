@@ -8,8 +8,9 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
-from tcpsight._door cimport Chunks, open_in, opened_in, prefetch, release, reserve, rows_of, slot_in, start_of
+from tcpsight._door cimport Carried, Chunks, open_in, opened_in, prefetch, release, reserve, rows_of, slot_in, start_of
 from tcpsight.network._clock cimport LEAPT, OPENED, is_odd, take_leap_back, take_odd_time
+from tcpsight.network._flow_carrying cimport carried_bytes, read_slot, write_slot
 from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._round_trips cimport own_round_trips
 from tcpsight.network._rows cimport give_row
@@ -279,6 +280,38 @@ cdef class Measures:
         if wrong == BAD_SLOT:
             raise ValueError("a segment or an end has a slot that is not open, or a slot was opened twice")
         return batch.row_count
+
+    def carried(self, const int64_t[::1] slots not None):
+        """Give what is known of the connections in these slots, as bytes."""
+        cdef int64_t i, total = 0
+        cdef bytearray made
+        cdef Carried out
+        for i in range(slots.shape[0]):
+            if slots[i] < 0 or open_slot_at(&self.batch, slots[i]) == NULL:
+                raise IndexError(slots[i])
+            total += carried_bytes(slot_at(&self.batch, slots[i]))
+        made = bytearray(total)
+        out.at, out.left = <uint8_t *><char *>made, total
+        for i in range(slots.shape[0]):
+            write_slot(&out, slot_at(&self.batch, slots[i]))
+        return made
+
+    def restore(self, const uint8_t[::1] carried not None, const int64_t[::1] numbers not None):
+        """Take the connections with these numbers as `carried` gave them, in the next slots.
+
+        ValueError if they are others, or something is wrong with one; then nothing is to be done but to give up.
+        """
+        cdef Carried rest
+        cdef int64_t i, first = self.batch.chunks.opened
+        cdef Slot *slot
+        rest.at, rest.left = <uint8_t *>start_of(carried), carried.shape[0]
+        reserve(&self.batch.chunks, first + numbers.shape[0], sizeof(Slot))
+        for i in range(numbers.shape[0]):
+            slot = <Slot *>open_in(&self.batch.chunks, first + i, sizeof(Slot))
+            if slot == NULL or not read_slot(&rest, slot, self.memory) or slot.connection_id != numbers[i]:
+                raise ValueError("what was measured of a connection that was carried is damaged")
+        if rest.left:
+            raise ValueError("what was measured of more connections was carried")
 
     def snapshot(self, uint8_t[::1] rows not None):
         """Write the rows of the open connections as if they ended now, by slot, as far as there is room.

@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from tcpsight._door cimport Chunks, open_in, opened_in, prefetch, prefetch_both, release, reserve, rows_of, slot_in, start_of
+from tcpsight._door cimport Carried, Chunks, open_in, opened_in, prefetch, prefetch_both, release, reserve, rows_of, slot_in, start_of
 from tcpsight.network._bucket cimport Fills, follow, order_of
 from tcpsight.network._exchanges cimport Exchange, begins_next, is_data, take_segment
 from tcpsight.network._log cimport (
@@ -23,6 +23,7 @@ from tcpsight.network._log cimport (
     forget,
     give_back,
 )
+from tcpsight.network._log_carrying cimport carried_bytes, read_exchange, write_exchange
 from tcpsight.tables cimport (
     BOUNDARY_OPENED,
     KIND_DUPLICATE,
@@ -69,6 +70,7 @@ cdef struct Batch:
     int32_t made_by             # what of the batch is being taken
 
 ENTRY_BYTES = sizeof(Entry)
+SLOT_BYTES = sizeof(Exchange)
 FLAGS = {"lost": LOST, "spurious": SPURIOUS, "again": AGAIN, "hole": HOLE, "acked": ACKED}
 
 
@@ -363,6 +365,35 @@ cdef class Logs:
         if wrong == NO_MEMORY:
             raise MemoryError("no memory for exchanges that ended")
         return self.ended.count
+
+    def carried(self, const int64_t[::1] slots not None):
+        """Give what is known of the connections in these slots, as bytes."""
+        cdef int64_t i, total = 0
+        cdef bytearray made
+        cdef Carried out
+        for i in range(slots.shape[0]):
+            if slots[i] < 0 or open_exchange_at(&self.batch, slots[i]) == NULL:
+                raise IndexError(slots[i])
+            total += carried_bytes(exchange_at(&self.batch, slots[i]))
+        made = bytearray(total)
+        out.at, out.left = <uint8_t *><char *>made, total
+        for i in range(slots.shape[0]):
+            write_exchange(&out, exchange_at(&self.batch, slots[i]))
+        return made
+
+    def restore(self, const uint8_t[::1] carried not None, const int64_t[::1] numbers not None):
+        """Take the connections with these numbers as `carried` gave them, in the next slots. ValueError as elsewhere."""
+        cdef Carried rest
+        cdef int64_t i, first = self.batch.chunks.opened
+        cdef Exchange *x
+        rest.at, rest.left = <uint8_t *>start_of(carried), carried.shape[0]
+        reserve(&self.batch.chunks, first + numbers.shape[0], sizeof(Exchange))
+        for i in range(numbers.shape[0]):
+            x = <Exchange *>open_in(&self.batch.chunks, first + i, sizeof(Exchange))
+            if x == NULL or not read_exchange(&rest, x, self.budget) or x.connection_id != numbers[i]:
+                raise ValueError("what was logged of a connection that was carried is damaged")
+        if rest.left:
+            raise ValueError("what was logged of more connections was carried")
 
     def exchange(self, int64_t i):
         """Give the Policed row of an ended exchange, as far as the log tells, and its entries; both as bytes."""

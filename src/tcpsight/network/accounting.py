@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tcpsight.network import _account, _placing
+from tcpsight.network import _account, _account_carrying, _placing
 from tcpsight.tables import (
     TIME_PARTS,
     VANTAGES,
@@ -156,6 +156,33 @@ class TimeAccounting:
             table.until_ns = segments.until_ns
         return accounted
 
+    def carried(self, slots: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[bytes, bytes]:
+        """Give what is known of the connections in these slots, and of their requests."""
+        sizes = (_account.SLOT_BYTES, _account.TURN_BYTES)
+        blocks = [
+            block[: len(block) // size * size].reshape(-1, size)
+            for block, size in zip((self._slots, self._turns), sizes, strict=True)
+        ]
+        return blocks[0][slots].tobytes(), blocks[1][slots].tobytes() if self._with_requests else b""
+
+    def restore(self, carried: tuple[bytes, bytes], numbers: np.ndarray[Any, np.dtype[np.int64]], first: int) -> None:
+        """Take what `carried` gave of the connections with these numbers, in the slots from `first` on.
+
+        Raises
+        ------
+        ValueError
+            Something is wrong with it.
+        """
+        slots, turns = (np.frombuffer(each, np.uint8) for each in carried)
+        _account_carrying.check(slots, numbers)
+        if len(turns) != len(numbers) * _account.TURN_BYTES * self._with_requests:
+            raise ValueError("accounts of other requests were carried")
+        self._slots = _grown(self._slots, first + len(numbers), _account.SLOT_BYTES)
+        self._slots[first * _account.SLOT_BYTES :][: len(slots)] = slots
+        if self._with_requests:
+            self._turns = _grown(self._turns, first + len(numbers), _account.TURN_BYTES)
+            self._turns[first * _account.TURN_BYTES :][: len(turns)] = turns
+
     def _make_room(self, segment_count: int, boundaries: Boundaries, ends: int) -> None:
         """Grow state to the slots that open, and outputs to the rows that this batch could give."""
         if len(boundaries):
@@ -220,10 +247,16 @@ def fill(connections: Connections, accounts: ConnectionAccounts) -> None:
 
 
 class RequestMatching:
-    """Bring requests and their accounts together: an account may come some batches before its request."""
+    """Bring requests and their accounts together: an account may come some batches before its request.
+
+    Attributes
+    ----------
+    waiting : RequestAccounts
+        Those whose request has not come yet.
+    """
 
     def __init__(self) -> None:
-        self._waiting = RequestAccounts()
+        self.waiting = RequestAccounts()
 
     def feed(self, requests: Requests, accounted: Accounted) -> AccountedRequests:
         """Take the next requests and accounts; give the requests with theirs, in the order of the requests.
@@ -231,7 +264,7 @@ class RequestMatching:
         What is left to the time from `request_first_ns` to `response_last_ns` is unknown. Where an account holds more
         than that (late bytes and clocks that step back move these instants), all of it is.
         """
-        known = RequestAccounts.concatenate([self._waiting, accounted.requests])
+        known = RequestAccounts.concatenate([self.waiting, accounted.requests])
         at = _places(known, requests)
         table = AccountedRequests.allocate(len(requests))
         for column in Requests.columns:
@@ -249,7 +282,7 @@ class RequestMatching:
         # No request comes after the end of its connection.
         is_waiting = ~np.isin(known.connection_id, accounted.connections.connection_id)
         is_waiting[at[is_found]] = False
-        self._waiting = known[is_waiting].copy()
+        self.waiting = known[is_waiting].copy()
         table.until_ns = requests.until_ns
         return table
 

@@ -50,6 +50,8 @@ those of handing them over.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tcpsight.network import _kernel
@@ -114,6 +116,14 @@ class NetworkMeasuring:
         rows = Network.allocate(self._measures.snapshot(Network().packed()))
         self._measures.snapshot(rows.packed())
         return rows
+
+    def carried(self, slots: np.ndarray[Any, np.dtype[np.int64]]) -> bytes:
+        """Give what is known of the connections in these slots."""
+        return bytes(self._measures.carried(slots))
+
+    def restore(self, carried: bytes, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        """Take what `carried` gave of the connections with these numbers, in the next slots; ValueError if it is wrong."""
+        self._measures.restore(np.frombuffer(carried, np.uint8), numbers)
 
 
 def agree_on_times(network: Network, connections: Connections) -> None:

@@ -38,6 +38,8 @@ data is unacknowledged where it is captured, which behind the bottleneck is neve
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tcpsight.network import _policing
@@ -97,6 +99,14 @@ class PolicingDetection:
         ended = self._logs.feed(segments.packed(), headers.packed(), boundaries.packed(), slots)
         rows = [judged(*self._logs.exchange(i)) for i in range(ended)]
         return Policed(np.concatenate(rows) if rows else None, segments.until_ns)
+
+    def carried(self, slots: np.ndarray[Any, np.dtype[np.int64]]) -> bytes:
+        """Give what is known of the connections in these slots."""
+        return bytes(self._logs.carried(slots))
+
+    def restore(self, carried: bytes, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        """Take what `carried` gave of the connections with these numbers, in the next slots; ValueError if it is wrong."""
+        self._logs.restore(np.frombuffer(carried, np.uint8), numbers)
 
 
 def judged(known: bytes, entries: bytes) -> Row:
