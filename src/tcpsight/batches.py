@@ -91,6 +91,20 @@ class Options:
     workers: int = 1
 
 
+class Before(NamedTuple):
+    """What came before these frames: so much is added to the numbers of frames and interfaces."""
+
+    frames: int
+    interfaces: int
+
+    def add_to(self, rows: np.ndarray[Any, Any]) -> None:
+        """Number rows of `Headers` as those of the whole capture."""
+        if self.frames:
+            rows["frame_number"] += self.frames
+        if self.interfaces:
+            rows["interface_id"] += np.uint32(self.interfaces)
+
+
 class Batch(NamedTuple):
     """Rows that became final; each table is valid until the next batch.
 

@@ -24,11 +24,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tcpsight import resuming
+from tcpsight.batches import Before
 from tcpsight.errors import CaptureError
 from tcpsight.mapping import Facts, Job
 from tcpsight.parts import Part, merged
 from tcpsight.pipeline import Options, Pipeline
-from tcpsight.reducing import Before
 from tcpsight.resuming import At
 from tcpsight.rooms import Made
 from tcpsight.tables import Headers, UnseenCounter

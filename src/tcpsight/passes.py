@@ -132,7 +132,7 @@ class Passes:
             yield Run(stored, Replay(stored, options), None, stored)  # type: ignore[arg-type]
             return
         # Who wants to see segments, or what is open, has one worker; and a pipe gives rows as they become final.
-        is_alone = options.with_segments or given_at or keep or pairs or through is not Pipeline or self.following
+        is_alone = options.with_segments or given_at or keep or pairs or through.needs_one_worker or self.following
         with self._opened() as capture:
             if is_alone or capture.bytes_total is None:
                 options = replace(options, workers=1)

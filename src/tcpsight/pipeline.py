@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -95,7 +95,11 @@ class Pipeline:
         When nothing at all was captured.
     turn_sample : TurnSample
         Which services take no turns.
+    needs_one_worker : bool
+        Whether those who go through it look at what several workers do not give.
     """
+
+    needs_one_worker: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -123,7 +127,7 @@ class Pipeline:
         self._indexing = StreamIndexing()
         blocks = 1 if self.options.workers == 1 else BLOCKS_OF_THREADS
         self._decoding = Decoding(self.options.pairs, blocks=blocks)
-        self._rooms = Rooms(self.options, _seed(), blocks=blocks)
+        self._rooms = Rooms(self.options, seed(), blocks=blocks)
         # Who counts what tracking did not understand.
         self._counted: Rooms | Workers = self._rooms
 
@@ -204,7 +208,7 @@ class Pipeline:
         else:
             from tcpsight.workers import Workers
 
-            with closing(Workers(self.options, _seed())) as workers:
+            with closing(Workers(self.options, seed())) as workers:
                 yield from map(self._selected, self._shared(workers))
 
     def _one_by_one(self) -> Iterator[Batch]:
@@ -359,6 +363,6 @@ class Pipeline:
         return segments[wanted]
 
 
-def _seed() -> int:
+def seed() -> int:
     """Give a number that nobody knows beforehand."""
     return int.from_bytes(os.urandom(8))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
+from tcpsight.batches import Before
 from tcpsight.connections.tracking import Among
 from tcpsight.mapping import Block, Job, Times
 from tcpsight.parts import Part, part_of
@@ -16,13 +16,6 @@ from tcpsight.tables import Headers, UnseenCounter
 
 FINAL_ROWS = 1 << 16
 """About as many rows are given at a time when the capture has ended."""
-
-
-class Before(NamedTuple):
-    """What came before a stretch."""
-
-    frames: int
-    interfaces: int
 
 
 class Reducing:
@@ -53,10 +46,7 @@ class Reducing:
         """
         # Copied as bytes: NumPy copies structured rows field by field.
         rows = block.headers.copy().view(Headers.dtype)
-        if before.frames:
-            rows["frame_number"] += before.frames
-        if before.interfaces:
-            rows["interface_id"] += np.uint32(before.interfaces)
+        before.add_to(rows)
         made: list[list[Part]] = []
         first = time = 0
         for count, of_all in zip(block.counts, times.counts, strict=True):

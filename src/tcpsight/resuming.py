@@ -18,9 +18,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tcpsight.batches import Before
 from tcpsight.mapping import Block, Facts, Job, Mapping, Piece, Times, every_piece
 from tcpsight.parts import Part
-from tcpsight.reducing import Before, Reducing
+from tcpsight.reducing import Reducing
 from tcpsight.tables import UnseenCounter
 
 IDLE_S = 3600

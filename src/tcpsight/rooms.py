@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tcpsight.batches import Options
 from tcpsight.connections import ConnectionTracking, Tracked
-from tcpsight.connections.tracking import Among
+from tcpsight.connections.tracking import Among, Slots
 from tcpsight.network import (
     Accounted,
     NetworkMeasuring,
@@ -91,6 +91,44 @@ class Rooms:
     def unseen(self) -> tuple[UnseenCounter, ...]:
         """What was not understood so far, room by room."""
         return self.tracking.unseen, self.pairing.unseen
+
+    @property
+    def waiting_accounts(self) -> RequestAccounts:
+        """Accounts of requests that have not come yet."""
+        return self._matching.waiting
+
+    def take_waiting_accounts(self, rows: RequestAccounts) -> None:
+        """Take what `waiting_accounts` gave."""
+        self._matching.waiting = rows
+
+    def carried(self, slots: Slots) -> list[bytes]:
+        """Give what all rooms know of the connections in some slots of `ConnectionTracking.slots`, room by room."""
+        assert isinstance(self._accounting, TimeAccounting)
+        return [
+            self.tracking.carried(slots),
+            self.pairing.carried(slots),
+            *self._accounting.carried(slots),
+            b"" if self.measuring is None else self.measuring.carried(slots),
+            b"" if self._policing is None else self._policing.carried(slots),
+        ]
+
+    def restore(self, carried: list[bytes], count: int, most_id: int, first: int) -> None:
+        """Let so many connections be open as `carried` gave them, in the next slots, of which this is the first.
+
+        Raises
+        ------
+        ValueError
+            Something is wrong with them, or a number is above `most_id`: these rooms are of no use any more.
+        """
+        assert isinstance(self._accounting, TimeAccounting)
+        tracked, paired, slots, turns, measured, logged = carried
+        numbers = self.tracking.restore(tracked, count, most_id)
+        self.pairing.restore(paired, numbers, first)
+        self._accounting.restore((slots, turns), numbers, first)
+        if self.measuring is not None:
+            self.measuring.restore(measured, numbers)
+        if self._policing is not None:
+            self._policing.restore(logged, numbers)
 
     def feed(self, headers: Headers, among: Among | None = None) -> Iterator[tuple[Headers, Tracked]]:
         """Track the next headers; give them with what they became, in as many parts as tracking makes of it.

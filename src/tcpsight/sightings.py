@@ -65,6 +65,7 @@ class SightingPipeline(Pipeline):
         The connections that opened.
     """
 
+    needs_one_worker = True
     sightings = Sightings()
     openings = Boundaries()
 

@@ -17,7 +17,7 @@ from tcpsight.capture import open_capture
 from tcpsight.capture.stretches import Stretch
 from tcpsight.cli.notes import note_lines
 from tcpsight.pipeline import Options
-from tcpsight.reducing import Before
+from tcpsight.batches import Before
 from tcpsight.resuming import At
 from tcpsight.tables import Findings, Frames
 from tests.support.engines import AtOnce

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="The lake, a folder or s3://BUCKET/NAME; it is made if there is none.",
 )
-def command(source: Input, output: str) -> int:
+@click.option(
+    "--carry/--no-carry",
+    default=True,
+    help="Let connections that are open go on in the next ingest, by default; or end them, and begin anew.",
+)
+def command(source: Input, output: str, carry: bool) -> int:
     """Keep what captures tell in a lake: Parquet files, here or elsewhere.
 
     \b
@@ -33,7 +38,7 @@ def command(source: Input, output: str) -> int:
 
     Files that are in the lake already are left out; the others are one capture, added whole or not at all. report,
     compare, usl, sql and the commands of rows read a lake as they read a capture, without reading packets again.
-    Connections that are open at the end of one ingest begin anew in the next: ingest rotated files together.
+    Connections that are open at the end of one ingest go on in the next, whose files must begin later.
     """
     from tcpsight.lake.ingesting import Ingest
 
@@ -46,7 +51,7 @@ def command(source: Input, output: str) -> int:
         news = lake.new(source.sources, skip_bad=source.skip_bad)
         if not news.files:
             return _nothing(news)
-        return _ingest(replace(source, sources=news.names), lake, news)
+        return _ingest(replace(source, sources=news.names), lake, news, carry=carry)
 
 
 def _nothing(news: News) -> int:
@@ -61,16 +66,20 @@ def _nothing(news: News) -> int:
     return 0
 
 
-def _ingest(source: Input, lake: Ingest, news: News) -> int:
+def _ingest(source: Input, lake: Ingest, news: News, *, carry: bool) -> int:
     from contextlib import ExitStack
 
-    from tcpsight.cli.notes import conclude
+    from tcpsight.cli.notes import conclude, warn
     from tcpsight.cli.running import watched
+    from tcpsight.continuing import Continuing
+    from tcpsight.pipeline import Pipeline
 
     analysis = _complete(source.analysis())
-    with analysis.run() as run, ExitStack() as stack:
+    with analysis.run(through=Continuing if carry else Pipeline) as run, ExitStack() as stack:
         added = lake.take(run, watched(run, source.progress, stack), news.files, _options(source))
         click.echo(_said(added, news.known))
+        for note in added.notes:
+            warn(note)
         return conclude(run)
 
 
@@ -96,6 +105,8 @@ def _said(added: Ingested, known: int) -> str:
 
     left = f"; {_files(known)} in it already" if known else ""
     still = f", {added.open_connections:,} of them open at the end" if added.open_connections else ""
+    if added.taken_over:
+        still += f"; {counted(added.taken_over, 'connection')} went on from before"
     return (
         f"{_files(added.files)} added{left}: {counted(added.requests, 'request')}, "
         f"{counted(added.connections, 'connection')}{still}"

@@ -149,6 +149,8 @@ class Catalog:
         class Noting(Pipeline):
             """Lets all frames through, and notes which of them match."""
 
+            needs_one_worker = True
+
             def feed(self, captured: Frames) -> Iterator[Any]:
                 self.matched = np.sort(frame_filter.apply(captured).frame_number)
                 yield from super().feed(captured)

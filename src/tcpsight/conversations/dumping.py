@@ -318,6 +318,8 @@ def export(analysis: Analysis, connection_ids: np.ndarray[Any, Any], path: str) 
     class Copying(Pipeline):
         """Writes frames instead of looking at them."""
 
+        needs_one_worker = True
+
         def feed(self, captured: Frames) -> Iterator[Any]:
             whole = captured.whole()
             # Both ascend: only what lies between the batch's first and last number is looked at.

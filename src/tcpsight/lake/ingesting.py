@@ -19,12 +19,10 @@ from tcpsight.capture.remote import is_remote
 from tcpsight.capture.source import open_source
 from tcpsight.errors import CaptureError, TcpsightError, UsageError
 from tcpsight.lake import NAME
-from tcpsight.lake.manifest import Manifest, StoredCapture, StoredFile
-from tcpsight.lake.partitions import Partitions
+from tcpsight.lake.handover import Handover
+from tcpsight.lake.manifest import Manifest, StoredCapture, StoredEnding, StoredFile
 from tcpsight.lake.places import Elsewhere, Folder, place_of
 from tcpsight.lake.stored_rows import KEPT, TABLES
-from tcpsight.model.sketches import Sketching
-from tcpsight.tables import REASONS, STATES
 
 if TYPE_CHECKING:
     from tcpsight.batches import Batch
@@ -37,7 +35,7 @@ HEAD_BYTES = 1 << 16
 
 PARTIAL = ".partial-"
 
-_OURS = re.compile(r"[0-9a-f]{16}(?:-\d+)?\.parquet")
+_OURS = re.compile(r"[0-9a-f]{16}(?:-open)?(?:-\d+)?\.parquet|[0-9a-f]{16}\.zst")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +49,22 @@ class Ingested:
     requests, connections : int
         How many rows came of them.
     open_connections : int
-        How many connections were open at the end: what they do later is another connection.
+        How many connections were open at the end.
+    taken_over : int
+        How many were open when the capture before ended, and went on.
+    leaves_open : bool
+        Whether the next capture can go on with those that are open.
+    notes : tuple of str
+        Why connections begin anew, or end.
     """
 
     files: int
     requests: int = 0
     connections: int = 0
     open_connections: int = 0
+    taken_over: int = 0
+    leaves_open: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class News(NamedTuple):
@@ -125,6 +132,7 @@ class Ingest:
             # What somebody sent who was killed before the first manifest is no reason to refuse.
             if self._known is None and not all(_OURS.fullmatch(each.rpartition("/")[2]) for each in folder.names()):
                 raise UsageError(f"{folder.name}: is not empty, and no lake: name a new place")
+            self._remove(self.manifest.superseded)
             return
         folder.path.mkdir(parents=True, exist_ok=True)
         self._lock(folder.path)
@@ -140,9 +148,9 @@ class Ingest:
 
     def _remove_strays(self, folder: Path) -> None:
         """Remove files that somebody put in their place who was killed before the manifest named them."""
-        named = {part for each in self.manifest.captures for part in each.parts}
-        for table in KEPT:
-            for path in folder.glob(f"{table}/day=*/service=*/*.parquet"):
+        named = self.manifest.parts
+        for pattern in (*(f"{table}/day=*/service=*/*.parquet" for table in KEPT), "carried/*.zst"):
+            for path in folder.glob(pattern):
                 if _OURS.fullmatch(path.name) and path.relative_to(folder).as_posix() not in named:
                     with suppress(OSError):
                         path.unlink()
@@ -256,39 +264,45 @@ class Ingest:
             partial = self._work_folder(capture.id)
         except OSError as error:
             raise self._unwritten(error) from error
-        partitions = Partitions(partial, capture.id)
-        sketching = Sketching()
+        handover = Handover(self._place, self.manifest, capture, partial, tuple(TABLES))
+        handover.watch(run.pipeline)
         is_added = False
         try:
             for batch in batches:
-                partitions.take("sketches", sketching.feed(batch.requests), capture.batches)
-                self._write(partitions, batch, capture)
+                handover.take(batch)
             if run.pipeline.broken is not None:
                 raise run.pipeline.broken
-            partitions.take("sketches", sketching.finish(), capture.batches)
-            partitions.finish()
-            capture.rows, capture.parts = partitions.rows, partitions.parts
+            handover.finish(run.pipeline)
             _describe(capture, run)
-            for part in capture.parts:
+            for part in handover.parts:
                 self._place.put(partial / part, part)
             if self._stored_manifest() != self._known:
                 said = "somebody else has added to this lake meanwhile: nothing was added; ingest again"
                 raise TcpsightError(f"{self._place.name}: {said}")
-            self.manifest.captures.append(capture)
+            gone = handover.conclude()
             self.manifest.write(self._place)
             is_added = True
         except OSError as error:
-            partitions.abort()
+            handover.abort()
             raise self._unwritten(error) from error
         except BaseException:
-            partitions.abort()
+            handover.abort()
             raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             if not is_added:
-                self._remove(list(partitions.parts))
-        rows = capture.rows
-        return Ingested(len(files), rows["requests"], rows["connections"], capture.open_connections)
+                self._remove(handover.parts)
+        self._known = self._stored_manifest()
+        self._remove(gone)
+        ending = capture.ending or StoredEnding()
+        return Ingested(
+            len(files),
+            *(capture.rows[name] + ending.rows.get(name, 0) for name in ("requests", "connections")),
+            capture.open_connections,
+            handover.taken_over,
+            capture.ending is not None,
+            tuple(handover.notes),
+        )
 
     def _unwritten(self, error: OSError) -> TcpsightError:
         return TcpsightError(f"{self._place.name}: cannot be written: {error.strerror or error}")
@@ -296,17 +310,10 @@ class Ingest:
     def _remove(self, parts: list[str]) -> None:
         """Remove what was put there in vain; not what somebody else has added, who had the same files."""
         with suppress(OSError, TcpsightError):
-            named = {part for each in Manifest.read(self._place).captures for part in each.parts}
+            named = Manifest.read(self._place).parts
             for part in parts:
                 if part not in named:
                     self._place.remove(part)
-
-    def _write(self, partitions: Partitions, batch: Batch, capture: StoredCapture) -> None:
-        for name in TABLES:
-            partitions.take(name, getattr(batch, name), capture.batches)
-        is_open = batch.connections.state == STATES.index("open")
-        capture.open_connections += int(is_open.sum())
-        capture.batches += 1
 
 
 def _identified(path: str) -> tuple[StoredFile, bytes]:
@@ -344,13 +351,8 @@ def _describe(capture: StoredCapture, run: Pass) -> None:
     capture.frames, capture.segments = pipeline.frames, pipeline.segments
     capture.joined_fragments = pipeline.joined_fragments
     capture.first_ns, capture.last_ns = pipeline.first_ns, pipeline.last_ns
-    unseen = pipeline.unseen
-    for reason, counts in zip(REASONS, unseen.counts.tolist(), strict=True):
-        if any(counts):
-            capture.unseen[reason] = counts
-    capture.furthest_back_ns = int(unseen.furthest_back_ns)
+    capture.furthest_back_ns = int(pipeline.unseen.furthest_back_ns)
     capture.steps_back, capture.stepped_back_ns = pipeline.clock_steps.steps, pipeline.clock_steps.back_ns
-    capture.leaps = [list(each) for each in pipeline.clock_leaps.leaps]
     capture.silences = [list(each) for each in pipeline.silences.spans]
     capture.vlan_tags, capture.has_other_tags = run.tags.vlan_tags, run.tags.has_others
     capture.interfaces = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -13,8 +14,13 @@ from tcpsight.lake.places import Place
 from tcpsight.tables import REASONS
 
 FORMAT = "tcpsight lake"
-VERSION = 1
-"""Of the manifest and of the folders' layout; files say the version of their columns themselves."""
+VERSION = 2
+"""Of the manifest and of the folders' layout; files say the version of their columns themselves. Since the second one
+captures may go on from others."""
+
+
+STATE_PART = re.compile(r"carried/[0-9a-f]{16}\.zst")
+"""What the file of a state is called."""
 
 
 @dataclass(slots=True)
@@ -46,6 +52,52 @@ class StoredFile:
 
 
 @dataclass(slots=True)
+class StoredEnding:
+    """What a capture left open, told as if nothing came after it: it counts until a later capture goes on.
+
+    Attributes
+    ----------
+    batches, rows, parts, unseen, leaps
+        See `StoredCapture`.
+    """
+
+    batches: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, int] = field(default_factory=dict)
+    unseen: dict[str, list[int]] = field(default_factory=dict)
+    leaps: list[list[int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class StoredState:
+    """What is known of the connections that are open at the end of a capture, for the next one to go on with.
+
+    Attributes
+    ----------
+    capture : str
+        Whose end it is.
+    part : str
+        The file in the lake.
+    bytes, digest : int, str
+        Its size, and the BLAKE2b-256 of it.
+    fingerprint : str
+        Who can read it: see `tcpsight.carrying.fingerprint`.
+    connections : int
+        How many they are.
+    end_ns : int or None
+        What the clock showed; what begins before it does not go on from here.
+    """
+
+    capture: str
+    part: str
+    bytes: int
+    digest: str
+    fingerprint: str
+    connections: int
+    end_ns: int | None
+
+
+@dataclass(slots=True)
 class StoredCapture:
     """A capture in a lake: the files that were ingested together.
 
@@ -53,6 +105,10 @@ class StoredCapture:
     ----------
     id : str
         What its files in the lake are called: it follows from those that were ingested.
+    after : str
+        The capture whose connections went on in this one: numbers of frames go on, too. Empty if there is none.
+    ending : StoredEnding or None
+        What it left open, unless another one has gone on with it.
     files : list of StoredFile
         What it was made from.
     options : dict
@@ -104,6 +160,8 @@ class StoredCapture:
     interfaces: list[dict[str, Any]] = field(default_factory=list)
     vlan_tags: int = 0
     has_other_tags: bool = False
+    after: str = ""
+    ending: StoredEnding | None = None
 
 
 @dataclass(slots=True)
@@ -113,10 +171,17 @@ class Manifest:
     Attributes
     ----------
     captures : list of StoredCapture
-        In the order of their first segment; those without any come last.
+        In the order of their first segment; those without any come last, and those that go on from another right
+        behind it.
+    state : StoredState or None
+        What the next capture can go on with.
+    superseded : list of str
+        Files that the last capture took the place of: they were removed, or are to be.
     """
 
     captures: list[StoredCapture] = field(default_factory=list)
+    state: StoredState | None = None
+    superseded: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, place: Place) -> Manifest:
@@ -145,7 +210,7 @@ class Manifest:
                 raise UsageError(
                     f"{path}: the lake is of version {told['version']}; this tcpsight knows up to {VERSION}"
                 )
-            return cls([_capture(each) for each in told["captures"]])
+            return _manifest(told)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CaptureError(path, -1, f"is damaged: {error!r}") from error
 
@@ -157,9 +222,24 @@ class Manifest:
         OSError
             The disk is full, or may not be written.
         """
-        self.captures.sort(key=lambda each: (each.first_ns is None, each.first_ns or 0, each.id))
         told = {"format": FORMAT, "version": VERSION, "captures": [asdict(each) for each in self.captures]}
+        told |= {"state": None if self.state is None else asdict(self.state), "superseded": self.superseded}
         place.write(NAME, json.dumps(told, indent=1).encode())
+
+    def add(self, capture: StoredCapture) -> None:
+        """Put a capture in its place."""
+        ids = [each.id for each in self.captures]
+        at = ids.index(capture.after) + 1 if capture.after else len(ids)
+        self.captures.insert(at, capture)
+        rows = sorted(chains(self.captures), key=lambda row: (row[0].first_ns is None, row[0].first_ns or 0, row[0].id))
+        self.captures = [each for row in rows for each in row]
+
+    @property
+    def parts(self) -> set[str]:
+        """Every file of the lake that counts."""
+        named = {part for each in self.captures for part in each.parts}
+        named |= {part for each in self.captures if each.ending is not None for part in each.ending.parts}
+        return named | ({self.state.part} if self.state is not None else set())
 
     @property
     def files(self) -> list[StoredFile]:
@@ -167,12 +247,39 @@ class Manifest:
         return [file for capture in self.captures for file in capture.files]
 
 
+def chains(captures: list[StoredCapture]) -> list[list[StoredCapture]]:
+    """Give captures that went on from each other together, each behind the one that it went on from."""
+    found: list[list[StoredCapture]] = []
+    for each in captures:
+        if found and each.after and each.after == found[-1][-1].id:
+            found[-1].append(each)
+        else:
+            found.append([each])
+    return found
+
+
+def _manifest(told: dict[str, Any]) -> Manifest:
+    state = None
+    if told.get("state") is not None:
+        state = StoredState(**told["state"])
+        _check(state, _STATE)
+        if not STATE_PART.fullmatch(state.part):
+            raise ValueError(f"part is {state.part[:80]!r}")
+    superseded = told.get("superseded", [])
+    if not _are_texts(superseded):
+        raise ValueError("superseded is no list of files")
+    return Manifest([_capture(each) for each in told["captures"]], state, superseded)
+
+
 def _capture(told: dict[str, Any]) -> StoredCapture:
     files = [StoredFile(**each) for each in told["files"]]
-    capture = StoredCapture(**(told | {"files": files}))
+    ending = None if told.get("ending") is None else StoredEnding(**told["ending"])
+    capture = StoredCapture(**(told | {"files": files, "ending": ending}))
     for file in files:
         _check(file, _FILE)
     _check(capture, _CAPTURE)
+    if ending is not None:
+        _check(ending, _ENDING)
     if (capture.first_ns is None) != (capture.last_ns is None):
         raise ValueError("only one of first_ns and last_ns is known")
     return capture
@@ -209,10 +316,18 @@ def _is_unseen(value: object) -> bool:
     )
 
 
-def _are_spans(value: object) -> bool:
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _are_spans(value: object, numbers: int = 2) -> bool:
     return isinstance(value, list) and all(
-        isinstance(each, list) and len(each) == SPAN_ENDS and all(map(_is_time, each)) for each in value
+        isinstance(each, list) and len(each) == numbers and all(map(_is_time, each)) for each in value
     )
+
+
+def _are_leaps(value: object) -> bool:
+    return _are_spans(value, LEAP_NUMBERS)
 
 
 def _are_interfaces(value: object) -> bool:
@@ -226,7 +341,7 @@ def _are_interfaces(value: object) -> bool:
     )
 
 
-UNSEEN_NUMBERS, SPAN_ENDS = 3, 2
+UNSEEN_NUMBERS = LEAP_NUMBERS = 3
 
 MOST = 1 << 62
 """No number of a manifest is larger: sums of some fit 64 bits."""
@@ -244,10 +359,13 @@ _KINDS: dict[str, Callable[[object], bool]] = {
 """What the values of attributes must be, by their annotations."""
 
 _FILE = {each.name: _KINDS[str(each.type)] for each in fields(StoredFile)}
+_ENDING = {each.name: _KINDS[str(each.type)] for each in fields(StoredEnding)}
+_STATE = {each.name: _KINDS[str(each.type)] for each in fields(StoredState)}
 _CAPTURE = {each.name: _KINDS.get(str(each.type), _is_anything) for each in fields(StoredCapture)}
+_ENDING["leaps"] = _CAPTURE["leaps"] = _are_leaps
 
 
-def _check(told: StoredFile | StoredCapture, kinds: dict[str, Callable[[object], bool]]) -> None:
+def _check(told: StoredFile | StoredCapture | StoredEnding | StoredState, kinds: dict[str, Callable[[object], bool]]) -> None:
     """Look whether every value is what it must be.
 
     Raises

@@ -12,7 +12,7 @@ import numpy as np
 
 from tcpsight.capture.reader import CaptureFile, CaptureInterface
 from tcpsight.errors import CaptureError, UsageError
-from tcpsight.lake.manifest import Manifest, StoredCapture
+from tcpsight.lake.manifest import Manifest, StoredCapture, StoredEnding, chains
 from tcpsight.lake.places import place_of
 from tcpsight.lake.stored_rows import ORDER, STORED, TABLES, restored
 from tcpsight.model.clock_leaps import Leap
@@ -82,9 +82,13 @@ class StoredCaptures:
         self.bytes_total = sum(self.sizes.values())
         self.unseen = UnseenCounter()
         before = 0
-        for each in self.captures:
-            self.unseen.merge(_unseen(each, before))
-            before += each.frames
+        for row in chains(self.captures):
+            for each in row:
+                self.unseen.merge(_unseen(each.unseen, before))
+                self.unseen.furthest_back_ns = max(self.unseen.furthest_back_ns, each.furthest_back_ns)
+                if each.ending is not None:
+                    self.unseen.merge(_unseen(each.ending.unseen, before))
+            before += sum(each.frames for each in row)
 
     def sketches(self) -> Iterator[Sketches]:
         """Give the counts of response times that were kept, of all services, part by part.
@@ -100,7 +104,8 @@ class StoredCaptures:
                     yield _as(Sketches, rows)
 
     def _parts(self) -> Iterator[tuple[str, int]]:
-        return (part for each in self.captures for part in each.parts.items())
+        endings = (each.ending for each in self.captures if each.ending is not None)
+        return (part for each in (*self.captures, *endings) for part in each.parts.items())
 
     def checked(self, part: str) -> str:
         """Give a file that the manifest names.
@@ -133,12 +138,11 @@ class StoredCaptures:
         """Do nothing: files are open only while they are read."""
 
 
-def _unseen(capture: StoredCapture, before: int) -> UnseenCounter:
-    """Give what was not understood of a capture, `before` which others had so many frames."""
+def _unseen(told: dict[str, list[int]], before: int) -> UnseenCounter:
+    """Give what was not understood, `before` which others had so many frames."""
     counter = UnseenCounter()
-    for reason, (count, byte_count, first_frame) in capture.unseen.items():
+    for reason, (count, byte_count, first_frame) in told.items():
         counter.add(reason, count, byte_count, before + first_frame if first_frame else 0)
-    counter.furthest_back_ns = capture.furthest_back_ns
     return counter
 
 
@@ -148,21 +152,28 @@ def silences(captures: list[StoredCapture]) -> list[tuple[int, int]]:
     Parameters
     ----------
     captures : list of StoredCapture
-        In order of time. Of what lies between them only segments are known, not frames.
+        In order of time. Of what lies between them only segments are known, not frames, but where one went on from
+        another.
     """
     found: list[tuple[int, int]] = []
-    timed = [(each.first_ns, each.last_ns, each) for each in captures if each.first_ns is not None]
+    timed = [_span(row) for row in chains(captures) if any(each.first_ns is not None for each in row)]
     until_ns = None
-    for first_ns, last_ns, capture in timed:
-        assert last_ns is not None
+    for i, (first_ns, last_ns, within) in enumerate(timed):
         if until_ns is not None and first_ns - until_ns >= LEAST_NS:
             found.append((until_ns, first_ns))
         until_ns = last_ns if until_ns is None else max(last_ns, until_ns)
-        others = [(a, b) for a, b, other in timed if other is not capture and b is not None]
-        for begin_ns, end_ns in capture.silences:
-            if not any(a < end_ns and begin_ns < b for a, b in others):
+        others = timed[:i] + timed[i + 1 :]
+        for begin_ns, end_ns in within:
+            if not any(a < end_ns and begin_ns < b for a, b, _ in others):
                 found.append((begin_ns, end_ns))
     return sorted(found)
+
+
+def _span(row: list[StoredCapture]) -> tuple[int, int, list[list[int]]]:
+    """Give the first and last segment of captures that went on from each other, and their silences."""
+    first_ns = min(each.first_ns for each in row if each.first_ns is not None)
+    last_ns = max(each.last_ns for each in row if each.last_ns is not None)
+    return first_ns, last_ns, [span for each in row for span in each.silences]
 
 
 class Replay(Pipeline):
@@ -200,21 +211,29 @@ class Replay(Pipeline):
 
     def __iter__(self) -> Iterator[Batch]:
         try:
-            for capture in self._stored.captures:
-                for made in self._made(capture, self.frames):
-                    yield self._selected(made)
-                self.frames += capture.frames
-                self.segments += capture.segments
-                self._joined += capture.joined_fragments
-                self.clock_steps.steps += capture.steps_back
-                self.clock_steps.back_ns += capture.stepped_back_ns
-                self.clock_leaps.keep([Leap(*each) for each in capture.leaps])
+            for row in chains(self._stored.captures):
+                before = self.frames
+                for capture in row:
+                    yield from self._played(capture, before)
+                    self.frames += capture.frames
+                    self.segments += capture.segments
+                    self._joined += capture.joined_fragments
+                    self.clock_steps.steps += capture.steps_back
+                    self.clock_steps.back_ns += capture.stepped_back_ns
+                for capture in row:
+                    if capture.ending is not None:
+                        yield from self._played(capture.ending, before)
         except CaptureError as error:
             self.broken = error.with_traceback(None)
         self.silences.keep(silences(self._stored.captures))
 
-    def _made(self, capture: StoredCapture, before: int) -> Iterator[Made]:
-        """Give the rows of a capture, `before` which others had so many frames."""
+    def _played(self, stored: StoredCapture | StoredEnding, before: int) -> Iterator[Batch]:
+        """Play back a capture, or what one left open, `before` which others had so many frames."""
+        yield from map(self._selected, self._made(stored, before))
+        self.clock_leaps.keep([Leap(*each) for each in stored.leaps])
+
+    def _made(self, capture: StoredCapture | StoredEnding, before: int) -> Iterator[Made]:
+        """Give the rows of them."""
         total = sum(capture.rows.get(name, 0) for name in TABLES)
         stride = max(1, capture.batches * BATCH_ROWS // max(total, 1))
         wanted = self._wanted()
@@ -233,7 +252,7 @@ class Replay(Pipeline):
                 break
         for name, count in found.items():
             if count != capture.rows.get(name, 0):
-                reason = f"has {count:,} rows of {name} for {capture.id}, of {capture.rows.get(name, 0):,}: {AGAIN}"
+                reason = f"has {count:,} rows of {name}, of {capture.rows.get(name, 0):,}: {AGAIN}"
                 raise CaptureError(self._stored.folder, -1, reason)
 
     def _wanted(self) -> list[str]:

@@ -160,6 +160,33 @@ class ClockLeaps:
         """Take leaps that are known already."""
         self._kept += leaps
 
+    @property
+    def certain(self) -> list[Leap]:
+        """Those of `leaps` of which nothing that follows can tell otherwise."""
+        return sorted(self._kept)
+
+    def carried(self) -> tuple[list[Any], bytes]:
+        """Give what is remembered of the frames so far, without the leaps that are certain; and of segments."""
+        stood = [[*span, [[who.hex(), by_ns] for who, by_ns in heard.items()]] for span, heard in self._stood.items()]
+        recent = joined_rows(self._recent)[-REMEMBERED:]
+        return [self._clock_ns, self._silences, stood, sorted(self._moved)], recent.tobytes()
+
+    def go_on(self, carried: list[Any], recent: bytes) -> None:
+        """Go on behind the frames of which `carried` gave these."""
+        clock_ns, silences, stood, moved = carried
+        self._clock_ns = None if clock_ns is None else int(clock_ns)
+        self._silences = [(int(start), int(end)) for start, end in silences][-MOST_SILENCES:]
+        known = set(self._silences)
+        self._stood = {
+            (start, end): {bytes.fromhex(who): float(by_ns) for who, by_ns in heard}
+            for start, end, heard in stood
+            if (start, end) in known and heard
+        }
+        if not all(abs(by_ns) < 2.0**63 for heard in self._stood.values() for by_ns in heard.values()):
+            raise ValueError("a clock that stood still for ever")
+        self._moved = {(start, end) for start, end in moved} & self._stood.keys()
+        self._recent = [np.frombuffer(recent, Headers.dtype)[-REMEMBERED:]]
+
     def within(self, start_ns: int, end_ns: int) -> int:
         """Tell by how much the clock was set in a time, in nanoseconds: at most what of the silence lies in it."""
         return sum(

@@ -79,6 +79,21 @@ class ClockSteps:
             return None
         return self._latest[-1] - self._first_ns + self.back_ns
 
+    @property
+    def clock_ns(self) -> int | None:
+        """What the clock showed last; None where no frame was seen."""
+        return self._latest[0] if self._latest else None
+
+    def carried(self) -> list[Any]:
+        """Give what is remembered of the frames so far, without the steps that were found."""
+        return [self._first_ns, self._latest, self._behind]
+
+    def go_on(self, carried: list[Any]) -> None:
+        """Go on behind the frames of which `carried` was given."""
+        first_ns, latest, behind = carried
+        self._first_ns = None if first_ns is None else int(first_ns)
+        self._latest, self._behind = sorted(map(int, latest))[-2:], list(map(int, behind))[: CONFIRMING - 1]
+
     def _ascend(self, instants_ns: Instants) -> bool:
         """Tell whether none was stamped before the one in front of it, as nearly always: that is told at once."""
         is_first = len(self._latest) < 2 or bool(instants_ns[0] >= self._latest[-1])

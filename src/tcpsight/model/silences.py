@@ -102,6 +102,15 @@ class Silences:
         for begin_ns, end_ns in spans:
             self._keep(begin_ns, end_ns)
 
+    def carried(self) -> list[int | bool | None]:
+        """Give what is remembered of the frames so far, without the times that were found."""
+        return [self._clock_ns, self._candidate_ns, self._is_first]
+
+    def go_on(self, carried: list[int | bool | None]) -> None:
+        """Go on behind the frames of which `carried` was given."""
+        clock_ns, candidate_ns, is_first = carried
+        self._clock_ns, self._candidate_ns, self._is_first = _instant(clock_ns), _instant(candidate_ns), bool(is_first)
+
     def within(self, start_ns: int, end_ns: int) -> int:
         """Tell how much of a time was silent, in nanoseconds."""
         if not self._longest:
@@ -109,6 +118,10 @@ class Silences:
         if self._ordered is None:
             self._ordered = _Ordered(self.spans)
         return max(self._ordered.before(end_ns) - self._ordered.before(start_ns), 0)
+
+
+def _instant(value: int | None) -> int | None:
+    return None if value is None else int(value)
 
 
 class _Ordered:
