@@ -64,7 +64,7 @@ def told(sources: Sequence[Path], workers: int, engine: Engine | None) -> str:
                 for name in TABLES:
                     table = getattr(batch, name)
                     rows = table.rows[[c.name for c in table.columns if not c.internal]]
-                    found[name].update(_packed(rows))
+                    found[name].update(packed(rows))
             pipeline = run.pipeline
             rest = [
                 pipeline.unseen.table().rows.tolist(),
@@ -83,7 +83,7 @@ def told(sources: Sequence[Path], workers: int, engine: Engine | None) -> str:
     return digest.hexdigest()
 
 
-def _packed(rows: np.ndarray[Any, Any]) -> bytes:
+def packed(rows: np.ndarray[Any, Any]) -> bytes:
     """Give rows without what lies between their columns."""
     names = rows.dtype.names or ()
     kinds = np.dtype([(name, *_shape(rows.dtype[name])) for name in names])

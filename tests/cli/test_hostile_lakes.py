@@ -28,6 +28,19 @@ WRONG: list[dict[str, object]] = [
     {"interfaces": [{"x": 1}]},
     {"vlan_tags": "x"},
     {"id": 5},
+    {"after": 5},
+    {"leaps": [[1, 2]]},
+    {"ending": {"rows": []}},
+    {"ending": {"batches": -1}},
+    {"ending": {"leaps": [[1]]}},
+]
+WRONG_STATES: list[dict[str, object]] = [
+    {"part": "carried/../../etc/passwd"},
+    {"part": 5},
+    {"bytes": -1},
+    {"digest": None},
+    {"end_ns": "x"},
+    {"connections": 10**30},
 ]
 
 
@@ -48,13 +61,24 @@ def lake(sound: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda told: told | {"version": 99}, "this tcpsight knows up to 1"),
+        (lambda told: told | {"version": 99}, "this tcpsight knows up to 2"),
         (lambda told: told | {"format": "other"}, "is not the manifest of a lake"),
         (lambda told: told | {"captures": [1]}, "is damaged"),
         *[
             (lambda told, wrong=wrong: told | {"captures": [told["captures"][0] | wrong]}, "is damaged: ValueError")
             for wrong in WRONG
         ],
+        *[
+            (lambda told, wrong=wrong: told | {"state": told["state"] | wrong}, "is damaged: ValueError")
+            for wrong in WRONG_STATES
+        ],
+        (lambda told: told | {"state": {}}, "is damaged: TypeError"),
+        (lambda told: told | {"state": []}, "is damaged: TypeError"),
+        (lambda told: told | {"superseded": [5]}, "is damaged: ValueError"),
+        (
+            lambda told: told | {"captures": [told["captures"][0] | {"ending": {"parts": {"../a": 0}}}]},
+            "outside of the lake",
+        ),
         (
             lambda told: told | {"captures": [told["captures"][0] | {"parts": {"requests/../../a": 0}}]},
             "outside of the lake",
@@ -74,7 +98,7 @@ def test_a_manifest_that_lies_is_told(here: Here, lake: Path, change, said: str)
 
 
 def test_a_damaged_part_is_told(here: Here, lake: Path):
-    (part,) = lake.glob("requests/*/*/*.parquet")
+    part = max(lake.glob("requests/*/*/*.parquet"))
     data = bytearray(part.read_bytes())
     data[len(data) // 2 : -200] = bytes(len(data) - 200 - len(data) // 2)
     part.write_bytes(bytes(data))
@@ -116,7 +140,7 @@ def become_fifo(part: Path) -> None:
     ],
 )
 def test_a_part_that_lies_is_told(here: Here, lake: Path, change, said: str):
-    (part,) = lake.glob("requests/*/*/*.parquet")
+    part = max(lake.glob("requests/*/*/*.parquet"))
     change(part)
     done = here("requests", lake)
     assert done.status == 2

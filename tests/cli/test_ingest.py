@@ -262,7 +262,7 @@ def test_a_fifo_is_refused_at_once(here: Here, lake: Path, tmp_path: Path):
 def test_files_that_no_manifest_names_are_removed(here: Here, lake: Path, made: dict[Path, Path]):
     """Other tools, which read all Parquet files, would count them."""
     assert here("ingest", REDIS, "-o", lake).status == 0
-    (part,) = made[LOCK].glob("requests/*/*/*.parquet")
+    part = min(made[LOCK].glob("requests/*/*/*.parquet"))
     stray = lake / part.relative_to(made[LOCK])
     stray.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(part, stray)

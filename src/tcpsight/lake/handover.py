@@ -25,7 +25,7 @@ from tcpsight import __version__
 from tcpsight.carrying import fingerprint
 from tcpsight.continuing import Continuing
 from tcpsight.lake.manifest import Manifest, StoredCapture, StoredEnding, StoredState
-from tcpsight.lake.partitions import Partitions
+from tcpsight.lake.partitions import Folders, Partitions
 from tcpsight.model.clock_steps import LEAST_NS as SLACK_NS
 from tcpsight.model.sketches import Sketching
 from tcpsight.output.units import duration
@@ -48,8 +48,8 @@ class KeptRows:
         How many there were.
     """
 
-    def __init__(self, folder: Path, name: str, tables: tuple[str, ...]) -> None:
-        self._partitions = Partitions(folder, name)
+    def __init__(self, folder: Path, name: str, tables: tuple[str, ...], folders: Folders) -> None:
+        self._partitions = Partitions(folder, name, folders)
         self._sketching = Sketching()
         self._tables = tables
         self.batches = 0
@@ -117,7 +117,8 @@ class Handover:
         self._capture = capture
         self._folder = folder
         self._tables = tables
-        self._rows = [KeptRows(folder, capture.id, tables)]
+        self._folders = Folders()
+        self._rows = [KeptRows(folder, capture.id, tables, self._folders)]
         self._state: StoredState | None = None
         self._pipeline: Continuing | None = None
 
@@ -146,8 +147,7 @@ class Handover:
 
     def finish(self, pipeline: Pipeline) -> None:
         """Write what is held back, and tell it with the capture."""
-        for each in self._rows:
-            each.finish()
+        self._rows[-1].finish()
         kept, *ending = self._rows
         capture = self._capture
         capture.rows, capture.parts, capture.batches = kept.rows, kept.parts, kept.batches
@@ -256,7 +256,8 @@ class Handover:
         self._state = StoredState(
             self._capture.id, part, path.stat().st_size, _digest(path), fingerprint(__version__), count, end_ns
         )
-        self._rows.append(KeptRows(self._folder, f"{self._capture.id}-open", self._tables))
+        self._rows[0].finish()
+        self._rows.append(KeptRows(self._folder, f"{self._capture.id}-open", self._tables, self._folders))
 
 
 def told(unseen: UnseenCounter) -> dict[str, list[int]]:

@@ -65,6 +65,33 @@ class _Open(NamedTuple):
         self.destination.abort()
 
 
+class Folders:
+    """What folders are called: the services and days that come first have some of their own."""
+
+    def __init__(self) -> None:
+        self._services: dict[bytes, str] = {}
+        self._days: dict[int, str] = {}
+
+    def service(self, key: bytes) -> str:
+        """Give the name of a service: address, port, IP version."""
+        known = self._services.get(key)
+        if known is None:
+            known = OTHERS
+            if len(self._services) < MOST_SERVICES:
+                port = int.from_bytes(key[16:18], "little")
+                known = self._services[key] = f"{address_text(key[:16], key[18])}_{port}".replace(":", "-")
+        return known
+
+    def day(self, day: int) -> str:
+        """Give the name of a day, counted from the epoch."""
+        known = self._days.get(day)
+        if known is None:
+            known = OTHERS
+            if len(self._days) < MOST_DAYS:
+                known = self._days[day] = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
+        return known
+
+
 class Partitions:
     """The files of one capture.
 
@@ -74,6 +101,8 @@ class Partitions:
         Where they are made.
     capture_id : str
         Their name.
+    folders : Folders, optional
+        What folders are called, if others have some already.
 
     Attributes
     ----------
@@ -83,7 +112,7 @@ class Partitions:
         The files, relative to the folder, and the place of the first row of each.
     """
 
-    def __init__(self, folder: Path, capture_id: str) -> None:
+    def __init__(self, folder: Path, capture_id: str, folders: Folders | None = None) -> None:
         self.rows = dict.fromkeys(STORED, 0)
         self.parts: dict[str, int] = {}
         self._folder = folder
@@ -92,8 +121,7 @@ class Partitions:
         self._waiting_bytes: dict[Partition, int] = {}
         self._open: dict[Partition, _Open] = {}  # those that were written to last come last
         self._written: Counter[Partition] = Counter()
-        self._services: dict[bytes, str] = {}
-        self._days: dict[int, str] = {}
+        self._folders = folders or Folders()
 
     def take(self, name: str, rows: Table, batch: int) -> None:
         """Take the rows of a table that a batch has."""
@@ -101,8 +129,8 @@ class Partitions:
             return
         self.rows[name] += len(rows)
         stored = numbered(name, rows, batch)
-        services, of_service = _named(_keys(stored), self._service)
-        days, of_day = _named(np.floor_divide(stored.rows[INSTANTS[name]], DAY_NS), self._day)
+        services, of_service = _named(_keys(stored), self._folders.service)
+        days, of_day = _named(np.floor_divide(stored.rows[INSTANTS[name]], DAY_NS), self._folders.day)
         group = of_service * len(days) + of_day
         for each in np.unique(group).tolist():
             self._hold(Partition(name, days[each % len(days)], services[each // len(days)]), stored[group == each])
@@ -151,23 +179,6 @@ class Partitions:
     def _close_oldest(self) -> None:
         self._open[next(iter(self._open))].finish()
         del self._open[next(iter(self._open))]
-
-    def _service(self, key: bytes) -> str:
-        known = self._services.get(key)
-        if known is None:
-            known = OTHERS
-            if len(self._services) < MOST_SERVICES:
-                port = int.from_bytes(key[16:18], "little")
-                known = self._services[key] = f"{address_text(key[:16], key[18])}_{port}".replace(":", "-")
-        return known
-
-    def _day(self, day: int) -> str:
-        known = self._days.get(day)
-        if known is None:
-            known = OTHERS
-            if len(self._days) < MOST_DAYS:
-                known = self._days[day] = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
-        return known
 
 
 def _named(values: Any, name: Callable[[Any], str]) -> tuple[list[str], Any]:

@@ -1,0 +1,155 @@
+"""Laws of what is carried from one capture to the next: nobody can tell from the rows that there was an end between."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcpsight.batches import Batch, Options
+from tcpsight.capture import open_capture
+from tcpsight.carrying import fingerprint
+from tcpsight.connections import Timeouts
+from tcpsight.continuing import Continuing
+from tcpsight.tables import UnseenCounter
+from tests.properties.test_pipeline import captures, content
+from tests.support.pcap import Frame
+
+TABLES = ("requests", "unanswered", "connections", "network", "policed")
+OPTIONS = {"with_network": True, "with_policing": True, "account": "requests"}
+
+
+class Told:
+    """What passes over captures, one after the other, have told, each going on from the one before it."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._rows: dict[str, list[str]] = defaultdict(list)
+        self._unseen = UnseenCounter()
+        self._ending: list[Batch] = []
+        self._unseen_at_end = UnseenCounter()
+        self.state = b""
+
+    def read(self, data: bytes) -> None:
+        """Read the next capture."""
+        self._ending.clear()
+        out = io.BytesIO()
+        with open_capture([io.BytesIO(data)]) as opened:
+            pipeline = Continuing(opened, self._options)
+            if self.state:
+                pipeline.at_begin = lambda _: pipeline.go_on(io.BytesIO(self.state))
+            pipeline.at_end = lambda: pipeline.carry(out)
+            for batch in pipeline:
+                if out.tell():
+                    self._ending.append(Batch(*(each if isinstance(each, np.ndarray) else each.copy() for each in batch)))
+                else:
+                    self._take(batch)
+            self._unseen.merge(pipeline.unseen_before_end)
+            self._unseen_at_end = pipeline.unseen_at_end
+        self.state = out.getvalue()
+
+    def _take(self, batch: Batch) -> None:
+        for name in TABLES:
+            table = getattr(batch, name)
+            # Where in its batch something became final is a matter of batches.
+            names = [c.name for c in table.columns if c.name != "made_by"]
+            self._rows[name] += [repr(row) for row in table.rows[names].tolist()]
+
+    def everything(self) -> tuple[dict[str, list[str]], list[Any]]:
+        """Give all rows of every table in their order, and what was not understood."""
+        for batch in self._ending:
+            self._take(batch)
+        self._unseen.merge(self._unseen_at_end)
+        return dict(self._rows), self._unseen.counts[:, :2].tolist()
+
+
+def told(parts: Sequence[list[Frame]], **options: Any) -> tuple[dict[str, list[str]], list[Any]]:
+    telling = Told(Options(**OPTIONS, **options))
+    for part in parts:
+        telling.read(content(part))
+    return telling.everything()
+
+
+def cut(frames: list[Frame], cuts: list[int]) -> list[list[Frame]]:
+    return [frames[begin:end] for begin, end in pairwise([0, *cuts, len(frames)]) if begin < end]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data(), captures(), st.sampled_from([1, 2]))
+def test_wherever_a_capture_ends_and_the_next_goes_on_the_rows_are_the_same(data, frames, workers):
+    cuts = data.draw(st.lists(st.integers(1, max(len(frames) - 1, 1)), unique=True, max_size=4).map(sorted))
+    assert told(cut(frames, cuts), workers=workers) == told([frames])
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.data(), captures(), st.integers(1, 30), st.sampled_from([1, 300]))
+def test_time_outs_and_limits_go_on_too(data, frames, seconds, most):
+    """Time is stretched so that connections time out, and few may be open."""
+    frames = [Frame(frames[0].time_ns + (f.time_ns - frames[0].time_ns) * 3000, f.data) for f in frames]
+    cuts = data.draw(st.lists(st.integers(1, max(len(frames) - 1, 1)), unique=True, max_size=4).map(sorted))
+    limits = {"timeouts": Timeouts(*[seconds * 10**9] * 3), "most_connections": most}
+    assert told(cut(frames, cuts), **limits) == told([frames], **limits)
+
+
+@pytest.fixture(scope="module")
+def carried() -> tuple[bytes, bytes]:
+    """Give what is known in the middle of an example with losses and a stall, and the rest of it."""
+    data = open("examples/mariadb-lock.pcap", "rb").read()
+    places = [24]
+    while places[-1] < len(data):
+        places.append(places[-1] + 16 + int.from_bytes(data[places[-1] + 8 : places[-1] + 12], "little"))
+    middle = places[len(places) // 2]
+    telling = Told(Options(**OPTIONS))
+    telling.read(data[:middle])
+    return telling.state, data[:24] + data[middle : places[len(places) // 2 + 500]]
+
+
+def go_on(state: bytes, data: bytes) -> None:
+    with open_capture([io.BytesIO(data)]) as opened:
+        pipeline = Continuing(opened, Options(**OPTIONS))
+        pipeline.at_begin = lambda _: pipeline.go_on(io.BytesIO(state))
+        for _ in pipeline:
+            pass
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_what_is_carried_may_be_anything_and_is_refused_or_does_no_harm(carried, data):
+    """Without the checksum that a lake keeps: whoever writes it may write another one, too."""
+    state, rest = carried
+    damaged = bytearray(state)
+    sections, at = [], 0
+    while at < len(state):
+        end = at + 8 + int.from_bytes(state[at : at + 8], "little")
+        sections.append((at, end))
+        at = end
+    for _ in range(data.draw(st.integers(1, 4))):
+        begin, end = data.draw(st.sampled_from(sections))
+        place, size = data.draw(st.integers(begin, end - 1)), data.draw(st.sampled_from([1, 2, 4, 8]))
+        damaged[place : place + size] = data.draw(
+            st.sampled_from([b"\xff" * size, bytes(size), b"\xff" * (size - 1) + b"\x7f", bytes(size - 1) + b"\x80"])
+            | st.binary(min_size=size, max_size=size)
+        )
+    with np.errstate(all="ignore"):
+        try:
+            go_on(bytes(damaged), rest)
+        except ValueError as error:
+            assert error.__traceback__ is not None
+
+
+def test_what_breaks_off_or_is_longer_is_refused(carried):
+    state, rest = carried
+    for wrong in (b"", state[:-1], state[: len(state) // 2], state + b"x", b"\xff" * 8 + state):
+        with pytest.raises(ValueError, match=""):
+            go_on(wrong, rest)
+
+
+def test_another_version_leaves_another_fingerprint():
+    assert fingerprint("1.0") == fingerprint("1.0") != fingerprint("1.1")
