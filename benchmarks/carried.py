@@ -20,6 +20,7 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ NANOSECONDS = 0xA1B23C4D
 
 
 def cut(path: Path, folder: Path, cuts: random.Random) -> tuple[list[str], bool]:
-    """Write a capture as files that are cut anywhere; tell whether each begins where the one before it ends, or later."""
+    """Write a capture as files that are cut anywhere; tell whether none begins before the one before it ends."""
     link_type, times, records = None, [], []
     with open_capture([str(path)]) as capture:
         try:
@@ -106,7 +107,7 @@ def told(lake: Path) -> dict[str, str]:
     return {name: each.hexdigest() for name, each in found.items()} | {name: repr(each) for name, each in rest.items()}
 
 
-def _added_up(parts: Iterator[Sketches]) -> list[object]:
+def _added_up(parts: Iterator[Sketches]) -> list[Any]:
     """Add up counts of the same service, minute and bucket."""
     total: dict[tuple[object, ...], int] = {}
     for rows in parts:
@@ -158,7 +159,10 @@ def main() -> int:
         elif notes:
             kinds["left_out"].append(f"{path.name}: {notes[0]}")
     result |= {"left_out": len(kinds["left_out"]), "merged": merged, "different": kinds["different"]}
-    result |= {"different_but_merged": len(kinds["different_but_merged"]), "seconds": round(time.perf_counter() - began)}
+    result |= {
+        "different_but_merged": len(kinds["different_but_merged"]),
+        "seconds": round(time.perf_counter() - began),
+    }
     print(json.dumps(result | kinds, indent=1))
     if given.store:
         (ROOT / "benchmarks" / "results" / "carried.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -98,7 +98,7 @@ class Before(NamedTuple):
     interfaces: int
 
     def add_to(self, rows: np.ndarray[Any, Any]) -> None:
-        """Number rows of `Headers` as those of the whole capture."""
+        """Let rows of `Headers` have the numbers that they have in the whole capture."""
         if self.frames:
             rows["frame_number"] += self.frames
         if self.interfaces:

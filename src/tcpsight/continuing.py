@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tcpsight import carrying
-from tcpsight.batches import Batch, Before, Positions
+from tcpsight.batches import NOWHERE, Batch, Before, Positions
 from tcpsight.carrying import Memory, Out, Source
 from tcpsight.connections import Tracked
 from tcpsight.model.clock_leaps import ClockLeaps
 from tcpsight.model.clock_steps import ClockSteps
 from tcpsight.model.silences import Silences
-from tcpsight.pipeline import BLOCKS_OF_THREADS, NOWHERE, Pipeline, seed
+from tcpsight.pipeline import BLOCKS_OF_THREADS, Pipeline, seed
 from tcpsight.rooms import Rooms
 from tcpsight.tables import Frames, Headers, UnseenCounter
 
@@ -36,7 +36,7 @@ class Continuing(Pipeline):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.at_begin: Callable[[int], None] | None = None
-        self.at_end: Callable[[], None] | None = None
+        self.at_end: Callable[[], object] | None = None
         self._before = Before(0, 0)
         self._known = UnseenCounter()
         self._frames: Iterator[Frames] = iter(())

@@ -110,7 +110,11 @@ def test_so_does_every_example_cut_anywhere(here: Here, lake: Path, tmp_path: Pa
     files = rotated(example, tmp_path / "parts", random.Random(seed).randint(2, 5), seed)
     assert here("ingest", *files, "-o", tmp_path / "once").status == 0
     ingested(here, lake, files)
-    answers = [("requests", ["--format", "csv"]), ("connections", ["--format", "csv"]), ("network", ["--format", "csv"])]
+    answers = [
+        ("requests", ["--format", "csv"]),
+        ("connections", ["--format", "csv"]),
+        ("network", ["--format", "csv"]),
+    ]
     assert_same(here, lake, tmp_path / "once", answers)
     sums = "select server_port, start_ns, low_ns, sum(requests) from sketches group by all order by all"
     told = [here("sql", sums, each, "--format", "csv").out for each in (lake, tmp_path / "once")]

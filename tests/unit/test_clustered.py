@@ -13,11 +13,11 @@ import pytest
 
 from tcpsight import mapping, reducing, resuming
 from tcpsight.analysis import Analysis
+from tcpsight.batches import Before
 from tcpsight.capture import open_capture
 from tcpsight.capture.stretches import Stretch
 from tcpsight.cli.notes import note_lines
 from tcpsight.pipeline import Options
-from tcpsight.batches import Before
 from tcpsight.resuming import At
 from tcpsight.tables import Findings, Frames
 from tests.support.engines import AtOnce

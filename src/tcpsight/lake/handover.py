@@ -4,8 +4,8 @@ Theory of operation
 -------------------
 When all frames have been taken, what is known of open connections is written to a file (`tcpsight.carrying`), and only
 then they are ended: rows of that are the capture's ending, which counts until a later ingest goes on. That one reads
-the file before its first frame, and the ending is told no more. The manifest names file and ending, and forgets them, as
-it is replaced: there is no moment in which a connection is there twice, or not at all.
+the file before its first frame, and the ending is told no more. The manifest names file and ending, and forgets them,
+as it is replaced: there is no moment in which a connection is there twice, or not at all.
 
 There is one such file in a lake, that of the capture that ends last. A capture goes on from it if it begins no earlier
 than that ends, but for `SLACK_NS`, and is read with the same options; otherwise its connections begin anew, and a note
@@ -169,7 +169,8 @@ class Handover:
 
     def conclude(self) -> list[str]:
         """Put the capture into the manifest; give the files that do not count any more."""
-        manifest, gone = self._manifest, []
+        manifest = self._manifest
+        gone: list[str] = []
         if self._capture.after:
             before = next(each for each in manifest.captures if each.id == self._capture.after)
             if before.ending is not None:
@@ -205,7 +206,11 @@ class Handover:
 
     def _why_not(self, state: StoredState, first_ns: int) -> str:
         before = [each for each in self._manifest.captures if each.id == state.capture]
-        if not before or before[0].ending is None or any(each.after == state.capture for each in self._manifest.captures):
+        if (
+            not before
+            or before[0].ending is None
+            or any(each.after == state.capture for each in self._manifest.captures)
+        ):
             return "the manifest does not say after what"
         if before[0].options != self._capture.options:
             return "they were ingested with other options"
@@ -262,9 +267,7 @@ class Handover:
 
 def told(unseen: UnseenCounter) -> dict[str, list[int]]:
     """Give what was not understood, by reason."""
-    return {
-        reason: counts for reason, counts in zip(REASONS, unseen.counts.tolist(), strict=True) if any(counts)
-    }
+    return {reason: counts for reason, counts in zip(REASONS, unseen.counts.tolist(), strict=True) if any(counts)}
 
 
 def _copied(source: BinaryIO, copy: BinaryIO) -> None:

@@ -295,9 +295,11 @@ class Ingest:
         self._known = self._stored_manifest()
         self._remove(gone)
         ending = capture.ending or StoredEnding()
+        requests, connections = (capture.rows[name] + ending.rows.get(name, 0) for name in ("requests", "connections"))
         return Ingested(
             len(files),
-            *(capture.rows[name] + ending.rows.get(name, 0) for name in ("requests", "connections")),
+            requests,
+            connections,
             capture.open_connections,
             handover.taken_over,
             capture.ending is not None,

@@ -365,7 +365,9 @@ _CAPTURE = {each.name: _KINDS.get(str(each.type), _is_anything) for each in fiel
 _ENDING["leaps"] = _CAPTURE["leaps"] = _are_leaps
 
 
-def _check(told: StoredFile | StoredCapture | StoredEnding | StoredState, kinds: dict[str, Callable[[object], bool]]) -> None:
+def _check(
+    told: StoredFile | StoredCapture | StoredEnding | StoredState, kinds: dict[str, Callable[[object], bool]]
+) -> None:
     """Look whether every value is what it must be.
 
     Raises

@@ -104,8 +104,10 @@ class StoredCaptures:
                     yield _as(Sketches, rows)
 
     def _parts(self) -> Iterator[tuple[str, int]]:
-        endings = (each.ending for each in self.captures if each.ending is not None)
-        return (part for each in (*self.captures, *endings) for part in each.parts.items())
+        for each in self.captures:
+            yield from each.parts.items()
+            if each.ending is not None:
+                yield from each.ending.parts.items()
 
     def checked(self, part: str) -> str:
         """Give a file that the manifest names.

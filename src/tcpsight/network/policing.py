@@ -105,7 +105,13 @@ class PolicingDetection:
         return bytes(self._logs.carried(slots))
 
     def restore(self, carried: bytes, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-        """Take what `carried` gave of the connections with these numbers, in the next slots; ValueError if it is wrong."""
+        """Take what `carried` gave of the connections with these numbers, in the next slots.
+
+        Raises
+        ------
+        ValueError
+            Something is wrong with it.
+        """
         self._logs.restore(np.frombuffer(carried, np.uint8), numbers)
 
 

@@ -229,7 +229,7 @@ class RequestPairing:
     def carried(self, slots: np.ndarray[Any, np.dtype[np.int64]]) -> bytes:
         """Give what is known of the connections in these slots."""
         rows = self._slots[: len(self._slots) // _kernel.SLOT_BYTES * _kernel.SLOT_BYTES]
-        return rows.reshape(-1, _kernel.SLOT_BYTES)[slots].tobytes()
+        return bytes(rows.reshape(-1, _kernel.SLOT_BYTES)[slots])
 
     def restore(self, carried: bytes, numbers: np.ndarray[Any, np.dtype[np.int64]], first: int) -> None:
         """Take what `carried` gave of the connections with these numbers, in the slots from `first` on.
