@@ -36,7 +36,7 @@ ADDRESS = build/checked/address
 FUZZ = $(PYTHON) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build layout reference accuracy policing stalls test thorough coverage mutants kernel-mutants check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers soak docs wheel bare oldest random-order footprint release-check clean
+.PHONY: help build layout reference accuracy policing stalls test thorough coverage mutants kernel-mutants check format checked lab usl-truth usl-server bench instructions bench-live bench-streams bench-scale workers carried soak docs wheel bare oldest random-order footprint release-check clean
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -153,6 +153,9 @@ bench-streams: build ## Compare `streams` with cat and tcpflow: list, search, op
 
 bench-scale: build ## How cost grows: a million connections at once, a billion segments through a pipe (BENCH_ARGS='--store')
 	PYTHONPATH=. $(PYTHON) -m benchmarks.scale $(BENCH_ARGS)
+
+carried: build ## Compare by hash what a lake tells of real captures, cut anywhere: ingested one by one, or at once (minutes)
+	PYTHONPATH=src $(PYTHON) -m benchmarks.carried --store $(BENCH_ARGS)
 
 workers: build ## Compare by hash what one worker, several, and clusters tell of every capture of the corpus beside the repository (minutes)
 	PYTHONPATH=src $(PYTHON) -m benchmarks.workers --store $(BENCH_ARGS)

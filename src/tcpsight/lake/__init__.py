@@ -10,9 +10,11 @@ back through the same selection and the same models as a capture: what comes out
 Keys are the capture and ``connection_id``. As everywhere that is the number of a frame; in a lake of several captures
 those of the later ones begin behind the frames of the earlier ones, as if all of them were read at once.
 
-What it cannot see: segments, payload and frames, which are not kept; and that a connection which was open at the end of
-one capture goes on in the next: it is two rows. `tcpsight.lake.ingesting.Ingested.open_connections` says how many that
-may be.
+A connection that is open at the end of a capture goes on in the next (`handover.py`), if that begins later: until then
+it is told as if nothing came after.
+
+What it cannot see: segments, payload and frames, which are not kept; and that a connection goes on in a capture that
+was read with other options, or overlaps: it is two rows.
 """
 
 import os
