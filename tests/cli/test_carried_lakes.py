@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tcpsight.batches import Options
 from tcpsight.lake.ingesting import Ingest
 from tcpsight.lake.manifest import Manifest
+from tcpsight.lake.places import Folder
+from tcpsight.lake.replaying import Replay, StoredCaptures
 from tests.cli.running import Here, assert_one_line, process
 from tests.cli.test_clocks import set_forward
-from tests.support.object_store import object_store
 from tests.support.thorough import some_of
 
 EXAMPLES = Path("examples")
@@ -98,7 +100,7 @@ def test_ingested_one_by_one_files_tell_what_they_tell_at_once(
     assert_same(here, lake, once)
     # What was superseded is there no more, for other tools count whatever is there.
     with Ingest(lake) as adding:
-        assert {each.relative_to(lake).as_posix() for each in lake.rglob("*.parquet")} == {
+        assert {each.relative_to(lake).as_posix() for each in lake.glob("[!.]*/**/*.parquet")} == {
             each for each in adding.manifest.parts if each.endswith("parquet")
         }
         assert [each.name for each in (lake / "carried").iterdir()] == [f"{adding.manifest.captures[-1].id}.zst"]
@@ -129,17 +131,6 @@ def test_a_lake_is_whole_after_every_ingest(here: Here, lake: Path, parts: list[
             assert here(command, lake, "--format", "csv").out == whole.out, (count, command)
 
 
-def test_it_may_lie_elsewhere(here: Here, parts: list[Path], once: Path, monkeypatch: pytest.MonkeyPatch):
-    with object_store() as environment:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        from tests.support.object_store import BUCKET
-
-        lake = f"s3://{BUCKET}/lakes/carried"
-        ingested(here, lake, parts)
-        assert_same(here, lake, once, ANSWERS[1:5])
-
-
 def test_killed_before_the_manifest_it_is_done_again(
     here: Here, lake: Path, parts: list[Path], once: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -161,7 +152,7 @@ def test_killed_before_the_manifest_it_is_done_again(
 def test_killed_behind_the_manifest_it_is_done(here: Here, lake: Path, parts: list[Path], once: Path):
     ingested(here, lake, parts[:2])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Ingest, "_remove", killed)
+        patch.setattr(Ingest, "_set_aside", killed)
         with pytest.raises(Killed):
             here("ingest", parts[2], "-o", lake)
     assert here("requests", lake).out == here("requests", *parts[:3]).out
@@ -251,6 +242,31 @@ def test_a_capture_that_overlaps_and_ends_later_is_what_the_next_goes_on_from(
     whole = here("requests", wide, parts[3], "--format", "csv").rows()
     told = here("requests", lake, "--format", "csv").rows()
     assert len(told) == len(whole) + len(here("requests", parts[1], "--format", "csv").rows())
+
+
+def test_who_reads_while_a_lake_is_added_to_is_told_what_it_was(here: Here, lake: Path, parts: list[Path]):
+    """Files that do not count any more are there until the next but one."""
+    ingested(here, lake, parts[:1])
+    stored = StoredCaptures(lake)
+    rows = Replay(stored, Options(with_network=True, account="requests"))
+    assert here("ingest", parts[1], "-o", lake).status == 0
+    assert sum(len(batch.requests) for batch in rows) == len(here("requests", parts[0], "--format", "csv").rows())
+    assert rows.broken is None
+    ingested(here, lake, parts[2:])
+    assert {each.name[:16] for each in lake.glob(".superseded/**/*.parquet")} == {
+        Manifest.read(Folder(str(lake))).captures[2].id
+    }
+
+
+def test_what_was_ingested_between_is_not_skipped(here: Here, lake: Path, parts: list[Path]):
+    """Connections do not go on from the capture before the last one, which carried none."""
+    ingested(here, lake, parts[:1])
+    ingested(here, lake, parts[1:2], "--no-carry")
+    done = here("ingest", parts[2], "-o", lake)
+    assert "went on" not in done.text
+    apart = [here("requests", each, "--format", "csv").rows() for each in parts[:3]]
+    assert len(here("requests", lake, "--format", "csv").rows()) == sum(map(len, apart))
+    assert "went on" in here("ingest", parts[3], "-o", lake).text
 
 
 def test_a_bad_file_between_them_is_left_out(here: Here, lake: Path, parts: list[Path], tmp_path: Path):

@@ -13,6 +13,7 @@ from tcpsight.lake import is_lake
 from tcpsight.lake.ingesting import Ingest
 from tcpsight.lake.places import Elsewhere
 from tests.cli.running import Here, assert_one_line
+from tests.cli.test_carried_lakes import rotated
 from tests.support.object_store import BUCKET, client_of, object_store
 
 FIRST, SECOND = Path("examples/redis-benchmark.pcap"), Path("examples/mariadb-lock.pcap")
@@ -63,6 +64,21 @@ def test_it_answers_as_a_lake_in_a_folder_does(here: Here, stored: dict[str, str
     assert compared[0].status == compared[1].status
     again = here("ingest", FIRST, SECOND, "-o", lake)
     assert again.text == "nothing new: 2 files in the lake already\n"
+
+
+def test_connections_go_on_from_one_ingest_to_the_next(here: Here, stored: dict[str, str], lake: str, tmp_path: Path):
+    parts = rotated(SECOND, tmp_path / "parts", 3)
+    assert here("ingest", *parts, "-o", tmp_path / "once").status == 0
+    for count, part in enumerate(parts):
+        done = here("ingest", part, "-o", lake)
+        assert ("connections went on from before" in done.text) == (count > 0), done.err
+    for command in ("report", "requests", "connections", "network"):
+        options = ["--format", "json" if command == "report" else "csv"]
+        given = [here(command, each, *options) for each in (tmp_path / "once", lake)]
+        assert given[0].out == given[1].out
+    with Ingest(lake) as after:
+        there = {key for key in keys(stored, lake) if not key.startswith(".superseded/")}
+        assert there == after.manifest.parts | {"manifest.json"}
 
 
 def test_it_may_be_made_by_a_cluster_of_objects(here: Here, stored: dict[str, str], lake: str):

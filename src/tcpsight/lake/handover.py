@@ -167,16 +167,18 @@ class Handover:
             [each for each in leaps if each not in certain],
         )
 
-    def conclude(self) -> list[str]:
+    def conclude(self, pipeline: Pipeline) -> list[str]:
         """Put the capture into the manifest; give the files that do not count any more."""
-        manifest = self._manifest
+        manifest, end_ns = self._manifest, pipeline.clock_steps.clock_ns
         gone: list[str] = []
         if self._capture.after:
             before = next(each for each in manifest.captures if each.id == self._capture.after)
             if before.ending is not None:
                 gone += before.ending.parts
             before.ending = None
-        if manifest.state is not None and (self._state is not None or self._capture.after):
+        if manifest.state is not None and (
+            self._state is not None or self._capture.after or _is_later(end_ns, manifest.state.end_ns)
+        ):
             gone.append(manifest.state.part)
             manifest.state = None
         if self._state is not None:
@@ -250,7 +252,7 @@ class Handover:
         before, end_ns = self._manifest.state, self._pipeline.clock_steps.clock_ns
         if end_ns is None:
             return  # without a frame nothing begins, and nothing ends
-        if before is not None and not self._capture.after and before.end_ns is not None and end_ns < before.end_ns:
+        if before is not None and not self._capture.after and _is_later(before.end_ns, end_ns):
             self.notes.append("what is open at the end of these files ends with them: others that end later are there")
             return
         part = f"carried/{self._capture.id}.zst"
@@ -268,6 +270,10 @@ class Handover:
 def told(unseen: UnseenCounter) -> dict[str, list[int]]:
     """Give what was not understood, by reason."""
     return {reason: counts for reason, counts in zip(REASONS, unseen.counts.tolist(), strict=True) if any(counts)}
+
+
+def _is_later(instant_ns: int | None, other_ns: int | None) -> bool:
+    return instant_ns is not None and (other_ns is None or instant_ns > other_ns)
 
 
 def _copied(source: BinaryIO, copy: BinaryIO) -> None:

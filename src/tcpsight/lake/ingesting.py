@@ -21,7 +21,7 @@ from tcpsight.errors import CaptureError, TcpsightError, UsageError
 from tcpsight.lake import NAME
 from tcpsight.lake.handover import Handover
 from tcpsight.lake.manifest import Manifest, StoredCapture, StoredEnding, StoredFile
-from tcpsight.lake.places import Elsewhere, Folder, place_of
+from tcpsight.lake.places import ASIDE, Elsewhere, Folder, place_of
 from tcpsight.lake.stored_rows import KEPT, TABLES
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ class Ingest:
             if self._stored_manifest() != self._known:
                 said = "somebody else has added to this lake meanwhile: nothing was added; ingest again"
                 raise TcpsightError(f"{self._place.name}: {said}")
-            gone = handover.conclude()
+            before, gone = self.manifest.superseded, handover.conclude(run.pipeline)
             self.manifest.write(self._place)
             is_added = True
         except OSError as error:
@@ -293,7 +293,7 @@ class Ingest:
             if not is_added:
                 self._remove(handover.parts)
         self._known = self._stored_manifest()
-        self._remove(gone)
+        self._set_aside(gone, before)
         ending = capture.ending or StoredEnding()
         requests, connections = (capture.rows[name] + ending.rows.get(name, 0) for name in ("requests", "connections"))
         return Ingested(
@@ -308,6 +308,16 @@ class Ingest:
 
     def _unwritten(self, error: OSError) -> TcpsightError:
         return TcpsightError(f"{self._place.name}: cannot be written: {error.strerror or error}")
+
+    def _set_aside(self, gone: list[str], before: list[str]) -> None:
+        """Put what does not count any more where only those find it who are reading the lake."""
+        for part in before:
+            self._place.remove(f"{ASIDE}/{part}")
+        for part in gone:
+            if part.endswith(".parquet"):
+                self._place.set_aside(part)
+            else:
+                self._place.remove(part)
 
     def _remove(self, parts: list[str]) -> None:
         """Remove what was put there in vain; not what somebody else has added, who had the same files."""

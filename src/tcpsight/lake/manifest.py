@@ -176,7 +176,7 @@ class Manifest:
     state : StoredState or None
         What the next capture can go on with.
     superseded : list of str
-        Files that the last capture took the place of: they were removed, or are to be.
+        Files that the last capture took the place of: they were set aside, or are to be removed.
     """
 
     captures: list[StoredCapture] = field(default_factory=list)

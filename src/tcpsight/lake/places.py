@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
+ASIDE = ".superseded"
+"""Where files are that do not count any more, until the next capture is added: somebody may be reading the lake."""
+
+
 class Folder:
     """A lake in a folder.
 
@@ -65,6 +69,11 @@ class Folder:
         with suppress(OSError):
             (self.path / name).unlink()
 
+    def set_aside(self, name: str) -> None:
+        """Put a file where only those find it who know of it."""
+        with suppress(OSError):
+            self.put(self.path / name, f"{ASIDE}/{name}")
+
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """Give the sizes of those files that are there."""
         return {name: (self.path / name).stat().st_size for name in names if (self.path / name).is_file()}
@@ -72,6 +81,8 @@ class Folder:
     def opened(self, name: str) -> AbstractContextManager[Any]:
         """Open a file for Arrow."""
         path = self.path / name
+        if not path.exists():
+            path = self.path / ASIDE / name
         if not path.is_file():
             raise OSError("no such file" if not path.exists() else "is no regular file")
         return _kept(path)
@@ -124,6 +135,11 @@ class Elsewhere:
         with suppress(OSError):
             self._asked(self._system.rm_file, f"{self._root}/{name}")
 
+    def set_aside(self, name: str) -> None:
+        """Put an object where only those find it who know of it."""
+        with suppress(OSError):
+            self._asked(self._system.mv, f"{self._root}/{name}", f"{self._root}/{ASIDE}/{name}")
+
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """Give the sizes of those objects that are there."""
         self._system.invalidate_cache()
@@ -133,7 +149,14 @@ class Elsewhere:
 
     def opened(self, name: str) -> AbstractContextManager[Any]:
         """Open an object for Arrow."""
-        opened: AbstractContextManager[Any] = self._asked(self._system.open, f"{self._root}/{name}", "rb")
+        opened: AbstractContextManager[Any]
+        try:
+            opened = self._asked(self._system.open, f"{self._root}/{name}", "rb")
+        except FileNotFoundError as error:
+            try:
+                opened = self._asked(self._system.open, f"{self._root}/{ASIDE}/{name}", "rb")
+            except FileNotFoundError:
+                raise error from None
         return opened
 
     def names(self) -> list[str]:
