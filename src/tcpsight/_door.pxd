@@ -131,6 +131,8 @@ cdef inline bint read_carried(Carried *c, void *to, int64_t size) noexcept nogil
     """Read so many bytes; False if there are not as many."""
     if size < 0 or size > c.left:
         return False
+    if size == 0:
+        return True                 # there may be nothing that `at` points to
     memcpy(to, c.at, size)
     c.at += size
     c.left -= size
@@ -139,6 +141,8 @@ cdef inline bint read_carried(Carried *c, void *to, int64_t size) noexcept nogil
 
 cdef inline void write_carried(Carried *c, const void *what, int64_t size) noexcept nogil:
     """Write so many bytes, for which there is room."""
+    if size == 0:
+        return
     memcpy(c.at, what, size)
     c.at += size
     c.left -= size
@@ -148,7 +152,7 @@ cdef inline bint read_new(Carried *c, void **to, int64_t size, int64_t room) noe
     """Read so many bytes into fresh memory with room for `room`; False, and nothing there, if that cannot be."""
     if size < 0 or size > c.left or room < size:
         return False
-    to[0] = malloc(room)
+    to[0] = malloc(room)            # which is more than none
     if to[0] == NULL:
         return False
     return read_carried(c, to[0], size)
