@@ -258,9 +258,6 @@ cdef int log_batch(Batch *batch) noexcept nogil:
     return take_segments(batch, row, batch.segment_count)
 
 
-# ------------------------------------------------------------------------------------------------ the bucket
-
-
 def explain(const uint8_t[::1] rows not None, const double[::1] bucket not None):
     """Give how well a token bucket explains which segments were lost: two shares and a chance.
 
@@ -287,9 +284,6 @@ def explain(const uint8_t[::1] rows not None, const double[::1] bucket not None)
         fills.passes_outside / <double>(fills.passes if fills.passes else 1),
         order,
     )
-
-
-# ------------------------------------------------------------------------------------------------ the door
 
 
 cdef class Logs:
@@ -369,20 +363,19 @@ cdef class Logs:
     def carried(self, const int64_t[::1] slots not None):
         """Give what is known of the connections in these slots, as bytes."""
         cdef int64_t i, total = 0
-        cdef bytearray made
         cdef Carried out
         for i in range(slots.shape[0]):
             if slots[i] < 0 or open_exchange_at(&self.batch, slots[i]) == NULL:
                 raise IndexError(slots[i])
             total += carried_bytes(exchange_at(&self.batch, slots[i]))
-        made = bytearray(total)
+        cdef bytearray made = bytearray(total)
         out.at, out.left = <uint8_t *><char *>made, total
         for i in range(slots.shape[0]):
             write_exchange(&out, exchange_at(&self.batch, slots[i]))
         return made
 
     def restore(self, const uint8_t[::1] carried not None, const int64_t[::1] numbers not None):
-        """Take the connections with these numbers as `carried` gave them, in the next slots. ValueError as elsewhere."""
+        """Take the connections with these numbers as `carried` gave them, in the next slots, or raise ValueError."""
         cdef Carried rest
         cdef int64_t i, first = self.batch.chunks.opened
         cdef Exchange *x
