@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -16,14 +16,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcpsight.batches import Batch, Options
+from tcpsight import carrying
+from tcpsight.batches import Batch, Before, Options
 from tcpsight.capture import open_capture
-from tcpsight.carrying import fingerprint
+from tcpsight.carrying import Memory, fingerprint
 from tcpsight.connections import Timeouts
 from tcpsight.continuing import Continuing
-from tcpsight.tables import UnseenCounter
+from tcpsight.model.clock_leaps import ClockLeaps
+from tcpsight.model.clock_steps import ClockSteps
+from tcpsight.model.silences import Silences
+from tcpsight.rooms import Made, Rooms
+from tcpsight.tables import INT64_MAX, Headers, UnseenCounter
+from tests.properties.test_connections import table_of
+from tests.properties.test_network import paths
 from tests.properties.test_pipeline import captures, content
+from tests.reference.connections_strategies import traffic
 from tests.support.pcap import Frame
+from tests.support.thorough import up_to
 
 IS_CHECKED = os.environ.get("TCPSIGHT_CHECKED", "0") not in ("", "0")
 
@@ -64,7 +73,7 @@ class Told:
         return rows, self._unseen.counts[:, :2].tolist()
 
 
-def _take(batch: Batch, rows: dict[str, list[str]]) -> None:
+def _take(batch: Batch | Made, rows: dict[str, list[str]]) -> None:
     for name in TABLES:
         table = getattr(batch, name)
         # Where in its batch something became final is a matter of batches.
@@ -98,6 +107,45 @@ def test_time_outs_and_limits_go_on_too(data, frames, seconds, most):
     cuts = data.draw(st.lists(st.integers(1, max(len(frames) - 1, 1)), unique=True, max_size=4).map(sorted))
     limits = {"timeouts": Timeouts(*[seconds * 10**9] * 3), "most_connections": most}
     assert told(cut(frames, cuts), **limits) == told([frames], **limits)
+
+
+def made_of(pieces: Sequence[Headers], most: int) -> tuple[dict[str, list[str]], list[Any]]:
+    """Push pieces through rooms of their own, each of which go on from those before."""
+    options = Options(**OPTIONS, most_connections=most)
+    rows: dict[str, list[str]] = defaultdict(list)
+    unseen, state, rooms = UnseenCounter(), b"", Rooms(options, 1)
+
+    def take(parts: Iterator[tuple[Headers, Any]]) -> None:
+        for headers, tracked in parts:
+            _take(rooms.make(headers, tracked), rows)
+
+    for number, piece in enumerate(pieces):
+        memory = Memory(Silences(), ClockSteps(), ClockLeaps())
+        if number:
+            rooms = Rooms(options, 1 + number)
+            carrying.read(io.BytesIO(state), rooms, memory)
+        take(rooms.feed(piece))
+        for each in rooms.unseen if number < len(pieces) - 1 else ():
+            unseen.merge(each)
+        out = io.BytesIO()
+        carrying.write(out, rooms, memory, Before(INT64_MAX, 0))
+        state = out.getvalue()
+    take(rooms.finish())
+    for each in rooms.unseen:
+        unseen.merge(each)
+    return rows, unseen.counts.tolist()
+
+
+@settings(deadline=None, max_examples=up_to(150))
+@given(
+    st.one_of(traffic.map(table_of), paths.map(table_of)),
+    st.lists(st.integers(0, 60), max_size=4),
+    st.sampled_from([1, 600, 100_000]),
+)
+def test_of_whatever_traffic_rooms_go_on_as_if_they_were_the_same(table, cuts, most):
+    edges = [0, *sorted(min(each, len(table)) for each in cuts), len(table)]
+    with np.errstate(all="ignore"):
+        assert made_of([table[a:b] for a, b in pairwise(edges)], most) == made_of([table], most)
 
 
 @pytest.fixture(scope="module")
