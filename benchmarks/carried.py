@@ -117,22 +117,22 @@ def _added_up(parts: Iterator[Sketches]) -> list[Any]:
     return sorted(total.items())
 
 
-def compared(path: Path, seed: int) -> tuple[str, bool, list[str]]:
-    """Give what differs of a capture, or why it cannot be compared; whether files follow each other; and notes."""
+def compared(path: Path, seed: int) -> tuple[str | None, bool, list[str]]:
+    """Give what differs of a capture, None if it cannot be compared; whether files follow each other; and notes."""
     cuts = random.Random(f"{path.name} {seed}")
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         try:
             names, is_in_order = cut(path, folder, cuts)
             if not names:
-                return "", True, ["too short"]
+                return None, True, ["too short"]
             ingest(names, folder / "once", 1)
         except TcpsightError as error:
-            return "", True, [str(error)]
+            return None, True, [str(error)]
         try:
             notes = [note for name in names for note in ingest([name], folder / "hourly", cuts.choice((1, 2)))]
         except UsageError as error:  # a short file begins as another one: it seems to have grown
-            return "", True, [str(error)]
+            return None, True, [str(error)]
         once, hourly = told(folder / "once"), told(folder / "hourly")
     return " ".join(name for name in once if once[name] != hourly[name]), is_in_order, notes
 
@@ -150,19 +150,19 @@ def main() -> int:
     began = time.perf_counter()
     result: dict[str, object] = {"captures": len(captures), "seed": given.seed}
     kinds: dict[str, list[str]] = {"left_out": [], "different": [], "different_but_merged": []}
-    merged = 0
+    same = merged = 0
     for path in captures:
         different, is_in_order, notes = compared(path, given.seed)
         merged += not is_in_order
-        if different:
-            kinds["different" if is_in_order else "different_but_merged"].append(f"{path.name}: {different} {notes}")
-        elif notes:
+        if different is None:
             kinds["left_out"].append(f"{path.name}: {notes[0]}")
-    result |= {"left_out": len(kinds["left_out"]), "merged": merged, "different": kinds["different"]}
-    result |= {
-        "different_but_merged": len(kinds["different_but_merged"]),
-        "seconds": round(time.perf_counter() - began),
-    }
+        elif different:
+            kinds["different" if is_in_order else "different_but_merged"].append(f"{path.name}: {different} {notes}")
+        else:
+            same += is_in_order
+    result |= {"left_out": len(kinds["left_out"]), "same": same, "different": kinds["different"], "merged": merged}
+    result |= {"different_but_merged": len(kinds["different_but_merged"])}
+    result |= {"seconds": round(time.perf_counter() - began)}
     print(json.dumps(result | kinds, indent=1))
     if given.store:
         (ROOT / "benchmarks" / "results" / "carried.json").write_text(json.dumps(result, indent=1) + "\n")
