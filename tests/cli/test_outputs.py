@@ -19,6 +19,7 @@ import sys
 import termios
 import threading
 import time
+from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ import pytest
 from tcpsight.cli.running import INTERRUPTED
 from tests.cli.running import COMMAND, FORMATS, TABLES, assert_one_line, environment, process
 from tests.support.pcap import Frame, pcap_bytes, pcap_header
+from tests.support.thorough import some_of
 from tests.support.traffic import MS, START_NS, Talk, answered, capture
 
 LEFT_BEHIND = ".tcpsight-*"
@@ -95,8 +97,7 @@ def test_the_suffix_of_the_file_chooses_the_format(here, pcap, tmp_path, suffix)
     assert target.read_bytes() == here("requests", pcap, "--format", suffix).out
 
 
-@pytest.mark.parametrize("command", TABLES)
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(("command", "format"), some_of([*product(TABLES, FORMATS)], 3))
 def test_a_reader_who_has_seen_enough_ends_it_quietly(large, command, format):
     if command == "intervals":
         options = ["--interval", "10us"]
