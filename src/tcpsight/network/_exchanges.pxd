@@ -248,7 +248,7 @@ cdef inline bint is_plain(const Exchange *x, const Event *e, const Segment *g, c
         return False
     if e.what & ACKNOWLEDGES and x.is_begun[1 - d]:
         acked = e.acked - x.base[1 - d]
-    if x.is_begun[d]:
+    if e.what & CARRIES and x.is_begun[d]:  # otherwise its offset may be none
         at, top = e.offset - x.base[d], x.top[d]
     return -MOST_OFFSET <= acked <= MOST_OFFSET and (
         not e.what & CARRIES or (0 <= at <= top and e.payload <= piece_of(x, e, e.payload))
