@@ -16,7 +16,7 @@ def resident_mb():
         return int(file.read().split()[1]) * 4096 / 1e6
 heap.KEPT_S = {kept_s}
 ours = heap.Heap()
-blocks = [np.ones(1_000_000 if i % 2 else 1000, np.uint8) for i in range(200)]  # each large one behind a small one
+blocks = [np.ones(500_000 if i % 2 else 1000, np.uint8) for i in range(400)]  # each large one behind a small one
 del blocks[1::2]
 before = resident_mb()
 ours.give_back()

@@ -2,11 +2,12 @@
 
 Theory of operation
 -------------------
-Every batch takes blocks of some hundred kilobytes to a few megabytes for its rows and gives them back. From the system
-they would be fresh pages each time, which cost more than much of what is done in them; in the heap the next batch finds
-them again. But what is kept for longer comes to lie between them, the heap grows, and in the end it would hold more
-holes than anything. So the holes go back to the system now and then; what they cost to be filled again is little, as
-it is so seldom.
+Every batch takes blocks for its rows and gives them back. In the heap the next batch finds them again, and from the
+system they would be fresh pages each time, which cost; but what is kept for longer comes to lie between them, and the
+heap grows until it holds more holes than anything. So large blocks come from the system, the holes that small ones
+leave go back now and then, and what they cost to be filled again is little, as it is so seldom. Were blocks of up to
+4 MB kept, `watch` would take a tenth less time at 50,000 segments a second, and, with 14,000 connections, 400 MB in
+place of 250.
 
 What it cannot see: memory that Python keeps for small objects. Only the GNU C library can do this; with others nothing
 is done.
@@ -18,8 +19,8 @@ import ctypes
 import time
 from contextlib import suppress
 
-LARGE_BLOCK_BYTES = 4 << 20
-"""Larger blocks go back to the system as soon as they are free; the rows of a batch take less."""
+LARGE_BLOCK_BYTES = 1 << 19
+"""Blocks of this size and more go back to the system as soon as they are free."""
 
 KEPT_S = 10.0
 """How long holes stay in the heap, at least."""
@@ -37,7 +38,7 @@ class Heap:
         with suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
             library.mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
-            library.mallopt(_M_TRIM_THRESHOLD, 2 * LARGE_BLOCK_BYTES)
+            library.mallopt(_M_TRIM_THRESHOLD, 8 * LARGE_BLOCK_BYTES)
             library.malloc_trim.argtypes = [ctypes.c_size_t]
             self._library = library
 

@@ -44,8 +44,9 @@ def is_burst(x: Exchange, size: float) -> bool:
 def is_from_queue(x: Exchange, rate: float, bucket_bytes: float, round_trip_s: float) -> bool:
     """Tell whether a full queue explains the losses: nothing came in bursts, or round trips had grown before them.
 
-    Where round trips cannot tell (behind the place of loss, without timestamps) it is taken for a queue, too, if
-    segments arrived evenly at the rate, as from a link that is always busy.
+    Behind the place of loss it is taken for a queue, too, if nothing had come faster than a link as slow as the rate
+    delivers; and where round trips cannot tell (there without timestamps, or without SACK) if segments arrived evenly
+    at the rate, as from a link that is always busy.
     """
     if not is_burst(x, bucket_bytes):
         return True
