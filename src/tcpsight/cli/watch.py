@@ -28,7 +28,7 @@ PATIENCE_S = 10.0
 """How long a file that is read waits for the receiver of a feed that has not failed."""
 
 SHORTEST_WAIT_NS = 20_000_000
-LONGEST_WAIT_NS = 600_000_000
+LONGEST_WAIT_NS = 400_000_000
 """For how long frames of an interface are waited for; silence is told twice as late."""
 
 
@@ -308,7 +308,7 @@ def opened(asked: Input, interfaces: Sequence[str], slicing: Slicing) -> Iterato
     from tcpsight.listening import Listening
 
     analysis = asked.analysis()
-    wait_ns = min(max(slicing.interval_ns * 3 // 5, SHORTEST_WAIT_NS), LONGEST_WAIT_NS)
+    wait_ns = min(max(slicing.interval_ns * 2 // 5, SHORTEST_WAIT_NS), LONGEST_WAIT_NS)
     listening = Listening(interfaces, analysis.options, expression=asked.frame_filter, wait_ns=wait_ns)
     stop = listening.stop
     with _until_hung_up(stop), until_stopped(stop), _until_over(stop, slicing):
