@@ -471,6 +471,7 @@ cdef struct NetworkRow:
     uint8_t stall_is_over
     int64_t payload_acked_max_bytes
     int64_t needless_syn_acks
+    int64_t non_idle_periods
 
 cdef struct PolicedRow:
     int64_t connection_id

@@ -1104,10 +1104,10 @@ class Network(Table):
     throughput_bits_per_s = column("int64", "bit/s", "all payload bits / duration of the connection", null=-1)
     goodput_bits_per_s = column("int64", "bit/s", "first-time payload bits / duration of the connection", null=-1)
     non_idle_goodput_bits_per_s = column(
-        "int64", "bit/s", "first-time payload bits / non-idle time; null where captured at the receiver", null=-1
+        "int64", "bit/s", "first-time payload bits / non-idle time; null where captured at the receiver, as far as is known", null=-1
     )
     non_idle_ns = column(
-        "int64", "ns", "time with bytes sent and not yet acknowledged; null where captured at the receiver", null=-1
+        "int64", "ns", "time with bytes sent and not yet acknowledged; null where captured at the receiver, as far as is known", null=-1
     )
     window_limited_ns = column(
         "int64",
@@ -1144,6 +1144,7 @@ class Network(Table):
     stall_is_over = column("uint8", "bool", "whether they were acknowledged at last", internal=True)
     payload_acked_max_bytes = column("int64", "B", "largest segment that was acknowledged", internal=True)
     needless_syn_acks = column("int64", "", "SYN-ACKs sent again after they had been acknowledged", internal=True)
+    non_idle_periods = column("int64", "", "how often data were sent while none were in flight", internal=True)
 
 
 class Findings(Table):

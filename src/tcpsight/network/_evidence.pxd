@@ -148,9 +148,15 @@ cdef inline void note_sending(
 
 
 @cython.overflowcheck(False)  # modular on purpose (RFC 7323 §2.2)
-cdef inline void note_stamp(Flow *f, uint32_t value, int64_t time_ns) noexcept nogil:
-    """A segment of this direction carries a timestamp; the first one with it is remembered, in the order of values."""
+cdef inline void note_stamp(Flow *f, uint32_t value, int64_t time_ns, bint is_syn) noexcept nogil:
+    """A segment of this direction carries a timestamp; the first one with it is remembered, in the order of values.
+
+    Where the capture began later than the direction, an earlier segment may have had the first value, too.
+    """
     cdef Stamp *stamp
+    if not (is_syn or f.flags & HAS_STAMPED):
+        f.stamped = value
+        f.flags |= HAS_STAMPED
     if f.stamps_count == STAMPS or (f.flags & HAS_STAMPED and <int32_t>(value - f.stamped) <= 0):
         return
     stamp = &f.stamps[(f.stamps_head + f.stamps_count) & (STAMPS - 1)]

@@ -144,6 +144,7 @@ cdef inline void take_progress(
     if f.flags & BUSY and acked >= f.data_end:
         f.flags &= ~BUSY
         f.non_idle_ns += now - f.busy_since_ns
+        slot.idle_again[f != &slot.flows[0]] += slot.idle_again[f != &slot.flows[0]] != 0xFFFFFFFFu
     if usual:
         return
     if f.flags & (IN_FAST_RECOVERY | IN_TIMEOUT) and acked >= f.recovery_point:
@@ -293,7 +294,7 @@ cdef inline void take_sequenced(
         take_acknowledgment(slot, f, peer, memory, g, h, usual)
     take_window(f, peer, g, h, now, usual)
     if h.options & OPTION_TIMESTAMPS:
-        note_stamp(f, h.timestamp_value, g.time_ns)
+        note_stamp(f, h.timestamp_value, g.time_ns, not usual and (g.flags & FLAG_SYN) != 0)
         if g.new_bytes > 0 and (usual or g.flags & FLAG_ACK):
             take_echo(peer, h.timestamp_echo, g.time_ns, now)
     f.new_bytes += g.new_bytes

@@ -249,7 +249,8 @@ cdef struct Slot:
     uint8_t is_behind       # its clock was set back and has not caught up
     uint8_t ip_version
     uint8_t share           # of the connections: limits are those of shares, so that it does not matter who has which
-    uint8_t padding[9]
+    uint8_t padding
+    uint32_t idle_again[2]  # how often all data of each direction were acknowledged
     # whole lines each
     Flow flows[2]
     # one more

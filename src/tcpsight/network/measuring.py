@@ -24,7 +24,9 @@ then says is held against it.
    window if as much is then in flight as the other side last offered. A window is below one MSS if a segment of the
    size that its side said it takes does not fit. Windows are null where the scale is unknown.
 5. *Non-idle time* runs from data sent while nothing was in flight to the acknowledgment of all data (as the Linux
-   counter `tcpi_busy_time` does, but for data that the sender holds back).
+   counter `tcpi_busy_time` does, but for data that the sender holds back). For the sender each such time is longer, by
+   no more than it took to answer at the soonest: where the vantage point is unknown, and that, so often, may be more
+   than 3 % of the non-idle time, the latter is null.
 6. *Evidence* for findings, in columns that no output shows: bytes that are sent again and again, round trips that rise
    with bytes in flight, small segments that wait for delayed acknowledgments, slow starts after pauses, the longest
    time with a closed window.
@@ -42,7 +44,7 @@ touches ten lines. Beyond the limits fewer round trips are measured, and old hol
 What it cannot see
 ------------------
 What happens on the other side of the capture point: captured at the receiver, round trips are those of the receiving
-host, loss shows as holes, bytes in flight and non-idle time are too small. Whether a sender without tail loss probes
+host, loss shows as holes, bytes in flight are too small, and non-idle time is null. Whether a sender without tail loss probes
 waited for its timer before it sent a last segment again. Whether a needless retransmission was needless where neither
 D-SACK nor timestamps are in use. Segments cut by the sender's interface: they are captured whole, and their times are
 those of handing them over.
@@ -62,6 +64,9 @@ SMALLEST_ROOM = 256
 
 MOST_BITS_PER_S = 9e18
 """Rates end here, for they must fit."""
+
+MOST_UNSEEN = 0.03
+"""Part of the non-idle time that may have escaped a capture of which nobody knows where it was taken."""
 
 
 class NetworkMeasuring:
@@ -165,19 +170,43 @@ def agree_on_times(network: Network, connections: Connections) -> None:
 def see_from_there(network: Network, connections: Connections) -> None:
     """Say where each was captured, and null what can't be seen from the receiver: when its data were outstanding.
 
+    Where the vantage point is unknown it may be the receiver's; these times are kept only if they prove to be right
+    wherever that was.
+
     Parameters
     ----------
     network : Network, shape (2n,)
         The client's direction of each connection, then the server's; changed.
     connections : Connections, shape (n,)
-        In the same order; where the vantage point is unknown nothing is forgotten.
+        In the same order.
     """
     if not len(network):
         return
     for name in ("vantage", "vantage_confidence"):
         network.rows[name] = np.repeat(connections.rows[name], 2)
-    for direction, end in enumerate(("server", "client")):
-        is_receiver = connections.vantage == VANTAGES.index(end)
+    is_unknown = connections.vantage == VANTAGES.index("unknown")
+    for direction, (sender, receiver) in enumerate((("client", "server"), ("server", "client"))):
+        is_receiver = connections.vantage == VANTAGES.index(receiver)
+        to_sender_ns = _round_trip_to(sender, network.rows[1 - direction :: 2], connections)
+        is_receiver |= is_unknown & ~_saw_all_non_idle(network.rows[direction::2], to_sender_ns)
         rows = 2 * np.flatnonzero(is_receiver) + direction
         network.rows["non_idle_ns"][rows] = -1
         network.rows["non_idle_goodput_bits_per_s"][rows] = -1
+
+
+def _round_trip_to(end: str, peer: Any, connections: Connections) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Give the shortest time in which an end answered: it is no farther away than that; all there is if unknown."""
+    none = np.iinfo(np.int64).max
+    known = (peer["rtt_min_ns"], peer["echo_rtt_min_ns"], connections.rows[f"{end}_handshake_rtt_ns"])
+    found: np.ndarray[Any, np.dtype[np.int64]] = np.min([np.where(ns >= 0, ns, none) for ns in known], axis=0)
+    return found
+
+
+def _saw_all_non_idle(own: Any, to_sender_ns: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Whether at most so much of each direction's non-idle time escaped the capture point.
+
+    Each time that data are outstanding lasts longer for the sender, but not by more than the way to it and back.
+    """
+    unseen_ns = own["non_idle_periods"] * to_sender_ns.astype(np.float64)
+    found: np.ndarray[Any, np.dtype[np.bool_]] = unseen_ns <= MOST_UNSEEN * own["non_idle_ns"]
+    return found

@@ -297,7 +297,9 @@ class Conversation:
         """Remember when a timestamp was seen first, and how long it took until it was echoed within a run of data."""
         is_fresh = not own.stamps or older(own.stamps[-1].value, s["timestamp_value"])
         if is_fresh and not (len(own.stamps) >= MOST_STAMPS and own.stamps[-MOST_STAMPS].is_waiting):
-            own.stamps.append(Stamp(s["timestamp_value"], self.stamp(s)))
+            # The first value of a side whose beginning was not captured may have been in an earlier segment.
+            is_sure = bool(own.stamps or s["flags"] & FLAG_SYN)
+            own.stamps.append(Stamp(s["timestamp_value"], self.stamp(s), is_waiting=is_sure))
         if s["new_bytes"] == 0 or not s["flags"] & FLAG_ACK:
             return
         is_running = peer.echoed_ns is not None and self.now - peer.echoed_ns <= 20 * MS
@@ -619,6 +621,7 @@ class Conversation:
         non_idle = side.busy.total(self.now)
         return {
             "non_idle_ns": non_idle,
+            "non_idle_periods": len(side.busy.spans),
             "throughput_bits_per_s": rate(first + again, duration),
             "goodput_bits_per_s": rate(first, duration),
             "non_idle_goodput_bits_per_s": rate(first, non_idle),
