@@ -44,10 +44,10 @@ touches ten lines. Beyond the limits fewer round trips are measured, and old hol
 What it cannot see
 ------------------
 What happens on the other side of the capture point: captured at the receiver, round trips are those of the receiving
-host, loss shows as holes, bytes in flight are too small, and non-idle time is null. Whether a sender without tail loss probes
-waited for its timer before it sent a last segment again. Whether a needless retransmission was needless where neither
-D-SACK nor timestamps are in use. Segments cut by the sender's interface: they are captured whole, and their times are
-those of handing them over.
+host, loss shows as holes, bytes in flight are too small, and non-idle time is null. Whether a sender without tail loss
+probes waited for its timer before it sent a last segment again. Whether a needless retransmission was needless where
+neither D-SACK nor timestamps are in use. Segments cut by the sender's interface: they are captured whole, and their
+times are those of handing them over.
 """
 
 from __future__ import annotations

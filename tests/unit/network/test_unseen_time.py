@@ -1,4 +1,4 @@
-"""How long data were outstanding, where nobody knows where the capture was taken: told only if it proves to be right."""
+"""How long data were outstanding where nobody knows where the capture was taken: told only if it proves right."""
 
 from __future__ import annotations
 
