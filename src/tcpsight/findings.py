@@ -95,7 +95,7 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     ),
     "nagle_delayed_ack": lambda n: f"small segments waited {counted(n['times'], 'time')} for a delayed acknowledgment",
     "slow_start_after_idle": lambda n: f"after a pause the sender began slowly again, {counted(n['times'], 'time')}",
-    "syn_loss": lambda n: f"{counted(n['connect_attempts'], 'SYN')} until the connection came about",
+    "syn_loss": lambda n: f"{counted(n['syns'], 'SYN')} until the connection came about",
     "listen_overflow": lambda n: "the server drops handshakes: its queue of connections to accept is full",
     "refused": lambda n: "connections were refused",
     "unanswered": lambda n: f"{counted(n['connect_attempts'], 'SYN')} without an answer in {duration(n['waited_ns'])}",

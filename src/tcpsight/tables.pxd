@@ -253,6 +253,8 @@ cdef struct Connection:
     int64_t connect_ns
     int64_t server_handshake_rtt_ns
     int64_t client_handshake_rtt_ns
+    int64_t server_handshake_least_ns
+    int64_t client_handshake_least_ns
     int64_t client_isn
     int64_t server_isn
     int64_t client_bytes
@@ -471,6 +473,7 @@ cdef struct NetworkRow:
     uint8_t stall_is_over
     int64_t payload_acked_max_bytes
     int64_t needless_syn_acks
+    int64_t repeated_syns
     int64_t non_idle_periods
 
 cdef struct PolicedRow:

@@ -708,6 +708,12 @@ class Connections(Table):
     connect_ns = column("int64", "ns", "first SYN to the ACK that completes the handshake", null=-1)
     server_handshake_rtt_ns = column("int64", "ns", "SYN to SYN-ACK as seen here; see `vantage`", null=-1)
     client_handshake_rtt_ns = column("int64", "ns", "SYN-ACK to ACK as seen here; see `vantage`", null=-1)
+    server_handshake_least_ns = column(
+        "int64", "ns", "where a repeated SYN leaves that unknown: from the last copy on", null=-1, internal=True
+    )
+    client_handshake_least_ns = column(
+        "int64", "ns", "where a repeated SYN-ACK does: from the last copy on", null=-1, internal=True
+    )
     client_isn = column("int64", "", "client's initial sequence number", null=-1)
     server_isn = column("int64", "", "server's initial sequence number", null=-1)
     client_bytes = column("int64", "B", "stream bytes the client sent, by sequence number", null=-1)
@@ -1144,6 +1150,7 @@ class Network(Table):
     stall_is_over = column("uint8", "bool", "whether they were acknowledged at last", internal=True)
     payload_acked_max_bytes = column("int64", "B", "largest segment that was acknowledged", internal=True)
     needless_syn_acks = column("int64", "", "SYN-ACKs sent again after they had been acknowledged", internal=True)
+    repeated_syns = column("int64", "", "SYNs, or SYN-ACKs, sent again", internal=True)
     non_idle_periods = column("int64", "", "how often data were sent while none were in flight", internal=True)
 
 

@@ -653,8 +653,10 @@ class Twin:
             "duration_ns": c.last_ns - c.start_ns,
             "connect_attempts": len(c.syns),
             "connect_ns": c.part(c.connect_ns),
-            "client_handshake_rtt_ns": c.part(c.rtt_ns[0], HOUR),
-            "server_handshake_rtt_ns": c.part(c.rtt_ns[1], HOUR),
+            "client_handshake_rtt_ns": c.part(known(c.rtt_ns[0]), HOUR),
+            "server_handshake_rtt_ns": c.part(known(c.rtt_ns[1]), HOUR),
+            "client_handshake_least_ns": c.part(least(c.rtt_ns[0]), HOUR),
+            "server_handshake_least_ns": c.part(least(c.rtt_ns[1]), HOUR),
             "duplicates": c.duplicates,
             "ignored_resets": c.ignored_resets,
         }
@@ -787,8 +789,13 @@ def elapsed(start: int, stop: int) -> int:
     return max(0, stop - start)
 
 
-def round_trip(copies: list[Row], answer: Row) -> int | None:
-    """Time the answer to a segment that may have been sent several times."""
+def round_trip(copies: list[Row], answer: Row, *, is_first_certain: bool = True) -> int | None:
+    """Time the answer to a segment that may have been sent several times; less than −1: no more than its least."""
+    known = known_round_trip(copies, answer, is_first_certain=is_first_certain)
+    return -2 - min(elapsed(copies[-1]["time_ns"], answer["time_ns"]), 2**63 - 3) if known is None else known
+
+
+def known_round_trip(copies: list[Row], answer: Row, *, is_first_certain: bool) -> int | None:
     first, last = copies[0], copies[-1]
     if len(copies) == 1:
         return elapsed(first["time_ns"], answer["time_ns"])
@@ -796,10 +803,18 @@ def round_trip(copies: list[Row], answer: Row) -> int | None:
         return None
     if first["timestamp_value"] == last["timestamp_value"]:
         return None
-    for copy in (last, first):
+    for copy in (last, first) if is_first_certain else (last,):
         if copy["timestamp_value"] == answer["timestamp_echo"]:
             return elapsed(copy["time_ns"], answer["time_ns"])
     return None
+
+
+def known(round_trip_ns: int | None) -> int | None:
+    return None if round_trip_ns is None or round_trip_ns < 0 else round_trip_ns
+
+
+def least(round_trip_ns: int | None) -> int | None:
+    return None if round_trip_ns is None or round_trip_ns >= 0 else -2 - round_trip_ns
 
 
 def take_syn(c: Connection, d: int, h: Row) -> None:
@@ -823,7 +838,7 @@ def take_syn(c: Connection, d: int, h: Row) -> None:
                 if c.refused:
                     c.refused, c.reset_by = False, None
                 if c.syns:
-                    c.rtt_ns[d] = round_trip(c.syns, h)
+                    c.rtt_ns[d] = round_trip(c.syns, h, is_first_certain=False)
             c.syn_acks.append(h)
     elif d != c.opener:
         c.simultaneous = True

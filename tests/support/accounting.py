@@ -27,6 +27,8 @@ KNOWN_AT_END = {
     "connect_ns": -1,
     "server_handshake_rtt_ns": -1,
     "client_handshake_rtt_ns": -1,
+    "server_handshake_least_ns": -1,
+    "client_handshake_least_ns": -1,
     "client_segments": 1,
     "server_segments": 1,
 }

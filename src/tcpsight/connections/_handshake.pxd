@@ -23,23 +23,28 @@ cdef inline int64_t elapsed(int64_t start, int64_t end) noexcept nogil:
 
 
 cdef inline int64_t resolved_rtt(
-    int64_t now, uint32_t echo, int64_t *times, uint32_t *values, bint is_repeated
+    int64_t now, uint32_t echo, int64_t *times, uint32_t *values, bint is_repeated, bint is_first_certain
 ) noexcept nogil:
     """The round trip that an answer to the first or last copy of a segment closes.
 
-    Never repeated: no doubt. Otherwise only timestamps can tell which was answered (Karn's rule, RFC 6298 §3); -1 if
-    they can't.
-    `times` and `values` hold first and last; `values` is NULL where there are no timestamps.
+    Never repeated: no doubt. Otherwise only timestamps can tell which was answered (Karn's rule, RFC 6298 §3). If they
+    can't, −2 and less: it lasted at least as long as from the last copy on, see `least_of`.
+    `times` and `values` hold first and last; `values` is NULL where there are no timestamps. What names the first copy
+    is a repeated answer to it, perhaps, unless `is_first_certain`.
     """
     if not is_repeated:
         return elapsed(times[0], now)
-    if values == NULL or values[0] == values[1]:
-        return -1
-    if echo == values[1]:
-        return elapsed(times[1], now)
-    if echo == values[0]:
-        return elapsed(times[0], now)
-    return -1
+    if values != NULL and values[0] != values[1]:
+        if echo == values[1]:
+            return elapsed(times[1], now)
+        if echo == values[0] and is_first_certain:
+            return elapsed(times[0], now)
+    return -2 - min(elapsed(times[1], now), INT64_MAX - 2)
+
+
+cdef inline int64_t least_of(int64_t round_trip_ns) noexcept nogil:
+    """How long a round trip that is not known lasted at least; −1 if that is not known either, or it is."""
+    return -2 - round_trip_ns if round_trip_ns < -1 else -1
 
 
 cdef inline bint awaits_answer(const State *c, int d) noexcept nogil:
@@ -123,6 +128,7 @@ cdef inline void take_syn_ack(State *c, int d, const Header *h, bint has_value) 
             c.rtt_ns[d] = resolved_rtt(
                 h.time_ns, h.timestamp_echo, times, values if c.syn_has_value and has_value else NULL,
                 c.connect_attempts > 1,
+                False,  # the server answers a repeated SYN by what it answered the first one: that was lost, mostly
             )
     if c.syn_acks == 0:
         c.syn_ack_first_ns = h.time_ns
@@ -165,6 +171,7 @@ cdef inline void complete_handshake(State *c, int d, const Header *h) noexcept n
         h.time_ns, h.timestamp_echo, times,
         values if c.syn_ack_has_value and h.options & OPTION_TIMESTAMPS else NULL,
         c.syn_acks > 1,
+        True,
     )
 
 

@@ -7,7 +7,7 @@ from tcpsight.connections._context cimport (
     timer_class,
 )
 from tcpsight.connections._edge cimport drop_jump
-from tcpsight.connections._handshake cimport elapsed
+from tcpsight.connections._handshake cimport elapsed, least_of
 from tcpsight.connections._sequence cimport missing_bytes
 from tcpsight.connections._shares cimport dispensable, is_full, join_share, leave_share, share_of
 from tcpsight.connections._slots cimport give_slot, insert, path_of, same_address, take_slot
@@ -195,7 +195,9 @@ cdef inline void fill_streams(Context *x, State *c, Connection *r) noexcept nogi
 
 cdef inline int64_t unless_leapt(int64_t round_trip_ns, int64_t duration_ns) noexcept nogil:
     """A round trip; unknown where it holds a leap of the clock: hours that the connection did not last."""
-    return -1 if round_trip_ns > duration_ns and is_later_by(round_trip_ns, 0, JUMP_S * NS_PER_S) else round_trip_ns
+    if round_trip_ns > duration_ns and is_later_by(round_trip_ns, 0, JUMP_S * NS_PER_S):
+        return -1
+    return round_trip_ns if round_trip_ns >= 0 else -1
 
 
 cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed) noexcept nogil:
@@ -219,6 +221,8 @@ cdef inline void fill_row(Context *x, State *c, Connection *r, bint both_closed)
     r.connect_ns = c.connect_ns if c.connect_ns <= r.duration_ns else -1
     r.server_handshake_rtt_ns = unless_leapt(c.rtt_ns[1], r.duration_ns)
     r.client_handshake_rtt_ns = unless_leapt(c.rtt_ns[0], r.duration_ns)
+    r.server_handshake_least_ns = unless_leapt(least_of(c.rtt_ns[1]), r.duration_ns)
+    r.client_handshake_least_ns = unless_leapt(least_of(c.rtt_ns[0]), r.duration_ns)
     r.duplicates = c.duplicates
     r.ignored_resets = c.ignored_resets
     fill_streams(x, c, r)

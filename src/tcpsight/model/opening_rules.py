@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tcpsight.model.finding_shapes import REFUSED, SECOND, UNANSWERED, ConnectionRule, Hits, Pair, hits_of
 
 
 def look_for_syn_loss(pair: Pair) -> Hits | None:
-    """Look for connections that came about by a SYN that was sent again."""
+    """Look for connections that came about by a SYN that was sent again.
+
+    Where it follows its answer, as at the server, that was lost if the server sent it again, too, not knowing better.
+    """
     if pair.direction == 1:
         return None
     c = pair.connections
     is_open = (c.state != UNANSWERED) & (c.state != REFUSED)
     again = pair.peer.control_retransmissions - pair.peer.needless_syn_acks
-    is_hit = is_open & (c.connect_attempts >= 2)
+    was_answer_lost = (pair.own.repeated_syns >= 1) & (pair.peer.repeated_syns > pair.peer.needless_syn_acks)
+    syns = np.where(was_answer_lost, pair.own.repeated_syns + 1, c.connect_attempts)
+    is_hit = is_open & ((c.connect_attempts >= 2) | was_answer_lost)
     return hits_of(
         pair,
         is_hit,
-        score=c.connect_attempts,
+        score=syns,
         confidence=0.9,
+        syns=syns,
         connect_attempts=c.connect_attempts,
         connect_ns=c.connect_ns,
         server_control_retransmissions=again,

@@ -163,7 +163,7 @@ cdef inline uint8_t largest_part(const Slot *a, const Connection *c) noexcept no
 cdef void end_slot(Batch *batch, Slot *a, const Turn *turn, const Connection *c) noexcept nogil:
     """Give what is known of a connection's time."""
     cdef ConnectionAccount *row = batch.accounts + batch.account_rows
-    cdef Place place = place_of(c.server_handshake_rtt_ns, c.client_handshake_rtt_ns, a.ttl[1], a.ttl[0])
+    cdef Place place = place_of(c, a.ttl[1], a.ttl[0])
     batch.account_rows += 1
     if turn != NULL and a.turns > 0 and a.phase == ANSWERING:
         give_turn(&batch.made, a, turn)

@@ -247,6 +247,7 @@ cdef inline void take_held_syn(Flow *f, const Segment *g) noexcept nogil:
     """A SYN that may be of another connection, sent again: it counts where it was met, and only a timer repeats it."""
     f.retransmissions += 1
     f.control_retransmissions += 1
+    f.syns_again += 1
     f.retransmitted_bytes += g.payload_bytes
     f.causes[CAUSE_TIMEOUT] += 1
 

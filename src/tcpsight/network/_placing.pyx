@@ -95,7 +95,7 @@ cdef int take_boundary(Batch *batch, const Boundary *boundary) noexcept nogil:
     c = batch.connections + batch.account_rows
     if batch.account_rows >= batch.connection_count or c.connection_id != boundary.connection_id:
         return BAD_CONNECTION
-    place = place_of(c.server_handshake_rtt_ns, c.client_handshake_rtt_ns, slot.ttl[1], slot.ttl[0])
+    place = place_of(c, slot.ttl[1], slot.ttl[0])
     row = batch.accounts + batch.account_rows
     row.connection_id = c.connection_id
     row.vantage = place.vantage

@@ -93,6 +93,7 @@ cdef inline void take_retransmission(
     cdef const Sent *sent
     cdef int cause, i
     f.retransmissions += 1
+    f.syns_again += (g.flags & FLAG_SYN) != 0
     # A FIN elsewhere than the first one is none.
     if g.flags & FLAG_SYN or (
         # Without payload it repeats the FIN that was believed, whose number an ACK may have passed over before.

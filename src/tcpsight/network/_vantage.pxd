@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t
 
-from tcpsight.tables cimport VANTAGE_BETWEEN, VANTAGE_CLIENT, VANTAGE_SERVER, VANTAGE_UNKNOWN
+from tcpsight.tables cimport VANTAGE_BETWEEN, VANTAGE_CLIENT, VANTAGE_SERVER, VANTAGE_UNKNOWN, Connection
 
 cdef enum:
     # A kernel next door answers a SYN, or a SYN-ACK, within this.
@@ -53,6 +53,23 @@ cdef inline int place_by_gaps(int64_t server_ns, int64_t client_ns) noexcept nog
     return VANTAGE_BETWEEN
 
 
+cdef inline int place_by_handshake(const Connection *c) noexcept nogil:
+    """Tell it by the gaps, or where one is not known by what both its least and its most would say."""
+    cdef int64_t gaps[2][2]
+    cdef int found, i
+    gaps[0][0], gaps[0][1] = c.server_handshake_rtt_ns, c.server_handshake_rtt_ns
+    gaps[1][0], gaps[1][1] = c.client_handshake_rtt_ns, c.client_handshake_rtt_ns
+    if c.server_handshake_rtt_ns < 0:
+        gaps[0][0], gaps[0][1] = c.server_handshake_least_ns, c.connect_ns
+    if c.client_handshake_rtt_ns < 0:
+        gaps[1][0], gaps[1][1] = c.client_handshake_least_ns, c.connect_ns
+    found = place_by_gaps(gaps[0][0], gaps[1][0])
+    for i in range(1, 4):
+        if place_by_gaps(gaps[0][i & 1], gaps[1][i >> 1]) != found:
+            return VANTAGE_UNKNOWN
+    return found
+
+
 cdef inline int place_by_hops(int server_hops, int client_hops) noexcept nogil:
     """Tell it by the routers passed: none, where the other end's packets passed some, is next door."""
     if server_hops < 0 or client_hops < 0 or (server_hops == 0 and client_hops == 0):
@@ -71,12 +88,12 @@ cdef inline bint hops_agree(int by_gaps, int server_hops, int client_hops) noexc
     return server_hops > 0 and client_hops > 0
 
 
-cdef inline Place place_of(int64_t server_ns, int64_t client_ns, uint8_t server_ttl, uint8_t client_ttl) noexcept nogil:
+cdef inline Place place_of(const Connection *c, uint8_t server_ttl, uint8_t client_ttl) noexcept nogil:
     """Weigh both: gaps go before hops, and hops make them surer or less sure."""
     cdef Place place
     cdef int server_hops = hops_of(server_ttl)
     cdef int client_hops = hops_of(client_ttl)
-    cdef int by_gaps = place_by_gaps(server_ns, client_ns)
+    cdef int by_gaps = place_by_handshake(c)
     cdef int by_hops = place_by_hops(server_hops, client_hops)
     place.vantage = <uint8_t>(by_hops if by_gaps == VANTAGE_UNKNOWN else by_gaps)
     if by_gaps == VANTAGE_UNKNOWN:

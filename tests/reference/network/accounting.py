@@ -332,10 +332,14 @@ def hops(ttl: int | None) -> int | None:
 
 
 def vantage(c: Row, server_ttl: int | None, client_ttl: int | None) -> Row:
-    to_server, to_client = c["server_handshake_rtt_ns"], c["client_handshake_rtt_ns"]
     server_hops, client_hops = hops(server_ttl), hops(client_ttl)
     has_hops = server_hops is not None and client_hops is not None and (server_hops, client_hops) != (0, 0)
-    by_gaps = gap_vantage(to_server, to_client) if min(to_server, to_client) >= 0 else "unknown"
+    told_by_gaps = {
+        gap_vantage(to_server, to_client) if min(to_server, to_client) >= 0 else "unknown"
+        for to_server in gaps(c, "server")
+        for to_client in gaps(c, "client")
+    }
+    by_gaps = told_by_gaps.pop() if len(told_by_gaps) == 1 else "unknown"
     if by_gaps == "unknown":
         if not has_hops:
             return told("unknown", -1)
@@ -354,6 +358,13 @@ def vantage(c: Row, server_ttl: int | None, client_ttl: int | None) -> Row:
     if agrees[by_gaps]:
         return told(by_gaps, 0.95)
     return told(by_gaps, 0.8 if server_hops == client_hops else 0.5)
+
+
+def gaps(c: Row, end: str) -> tuple[int, ...]:
+    """The round trip to an end; what it was at least, and at most, if a segment was repeated."""
+    if c[f"{end}_handshake_rtt_ns"] >= 0:
+        return (c[f"{end}_handshake_rtt_ns"],)
+    return c[f"{end}_handshake_least_ns"], c["connect_ns"]
 
 
 def gap_vantage(to_server: int, to_client: int) -> str:

@@ -142,6 +142,8 @@ def test_kernel_equals_twin_over_conversations(moves: list[Event], shakes: Any, 
             "connect_ns": st.sampled_from([-1, -1, 0, 2_030_000, 10**9]),
             "server_handshake_rtt_ns": st.sampled_from(ROUND_TRIPS),
             "client_handshake_rtt_ns": st.sampled_from(ROUND_TRIPS),
+            "server_handshake_least_ns": st.sampled_from(ROUND_TRIPS),
+            "client_handshake_least_ns": st.sampled_from(ROUND_TRIPS),
             "client_segments": st.sampled_from([0, 1, 1, 1]),
             "server_segments": st.sampled_from([0, 1, 1, 1]),
         }

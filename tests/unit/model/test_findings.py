@@ -249,6 +249,22 @@ def test_a_syn_that_was_lost():
     assert finding.key.direction == -1  # a SYN or its answer: nobody can tell
 
 
+def test_a_syn_ack_that_was_lost_behind_the_capture_point():
+    finding = one("""
+        0 > S seq=1 \n 0.1 < SA seq=5 \n 1000 > S seq=1 \n 1000.1 < SA seq=5 \n 1020 < SA seq=5 \n 1050 > A
+        1060 > PA 100 \n 1061 < PA 100 \n 1160 > A
+    """)
+    assert (finding.key.kind, finding.numbers["syns"], finding.numbers["connect_attempts"]) == ("syn_loss", 2, 1)
+    assert finding.numbers["server_control_retransmissions"] == 2
+
+
+def test_a_syn_ack_that_was_late_and_one_that_was_needless_are_no_loss():
+    talk = "1050 > A\n1060 > PA 100\n1061 < PA 100\n1160 > A"
+    # The client's timer was too short, and the server knew that its answer had arrived.
+    assert kinds("0 > S seq=1\n0.1 < SA seq=5\n1000 > S seq=1\n" + talk) == []
+    assert kinds("0 > S seq=1\n0.1 < SA seq=5\n1000 < SA seq=5\n" + talk) == []
+
+
 def test_a_handshake_that_the_server_dropped_is_its_full_queue():
     finding = one(OPENING + "1050 < SA seq=5000 mss=1460 ws=7 win=65535 sackok\n1050 > A acked=0 win=500")
     assert (finding.key.kind, finding.key.direction, finding.severity) == ("listen_overflow", -1, "critical")

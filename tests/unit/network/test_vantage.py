@@ -77,3 +77,21 @@ def test_times_to_live_make_the_gaps_surer_or_less_sure(ttls: tuple[int, int], c
 @pytest.mark.parametrize(("ttls", "confidence"), [((60, 50), 0.95), ((64, 50), 0.5), ((64, 64), 0.8)])
 def test_on_the_way_both_sides_packets_were_forwarded(ttls: tuple[int, int], confidence: float):
     assert vantage(10 * MS, 30 * MS, *ttls) == ("between", confidence)
+
+
+def of_repeated(server: tuple[int, int], client: tuple[int, int]) -> str:
+    """Give the vantage by a round trip, or its least, to each end: −1 for what is not known."""
+    known = {"server_handshake_rtt_ns": server[0], "client_handshake_rtt_ns": client[0], "connect_ns": 1_050 * MS}
+    known |= {"server_handshake_least_ns": server[1], "client_handshake_least_ns": client[1]}
+    batch = inputs(events := whole("0 0 > 10\n 5 0 < 10\n 6 + > 5\n 7 + < 5"), lives(events, **known))
+    found = VANTAGES[plain(run([batch]).connections)[0]["vantage"]]
+    assert VANTAGES[int(Placing().feed(*batch).connections.vantage[0])] == found
+    return found
+
+
+def test_repeated_segments_of_the_handshake_tell_it_if_all_they_can_mean_is_the_same():
+    assert of_repeated((30 * US, -1), (UNKNOWN, 20 * MS)) == "server"
+    assert of_repeated((UNKNOWN, 20 * MS), (50 * US, -1)) == "client"
+    # 40 ms are next to nothing beside a second, and as much as 40 ms.
+    assert of_repeated((UNKNOWN, 41 * MS), (40 * MS, -1)) == "unknown"
+    assert of_repeated((UNKNOWN, -1), (40 * US, -1)) == "unknown"
