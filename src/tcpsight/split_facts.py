@@ -112,34 +112,48 @@ def _segments(comparison: Comparison) -> Facts:
 
 
 def _clock(pieces: list[ClockPiece]) -> Facts:
-    shown = [
-        {
-            "start_ns": piece.start_ns,
-            "end_ns": piece.end_ns,
-            "offset_ns": piece.offset_ns,
-            "offset_error_ns": piece.offset_error_ns,
-            "drift_ppm": round(piece.drift_ppm, 6),
-            "drift_error_ppm": None if piece.drift_error_ppm is None else round(piece.drift_error_ppm, 6),
-            "round_trip_min_ns": piece.round_trip_min_ns,
-            "is_consistent": piece.is_consistent,
-        }
-        for piece in pieces
-    ]
     steps = [
         {
             "at_ns": after.start_ns,
-            "step_ns": int((after.ahead_ns(at := np.array([after.start_ns])) - before.ahead_ns(at))[0]),
+            "step_ns": _step_ns(before, after),
             "set_side": None if after.set_side is None else ("client_side", "server_side")[after.set_side],
         }
         for before, after in pairwise(pieces)
     ]
-    return {"pieces": shown, "steps": steps}
+    return {"pieces": [_clock_piece(piece) for piece in pieces], "steps": steps}
+
+
+def _clock_piece(piece: ClockPiece) -> Facts:
+    known: Facts = {
+        "offset_ns": piece.offset_ns,
+        "offset_error_ns": piece.offset_error_ns,
+        "drift_ppm": round(piece.drift_ppm, 6),
+        "drift_error_ppm": None if piece.drift_error_ppm is None else round(piece.drift_error_ppm, 6),
+        "round_trip_min_ns": piece.round_trip_min_ns,
+    }
+    if not piece.is_consistent:
+        known = dict.fromkeys(known)
+    return {"start_ns": piece.start_ns, "end_ns": piece.end_ns, **known, "is_consistent": piece.is_consistent}
+
+
+def _step_ns(before: ClockPiece, after: ClockPiece) -> int | None:
+    """Tell how far the difference of the clocks stepped, if it is known on both sides of the step."""
+    if not (before.is_consistent and after.is_consistent):
+        return None
+    at = np.array([after.start_ns])
+    return int((after.ahead_ns(at) - before.ahead_ns(at))[0])
 
 
 def _path(comparison: Comparison) -> Facts:
-    error = max((piece.offset_error_ns for piece in comparison.clock), default=None)
+    error = max((piece.offset_error_ns for piece in comparison.clock if piece.is_consistent), default=None)
     to_server, to_client = delays_ns(comparison) if comparison.clock else (np.zeros(0, np.int64),) * 2
-    return {"to_server": _distribution(to_server), "to_client": _distribution(to_client), "error_ns": error}
+    left_out = len(comparison.delays) - len(to_server) - len(to_client) if comparison.clock else 0
+    return {
+        "to_server": _distribution(to_server),
+        "to_client": _distribution(to_client),
+        "error_ns": error,
+        "clock_step_segments": left_out,
+    }
 
 
 def _distribution(values: Integers) -> Facts:

@@ -233,13 +233,16 @@ def _compared(comparison: Comparison, part: Partition) -> Extremes:
 
 
 def delays_ns(comparison: Comparison) -> tuple[Integers, Integers]:
-    """Give delays towards the server, and towards the client, by the clocks as they are known, sorted."""
+    """Give delays towards the server, and towards the client, where the clocks are known, sorted."""
     delays, both = comparison.delays, []
     ahead = np.zeros(len(delays), np.int64)
     place = comparison.piece_of(delays.order, delays.server_order)
     for number, piece in enumerate(comparison.clock):
         here = place == number
-        ahead[here] = piece.ahead_ns(delays.time_ns[here])
+        if piece.is_consistent:
+            ahead[here] = piece.ahead_ns(delays.time_ns[here])
+        else:
+            place[here] = -1
     for towards, sign in ((TOWARDS_SERVER, 1), (TOWARDS_CLIENT, -1)):
         mine = (delays.towards == towards) & (place >= 0)
         both.append(np.sort(sign * (delays.difference_ns[mine] - ahead[mine])))

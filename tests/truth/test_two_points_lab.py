@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import tcpsight
+from tcpsight.output.split import page
 
 CAPTURES = Path(__file__).parent / "lab" / "captures"
 RECORD = struct.Struct("<IIII")
@@ -61,3 +62,21 @@ def test_offset_delays_and_losses_are_those_of_the_path(run):
         (lost,) = (row for row in facts["losses"] if (row["direction"], row["place"]) == (side, "between"))
         dropped = sum(sum(each[side]["fates"].values()) for each in truth["connections"])
         assert lost["segments"] <= dropped <= lost["segments"] + lost["outside_segments"]
+
+
+def test_where_clocks_were_set_too_often_no_time_between_the_points_is_told():
+    facts = tcpsight.split(*(CAPTURES / "clock_backwards" / f"{side}.pcap.xz" for side in ("client", "server"))).facts
+    unknown = [piece for piece in facts["clock"]["pieces"] if not piece["is_consistent"]]
+    assert unknown
+    assert {piece[name] for piece in unknown for name in ("offset_ns", "offset_error_ns", "round_trip_min_ns")} == {
+        None
+    }
+    path = facts["path"]
+    told = [path[way] for way in ("to_server", "to_client")]
+    assert all(way["min_ns"] is None or way["min_ns"] >= 0 for way in told)
+    assert path["clock_step_segments"] > 0
+    text = page(facts)
+    assert "a clock was set too often to tell when" in text
+    path_text = text.partition("path between the points")[2].partition("requests:")[0]
+    assert "-" not in path_text
+    assert "\N{MINUS SIGN}" not in path_text

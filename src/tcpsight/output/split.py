@@ -95,6 +95,9 @@ def _clock(clock: Facts) -> list[str]:
         return ["clocks", f"{INDENT}unknown: no segment was matched each way"]
     cells = [["from", "server side ahead by", "±", "drift", "±", "shortest round trip"]]
     for piece in clock["pieces"]:
+        if not piece["is_consistent"]:
+            cells.append([instant(piece["start_ns"]), "unknown", "", "", "", "none fits"])
+            continue
         error = piece["drift_error_ppm"]
         cells.append([
             instant(piece["start_ns"]),
@@ -102,14 +105,15 @@ def _clock(clock: Facts) -> list[str]:
             duration(piece["offset_error_ns"]),
             "none assumed" if error is None else f"{piece['drift_ppm']:+.3f} ppm",
             "unknown" if error is None else f"{error:.3f} ppm",
-            duration(piece["round_trip_min_ns"]) if piece["is_consistent"] else "none fits",
+            duration(piece["round_trip_min_ns"]),
         ])  # fmt: skip
     lines = _rows("clocks", cells)
     for step in clock["steps"]:
         whose = SIDES.get(step["set_side"], "one")
-        lines.append(
-            f"{INDENT}{instant(step['at_ns'])}: the {whose} clock was set, difference {_signed(step['step_ns'])}"
-        )
+        how_far = "nobody can tell how far" if step["step_ns"] is None else f"difference {_signed(step['step_ns'])}"
+        lines.append(f"{INDENT}{instant(step['at_ns'])}: the {whose} clock was set, {how_far}")
+    if not all(piece["is_consistent"] for piece in clock["pieces"]):
+        lines.append(f"{INDENT}where no round trip fits, a clock was set too often to tell when")
     return lines
 
 
@@ -119,15 +123,28 @@ def _signed(nanoseconds: int) -> str:
 
 def _path(facts: Facts) -> list[str]:
     path = facts["path"]
+    left_out = path["clock_step_segments"]
     if path["error_ns"] is None:
-        return []
+        return (
+            [
+                "path between the points",
+                f"{INDENT}unknown for {counted(left_out, 'segment')}: a clock was set too often to tell when",
+            ]
+            if left_out
+            else []
+        )
     names = ("samples", "min_ns", "p50_ns", "p95_ns", "p99_ns", "max_ns")
     cells = [["", "segments", "min", "p50", "p95", "p99", "max"]]
     for way, text in (("to_server", "to the server"), ("to_client", "to the client")):
         values = [path[way][name] for name in names]
         cells.append([text, count(values[0]), *map(duration, values[1:])])
     said = f"path between the points (one way may be up to {duration(path['error_ns'])} longer, the other shorter)"
-    return _rows(said, cells)
+    lines = _rows(said, cells)
+    if left_out:
+        lines.append(
+            f"{INDENT}{counted(left_out, 'segment')} left out: a clock was set meanwhile, or too often to tell when"
+        )
+    return lines
 
 
 def _requests(requests: Facts) -> list[str]:
