@@ -36,6 +36,9 @@ SILENT_HOLDER = "a lock whose holder was silent (idle in a transaction)"
 _WITHOUT_NUMBERS = ("refused", "listen_overflow", "one_way_capture")
 """Whose sentence tells nothing of a single connection; that of any other has the numbers of the worst."""
 
+LOOSE_RATE = 0.1
+"""A policer's rate is told with its bounds where one of them lies farther away than this share of it."""
+
 BLOCK_ROWS = 4096
 """Connections that are looked at together."""
 
@@ -58,6 +61,14 @@ def _lasting(n: Numbers) -> str:
     )
 
 
+def _policed_rate(n: Numbers) -> str:
+    """Tell a policer's rate, and its bounds where they are wide."""
+    best, low, high = (n[name] for name in ("rate_bits_per_s", "rate_low_bits_per_s", "rate_high_bits_per_s"))
+    if max(high - best, best - low) <= LOOSE_RATE * best:
+        return bit_rate(best)
+    return f"some {bit_rate(best)} (anything from {bit_rate(low)} to {bit_rate(high)} explains the losses)"
+
+
 _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "blackhole": lambda n: (
         f"data sent again {counted(n['retransmissions'], 'time')} without a sign of the other side"
@@ -78,7 +89,7 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
         else "round trips by the receiver's timestamps rise from "
         f"{duration(n['echo_rtt_min_ns'])} to {duration(n['echo_rtt_max_ns'])}"
     ),
-    "policing": lambda n: f"a token bucket drops what exceeds {bit_rate(n['rate_bits_per_s'])}",
+    "policing": lambda n: f"a token bucket drops what exceeds {_policed_rate(n)}",
     "shaping": lambda n: f"a queue delays what exceeds {bit_rate(n['rate_bits_per_s'])}",
     "zero_window_stall": lambda n: (
         f"the receiver did not read: its window was closed for {duration(n['longest_ns'])} at a time"

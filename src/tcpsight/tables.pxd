@@ -494,6 +494,8 @@ cdef struct PolicedRow:
     int64_t passes
     uint8_t is_policed
     int64_t rate_bits_per_s
+    int64_t rate_low_bits_per_s
+    int64_t rate_high_bits_per_s
     int64_t bucket_bytes
     int64_t burst_bytes
     int64_t loss_start_ns

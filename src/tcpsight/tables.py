@@ -1196,8 +1196,10 @@ class Policed(Table):
     passes = column("int64", "", "of those, the others")
     is_policed = column("uint8", "bool", "whether a token bucket explains which were lost, and no queue does")
     rate_bits_per_s = column(
-        "int64", "bit/s", "payload rate at which it fills; too low if it often ran over; null if not policed", null=-1
+        "int64", "bit/s", "payload rate at which it fills, that which explains best; null if not policed", null=-1
     )
+    rate_low_bits_per_s = column("int64", "bit/s", "lowest that explains nearly as well; null if not policed", null=-1)
+    rate_high_bits_per_s = column("int64", "bit/s", "highest that does; null if not policed", null=-1)
     bucket_bytes = column("int64", "B", "what it held before the first loss; null if not policed", null=-1)
     burst_bytes = column("int64", "B", "what passed before the first loss; null without losses", null=-1)
     loss_start_ns = column("int64", "epoch ns", "first loss; null if there was none", null=-1)

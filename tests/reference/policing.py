@@ -129,3 +129,29 @@ def explain(
             passes += tokens < limits[1]
             tokens -= payload
     return losses, passes
+
+
+def misfit(sent: list[tuple[int, int, bool, bool]], rate: float, size: float, segment: float, *, fills: bool) -> float:
+    """Add up the segments of tokens too many at losses and too few at passes; (ns, payload, lost, hole), a loss first.
+
+    A loss empties the bucket but for a segment, unless it has more than three too many: then it was none. What was
+    missed was lost when the one before it came; if it was not lost, its lack of tokens tells nothing.
+    """
+    tokens = total = 0.0
+    before, was_lost = sent[0][0], False
+    for now, payload, is_lost, is_hole in sent:
+        filled = min(size, tokens + rate * (now - before))
+        if not is_lost:
+            tokens = filled - payload
+            total += 0 if is_hole else min(max(-tokens, 0), 3 * segment)
+            tokens = max(tokens, 0)
+        else:
+            tokens = tokens if is_hole else filled
+            if not (was_lost and fills):
+                beyond = max(tokens - segment, 0)
+                total += min(beyond, 3 * segment)
+                tokens = min(tokens, segment) if beyond <= 3 * segment else tokens - (0 if is_hole else payload)
+            if is_hole:
+                tokens = min(size, tokens + rate * (now - before))
+        before, was_lost = now, is_lost
+    return total / segment

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tcpsight.network import _policing
+from tcpsight.network import _misfit, _policing
 from tcpsight.network.exchanges import ENTRY
 from tcpsight.tables import Headers
 from tests.reference import policing
@@ -111,6 +111,39 @@ bursts = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_s
 @given(bursts, st.integers(1, 20), st.booleans())
 def test_the_bucket_is_that_of_the_twin(script: list[tuple[int, bool]], size: int, fills: bool) -> None:
     check_bucket(script, size, fills=fills)
+
+
+kinds = st.sampled_from(["lost", "passed", "missed", "lost and missed"])
+entries = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2 * SIZE), kinds), min_size=1, max_size=60)
+
+
+@few
+@given(entries, st.integers(0, 20), st.booleans())
+def test_the_misfit_of_a_bucket_is_that_of_the_twin(script: list[tuple[int, int, str]], size: int, fills: bool) -> None:
+    rows = np.zeros(len(script) + 1, ENTRY)
+    sent, now = list[tuple[int, int, bool, bool]](), 0
+    for i, (wait, payload, kind) in enumerate([(0, SIZE, "lost"), *script]):
+        now += wait * MS
+        is_lost, is_hole = "lost" in kind, "missed" in kind
+        flags = FLAGS["lost"] * is_lost | FLAGS["hole"] * is_hole
+        rows["time_ns"][i], rows["payload"][i], rows["flags"][i] = now, payload, flags
+        sent.append((now, payload, is_lost, is_hole))
+    rates = [0.0, SIZE / (3 * MS), SIZE / MS, 4 * SIZE / MS]
+    out = np.empty(len(rates))
+    buckets = np.array([(rate, size * SIZE, SIZE) for rate in rates], np.float64)
+    _misfit.misfits(rows.view(np.uint8), buckets, fills, out)
+    assert out.tolist() == pytest.approx([policing.misfit(sent, *bucket, fills=fills) for bucket in buckets])
+
+
+def test_what_is_no_bucket_has_no_misfit() -> None:
+    rows, out = np.zeros(3, ENTRY).view(np.uint8), np.empty(1)
+    _misfit.misfits(rows[:0], np.ones((1, 3)), False, out)
+    assert out.tolist() == [0]
+    for buckets in (np.ones((1, 2)), np.ones((2, 3)), np.zeros((1, 3))):
+        with pytest.raises(ValueError, match=r"bucket|segment"):
+            _misfit.misfits(rows, buckets, False, out)
+    with pytest.raises(ValueError, match="rows"):
+        _misfit.misfits(rows[1:], np.ones((1, 3)), False, out)
 
 
 def test_logs_of_all_connections_have_a_limit() -> None:

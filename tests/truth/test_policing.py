@@ -99,6 +99,24 @@ def test_a_policer_is_found_at_either_end_with_its_rate(end: str, sender: Any) -
 
 
 @pytest.mark.parametrize("end", ["sender", "receiver"])
+def test_of_a_small_bucket_that_runs_over_between_losses_bounds_are_told(end: str) -> None:
+    """15 kB on a path of 50 ms: the goodput between losses is two thirds of the rate."""
+    row = seen_at(end, [Policer(3e6, 15_000)])
+    true = 3e6 * (MSS - TIMESTAMPS) / (MSS + OVERHEAD)
+    assert row["is_policed"]
+    assert row["rate_low_bits_per_s"] <= true <= row["rate_high_bits_per_s"]
+    assert row["rate_low_bits_per_s"] >= 0.6 * true
+    assert row["rate_bits_per_s"] == pytest.approx(true, rel=0.25)
+
+
+def test_the_rate_of_every_exchange_is_found_however_full_its_bucket_was_at_first() -> None:
+    outcome = Transfer(Settings((1_500_000,) * 4, 0.05, [Policer(3e6, 50_000)], ByLosses())).run()
+    table = judge(headers_of(outcome.at_server))
+    true = 3e6 * (MSS - TIMESTAMPS) / (MSS + OVERHEAD)
+    assert table.rate_bits_per_s[table.is_policed != 0].tolist() == pytest.approx([true] * 4, rel=0.01)
+
+
+@pytest.mark.parametrize("end", ["sender", "receiver"])
 @pytest.mark.parametrize("has_timestamps", [True, False])
 def test_a_full_queue_is_no_policer_and_its_rate_is_found(end: str, has_timestamps: bool) -> None:
     row = seen_at(end, [Shaper(4e6, 200_000, 200_000)], sender=ByRate(), has_timestamps=has_timestamps)
@@ -125,6 +143,7 @@ def test_what_is_found_on_drawn_paths_is_true() -> None:
     for end in summary(runs).values():
         assert end["policing"]["found_wrongly"] == end["shaping"]["found_wrongly"] == 0
         assert end["policing"]["recall"] >= 0.6
+        assert end["policing"]["rate_within_bounds"] >= 0.9 * end["policing"]["found_rightly"]
 
 
 def test_a_capture_that_breaks_off_is_judged_by_what_it_holds() -> None:

@@ -26,6 +26,8 @@ def look_at_exchanges(policed: Policed) -> Iterator[tuple[str, str, Hits]]:
             policed.losses,
             {
                 "rate_bits_per_s": policed.rate_bits_per_s,
+                "rate_low_bits_per_s": policed.rate_low_bits_per_s,
+                "rate_high_bits_per_s": policed.rate_high_bits_per_s,
                 "bucket_bytes": policed.bucket_bytes,
                 "burst_bytes": policed.burst_bytes,
                 "losses": policed.losses,

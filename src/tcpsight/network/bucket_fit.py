@@ -1,4 +1,4 @@
-"""The token bucket that explains losses best: its rate and its size, where the goodput between losses does not tell.
+"""Whether any token bucket explains the losses, where the goodput between losses does not tell its rate.
 
 The detector of the paper (`token_bucket`) takes the goodput between losses for the rate and lets the bucket grow
 without limit. Both fail where the bucket is small for the round trip: while the sender recovers, the bucket runs over,
@@ -10,7 +10,7 @@ between. What sets that apart from mere chance is the order: how likely there ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,9 +39,7 @@ class Fit:
     Attributes
     ----------
     rate, size : float
-        Bit/s; bytes.
-    proof_rate : float
-        The rate by which it explains: `rate`, or a faster one.
+        By which it explains, in bit/s and bytes. How fast it really fills, `bucket_rate` tells.
     losses_outside, passes_outside : float
         Shares of losses with too many tokens, and of passes with too few.
     order : float
@@ -50,7 +48,6 @@ class Fit:
 
     rate: float
     size: float
-    proof_rate: float
     losses_outside: float
     passes_outside: float
     order: float
@@ -87,7 +84,7 @@ def fit(x: Exchange, goodput: float, round_trip_s: float) -> Fit:
     def explain(rate: float, size: float) -> Fit:
         slack = TIMING_ROUND_TRIPS * round_trip_s * rate / 8
         limits = LOSS_LIMIT * segment + slack, PASS_LIMIT * segment - slack
-        return Fit(rate, size, rate, *_policing.explain(rows, np.array([rate / 8e9, size, *limits, segment, is_exact])))
+        return Fit(rate, size, *_policing.explain(rows, np.array([rate / 8e9, size, *limits, segment, is_exact])))
 
     near = rate_within_round_trips(x, round_trip_s)
     likely = [rate for rate in (goodput, near) if rate > 0]
@@ -102,9 +99,7 @@ def fit(x: Exchange, goodput: float, round_trip_s: float) -> Fit:
     if tried.is_convincing:
         return tried
     faster = [goodput * times for times in FASTER]
-    best = max((explain(rate, size) for rate in faster for size in sizes(rate)), key=lambda one: one.merit)
-    # What explains best is too fast a bucket, if any: the rate is rather the likely one.
-    return replace(best, rate=tried.rate, size=tried.size)
+    return max((explain(rate, size) for rate in faster for size in sizes(rate)), key=lambda one: one.merit)
 
 
 def rate_within_round_trips(x: Exchange, round_trip_s: float) -> float:

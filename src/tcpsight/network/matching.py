@@ -12,6 +12,7 @@ Both captures are given with one numbering of streams, and with offsets that cou
    data, SYN or FIN, without the acknowledgment (a capture that began in mid-stream cannot always number it).
 3. *Offloads.* One segment here may be several there: what is still left is compared by bytes, among segments with the
    same timestamp value. A segment whose bytes are all there was seen at both points; one with some of them was partly.
+   Where bytes were sent more often than they came (without timestamps copies are alike), the last to be sent came.
 
 Everything is sorting and searching of columns; nothing runs per segment.
 
@@ -33,6 +34,9 @@ from tcpsight.tables import FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, FLAG_URG, Si
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Keys = np.ndarray[Any, np.dtype[np.uint64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+MOST_PIECES = 64
+"""Super-segments and what they are cut into are compared piece by piece, if there are no more than so many to each."""
 
 IDENTITY_FLAGS = FLAG_FIN | FLAG_SYN | FLAG_RST | FLAG_ACK | FLAG_URG
 
@@ -177,8 +181,46 @@ def _seen_bytes(
     for this, other in ((0, 1), (1, 0)):
         covered = Covered(begins[other], ends[other])
         count = covered.below(ends[this]) - covered.below(begins[this])
+        # Of copies of a byte that were sent here, no more came than the other point saw.
+        is_sent_here = sides[this].stream[rest[this]] & 1 == this
+        again = _seen_of_copies((begins[this], ends[this]), (begins[other], ends[other]))
+        if again is not None:
+            count[is_sent_here] = again[is_sent_here]
         seen[this][rest[this][count > 0]] = count[count > 0]
     return seen[0], seen[1]
+
+
+def _seen_of_copies(sent: tuple[Integers, Integers], seen: tuple[Integers, Integers]) -> Integers | None:
+    """Tell how many bytes of each run that was sent were seen, if of several that hold a byte the last ones were.
+
+    Parameters
+    ----------
+    sent, seen : tuple of ndarray of int64
+        Runs of bytes on a line, where they begin and end, in the order of time.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,), or None
+        None where runs overlap too often to be counted one by one.
+    """
+    edges = np.unique(np.concatenate([*sent, *seen]))
+    low, high = (np.searchsorted(edges, bound) for bound in sent)
+    pieces = high - low
+    if pieces.sum() > MOST_PIECES * (len(sent[0]) + len(seen[0])):
+        return None
+    starts, stops = (np.bincount(np.searchsorted(edges, bound), minlength=len(edges)) for bound in seen)
+    times = np.cumsum(starts - stops)
+    run = np.repeat(np.arange(len(pieces)), pieces)
+    piece = np.arange(len(run)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + low[run]
+    latest = np.lexsort((-run, piece))
+    # The number of each among those that hold the same piece, the last one first.
+    first = np.flatnonzero(np.diff(piece[latest], prepend=-1))
+    number = np.arange(len(latest)) - np.repeat(first, np.diff(np.append(first, len(latest))))
+    is_seen = number < times[piece[latest]]
+    lengths = (edges[piece[latest] + 1] - edges[piece[latest]]) * is_seen
+    count = np.zeros(len(pieces), np.int64)
+    np.add.at(count, run[latest], lengths)
+    return count
 
 
 def _laid_out(sides: tuple[Side, Side], rows: list[Integers]) -> list[Integers]:

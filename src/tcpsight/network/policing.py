@@ -13,9 +13,9 @@ acknowledged, or with the connection. What each direction sent in it is logged, 
    nor passed.
 2. *Policed*: a token bucket explains which were lost (`bucket_fit`): it has fewer tokens at losses than at passes. And
    no queue does (`queueing`): a full one drops alike, but round trips grow before it does, and what arrives before
-   comes at its rate, not faster. Beside that stands what the detector of the paper says (`token_bucket`), with and
-   without the first and last two losses. Behind a policer, where losses of repairs are not seen, that everything
-   arrives at a rate tells as much.
+   comes at its rate, not faster. Its rate is then looked for by itself, with its bounds (`bucket_rate`). Beside that
+   stands what the detector of the paper says (`token_bucket`), with and without the first and last two losses.
+   Behind a policer, where losses of repairs are not seen, that everything arrives at a rate tells as much.
 3. *Shaped* (`delivery`): while a queue stood, deliveries came at one rate; or after a burst, where no queue is seen.
    Without SACK, duplicate ACKs are deliveries.
 4. The round trip of the path: for losses behind the capture point, that of the data, and the handshake's to the other
@@ -44,6 +44,7 @@ import numpy as np
 
 from tcpsight.network import _policing
 from tcpsight.network.bucket_fit import fit, initial_tokens
+from tcpsight.network.bucket_rate import bucket_rate
 from tcpsight.network.delivery import find_interrupted_shape, find_shape
 from tcpsight.network.exchanges import ENTRY, Exchange, Numbers
 from tcpsight.network.queueing import is_copied, is_from_queue, is_run_dry, kept_rate, queued_fraction
@@ -58,6 +59,7 @@ from tcpsight.tables import Boundaries, Headers, Policed, Segments
 
 Row = np.ndarray[tuple[int], np.dtype[np.void]]
 
+RATES = "rate_bits_per_s", "rate_low_bits_per_s", "rate_high_bits_per_s"
 LEAST_SLICES = 4
 """Round trips with losses for a bucket: one more than the paper asks for, as one slow start can fill three."""
 TRIM = 2
@@ -137,7 +139,7 @@ def _give_policing(row: Row, x: Exchange) -> None:
     row["paper_rate_bits_per_s"] = -1 if np.isnan(whole.rate) else round(whole.rate)
     row["inflated_losses"] = whole.inflated
     row["rtt_p50_ns"] = round(round_trip_s * 1e9) if round_trip_s > 0 else -1
-    for name in ("loss_start_ns", "loss_end_ns", "rate_bits_per_s", "burst_bytes", "bucket_bytes", "slices_with_loss"):
+    for name in ("loss_start_ns", "loss_end_ns", "burst_bytes", "bucket_bytes", "slices_with_loss", *RATES):
         row[name] = -1
     row["order_fraction"] = row["queued_fraction"] = np.nan
     lost_at = np.flatnonzero(x.is_lost)
@@ -158,16 +160,18 @@ def _give_bucket(row: Row, x: Exchange, lost_at: Numbers, rtt_s: float) -> None:
     first = int(lost_at[0])
     if row["slices_with_loss"][0] >= LEAST_SLICES:
         found = fit(x, goodput, rtt_s)
-        proof = initial_tokens(x, first, found.proof_rate)
+        held = initial_tokens(x, first, found.rate)
         row["order_fraction"] = found.order
-        row["queued_fraction"] = queued_fraction(x, proof * 8 / found.proof_rate, rtt_s)
-        row["is_policed"] = found.is_convincing and not is_from_queue(x, found.proof_rate, proof, rtt_s)
-        rate = found.rate
+        row["queued_fraction"] = queued_fraction(x, held * 8 / found.rate, rtt_s)
+        row["is_policed"] = found.is_convincing and not is_from_queue(x, found.rate, held, rtt_s)
     elif x.is_lost_before:
-        rate = kept_rate(x, rtt_s)
-        row["is_policed"] = rate > 0 and is_run_dry(x, rate, initial_tokens(x, first, rate))
+        kept = kept_rate(x, rtt_s)
+        row["is_policed"] = kept > 0 and is_run_dry(x, kept, initial_tokens(x, first, kept))
     if row["is_policed"]:
-        row["rate_bits_per_s"], row["bucket_bytes"] = round(rate), round(initial_tokens(x, first, rate))
+        rate = bucket_rate(x, goodput, rtt_s)
+        for name, value in zip(RATES, rate, strict=True):
+            row[name] = round(value)
+        row["bucket_bytes"] = round(initial_tokens(x, first, rate.best))
 
 
 def _give_shaping(row: Row, x: Exchange) -> None:

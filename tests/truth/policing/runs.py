@@ -185,7 +185,13 @@ def tally(runs: Iterable[Run], kind: str, rate: str) -> dict[str, Any]:
         "rate_error_p50": round(float(np.quantile(errors, 0.5)), 4) if errors else None,
         "rate_error_p95": round(float(np.quantile(errors, 0.95)), 4) if errors else None,
         "rate_error_max": round(errors[-1], 4) if errors else None,
+        **({"rate_within_bounds": sum(map(is_within_bounds, right))} if kind == "policed" else {}),
     }
+
+
+def is_within_bounds(run: Run) -> bool:
+    """Whether the policer's rate lies between the bounds that are told."""
+    return bool(run.found["rate_low_bits_per_s"] <= run.rate <= run.found["rate_high_bits_per_s"])
 
 
 def summary(runs: list[Run]) -> dict[str, Any]:

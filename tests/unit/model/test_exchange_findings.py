@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tcpsight.findings import written
 from tcpsight.model import findings
 from tcpsight.model.findings import FindingCollection
 from tcpsight.tables import Connections, Network, Policed
@@ -52,3 +53,20 @@ def test_nothing_that_ended_is_nothing_found():
     collection = FindingCollection()
     collection.feed(Network(), Connections())
     assert collection.finish() == []
+
+
+def test_a_policers_rate_is_told_with_its_bounds_where_they_are_wide():
+    for low, high, expected in (
+        (2_800_000, 3_300_000, "a token bucket drops what exceeds 3.00 Mbit/s"),
+        (
+            2_800_000,
+            9_000_000,
+            "a token bucket drops what exceeds some 3.00 Mbit/s "
+            "(anything from 2.80 Mbit/s to 9.00 Mbit/s explains the losses)",
+        ),
+    ):
+        collection = FindingCollection()
+        collection.feed_policed(policed(POLICED | {"rate_low_bits_per_s": low, "rate_high_bits_per_s": high}))
+        (finding,) = collection.finish()
+        assert written([finding]).summary.tolist()[0].decode() == expected
+        assert (finding.numbers["rate_low_bits_per_s"], finding.numbers["rate_high_bits_per_s"]) == (low, high)

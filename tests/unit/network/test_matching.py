@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcpsight.network import matching
 from tcpsight.network.matching import Covered, Side, match
 from tcpsight.tables import FLAG_ACK, Sightings
 
@@ -49,6 +52,51 @@ def test_an_offloaded_segment_is_matched_by_its_bytes():
     matched = match(ours, theirs)
     assert matched.seen_bytes[0].tolist() == [2000]
     assert matched.seen_bytes[1].tolist() == [1000, 1000]
+
+
+def test_of_an_offloaded_segment_that_was_sent_twice_what_came_once_was_lost_once():
+    """Without timestamps, the copies are alike: of the first one a third came, of the second one the rest."""
+    ours = side((0, 3000, 1, 0), (0, 3000, 4, 0))
+    theirs = side((0, 1000, 1, 0), (1000, 1000, 5, 0), (2000, 1000, 6, 0))
+    matched = match(ours, theirs)
+    assert matched.seen_bytes[0].tolist() == [-1, 3000]
+    assert matched.seen_bytes[1].tolist() == [1000, 1000, 1000]
+    both = match(ours, side(*((at, 1000, at, 0) for at in (0, 2000, 0, 1000, 2000))))
+    assert both.seen_bytes[0].tolist() == [2000, 3000]
+
+
+def test_what_the_far_point_has_more_often_than_it_was_sent_was_seen():
+    ours, theirs = side((0, 2000, 1, 0)), side((0, 1000, 1, 0), (1000, 1000, 2, 0), (1000, 1000, 3, 0))
+    matched = match(ours, theirs)
+    assert matched.seen_bytes[0].tolist() == [2000]
+    assert matched.seen_bytes[1].tolist() == [1000, 1000, 1000]
+
+
+runs_of_bytes = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12)), max_size=12)
+
+
+@given(runs_of_bytes, runs_of_bytes)
+def test_of_copies_the_last_are_those_that_came(sent, seen):
+    def bounds(runs):
+        return np.array([b for b, _ in runs], np.int64), np.array([b + n for b, n in runs], np.int64)
+
+    left = Counter(byte for begin, length in seen for byte in range(begin, begin + length))
+    truth = []
+    for begin, length in reversed(sent):
+        came = [byte for byte in range(begin, begin + length) if left[byte] > 0]
+        left.subtract(came)
+        truth.append(len(came))
+    found = matching._seen_of_copies(bounds(sent), bounds(seen))
+    assert found is not None
+    assert found.tolist() == truth[::-1]
+
+
+def test_runs_that_overlap_too_often_are_not_counted_one_by_one():
+    begins = np.arange(2000)
+    assert matching._seen_of_copies((begins, begins + 2000), (begins, begins + 1)) is None
+    # Told of as if the copies were one.
+    ours = side(*((i, 20_000, i, 0) for i in range(2000)))
+    assert match(ours, side(*((10 * i, 10, i + 9000, 0) for i in range(200)))).seen_bytes[0][0] == 2000
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20))), st.integers(0, 90))
