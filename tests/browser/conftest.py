@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,10 @@ def chromium(require_program: Callable[[str], str]) -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         # Tests in a container run as root, where Chromium has no sandbox.
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        args = ["--no-sandbox", "--disable-dev-shm-usage"]
+        # Where an error would be thrown from is noted as a script is compiled, or all of Plotly is read again to tell it.
+        args.append("--js-flags=--no-enable-lazy-source-positions")
+        browser = playwright.chromium.launch(executable_path=path, args=args)
         yield browser
         browser.close()
 
@@ -36,12 +38,9 @@ def _context(chromium: Any, **how: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _showing(tab: Tab, folder: Path) -> Iterator[Callable[..., Seen]]:
-    pages = itertools.count()
-
+def _showing(tab: Tab, path: Path) -> Iterator[Callable[..., Seen]]:
     def show_page(html: str, scheme: str = "light") -> Seen:
         tab.empty()
-        path = folder / f"page-{next(pages)}.html"
         path.write_text(html, encoding="utf-8")
         seen = tab.show(path.as_uri(), path.as_uri(), scheme)
         seen.page.wait_for_selector("#main h2")
@@ -62,17 +61,23 @@ def _tab(context: Any) -> Tab:
     return Tab(context)
 
 
+# All pages of a tab have one address: what was compiled for another one is not used.
+@pytest.fixture(scope="module")
+def _address(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shown") / "page.html"
+
+
 @pytest.fixture
-def show(_tab: Tab, tmp_path: Path) -> Iterator[Callable[..., Seen]]:
+def show(_tab: Tab, _address: Path) -> Iterator[Callable[..., Seen]]:
     """Give a function that shows a page, one at a time; every error, dialog and request of it fails the test."""
-    with _showing(_tab, tmp_path) as show_page:
+    with _showing(_tab, _address) as show_page:
         yield show_page
 
 
 @pytest.fixture(scope="module")
 def show_to_all(context: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Seen]]:
     """Give a function that shows a page to the tests of a file; what goes wrong in it fails the last of them."""
-    with _showing(Tab(context), tmp_path_factory.mktemp("pages")) as show_page:
+    with _showing(Tab(context), tmp_path_factory.mktemp("pages") / "page.html") as show_page:
         yield show_page
 
 

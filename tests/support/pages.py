@@ -96,8 +96,8 @@ class Seen:
 class Tab:
     """A tab that shows one page after the other.
 
-    Each page begins anew, but what a page of the same tab has compiled need not be compiled again, and compiling Plotly
-    is the dearest part of showing a page.
+    Each page begins anew, but what a page of the same tab and address has compiled need not be compiled again, and
+    compiling Plotly is the dearest part of showing a page.
     """
 
     def __init__(self, context: Any) -> None:
