@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -126,6 +127,12 @@ def corpus_dir() -> Path:
 @pytest.fixture(scope="session")
 def examples_dir() -> Path:
     return ROOT / "examples"
+
+
+def pytest_collection_finish() -> None:
+    """Set aside what was imported and collected: none of it is garbage that must be looked for again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure() -> None:

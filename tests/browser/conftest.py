@@ -21,7 +21,7 @@ def chromium(require_program: Callable[[str], str]) -> Iterator[Any]:
     with sync_playwright() as playwright:
         # Tests in a container run as root, where Chromium has no sandbox.
         args = ["--no-sandbox", "--disable-dev-shm-usage"]
-        # Where an error would be thrown from is noted as a script is compiled, or all of Plotly is read again to tell it.
+        # Places in scripts are noted as they are compiled, or all of Plotly is read again for the first error's.
         args.append("--js-flags=--no-enable-lazy-source-positions")
         browser = playwright.chromium.launch(executable_path=path, args=args)
         yield browser

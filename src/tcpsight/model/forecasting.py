@@ -37,7 +37,7 @@ def band(fit: LawFit, draws: Floats, concurrency: Floats) -> Band:
     """Ask the law along concurrencies."""
     sigma, kappa, one = fit.values
     throughput = throughput_at(concurrency, sigma, kappa, one)
-    several = np.array([throughput_at(concurrency, *map(float, values)) for values in draws])
+    several = throughput_at(concurrency, draws[:, 0:1], draws[:, 1:2], draws[:, 2:3])
     ends = np.array([percentiles(column) for column in several.T])
     response_time = response_time_at(concurrency, sigma, kappa, one)
     return Band(concurrency, throughput, ends[:, 0], ends[:, 1], response_time, throughput / (one * concurrency))

@@ -60,16 +60,18 @@ class Coefficient:
     error: float
 
 
-def throughput_at(n: ArrayLike, sigma: float, kappa: float, throughput_of_one: float) -> Floats:
+def throughput_at(
+    n: ArrayLike, sigma: float | Floats, kappa: float | Floats, throughput_of_one: float | Floats
+) -> Floats:
     """Give the throughput that the law predicts, in the unit of λ.
 
     Parameters
     ----------
     n : array of float
         Concurrency.
-    sigma, kappa : float
-        Contention and coherency.
-    throughput_of_one : float
+    sigma, kappa : float or array of float
+        Contention and coherency; of several laws at once, columns of them.
+    throughput_of_one : float or array of float
         λ, the throughput at N = 1.
 
     References

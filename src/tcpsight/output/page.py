@@ -97,7 +97,7 @@ def html_page(
 
 def page_policy(scripts: Sequence[str], *, connects: bool = False) -> str:
     """Write the content security policy of a page; parameters as of `html_page`."""
-    hashes = " ".join(f"'sha256-{_sha256(each)}'" for each in (_program(scripts), _plotly()))
+    hashes = " ".join(f"'sha256-{each}'" for each in (_sha256(_program(scripts)), _plotly_sha256()))
     return _POLICY.format(scripts=hashes) + ("; connect-src 'self'" if connects else "")
 
 
@@ -118,10 +118,16 @@ def _sha256(program: str) -> str:
 
 
 @cache
+def _plotly_sha256() -> str:
+    return _sha256(_plotly())
+
+
+@cache
 def _file(name: str) -> str:
     return resources.files("tcpsight.output").joinpath(_FOLDER, name).read_text(encoding="utf-8")
 
 
+@cache
 def _plotly() -> str:
     # A newline of Windows in a script would be another one to the browser, and so would its hash.
     return _plotly_path().read_text(encoding="utf-8").replace("\r\n", "\n")

@@ -16,6 +16,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict, astuple, fields
+from functools import cached_property
 from typing import Any
 
 from starlette.applications import Starlette
@@ -60,7 +61,6 @@ class LivePage:
         self._is_closing = False
         title = f"{board.snapshot().source} – tcpsight"
         self._page = html_page(title, SCRIPTS, {"row": ROW}, STYLES, connects=True).encode()
-        self._packed = gzip.compress(self._page, mtime=0)
         self.policy = f"{page_policy(SCRIPTS, connects=True)}; frame-ancestors 'none'"
         self.app = Starlette(
             routes=[
@@ -71,6 +71,10 @@ class LivePage:
             ]
         )
         self.app.router.redirect_slashes = False
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return gzip.compress(self._page, mtime=0)
 
     def begin(self) -> None:
         """Be told by the board from now on, in the loop that runs."""
