@@ -130,7 +130,8 @@ ends a command quietly, with 0.
         """\
 NO_COLOR          no colours on terminals
 COLUMNS           how wide text is
-LC_ALL            C, or what has no Unicode: text is spelt with ASCII
+LC_ALL            C, or what has no Unicode: text is spelt with ASCII; LANG=C or
+                  LC_CTYPE=C without it are taken for nothing chosen: UTF-8
 XDG_CACHE_HOME    indexes of streams (else ~/.cache), tcpsight/streams
 XDG_STATE_HOME    history of streams --prompt (else ~/.local/state), tcpsight
 TMPDIR            where rows are sorted that do not fit into memory
