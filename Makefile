@@ -19,7 +19,8 @@ MUTANTS_ARGS ?=
 # The order of tests: of `make test`, that in which they are written unless this is set.
 SEED ?=
 # Every worker imports all tests, and many tests start Python again: compile each file once.
-TESTING = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache $(PYTHON) -m pytest
+# One thread for linear algebra, as the command has: those of OpenBLAS wait for each other busily.
+TESTING = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache $(PYTHON) -m pytest
 IN_ORDER = $(if $(SEED),--random-order-bucket=module --random-order-seed=$(SEED))
 # Folders whose tests open no interface, start no program and wait for nothing (tests/conftest.py).
 COMPUTING = tests/golden tests/properties tests/reference $(patsubst %,tests/unit/%,connections conversations decode flows model network requests where)

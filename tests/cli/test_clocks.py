@@ -16,6 +16,7 @@ from tcpsight.model.clock_leaps import ClockLeaps
 from tcpsight.tables import OPTION_TIMESTAMPS, Headers
 from tests.cli.running import Here
 from tests.support.pcap import Frame, pcap_bytes
+from tests.support.thorough import some_of
 from tests.support.traffic import MS, Talk, answered, capture
 
 S = 1_000_000_000
@@ -30,7 +31,7 @@ def doubled(shift_s: float) -> bytes:
     return pcap_bytes([*first, *shifted], nanoseconds=True)
 
 
-@pytest.mark.parametrize("shift_s", [-86_400, -3600, -25, -10, -5, -2])
+@pytest.mark.parametrize("shift_s", some_of([-86_400, -3600, -25, -10, -5, -2], 3))
 def test_rates_of_a_capture_that_overlaps_itself_are_over_the_time_that_passed(here: Here, tmp_path: Path, shift_s):
     paths = tmp_path / "steady.pcap", tmp_path / "set.pcap"
     for path, shift in zip(paths, (0, shift_s), strict=True):

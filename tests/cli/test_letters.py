@@ -68,7 +68,9 @@ def test_so_does_every_way_to_say_that_there_is_none(changes):
     assert " us" in done.text
 
 
-@pytest.mark.parametrize("changes", [{"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C", "PYTHONUTF8": "1"}, {"LANG": "C"}, {}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C", "PYTHONUTF8": "1"}, {"LANG": "C"}, {}], ids=str
+)
 def test_where_nobody_says_so_there_is_unicode(changes):
     assert "µs" in process("report", LOCK, env=locale(changes)).text
 
