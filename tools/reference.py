@@ -34,6 +34,7 @@ TABLES: dict[type[tables.Table], tuple[str, str]] = {
     tables.BucketConnections: ("tcpsight buckets --bucket", "bucketed()"),
     tables.Findings: ("tcpsight findings", "findings"),
     tables.Network: ("tcpsight network", "network"),
+    tables.Policed: ("tcpsight sql", ""),
     tables.SplitRequests: ("tcpsight split", "split(…).requests"),
     tables.SegmentDetails: ("tcpsight segments", "segments"),
     tables.Sockets: ("tcpsight sockets", ""),

@@ -20,7 +20,7 @@ from tcpsight.network import account_for
 from tcpsight.pipeline import Batch, Keep, Options, Pipeline
 from tcpsight.rows import OnBreak, Rows
 from tcpsight.run import Run
-from tcpsight.tables import Findings, Network, SegmentDetails, Table
+from tcpsight.tables import Findings, Network, Policed, SegmentDetails, Table
 
 if TYPE_CHECKING:
     from tcpsight.capture.following import Following
@@ -118,7 +118,7 @@ class Passes:
             self.options,
             with_segments=self.options.with_segments or with_segments or is_segments,
             with_network=self.options.with_network or carrying in (Network, Findings),
-            with_policing=self.options.with_policing or carrying is Findings,
+            with_policing=self.options.with_policing or carrying in (Policed, Findings),
             pairs=pairs or self.options.pairs,
             given_at=given_at or self.options.given_at,
             account=self.options.account if carrying is None else account_for(carrying, alone=alone),

@@ -122,10 +122,14 @@ def test_the_suffix_of_the_output_is_enough(here, pcap, tmp_path):
     assert len((tmp_path / "flows.jsonl").read_text().splitlines()) == len(TALKS)
 
 
+def test_records_are_json_lines_unless_something_else_is_asked_for(here, pcap):
+    assert here("network", pcap, "--record", "flow").out == here(*FLOW, pcap).out != b""
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--record", "flow"), "--record flow is written as JSON lines, not as table: add --format jsonl"),
+        (("--record", "flow", "--format", "table"), "written as JSON lines, not as table: add --format jsonl"),
         (("--record", "flow", "--format", "csv"), "not as csv"),
         (("--record", "flow", "-o", "flows.parquet"), "not as parquet"),
         ((*FLOW[1:], "--sort", "start_ns"), "leave --sort out"),

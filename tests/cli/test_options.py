@@ -202,6 +202,22 @@ def test_a_column_that_is_not_there_is_answered_with_the_nearest(here, pcap, opt
     assert len(done.err) < 120
 
 
+@pytest.mark.parametrize("command", TABLES)
+def test_all_columns_are_those_of_the_machine_formats(here, pcap, command):
+    header = here(command, pcap, "--format", "csv").text.splitlines()[0]
+    assert here(command, pcap, "--format", "csv", "--columns", "all").text.splitlines()[0] == header
+
+
+def test_a_narrow_terminal_shows_of_the_network_what_was_lost_and_how_long_round_trips_took():
+    from tcpsight.cli.running import FIRST_COLUMNS
+
+    first = FIRST_COLUMNS["Network"].split()
+    assert first[:6] == ["connection_id", "direction", "server_address", "server_port", "retransmissions", "rtt_p50_ns"]
+    headings = [name.removesuffix("_ns") for name in first[:6]]
+    widths = [max(len(name), 15 if "address" in name else 0) for name in headings]
+    assert sum(widths) + 2 * 5 <= 80
+
+
 @pytest.mark.parametrize("columns", ["", " ", ","])
 def test_no_column_at_all_is_refused(here, pcap, columns):
     done = here("requests", pcap, "--columns", columns)

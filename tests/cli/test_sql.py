@@ -35,6 +35,14 @@ def test_a_table_is_what_its_command_gives(here: Here, pcap: Path, name: str):
     assert rows == table.to_arrow().to_pylist()
 
 
+def test_policed_exchanges_are_rows_with_the_rate_of_the_bucket(here: Here, fixtures_dir: Path):
+    path = fixtures_dir / "policing" / "policed-1.5M-burst100k.pcap.xz"
+    asked = here("sql", "select rate_bits_per_s, losses from policed where is_policed", path, "--format", "jsonl")
+    rows = [json.loads(line) for line in asked.text.splitlines()]
+    assert [row["rate_bits_per_s"] for row in rows] == pytest.approx([1.5e6 * 1448 / 1514] * 5, rel=0.01)
+    assert here("sql", "select count(*) as n from policed", path, "--format", "csv").text.split() == ["n", "5"]
+
+
 def test_findings_are_all_findings_stalls_too(here: Here, examples_dir: Path):
     path = examples_dir / "mariadb-lock.pcap"
     rows = [json.loads(line) for line in here("sql", "from findings", path, "--format", "jsonl").text.splitlines()]

@@ -40,7 +40,7 @@ def command(
     tcpsight network capture.pcap --sort -retransmissions
     tcpsight network capture.pcap --columns direction,rtt_min_ns,rtt_p95_ns,timeout_retransmissions
     tcpsight network capture.pcap --where 'zero_window > 200ms' --format csv
-    tcpsight network - --format jsonl --record flow --country-file country.mmdb --zone-file zones.txt
+    tcpsight network - --record flow --country-file country.mmdb --zone-file zones.txt
     """
     from tcpsight.cli.running import Output, write_table
     from tcpsight.tables import Network
@@ -50,9 +50,7 @@ def command(
         return _write_flows(source, Output(**output), {n: v for n, v in of_flows.items() if v is not None})
     for name, value in of_flows.items():
         if value is not None:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} is about flow records: add --record flow --format jsonl"
-            )
+            raise click.UsageError(f"--{name.replace('_', '-')} is about flow records: add --record flow")
     return write_table(source, Output(**output), Network, lambda batch: batch.network, "start_ns")
 
 
@@ -65,7 +63,8 @@ def _write_flows(source: Input, output: Output, chosen: dict[str, str]) -> int:
     from tcpsight.tables import Network
 
     format = chosen_format(output.format, output.output)
-    if format != "jsonl":
+    # Unless something else is asked for, by its name or by that of a file.
+    if format != "jsonl" and (output.format is not None or format != "table"):
         raise click.UsageError(f"--record flow is written as JSON lines, not as {format}: add --format jsonl")
     if output.sort is not None:
         raise click.UsageError("--record flow writes records as connections end: leave --sort out")

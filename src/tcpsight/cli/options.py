@@ -177,7 +177,7 @@ _OUTPUT: list[Decorator] = [
                  help="How rows are written.  [default: by the suffix of -o, else table]"),
     click.option("-o", "--output", default="-", metavar="FILE", help="Where to; '-' is standard output."),
     click.option("--sort", metavar="COLUMN", help="Order rows by a column; -COLUMN for descending."),
-    click.option("--columns", metavar="A,B,…", help="Only these columns, in this order."),
+    click.option("--columns", metavar="A,B,…", help="Only these columns, in this order; all: every one."),
 ]  # fmt: skip
 
 _STREAMS: list[Decorator] = [

@@ -61,8 +61,8 @@ FIRST_COLUMNS = {
         "connect_attempts capture_filter"
     ),
     "Network": (
-        "start_ns direction client_address client_port server_address server_port segments bytes retransmissions "
-        "rtt_min_ns rtt_p50_ns rtt_p95_ns in_flight_max_bytes zero_window_ns goodput_bits_per_s connection_id"
+        "connection_id direction server_address server_port retransmissions rtt_p50_ns goodput_bits_per_s bytes "
+        "client_address client_port rtt_min_ns rtt_p95_ns zero_window_ns in_flight_max_bytes segments start_ns"
     ),
     "Findings": "severity kind subject connections start_ns end_ns summary confidence connection_id",
     "SplitRequests": (
@@ -115,7 +115,7 @@ class Output:
         """Open the writer; `is_short` leaves text everywhere to the columns that a terminal has first, or `leading`."""
         from tcpsight.output.writers import open_writer
 
-        columns = self._chosen_columns()
+        columns = self._chosen_columns(table_type)
         format = chosen_format(self.format, self.output)
         if format in ("parquet", "arrow") and self.output == "-" and sys.stdout.isatty():
             raise click.UsageError(f"{format} is nothing to read on a terminal: name a file with -o")
@@ -134,9 +134,11 @@ class Output:
         layout = TextLayout(width=width, has_unicode=takes_unicode(self.output))
         return open_writer(self.output, table_type, format, columns=columns, timezone=timezone, layout=layout)
 
-    def _chosen_columns(self) -> list[str] | None:
+    def _chosen_columns(self, table_type: type[Table]) -> list[str] | None:
         if self.columns is None:
             return None
+        if self.columns.strip() == "all":
+            return [column.name for column in table_type.columns if not column.internal]
         # A comma too many names no column.
         return [name for part in self.columns.split(",") if (name := part.strip())]
 

@@ -52,9 +52,9 @@ def command(query: str, source: Input, interval_ns: int | None, format: str | No
     tcpsight sql 'describe requests' capture.pcap
 
     The tables are requests, unanswered, connections, intervals, network, segments, findings and unseen, with the
-    columns that the commands of these names have in machine formats: times are integer nanoseconds; and sketches,
-    counts of response times that add up. Only the tables that the query reads are made, each by a pass over the
-    capture. SQL reaches no file and no network.
+    columns that the commands of these names have in machine formats: times are integer nanoseconds; policed, what
+    tells of token buckets and shapers, exchange by exchange; and sketches, counts of response times that add up. Only
+    the tables that the query reads are made, each by a pass over the capture. SQL reaches no file and no network.
     """
     from tcpsight.cli.notes import conclude, takes_unicode
     from tcpsight.cli.running import patient
@@ -113,6 +113,7 @@ class _Passes:
                 lambda: self._rows(tables.SegmentDetails, lambda batch: batch.segments),
             ),
             "findings": (tables.Findings, self._findings),
+            "policed": (tables.Policed, lambda: self._rows(tables.Policed, lambda batch: batch.policed)),
             "sketches": (tables.Sketches, self._sketches),
             "unseen": (tables.Unseen, self._unseen),
         }
