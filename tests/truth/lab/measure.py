@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tcpsight
-from tests.truth.lab import accounts
+from tests.truth.lab import accounts, rates
 from tests.truth.lab.scenario import KINDS
 
 Record = dict[str, Any]
@@ -237,6 +237,9 @@ def differences(folder: Path, read: Reader = read_with_library) -> list[Differen
         found += _compare(truth, read(path), vantage, run)
         for part, true, measured, is_good in accounts.compare(truth, read(path).connections, vantage):
             found.append(Difference(part.name, run, vantage, "", true, measured, is_good))
+        for name, set_to, told in rates.compare(truth, read(path).findings, vantage):
+            is_good = abs(told - set_to) <= rates.GOOD * set_to
+            found.append(Difference(name, run, vantage, "", set_to, told, is_good))
     return found
 
 

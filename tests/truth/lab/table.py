@@ -16,34 +16,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from tests.truth.lab.accounts import ACCOUNTS, Part
+from tests.truth.lab.goals import goal_table
 from tests.truth.lab.measure import QUANTITIES, Difference, Edge, Place, Quantity, Verdict, folders, judge
+from tests.truth.lab.proportions import told_by_run, wilson
+from tests.truth.lab.rates import RATES, Told
 from tests.truth.lab.scenario import KINDS
+
+OF_RATES = """Rates and buckets that findings tell are held against what the path was set to, in payload: good is 5 %
+either way. Where a policer's rate is farther off, one of the bounds that are told with it is nearer.
+"""
 
 Row = TypeVar("Row", bound=NamedTuple)
 STORED = Path(__file__).resolve().parent / "accuracy.md"
-Z = 1.959964
-"""Quantile of the normal distribution for 95 %, both sides."""
-
-
-class Interval(NamedTuple):
-    """A proportion with its bounds."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
-
-
-def wilson(hits: int, of: int) -> Interval:
-    """Give a proportion and its 95 % score interval (Wilson 1927)."""
-    if of == 0:
-        return Interval(math.nan, 0.0, 1.0)
-    p, spread = hits / of, Z * Z / of
-    middle = (p + spread / 2) / (1 + spread)
-    half = Z * math.sqrt(p * (1 - p) / of + spread / (4 * of)) / (1 + spread)
-    return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def quantile(values: Sequence[float], q: float) -> float:
@@ -63,14 +47,15 @@ def quantity_table(found: Iterable[Difference]) -> str:
     """Tell for every quantity how far it is off."""
     by_name = grouped(found, "quantity")
     lines = [
-        "| quantity | connections | exact | within the goal | error: median | 95 % | 99 % | largest |",
+        "| quantity | times | exact | within the goal | error: median | 95 % | 99 % | largest |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    lines += [_quantity_row(q, by_name[q.name]) for q in (*QUANTITIES, *ACCOUNTS) if by_name[q.name]]
+    known: list[Quantity | Part | Told] = [*QUANTITIES, *ACCOUNTS, *RATES]
+    lines += [_quantity_row(q, by_name[q.name]) for q in known if by_name[q.name]]
     return "\n".join(lines)
 
 
-def _quantity_row(q: Quantity | Part, some: list[Difference]) -> str:
+def _quantity_row(q: Quantity | Part | Told, some: list[Difference]) -> str:
     exact = sum(d.measured == d.truth for d in some) / len(some)
     good = sum(d.is_good for d in some) / len(some)
     if q.relative:
@@ -94,16 +79,9 @@ def finding_table(found: Iterable[Verdict]) -> str:
 
 
 def _finding_row(kind: str, some: list[Verdict]) -> str:
-    # One run, one trial: its captures are of the same packets. It counts as found where every capture shows it …
-    positive: dict[str, list[bool]] = defaultdict(list)
-    negative: dict[str, list[bool]] = defaultdict(list)
-    for v in some:
-        (positive if v.is_true else negative)[v.run].append(v.is_told)
-    hits = sum(all(told) for told in positive.values())
-    # … and as told wrongly where any does.
-    wrong = sum(any(told) for told in negative.values())
-    recall, precision = wilson(hits, len(positive)), wilson(hits, hits + wrong)
-    return f"| {kind} | {len(positive)} | {hits} | {recall} | {len(negative)} | {wrong} | {precision} |"
+    positive, negative, hits, wrong = told_by_run(some)
+    recall, precision = wilson(hits, positive), wilson(hits, hits + wrong)
+    return f"| {kind} | {positive} | {hits} | {recall} | {negative} | {wrong} | {precision} |"
 
 
 def edge_table(found: Iterable[Edge]) -> str:
@@ -152,12 +130,16 @@ def page(roots: Sequence[Path]) -> tuple[str, list[str]]:
         found = list(pool.map(judge, runs, chunksize=8))
     numbers = [d for one in found for d in one.differences]
     judged = [v for one in found for v in one.verdicts]
-    text = [f"{len(runs):,} runs of the [laboratory](laboratory.md).\n", quantity_table(numbers), ""]
+    text = [f"{len(runs):,} runs of the [laboratory](laboratory.md).\n", "### Goals\n", goal_table(numbers, judged), ""]
+    text += ["### Every quantity\n", OF_RATES, quantity_table(numbers), ""]
     if any(v.is_told for v in judged):
-        text += [finding_table(judged), ""]
+        text += ["### Every finding\n", finding_table(judged), ""]
         text += ["How far from where the condition began and ended a finding does, by the path's log:\n"]
         text += [edge_table(e for one in found for e in one.edges), ""]
-    text += ["Where the capture was taken, of connections of captures that were not rewritten:\n"]
+    text += [
+        "### The place of capture\n",
+        "Where the capture was taken, of connections of captures that were not rewritten:\n",
+    ]
     text += [place_table(p for one in found for p in one.places), ""]
     return "\n".join(text), misses(judged)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.truth.lab import record, table
+from tests.truth.lab import goals, proportions, rates, record, table
 from tests.truth.lab.accounts import ACCOUNTS, waits
 from tests.truth.lab.catalogue import ENTRIES, make
 from tests.truth.lab.measure import (
@@ -145,13 +145,13 @@ def test_covered_counts_each_byte_once():
     ("hits", "of", "low", "high"), [(0, 10, 0.0, 0.2775), (60, 60, 0.9398, 1.0), (57, 60, 0.8630, 0.9829)]
 )
 def test_bounds_are_those_of_wilson(hits: int, of: int, low: float, high: float):
-    bounds = table.wilson(hits, of)
+    bounds = proportions.wilson(hits, of)
     assert bounds.low == pytest.approx(low, abs=1e-4)
     assert bounds.high == pytest.approx(high, abs=1e-4)
 
 
 def test_no_runs_prove_nothing():
-    bounds = table.wilson(0, 0)
+    bounds = proportions.wilson(0, 0)
     assert math.isnan(bounds.value)
     assert (bounds.low, bounds.high) == (0.0, 1.0)
 
@@ -216,6 +216,52 @@ def test_what_tcpsight_counts_in_kept_runs_is_true(quantity: str):
     wrong = [d for d in found if not d.is_good]
     assert found
     assert len(wrong) <= 0.02 * len(found), wrong
+
+
+@pytest.mark.parametrize("kind", ["policing", "shaping"])
+def test_rates_in_kept_runs_are_those_of_the_path(kind: str):
+    found = [d for d in _kept_differences() if d.quantity.startswith(f"{kind}: rate")]
+    assert found
+    assert all(d.is_good for d in found), found
+
+
+def test_rates_and_buckets_are_held_against_the_payload_of_what_the_path_lets_pass():
+    truth = {
+        "expected": [{"kind": "policing", "direction": "server"}],
+        "parameters": {"rate": 3_000_000, "burst": 30_000},
+        "connections": [{"server": {"largest_payload": 1448}}],
+        "hosts": {"is_ipv6": False, "has_timestamps": True},
+    }
+    numbers = {
+        "rate_bits_per_s": 2e6,
+        "rate_low_bits_per_s": 1.5e6,
+        "rate_high_bits_per_s": 2.5e6,
+        "bucket_bytes": 28_960,
+    }
+    finding = {"kind": "policing", "direction": "server", "evidence": json.dumps(numbers)}
+    assert [*rates.compare(truth, [finding], "server")] == [  # type: ignore[comparison-overlap]
+        ("policing: rate, at the sender", pytest.approx(2_896_000), 2e6),
+        ("policing: rate, or its nearer bound, at the sender", pytest.approx(2_896_000), 2.5e6),
+        ("policing: bucket, at the sender", pytest.approx(28_960), 28_960),
+    ]
+    assert list(rates.compare(truth, [finding | {"direction": "client"}], "server")) == []
+    assert {name for name, _, _ in rates.compare(truth, [finding], "middle")} <= {told.name for told in rates.RATES}
+
+
+def test_a_goal_is_met_by_as_many_as_it_names_and_every_kind_of_finding():
+    def told(kind: str, hits: int, wrong: int) -> list[Verdict]:
+        positive = [Verdict(kind, f"with {i}", "client", True, i < hits, True) for i in range(60)]
+        return positive + [Verdict(kind, f"without {i}", "client", False, i < wrong, True) for i in range(60)]
+
+    numbers = [Difference(goals.RETRANSMISSIONS, "", "", "", 1, 1, i >= 3) for i in range(100)]
+    lines = goals.goal_table(numbers, [*told("refused", 60, 0), *told("blackhole", 56, 0)]).splitlines()
+    assert "| 97.00 % of 100 (3 are not) | in 97.0 % |" in lines[2]
+    assert "| not measured | unknown |" in lines[3]
+    assert lines[-3].endswith("| at least 60 and 60, of 2 kinds | yes |")
+    assert "lowest: 0.933 (blackhole)" in lines[-2]
+    assert lines[-2].endswith("| not blackhole |")
+    assert lines[-1].endswith("| yes |")
+    assert goals.goal_table(numbers[3:], []).splitlines()[2].endswith("| 100.00 % of 97 (0 are not) | yes |")
 
 
 @pytest.mark.parametrize("kind", KINDS)
