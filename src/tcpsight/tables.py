@@ -1151,6 +1151,7 @@ class Network(Table):
     payload_acked_max_bytes = column("int64", "B", "largest segment that was acknowledged", internal=True)
     needless_syn_acks = column("int64", "", "SYN-ACKs sent again after they had been acknowledged", internal=True)
     repeated_syns = column("int64", "", "SYNs, or SYN-ACKs, sent again", internal=True)
+    stepped_back_ns = column("int64", "ns", "how far its clock was set back while it lasted", internal=True)
     non_idle_periods = column("int64", "", "how often data were sent while none were in flight", internal=True)
 
 

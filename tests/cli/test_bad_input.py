@@ -215,6 +215,16 @@ def test_a_wrong_command_suggests_the_right_one(here):
     assert_one_line(here("xyzzy").err, "report", "segments")
 
 
+def test_many_frames_out_of_order_are_told_with_their_share_and_what_helps(here, tmp_path):
+    path = tmp_path / "queues.pcap"
+    swapped = [frame for pair in zip(FRAMES[1::2], FRAMES[::2], strict=False) for frame in pair]
+    path.write_bytes(pcap_bytes(swapped, nanoseconds=True))
+    told = here("network", path).err
+    assert "time_backwards: " in told
+    assert " % of all frames; " in told
+    assert "reordercap" in told
+
+
 def test_a_capture_must_be_named(here):
     done = here("requests")
     assert done.status == 2

@@ -17,6 +17,16 @@ Row = dict[str, Any]
 FAREWELL_NS = 300_000_000
 
 
+def first_of(times: list[int]) -> int:
+    """Give the earliest of some times in order of capture, but for those a second behind: a clock was set back."""
+    first = last = times[0]
+    for t in times:
+        if 0 <= last - t < 10**9:
+            first = min(first, t)
+        last = max(last, t)
+    return first
+
+
 class Turn:
     def __init__(self, index: int, number: int, request_begin: int | None) -> None:
         self.index = index
@@ -378,7 +388,7 @@ class Twin:
             if self.given_at == "answer":
                 return
         row = self.row(talk, turn)
-        row["response_first_ns"] = min(t for t, _ in turn.response)
+        row["response_first_ns"] = first_of([t for t, _ in turn.response])
         row["response_last_ns"] = max(t for t, _ in turn.response)
         row["response_bytes"] = sum(n for _, n in turn.response) + turn.more_response
         row["completion_ns"] = row[f"{self.end}_ns"]

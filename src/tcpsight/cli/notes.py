@@ -22,6 +22,9 @@ NAMED_INTERFACES = 5
 NAMED_SERVICES = 5
 """So many services without turns are named."""
 
+NOTABLE_DISORDER = 0.01
+"""A larger part of the frames, and it is told what helps."""
+
 NAMED_FILES = 20
 """So many files that could not be read are named."""
 
@@ -81,7 +84,8 @@ def note_lines(run: Run) -> Iterator[str]:
         byte_count = int(row["bytes"])
         size = f", {byte_count:,} byte{'' if byte_count == 1 else 's'}" if byte_count else ""
         meaning = reason_text(REASON_TEXTS[reason], count, int(row["furthest_back_ns"]))
-        yield (f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}")
+        what_helps = _order(run, count) if reason == "time_backwards" else ""
+        yield (f"{reason}: {count:,}{size}{_where(run, reason, int(row['first_frame']))}: {meaning}{what_helps}")
     yield from clock_notes(clock_facts(run))
     yield from _without_turns(run)
     for file in run.capture.files:
@@ -90,6 +94,17 @@ def note_lines(run: Run) -> Iterator[str]:
         if file.restarts:
             times = "once" if file.restarts == 1 else f"{file.restarts:,} times"
             yield (f"{file.path}: replaced or cut while it was followed, {times}; read on from its new start")
+
+
+def _order(run: Run, count: int) -> str:
+    """Say what to do about frames that are out of order, where they are so many that it is no accident."""
+    if count < NOTABLE_DISORDER * run.pipeline.frames:
+        return ""
+    share = f"{100 * count / run.pipeline.frames:.2g} % of all frames"
+    return (
+        f": {share}; what is late by 10 ms and more looks reordered by the network, and round trips are lost: "
+        "reordercap (of Wireshark) puts a file in order"
+    )
 
 
 def _without_turns(run: Run) -> Iterator[str]:

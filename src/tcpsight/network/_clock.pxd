@@ -1,13 +1,17 @@
 # A connection's clock: it never runs back, and a leap of more than an hour is taken back if the next segment denies it.
 cimport cython
-from libc.stdint cimport INT64_MIN, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from tcpsight.network._sent cimport mark_unclean, sent_at
 from tcpsight.network._state cimport (
-    BUSY, IS_BELOW_MSS, IS_CLOSED, IS_FULL, MOST_RESENT, Flow, Pattern, Rare, Slot, larger,
+    BUSY, IS_BELOW_MSS, IS_CLOSED, IS_FULL, MOST_RESENT, Flow, Pattern, Rare, Slot, larger, smaller,
 )
 
 cdef enum:
     SLACK_NS = 1000000              # frames of several queues may be captured out of order by so much
+
+cdef enum:
+    CONFIRMING = 3                  # segments in a row, as for the whole capture
+    LEAST_STEP_NS = 10000000        # a clock that goes back by as much was set: rates are not over the time that passed
 
 cdef extern from *:
     """
@@ -125,6 +129,23 @@ cdef inline void take_leap_back(Slot *slot, int64_t time_ns) noexcept nogil:
     slot.leap = 0
 
 
+cdef inline void note_step(Slot *slot, int64_t time_ns, bint is_behind) noexcept nogil:
+    """Add up how far the clock was set back, each time by the farthest until it has caught up.
+
+    One or two segments that are late in the file are no step.
+    """
+    cdef int64_t behind_ns = 0
+    slot.behind_count = <uint8_t>smaller(slot.behind_count + 1, CONFIRMING) if is_behind else 0
+    if is_behind:
+        if slot.behind_count < CONFIRMING:
+            return
+        behind_ns = INT64_MAX if is_later_by(slot.last_ns, time_ns, <uint64_t>INT64_MAX) else slot.last_ns - time_ns
+        if behind_ns < LEAST_STEP_NS or behind_ns <= slot.behind_ns:
+            return
+        slot.stepped_ns = smaller(slot.stepped_ns, INT64_MAX - behind_ns) + behind_ns - slot.behind_ns
+    slot.behind_ns = behind_ns
+
+
 cdef inline void take_odd_time(Slot *slot, int64_t time_ns) noexcept nogil:
     """Move the clock, and see whether what is under way can still be timed.
 
@@ -143,6 +164,7 @@ cdef inline void take_odd_time(Slot *slot, int64_t time_ns) noexcept nogil:
     slot.last_ns = larger(slot.last_ns, time_ns)
     is_behind = time_ns < slot.last_ns - SLACK_NS
     if is_behind or slot.is_behind:
+        note_step(slot, time_ns, is_behind)
         distrust(slot)
         slot.is_behind = is_behind
     slot.usual_ns = 0 if slot.leap or is_behind else <uint64_t>LEAP_NS

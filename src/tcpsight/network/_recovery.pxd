@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc, realloc
 from libc.string cimport memmove
+from tcpsight.network._clock cimport is_later_by
 from tcpsight.network._evidence cimport note_resending
 from tcpsight.network._round_trips cimport time_out_after
 from tcpsight.network._sent cimport find_sent, mark_resent, mark_unclean
@@ -17,6 +18,8 @@ from tcpsight.tables cimport FLAG_ACK, FLAG_FIN, FLAG_SYN, OPTION_TIMESTAMPS, He
 cdef enum:
     DUPLICATES_OF_LOSS = 3          # RFC 5681 §3.2
     LEAST_RTO_NS = 200000000        # Linux; RFC 6298 asks for 1 s
+    # Frames of one file are out of order by less.
+    MOST_DISORDER_NS = 10000000
     # What fills a hole sooner was overtaken, where neither round trips nor timestamps tell: tshark's limit.
     REORDERING_NS = 3000000
 
@@ -262,18 +265,34 @@ cdef inline bint is_overtaken(const Hole *hole, const Header *h, int64_t now, in
     return now - hole.time_ns < REORDERING_NS
 
 
-cdef inline void take_filling(Flow *f, const Segment *g, const Header *h, int64_t now, int64_t round_trip_ns) noexcept nogil:
-    """A segment that fills a hole."""
-    cdef int64_t end = g.offset + g.payload_bytes
+cdef inline Hole *hole_of(Flow *f, const Segment *g) noexcept nogil:
+    """The first hole that a segment reaches into; NULL if there is none: it may have been acknowledged before."""
     cdef uint32_t i
-    f.out_of_order += 1
     if f.flags & HAS_HOLES:
         for i in range(f.rare.hole_count):
-            if f.rare.holes[i].start >= end:
+            if f.rare.holes[i].start >= g.offset + g.payload_bytes:
                 break
             if g.offset < f.rare.holes[i].end:
-                if is_overtaken(&f.rare.holes[i], h, now, round_trip_ns):
-                    f.reordered += 1
-                    f.reordering_max = larger(f.reordering_max, f.data_end - end)
-                break
+                return &f.rare.holes[i]
+    return NULL
+
+
+cdef inline bint is_disorder(int64_t shown_ns, int64_t time_ns) noexcept nogil:
+    """Whether it passed before what showed the hole, and came into the file behind it."""
+    return shown_ns > time_ns and not is_later_by(shown_ns, time_ns, MOST_DISORDER_NS - 1)
+
+
+cdef inline void take_filling(Flow *f, const Segment *g, const Header *h, int64_t now, int64_t round_trip_ns) noexcept nogil:
+    """A segment that fills a hole.
+
+    One whose own stamp is a little older than what showed the hole, or acknowledged it, had passed before: frames of
+    several queues come into a file out of order, and nothing was overtaken.
+    """
+    cdef Hole *hole = hole_of(f, g)
     mark_unclean(f, g.offset)
+    if is_disorder(hole.time_ns if hole != NULL else now, h.time_ns):
+        return
+    f.out_of_order += 1
+    if hole != NULL and is_overtaken(hole, h, now, round_trip_ns):
+        f.reordered += 1
+        f.reordering_max = larger(f.reordering_max, f.data_end - g.offset - g.payload_bytes)

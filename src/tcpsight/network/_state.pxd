@@ -259,7 +259,11 @@ cdef struct Slot:
     uint8_t server_address[16]
     uint16_t client_port
     uint16_t server_port
-    uint8_t last_padding[28]
+    uint32_t last_padding
+    int64_t behind_ns       # how far its clock is behind where it was; 0 if it is not, or by less than frames are out of order
+    int64_t stepped_ns      # how far it was set back, all in all
+    uint8_t behind_count    # segments in a row that were behind, as far as it matters
+    uint8_t more_padding[7]
 
 cdef struct Memory:
     int64_t sent_bytes      # in rings of all connections of a share

@@ -68,6 +68,15 @@ MOST_BITS_PER_S = 9e18
 MOST_UNSEEN = 0.03
 """Part of the non-idle time that may have escaped a capture of which nobody knows where it was taken."""
 
+MOST_STEPPED = 0.01
+"""Of the time that a connection seems to have lasted, its clock may have been set back by so much."""
+
+OVER_TIME = (
+    *("throughput_bits_per_s", "goodput_bits_per_s", "non_idle_goodput_bits_per_s", "non_idle_ns"),
+    *("window_limited_ns", "window_below_mss_ns"),
+)
+"""What is wrong by as much as a clock was set back."""
+
 
 class NetworkMeasuring:
     """Measure round trips, recovery and windows, batch by batch.
@@ -140,6 +149,8 @@ class NetworkMeasuring:
 def agree_on_times(network: Network, connections: Connections) -> None:
     """Where clocks jump, let the rows begin and end with their connections: what comes next in the capture tells when.
 
+    Where a clock was set back nobody knows how long they lasted: rates are null.
+
     Parameters
     ----------
     network : Network, shape (2n,)
@@ -147,6 +158,13 @@ def agree_on_times(network: Network, connections: Connections) -> None:
     connections : Connections, shape (n,)
         In the same order.
     """
+    _begin_and_end(network, connections)
+    is_stepped = network.rows["stepped_back_ns"] > MOST_STEPPED * (network.end_ns - network.start_ns)
+    for name in OVER_TIME:
+        network.rows[name][is_stepped] = -1
+
+
+def _begin_and_end(network: Network, connections: Connections) -> None:
     start_ns, end_ns = np.repeat(connections.start_ns, 2), np.repeat(connections.end_ns, 2)
     where = np.flatnonzero((network.start_ns != start_ns) | (network.end_ns != end_ns))
     if not len(where):

@@ -4,7 +4,8 @@ Per connection there are four cache lines. A segment that extends a turn touches
 answers a turn the first two; the others are for the turn before and for the endpoints of the rows that come out.
 """
 
-from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint16_t
+cimport cython
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
 from tcpsight.tables cimport (
@@ -26,6 +27,10 @@ cdef enum:
     GIVE_AT_ANSWER = 4
     # No rows of answered requests: their numbers are asked for only.
     GIVE_NONE = 8
+
+cdef enum:
+    # A clock that goes back by so much was set: an answer does not begin then, too.
+    STEP_NS = 1000000000
 
 cdef enum:
     # Bits of `marks`.
@@ -245,11 +250,17 @@ cdef inline void begin_run(Slot *slot, int side, const Segment *segment, int64_t
     slot.new_bytes[side] = segment.new_bytes
 
 
+@cython.overflowcheck(False)  # modular on purpose
+cdef inline bint is_out_of_order(int64_t last_ns, int64_t time_ns) noexcept nogil:
+    """Whether what comes now may have been captured before the last: by a second and more, a clock was set back."""
+    return <uint64_t>last_ns - <uint64_t>time_ns < STEP_NS
+
+
 cdef inline void extend_run(Slot *slot, int side, const Segment *segment) noexcept nogil:
     slot.new_bytes[side] += segment.new_bytes
     if segment.time_ns >= slot.last_ns[side]:
         slot.last_ns[side] = segment.time_ns
-    else:
+    elif side == DIRECTION_CLIENT or is_out_of_order(slot.last_ns[side], segment.time_ns):
         slot.first_ns[side] = smaller(slot.first_ns[side], segment.time_ns)
 
 
@@ -331,7 +342,8 @@ cdef inline void fill_request(Made *made, Slot *slot, const Segment *segment, in
 
 cdef inline void extend_previous_response(Turn *turn, const Segment *segment) noexcept nogil:
     turn.new_bytes[DIRECTION_SERVER] += segment.new_bytes
-    turn.first_ns[DIRECTION_SERVER] = smaller(turn.first_ns[DIRECTION_SERVER], segment.time_ns)
+    if is_out_of_order(turn.last_ns[DIRECTION_SERVER], segment.time_ns):
+        turn.first_ns[DIRECTION_SERVER] = smaller(turn.first_ns[DIRECTION_SERVER], segment.time_ns)
     turn.last_ns[DIRECTION_SERVER] = larger(turn.last_ns[DIRECTION_SERVER], segment.time_ns)
 
 

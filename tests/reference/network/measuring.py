@@ -209,6 +209,9 @@ class Conversation:
         self.is_first = True
         self.is_unsequenced = False
         self.is_behind = False
+        self.lags: list[int] = []  # the farthest of each time that the clock was behind
+        self.has_caught_up = True
+        self.late_in_a_row = 0
 
     # ------------------------------------------------------------------ time
 
@@ -225,6 +228,18 @@ class Conversation:
         if is_leap or was_behind or self.is_behind:
             self.distrust()
         self.now = max(self.now, time)
+        self.look_at_steps(self.now - time)
+
+    def look_at_steps(self, lag: int) -> None:
+        """Keep how far the clock was set back, until it is back where it was."""
+        self.late_in_a_row = self.late_in_a_row + 1 if self.is_behind else 0
+        if not self.is_behind:
+            self.has_caught_up = True
+        elif lag >= 10 * MS and self.late_in_a_row >= 3:
+            if self.has_caught_up:
+                self.lags.append(lag)
+            self.lags[-1] = max(self.lags[-1], lag)
+            self.has_caught_up = False
 
     def distrust(self) -> None:
         for side in self.sides:
@@ -569,10 +584,12 @@ class Conversation:
         return "tail_loss_probe" if is_last and own.offers_sack and not was_resent else "timeout"
 
     def fill(self, s: Row, own: Side, start: int, end: int) -> None:
-        own.count("out_of_order")
         holes = [hole for hole in own.holes if hole.start < end and start < hole.end]
-        if holes and self.was_overtaken(s, holes[0]):
-            own.behind.append(max(0, (own.data_top or 0) - end))
+        # Stamped a little before what showed the hole, or before its own acknowledgment: it is the file that is out of order.
+        if not 0 < (holes[0].shown_ns if holes else self.now) - s["time_ns"] < 10 * MS:
+            own.count("out_of_order")
+            if holes and self.was_overtaken(s, holes[0]):
+                own.behind.append(max(0, (own.data_top or 0) - end))
         for x in own.in_flight:
             x.is_held |= x.end > start
 
@@ -624,6 +641,7 @@ class Conversation:
         return {
             "non_idle_ns": non_idle,
             "non_idle_periods": len(side.busy.spans),
+            "stepped_back_ns": sum(self.lags),
             "throughput_bits_per_s": rate(first + again, duration),
             "goodput_bits_per_s": rate(first, duration),
             "non_idle_goodput_bits_per_s": rate(first, non_idle),

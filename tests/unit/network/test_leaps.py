@@ -82,3 +82,65 @@ def test_a_round_trip_is_that_of_the_stamps_where_frames_are_a_little_out_of_ord
 def test_an_acknowledgment_stamped_before_its_data_gives_no_round_trip():
     network = measured(HANDSHAKE + "30.5 > PA 100 \n 30.2 < A")
     assert network.client("rtt_samples", "rtt_min_ns") == (1, 20 * MS)
+
+
+def late(frame_ms: float) -> Directions:
+    """Three segments, of which the file has the second one last; its stamp, and its acknowledgment at 35 ms, are right."""
+    return measured(
+        HANDSHAKE + f"30 > PA 100 off=0 \n {frame_ms + 0.3} > PA 100 off=200 \n {frame_ms} > PA 100 off=100 \n 60 < A"
+    )
+
+
+def test_what_is_out_of_order_in_the_file_alone_was_not_overtaken():
+    assert late(30.4).client("out_of_order", "reordered", "retransmissions") == (0, 0, 0)
+
+
+def test_what_was_stamped_after_what_showed_the_hole_was_overtaken():
+    network = measured(HANDSHAKE + "30 > PA 100 off=0 \n 30.7 > PA 100 off=200 \n 30.8 > PA 100 off=100 \n 60 < A")
+    assert network.client("out_of_order", "reordered") == (1, 1)
+
+
+def test_data_behind_their_acknowledgment_are_out_of_order_in_the_file():
+    network = measured(HANDSHAKE + "30 > PA 100 \n 35 < A acked=200 \n 34 > PA 100 off=100 \n 60 < PA 9")
+    assert network.client("out_of_order", "reordered") == (0, 0)
+
+
+def test_what_is_further_back_than_files_are_out_of_order_counts_as_before():
+    script = HANDSHAKE + "30 > PA 100 off=0 \n 50 > PA 100 off=200 \n {} > PA 100 off=100 \n 60 < A"
+    assert measured(script.format(40.1)).client("out_of_order") == 0
+    assert measured(script.format(40)).client("out_of_order", "reordered") == (1, 1)
+
+
+def set_back(by_ms: float, frames: int = 4) -> Directions:
+    """A request a millisecond, each answered within half of it; the clock is set back for so many of the frames."""
+    lines = []
+    for i in range(100):
+        lines += [f"{30 + i} > PA 100", f"{30.5 + i} < PA 50"]
+    for i in range(100, 100 + frames):
+        line, (time, rest) = lines[i], lines[i].split(" ", 1)
+        lines[i] = f"{float(time) - by_ms} {rest}"
+        assert line != lines[i] or not by_ms
+    return settled(HANDSHAKE + "\n".join(lines))
+
+
+RATES = "throughput_bits_per_s", "goodput_bits_per_s", "non_idle_goodput_bits_per_s", "non_idle_ns", "window_limited_ns"
+
+
+def test_rates_over_a_clock_that_was_set_back_are_null():
+    assert None not in set_back(0).client(*RATES)
+    assert set_back(20).client(*RATES) == (None,) * len(RATES)
+    assert set_back(20).client("bytes", "segments", "rtt_samples", "stepped_back_ns")[:2] == (10_000, 102)
+
+
+def test_a_step_is_told_by_three_segments_in_a_row_and_by_a_hundredth_of_the_time():
+    assert None not in set_back(20, frames=2).client(*RATES)
+    assert None in set_back(20, frames=3).client(*RATES)
+    assert None not in set_back(9).client(*RATES)
+
+
+def test_each_time_that_a_clock_was_set_back_counts():
+    script = (
+        HANDSHAKE
+        + "100 > PA 9 \n 50 > PA 9 \n 51 > PA 9 \n 52 > PA 9 \n 200 > PA 9 \n 170 > PA 9 \n 171 > PA 9 \n 172 > PA 9"
+    )
+    assert measured(script).client("stepped_back_ns") == (100 - 52 + 200 - 172) * MS

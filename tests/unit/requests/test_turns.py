@@ -136,6 +136,15 @@ def test_data_on_the_fin_extends_the_response():
     assert requests.response_bytes.tolist() == [100]
 
 
+def test_a_clock_that_was_set_back_within_a_response_does_not_move_its_beginning():
+    script = "6000 0 > 10\n 6100 0 < 10\n 6120 10 < 10\n 6115 30 < 10\n {} 40 < 10"
+    set_back = RequestPairing().feed(*tables(whole(script.format(1121)))).requests
+    late = RequestPairing().feed(*tables(whole(script.format(6099)))).requests
+    assert set_back.response_time_ns.tolist() == [100 * MS]
+    assert set_back.response_last_ns.tolist() == [6120 * MS]
+    assert late.response_time_ns.tolist() == [99 * MS]
+
+
 def test_times_that_go_backwards_never_make_a_negative_duration():
     requests = pair("10 0 > 50\n 4 0 < 10\n 3 + < 10\n 20 + > 1\n 30 + < 1").requests
     assert requests.response_first_ns.tolist() == [3 * MS, 30 * MS]
