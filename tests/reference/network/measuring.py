@@ -585,7 +585,7 @@ class Conversation:
 
     def fill(self, s: Row, own: Side, start: int, end: int) -> None:
         holes = [hole for hole in own.holes if hole.start < end and start < hole.end]
-        # Stamped a little before what showed the hole, or before its own acknowledgment: it is the file that is out of order.
+        # Stamped a little before what showed the hole, or acknowledged it: it is the file that is out of order.
         if not 0 < (holes[0].shown_ns if holes else self.now) - s["time_ns"] < 10 * MS:
             own.count("out_of_order")
             if holes and self.was_overtaken(s, holes[0]):

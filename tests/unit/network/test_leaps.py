@@ -85,7 +85,7 @@ def test_an_acknowledgment_stamped_before_its_data_gives_no_round_trip():
 
 
 def late(frame_ms: float) -> Directions:
-    """Three segments, of which the file has the second one last; its stamp, and its acknowledgment at 35 ms, are right."""
+    """Three segments, of which the file has the second one last; its stamp is right."""
     return measured(
         HANDSHAKE + f"30 > PA 100 off=0 \n {frame_ms + 0.3} > PA 100 off=200 \n {frame_ms} > PA 100 off=100 \n 60 < A"
     )
