@@ -64,7 +64,8 @@ def _lasting(n: Numbers) -> str:
 def _policed_rate(n: Numbers) -> str:
     """Tell a policer's rate, and its bounds where they are wide."""
     best, low, high = (n[name] for name in ("rate_bits_per_s", "rate_low_bits_per_s", "rate_high_bits_per_s"))
-    if max(high - best, best - low) <= LOOSE_RATE * best:
+    # A lake that was written before bounds were known has none.
+    if (low or -1) < 0 or (high or -1) < 0 or max(high - best, best - low) <= LOOSE_RATE * best:
         return bit_rate(best)
     return f"some {bit_rate(best)} (anything from {bit_rate(low)} to {bit_rate(high)} explains the losses)"
 
