@@ -55,6 +55,11 @@ def test_an_option_that_fits_both_ends_or_neither_decides_nothing():
     assert role("0 > S seq=1", Server(A_ADDRESS, 0, 6))[2] == "syn"
 
 
+def test_each_of_several_options_is_looked_at():
+    assert role("0 > S seq=1", server("B", 81), server("A", 40000)) == (80, 40000, "option")
+    assert role("0 > S seq=1", server("B", 81), server("B", 82), server("A", 40000)) == (80, 40000, "option")
+
+
 def test_roles_are_never_revised():
     followed = track("0 > PA 10 seq=1 ack=1 port=5 \n 10 < S seq=0 port=5")
     assert followed.named("role_source")[0] == "port"
