@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
 LOOK_NS = 1_000_000_000
 SERVICE_REST_NS = 1_500_000_000
-REQUEST_REST_NS = 225_000
+REQUEST_REST_NS = 400_000
 CONNECTION_REST_NS = 1_100_000
 """How often is looked: not sooner than this after the last look, and this much later for each service, request and
-connection that was looked at. A look takes 20 ms for a service, 1 to 2 µs for a request and 5 to 8 µs for a connection,
-so looking takes 1 % of a core at most."""
+connection that was looked at. A look takes 5 to 20 ms for a service, 1 to 2 µs for a request and 5 to 8 µs for a
+connection, so looking takes 1 % of a core at most, and half of that where most is requests."""
 
 SAME_NS = 5_000_000_000
 """Stalls of a service that begin no further apart than this may be one, of which more is known by now."""

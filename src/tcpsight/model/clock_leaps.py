@@ -128,6 +128,8 @@ class ClockLeaps:
     def __init__(self) -> None:
         self._clock_ns: int | None = None
         self._recent: list[Rows] = [Headers().rows]
+        # Where they lie once there are enough: a block of its own each time would be fresh pages of the system.
+        self._room: Rows = np.zeros(0, Headers.dtype)
         self._silences: list[tuple[int, int]] = []
         self._stood: dict[tuple[int, int], dict[bytes, float]] = {}
         self._moved: set[tuple[int, int]] = set()
@@ -202,9 +204,14 @@ class ClockLeaps:
 
     def _remember(self, rows: Rows) -> None:
         """Copy the last rows: whoever is judged again with the next ones has had its votes among these."""
-        # As bytes: field by field it takes twenty times as long.
-        last = joined_rows([rows[-REMEMBERED:]])
-        self._recent = [last] if len(last) == REMEMBERED else [*self._recent, last]
+        if len(rows) >= REMEMBERED:
+            if not len(self._room):
+                self._room = Headers.allocate(REMEMBERED).rows
+            # As bytes: field by field it takes twenty times as long.
+            self._room.view(np.uint8)[:] = np.ascontiguousarray(rows[-REMEMBERED:]).view(np.uint8)
+            self._recent = [self._room]
+            return
+        self._recent = [*self._recent, joined_rows([rows])]
         if len(self._recent) > MOST_PIECES:
             self._recent = [joined_rows(self._recent)[-REMEMBERED:]]
 

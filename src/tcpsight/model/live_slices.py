@@ -306,7 +306,7 @@ class LiveSlices:
         rows = _first_slice(keyed, answered, unanswered, len(self.places) + 1)
         whole = _first_slice(total, answered, unanswered, 1)
         self._count_late(rows, whole, last_ns)
-        arrived = answered[answered.arrival_ns >= start_ns]
+        arrived = answered[int(np.searchsorted(answered.arrival_ns, start_ns)) :]
         return ClosedSlice(start_ns, end_ns, rows, whole, arrived, self.places.codes(arrived))
 
     def _count_late(self, rows: KeyedIntervals, whole: Intervals, last_ns: int) -> None:
