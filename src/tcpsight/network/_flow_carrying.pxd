@@ -1,7 +1,7 @@
 # What is measured of open connections as bytes, from one capture to the next. In a record pointers say only whether
 # something follows it; whatever a rule uses as an index, or follows, is looked at before it is believed.
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport malloc
 from tcpsight._door cimport Carried, read_carried, read_new, write_carried
 from tcpsight.network._round_trips cimport BLOCK
 from tcpsight.network._sent cimport sent_at

@@ -1,7 +1,6 @@
 # Logs of open connections as bytes, from one capture to the next. Links and bisection rely on the order of entries:
 # it is looked at before it is believed.
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free
 from tcpsight._door cimport Carried, read_carried, read_new, write_carried
 from tcpsight.network._exchanges cimport MOST_NOTED, Exchange
 from tcpsight.network._log cimport AGAIN, KEPT_ENTRIES, MOST_ENTRIES, MOST_LOG_BYTES, NOWHERE, Budget, Entry, Log

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from tcpsight.capture._ring import BlockWalk, RingMemory
+from tcpsight.capture.live import MARGIN_NS
 from tcpsight.capture.live_rings import next_rest_ms, told_until_ns
 from tcpsight.capture.ring import shape_of
+from tcpsight.cli.watch import LONGEST_WAIT_NS
 from tcpsight.tables import Frames
 from tests.support.ring import BLOCK_BYTES, Block, Held, ring_bytes
 
@@ -150,3 +152,8 @@ def test_rests_are_as_long_as_a_ring_allows(bytes_per_ms: int):
 def test_rests_end_at_once_where_the_ring_fills_up():
     assert [next_rest_ms(rest_ms, 0.9, 200) for rest_ms in (200, 3, 1, 0)] == [100, 1, 0, 0]
     assert next_rest_ms(0, 0.0, 200) == 1
+
+
+def test_silence_after_a_slice_is_told_within_a_second():
+    # What came before a look may be in the ring for two ticks, each half as long as a wait, and a look may just be over.
+    assert 2 * (LONGEST_WAIT_NS // 2) + MARGIN_NS + LONGEST_WAIT_NS <= 1_000_000_000
