@@ -30,13 +30,12 @@ from tcpsight.tables import (
     Connections,
     Findings,
     Network,
-    Policed,
     Requests,
     Unanswered,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from tcpsight.capture.tags import TagSurvey
     from tcpsight.model.live_slices import ServicePlaces
@@ -58,6 +57,9 @@ WINDOW_NS = 120_000_000_000
 
 MOST_REQUESTS = 50_000
 """Requests that are looked at; with more, the window is shorter."""
+
+FED_ROWS = 16_384
+"""Requests are searched in parts, so that no more is copied at a time."""
 
 MOST_CONNECTIONS = 20_000
 """Ended connections that are looked at at a time, and open ones."""
@@ -101,9 +103,9 @@ class LiveFindings:
         self._answered: deque[Requests] = deque()
         self._answered_count = 0
         self._unanswered: deque[Unanswered] = deque()
-        self._ended: list[tuple[Connections, Network]] = []
-        self._ended_count = 0
-        self._policed: list[Policed] = []
+        # What ended since the last look is judged block by block: few rows are kept.
+        self._conditions = FindingTable()
+        self._ended_count = self._policed_count = 0
         self._due_ns: int | None = None
         self._told: dict[tuple[Key, int], Told] = {}
 
@@ -119,12 +121,12 @@ class LiveFindings:
                 self._unanswered.popleft()
         if len(batch.connections):
             self._filters.add(batch.connections)
-            room = MOST_CONNECTIONS - self._ended_count
-            rows = batch.connections[:room].copy()
-            self._ended.append((rows, batch.network[: 2 * len(rows)].copy()))
+            rows = batch.connections[: MOST_CONNECTIONS - self._ended_count]
+            self._conditions.add_ended(rows, batch.network[: 2 * len(rows)])
             self._ended_count += len(rows)
-        if len(batch.policed) and sum(map(len, self._policed)) < MOST_CONNECTIONS:
-            self._policed.append(batch.policed.copy())
+        if self._policed_count < MOST_CONNECTIONS:
+            self._conditions.add_policed(batch.policed)
+            self._policed_count += len(batch.policed)
 
     def begin_anew(self) -> None:
         """Forget what was before: the clock was set back."""
@@ -145,35 +147,31 @@ class LiveFindings:
         rest_ns = REQUEST_REST_NS * self._answered_count + CONNECTION_REST_NS * looked_at
         rest_ns += SERVICE_REST_NS * min(len(self._places), MOST_SEARCHED)
         self._due_ns = now_ns + LOOK_NS + rest_ns
-        conditions = FindingTable()
-        for connections, network in self._looked_at(now_ns):
-            conditions.add_ended(connections, network)
-        for policed in self._policed:
-            conditions.add_policed(policed)
-        self._ended, self._ended_count, self._policed = [], 0, []
+        conditions, self._conditions = self._conditions, FindingTable()
+        self._ended_count = self._policed_count = 0
+        conditions.add_ended(*self._open(now_ns))
         found = conditions.found(self._stalls(now_ns))
         return written([finding for finding in found if self._is_news(finding, now_ns)])
 
     # -------------------------------------------------------------------------------------------------- parts
 
-    def _looked_at(self, now_ns: int) -> Iterable[tuple[Connections, Network]]:
-        """Give connections that ended since the last look, and those that are open."""
-        yield from self._ended
+    def _open(self, now_ns: int) -> tuple[Connections, Network]:
+        """Give the open connections that spoke last, with their two rows of Network each."""
         open_now = self._pipeline.open_connections(now_ns)
-        open_now = open_now[np.argsort(-open_now.end_ns, kind="stable")[:MOST_CONNECTIONS]]
-        network = self._pipeline.open_network(open_now)
-        if len(network):
-            yield open_now, network
+        if len(open_now) > MOST_CONNECTIONS:
+            last = np.argsort(-open_now.end_ns, kind="stable")[:MOST_CONNECTIONS]
+            open_now = open_now[np.sort(last)]  # rows of Network come in the order of slots
+        return open_now, self._pipeline.open_network(open_now)
 
     def _stalls(self, now_ns: int) -> list[Finding]:
         waiting = self._pipeline.waiting(now_ns)
         answered = Requests.concatenate(list(self._answered))
         unanswered = Unanswered.concatenate([*self._unanswered, waiting])
         search = StallSearch(self._searched(answered, unanswered), leaps=self._pipeline.clock_leaps)
-        if len(unanswered):
-            search.feed(unanswered[np.argsort(unanswered.arrival_ns, kind="stable")])
-        if len(answered):
-            search.feed(answered[np.argsort(answered.arrival_ns, kind="stable")])
+        for table in (unanswered, answered):
+            order = np.argsort(table.arrival_ns, kind="stable")
+            for at in range(0, len(order), FED_ROWS):
+                search.feed(table[order[at : at + FED_ROWS]])
         return search.findings(now_ns, self._filters.of(self._tags))
 
     def _searched(self, *tables: Requests) -> Sequence[tuple[bytes, int]]:

@@ -109,6 +109,23 @@ def test_a_connection_that_stays_open_is_judged_while_it_is_open():
     assert told[0][0] < 40
 
 
+def test_what_an_open_connection_shows_is_told_of_its_own_service():
+    full = Talk([Exchange(100 * MS, MS)] * 150, client_port=40_000, server_port=83, is_closed=False).frames()
+    last = full[-1]
+    # Its server sends the same segment again and again; others open later, and speak last and first.
+    again = [
+        Frame(last.time_ns + int(0.2 * S * 2**i), last.data[:18] + bytes([0, i + 1]) + last.data[20:]) for i in range(6)
+    ]
+    others = [
+        Talk([Exchange(100 * MS, MS)] * count, client_port=45_000 + i, server_port=84 + i, is_closed=False).frames()
+        for i, count in enumerate((400, 20, 380))
+    ]
+    with watched([*full, *again, *(frame for each in others for frame in each)]) as slices:
+        told = found(slices, "blackhole")
+    assert told
+    assert {row["server_port"] for _, row in told} == {83}
+
+
 def test_a_look_leaves_no_cycles_that_hold_on_to_requests():
     # Who watches for months looks for cycles hardly ever: the command says so to Python.
     frames = sorted(

@@ -155,5 +155,5 @@ def test_rests_end_at_once_where_the_ring_fills_up():
 
 
 def test_silence_after_a_slice_is_told_within_a_second():
-    # What came before a look may be in the ring for two ticks, each half as long as a wait, and a look may just be over.
+    # What came before a look may be in the ring for two ticks, each half a wait, and a look may just be over.
     assert 2 * (LONGEST_WAIT_NS // 2) + MARGIN_NS + LONGEST_WAIT_NS <= 1_000_000_000
