@@ -237,13 +237,15 @@ class FindingTable:
     ----------
     selection : Selection, optional
         Of a part of the time: findings are those that overlap it.
+    block_rows : int
+        How many connections are judged together: rules cost much per call and little per row.
     """
 
-    def __init__(self, selection: Selection | None = None) -> None:
+    def __init__(self, selection: Selection | None = None, *, block_rows: int = BLOCK_ROWS) -> None:
         self._judging = Judging(selection.of_time if selection is not None and selection.is_part else None)
-        # Rules cost much per call and little per row. There are two rows of Network for each of Connections.
-        self._network = BlockWriter(Network, 2 * BLOCK_ROWS, self._judging.keep)
-        self._connections = BlockWriter(Connections, BLOCK_ROWS, self._judging.judge)
+        # There are two rows of Network for each of Connections.
+        self._network = BlockWriter(Network, 2 * block_rows, self._judging.keep)
+        self._connections = BlockWriter(Connections, block_rows, self._judging.judge)
 
     def add(self, batch: Batch) -> None:
         """Take a batch of a run that carries `Findings`; of another there is nothing to find."""

@@ -35,7 +35,7 @@ from tcpsight.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tcpsight.capture.tags import TagSurvey
     from tcpsight.model.live_slices import ServicePlaces
@@ -57,6 +57,9 @@ WINDOW_NS = 120_000_000_000
 
 MOST_REQUESTS = 50_000
 """Requests that are looked at; with more, the window is shorter."""
+
+BLOCK_ROWS = 1024
+"""Connections are judged in blocks of so many: memory for them stays."""
 
 FED_ROWS = 16_384
 """Requests are searched in parts, so that no more is copied at a time."""
@@ -104,7 +107,7 @@ class LiveFindings:
         self._answered_count = 0
         self._unanswered: deque[Unanswered] = deque()
         # What ended since the last look is judged block by block: few rows are kept.
-        self._conditions = FindingTable()
+        self._conditions = FindingTable(block_rows=BLOCK_ROWS)
         self._ended_count = self._policed_count = 0
         self._due_ns: int | None = None
         self._told: dict[tuple[Key, int], Told] = {}
@@ -147,21 +150,22 @@ class LiveFindings:
         rest_ns = REQUEST_REST_NS * self._answered_count + CONNECTION_REST_NS * looked_at
         rest_ns += SERVICE_REST_NS * min(len(self._places), MOST_SEARCHED)
         self._due_ns = now_ns + LOOK_NS + rest_ns
-        conditions, self._conditions = self._conditions, FindingTable()
+        conditions, self._conditions = self._conditions, FindingTable(block_rows=BLOCK_ROWS)
         self._ended_count = self._policed_count = 0
-        conditions.add_ended(*self._open(now_ns))
+        for connections, network in self._open(now_ns):
+            conditions.add_ended(connections, network)
         found = conditions.found(self._stalls(now_ns))
         return written([finding for finding in found if self._is_news(finding, now_ns)])
 
     # -------------------------------------------------------------------------------------------------- parts
 
-    def _open(self, now_ns: int) -> tuple[Connections, Network]:
-        """Give the open connections that spoke last, with their two rows of Network each."""
+    def _open(self, now_ns: int) -> Iterator[tuple[Connections, Network]]:
+        """Give the open connections that spoke last, with their two rows of Network each, part by part."""
         open_now = self._pipeline.open_connections(now_ns)
         if len(open_now) > MOST_CONNECTIONS:
             last = np.argsort(-open_now.end_ns, kind="stable")[:MOST_CONNECTIONS]
             open_now = open_now[np.sort(last)]  # rows of Network come in the order of slots
-        return open_now, self._pipeline.open_network(open_now)
+        return self._pipeline.open_network(open_now)
 
     def _stalls(self, now_ns: int) -> list[Finding]:
         waiting = self._pipeline.waiting(now_ns)

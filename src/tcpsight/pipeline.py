@@ -154,22 +154,30 @@ class Pipeline:
         """How many requests, answered or not, have begun so far."""
         return self._rooms.pairing.opened
 
-    def open_network(self, connections: Connections) -> Network:
-        """Give what the network did so far to each direction of open connections, two rows for each.
+    def open_network(self, connections: Connections) -> Iterator[tuple[Connections, Network]]:
+        """Give open connections with what the network did so far to each direction, two rows for each, part by part.
 
         Parameters
         ----------
         connections : Connections
-            Some of `open_connections`, in their order; empty tables where the network is not measured.
+            Some of `open_connections`, in their order; nothing is given where the network is not measured.
+
+        Yields
+        ------
+        tuple of (Connections, Network)
+            Rows of one part.
         """
         if self._rooms.measuring is None:
-            return Network()
-        network = self._rooms.measuring.snapshot()
-        if len(network) != 2 * len(connections):
-            network = network[np.isin(network.connection_id, connections.connection_id)]
-        agree_on_times(network, connections)
-        see_from_there(network, connections)
-        return network
+            return
+        begin = 0
+        for network in self._rooms.measuring.snapshots():
+            own = network[np.isin(network.connection_id, connections.connection_id)]
+            end = begin + len(own) // 2
+            part = connections[begin:end]
+            agree_on_times(own, part)
+            see_from_there(own, part)
+            yield part, own
+            begin = end
 
     @property
     def open_count(self) -> int:

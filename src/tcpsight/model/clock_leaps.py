@@ -43,9 +43,6 @@ LEAST_MOVES = 2
 SHORTEST_TICK_NS, LONGEST_TICK_NS = 500, 1_000_000_000
 """What clocks of stamps do: from Linux' microseconds (RFC 7323 wants a millisecond) to a second."""
 
-MOST_PIECES = 64
-"""Pieces of these that are kept before they are put together."""
-
 MOST_SILENCES = 4096
 """Silences that are remembered until enough segments came after them."""
 
@@ -127,9 +124,9 @@ class ClockLeaps:
 
     def __init__(self) -> None:
         self._clock_ns: int | None = None
-        self._recent: list[Rows] = [Headers().rows]
-        # Where they lie once there are enough: a block of its own each time would be fresh pages of the system.
-        self._room: Rows = np.zeros(0, Headers.dtype)
+        # The last rows lie at the end of what is filled. One block for all time: new ones were fresh pages each time.
+        self._room: Rows = np.empty(2 * REMEMBERED, Headers.dtype)
+        self._filled = 0
         self._silences: list[tuple[int, int]] = []
         self._stood: dict[tuple[int, int], dict[bytes, float]] = {}
         self._moved: set[tuple[int, int]] = set()
@@ -142,7 +139,7 @@ class ClockLeaps:
         self._clock_ns, silences = silences_in(instants_ns, self._clock_ns)
         self._silences += silences
         if self._silences:
-            self._judge(joined_rows([*self._recent, headers.rows]))
+            self._judge(joined_rows([self._recent, headers.rows]))
         self._remember(headers.rows)
         if self._silences:
             self._forget()
@@ -150,7 +147,7 @@ class ClockLeaps:
     def begin_anew(self) -> None:
         """Go on behind segments that were left out because nobody was silent near them."""
         self._clock_ns = None
-        self._recent = [Headers().rows]
+        self._filled = 0
         self._finish([])
 
     @property
@@ -170,8 +167,7 @@ class ClockLeaps:
     def carried(self) -> tuple[list[Any], bytes]:
         """Give what is remembered of the frames so far, without the leaps that are certain; and of segments."""
         stood = [[*span, [[who.hex(), by_ns] for who, by_ns in heard.items()]] for span, heard in self._stood.items()]
-        recent = joined_rows(self._recent)[-REMEMBERED:]
-        return [self._clock_ns, self._silences, stood, sorted(self._moved)], recent.tobytes()
+        return [self._clock_ns, self._silences, stood, sorted(self._moved)], self._recent.tobytes()
 
     def go_on(self, carried: list[Any], recent: bytes) -> None:
         """Go on behind the frames of which `carried` gave these."""
@@ -187,7 +183,8 @@ class ClockLeaps:
         if not all(abs(by_ns) < 2.0**63 for heard in self._stood.values() for by_ns in heard.values()):
             raise ValueError("a clock that stood still for ever")
         self._moved = {(start, end) for start, end in moved} & self._stood.keys()
-        self._recent = [np.frombuffer(recent, Headers.dtype)[-REMEMBERED:]]
+        self._filled = 0
+        self._remember(np.frombuffer(recent, Headers.dtype))
 
     def within(self, start_ns: int, end_ns: int) -> int:
         """Tell by how much the clock was set in a time, in nanoseconds: at most what of the silence lies in it."""
@@ -202,18 +199,22 @@ class ClockLeaps:
         """Tell whether no time passed for both sides at least, and for nobody else."""
         return len(self._stood[span]) > 1 and span not in self._moved
 
+    @property
+    def _recent(self) -> Rows:
+        """Give the last rows, `REMEMBERED` at most: whoever is judged again has had its votes among these."""
+        return self._room[max(self._filled - REMEMBERED, 0) : self._filled]
+
     def _remember(self, rows: Rows) -> None:
-        """Copy the last rows: whoever is judged again with the next ones has had its votes among these."""
-        if len(rows) >= REMEMBERED:
-            if not len(self._room):
-                self._room = Headers.allocate(REMEMBERED).rows
-            # As bytes: field by field it takes twenty times as long.
-            self._room.view(np.uint8)[:] = np.ascontiguousarray(rows[-REMEMBERED:]).view(np.uint8)
-            self._recent = [self._room]
-            return
-        self._recent = [*self._recent, joined_rows([rows])]
-        if len(self._recent) > MOST_PIECES:
-            self._recent = [joined_rows(self._recent)[-REMEMBERED:]]
+        """Copy the last rows."""
+        rows = np.ascontiguousarray(rows[-REMEMBERED:])
+        # As bytes: field by field it takes twenty times as long.
+        room, width = self._room.view(np.uint8), Headers.dtype.itemsize
+        if self._filled + len(rows) > len(self._room):
+            kept = REMEMBERED - len(rows)
+            room[: kept * width] = room[(self._filled - kept) * width : self._filled * width]
+            self._filled = kept
+        begin, self._filled = self._filled, self._filled + len(rows)
+        room[begin * width : self._filled * width] = rows.view(np.uint8)
 
     def _judge(self, rows: Rows) -> None:
         """Ask those who are heard after silences whether time passed."""
@@ -238,8 +239,7 @@ class ClockLeaps:
 
     def _forget(self) -> None:
         """Let go of silences that lie before all segments that are remembered."""
-        self._recent = [joined_rows(self._recent)[-REMEMBERED:]]
-        (recent,) = self._recent
+        recent = self._recent
         oldest_ns = int(recent["time_ns"].min()) if len(recent) == REMEMBERED else -(2**63)
         self._finish([span for span in self._silences if span[1] >= oldest_ns][-MOST_SILENCES:])
 

@@ -313,32 +313,38 @@ cdef class Measures:
         if rest.left:
             raise ValueError("what was measured of more connections was carried")
 
-    def snapshot(self, uint8_t[::1] rows not None):
-        """Write the rows of the open connections as if they ended now, by slot, as far as there is room.
+    def snapshot(self, uint8_t[::1] rows not None, int64_t begin):
+        """Write the rows of open connections as if they ended now, by slot from `begin` on, until there is no room.
 
-        It changes nothing; gives how many rows there are.
+        It changes nothing; gives how many rows there are, and the slot to go on at: that behind the last one if no
+        more are open.
         """
         cdef int64_t room = rows_of(rows, sizeof(NetworkRow))
         cdef NetworkRow *row = <NetworkRow *>start_of(rows)
         cdef const Slot *slot
         cdef Slot copy
-        cdef int64_t i, found = 0
+        cdef int64_t i = max(begin, 0), end = self.batch.chunks.opened, found = 0
         cdef int d
         cdef bint is_full = False
         with nogil:
-            for i in range(self.batch.chunks.opened):
+            while i < end and found + 2 <= room:
                 slot = open_slot_at(&self.batch, i)
+                i += 1
                 if slot == NULL:
                     continue
-                if found + 2 <= room:
-                    copy = slot[0]
-                    for d in range(2):
-                        if own_round_trips(&copy.flows[d]):
-                            give_row(row + found + d, &copy, d)
-                            free(copy.flows[d].round_trips)
-                        else:
-                            is_full = True
+                copy = slot[0]
+                for d in range(2):
+                    if own_round_trips(&copy.flows[d]):
+                        give_row(row + found + d, &copy, d)
+                        free(copy.flows[d].round_trips)
+                    else:
+                        is_full = True
                 found += 2
         if is_full:
             raise MemoryError("no memory for a copy of round trips")
-        return found
+        return found, i
+
+    @property
+    def slots(self):
+        """How many slots there are, open or not."""
+        return self.batch.chunks.opened

@@ -52,6 +52,7 @@ times are those of handing them over.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,9 @@ from tcpsight.tables import VANTAGES, Boundaries, Connections, Headers, Network,
 
 SMALLEST_ROOM = 256
 """Rows to begin with; doubled when they are too few."""
+
+SNAPSHOT_ROWS = 4096
+"""Rows of open connections that are given at a time."""
 
 MOST_BITS_PER_S = 9e18
 """Rates end here, for they must fit."""
@@ -125,11 +129,15 @@ class NetworkMeasuring:
         network.until_ns = segments.until_ns
         return network
 
-    def snapshot(self) -> Network:
-        """Give two rows for each open connection as if it ended now, by slot. It changes nothing."""
-        rows = Network.allocate(self._measures.snapshot(Network().packed()))
-        self._measures.snapshot(rows.packed())
-        return rows
+    def snapshots(self) -> Iterator[Network]:
+        """Give two rows for each open connection as if it ended now, by slot; rows are valid until the next ones.
+
+        It changes nothing.
+        """
+        rows, at = Network.allocate(SNAPSHOT_ROWS), 0
+        while at < self._measures.slots:
+            count, at = self._measures.snapshot(rows.packed(), at)
+            yield rows[:count]
 
     def carried(self, slots: np.ndarray[Any, np.dtype[np.int64]]) -> bytes:
         """Give what is known of the connections in these slots."""
