@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcpsight.capture import open_capture
+from tcpsight.network import measuring
 from tcpsight.pipeline import Options, Pipeline
 from tcpsight.tables import Connections, Network, Requests, Table, Unanswered
 from tests.properties.test_pipeline import captures, content
@@ -39,6 +41,18 @@ def everything(batches: Any) -> dict[str, list[str]]:
     return found
 
 
+def network_of(pipeline: Pipeline, connections: Connections) -> Network:
+    """Give what the network did to open connections, however many are told at a time."""
+    found = []
+    for rows in (2, 6, 4096):
+        with mock.patch.object(measuring, "SNAPSHOT_ROWS", rows):
+            parts = [(own.copy(), network.copy()) for own, network in pipeline.open_network(connections)]
+        assert [each for own, _ in parts for each in own.connection_id.tolist()] == connections.connection_id.tolist()
+        found.append(Network.concatenate([network for _, network in parts]))
+    assert values(found[0]) == values(found[1]) == values(found[2])
+    return found[0]
+
+
 @settings(deadline=None, max_examples=up_to(60))
 @given(captures(), st.integers(1, 5))
 def test_looking_changes_nothing(frames, batch_frames):
@@ -47,7 +61,7 @@ def test_looking_changes_nothing(frames, batch_frames):
         for batch in pipeline:
             yield batch
             connections = pipeline.open_connections(frames[-1].time_ns)
-            pipeline.open_network(connections)
+            network_of(pipeline, connections)
             pipeline.waiting(frames[-1].time_ns)
 
     expected = everything(pipeline_of(frames, batch_frames=batch_frames))
@@ -65,7 +79,7 @@ def test_what_is_open_is_told_as_if_the_capture_ended_there(frames, count):
             for _ in pipeline.feed(part):
                 pass
     connections = pipeline.open_connections(end_ns).copy()
-    network, waiting = pipeline.open_network(connections).copy(), pipeline.waiting(end_ns).copy()
+    network, waiting = network_of(pipeline, connections), pipeline.waiting(end_ns).copy()
     ended: dict[str, list[Any]] = {name: [] for name in PARTS}
     for batch in pipeline.finish():
         for name in PARTS:
@@ -88,6 +102,6 @@ def test_round_trips_that_wait_to_be_counted_are_told_and_still_counted_later():
             for part in capture:
                 for _ in pipeline.feed(part):
                     pass
-        looked = [values(pipeline.open_network(pipeline.open_connections(frames[-1].time_ns))) for _ in range(2)]
+        looked = [values(network_of(pipeline, pipeline.open_connections(frames[-1].time_ns))) for _ in range(2)]
         ended = Network.concatenate([batch.network.copy() for batch in pipeline.finish()])
         assert looked == [values(ended)] * 2

@@ -25,7 +25,7 @@ def test_every_open_connection_has_both_its_rows_and_they_change_nothing():
     opened = followed.boundaries[followed.boundaries.boundary == 0]
     measuring.feed(followed.segments, table, opened)
     for _ in range(2):
-        rows = measuring.snapshot()
+        (rows,) = measuring.snapshots()
         assert rows.connection_id.tolist() == [1, 1, 6, 6]
         assert rows.direction.tolist() == [0, 1, 0, 1]
         assert rows.rtt_max_ns.tolist()[0] == 20 * MS
