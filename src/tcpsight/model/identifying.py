@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tcpsight.model.levelling import only_levels_off
+from tcpsight.model.levelling import around, only_levels_off
 from tcpsight.model.resampling import Resampled, intervals, percentiles
 from tcpsight.model.residual_checks import r_squared
 from tcpsight.model.scalability import LEAST_HIGHEST, Floats, LawFit, Points, predicted_at
@@ -51,6 +51,9 @@ CLEAR_ERRORS = 3.0
 
 MOST_MISSED = 0.05
 """By such a share of throughput the law may miss what the points would have without its limits, and forecast."""
+
+RISING = 1.1
+"""Throughput that is more than this times what it was near a peak is not all that a service can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +202,7 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
     used = points.where(fit.used)
     if only_levels_off(used, predicted_at(used, fit.values), peak):
         answer.is_missed = True
-        answer.reasons.append(
-            f"neither peak, limit, headroom nor forecast: by the law throughput falls beyond {number(peak)}, "
-            + (
-                "and that of the intervals there is not clearly below that of those near it"
-                if points.is_series
-                else "that of the points does not, and a curve that only levels off explains them as well"
-            )
-        )
+        answer.reasons.append(_levelled(used, peak))
         return answer
     if answer.throughput_of_one and sigma.low > 0:
         limits = draws[:, 2] / np.maximum(draws[:, 0], 1e-300)
@@ -218,6 +214,23 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
     if answer.throughput_of_one:
         _judge_peak(answer, fit, draws)
     return answer
+
+
+def _levelled(points: Points, peak: float) -> str:
+    """Say that throughput does not fall where the law says that it does, and what it does instead."""
+    text = f"neither peak, limit, headroom nor forecast: by the law throughput falls beyond {number(peak)}, "
+    if points.is_series:
+        text += "and that of the intervals there is not clearly below that of those near it"
+    else:
+        text += "that of the points does not, and a curve that only levels off explains them as well"
+    means = around(points, peak)
+    if means is None:
+        return text
+    near, far = means
+    text += f"; in the mean it was {number(near)}/s near it and {number(far)}/s beyond: "
+    if far > RISING * near:
+        return text + "it still rises, so go on to more clients"
+    return text + "more requests at a time got hardly more done, so this may be all that the service can do"
 
 
 def _impossible(points: Points, one: Estimate) -> str | None:

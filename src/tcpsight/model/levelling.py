@@ -124,6 +124,13 @@ def only_levels_off(points: Points, predicted_per_s: Floats, peak: float) -> boo
     return least_misfit(points) <= misfit(points, predicted_per_s)
 
 
+def around(points: Points, peak: float) -> tuple[float, float] | None:
+    """Give the mean throughput near a peak and far beyond it; None where there is none of either."""
+    n, x = points.concurrency, points.throughput_per_s
+    near, far = x[(n > peak / NEARBY) & (n <= peak * AWAY)], x[n > peak * AWAY]
+    return (float(near.mean()), float(far.mean())) if len(near) and len(far) else None
+
+
 def _only_levels_off_by_blocks(points: Points, peak: float) -> bool:
     """Tell it of slices: at one load the fall fits better whatever the service does, so misfits decide nothing."""
     k = len(points)

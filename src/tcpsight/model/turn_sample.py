@@ -40,9 +40,11 @@ class TurnSample:
             self._look()
 
     def _look(self) -> None:
-        rows = Requests.concatenate(self._parts)
+        if not self._parts:
+            return
+        rows = type(self._parts[0]).concatenate(self._parts)  # they may have more columns than these
         self._parts, self._held = [], 0
-        for server, own in by_endpoint(rows, "server_address", "server_port") if len(rows) else ():
+        for server, own in by_endpoint(rows, "server_address", "server_port"):
             self._turns.setdefault(server, Turns()).add(own)
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tcpsight.model.identifying import chance, judge, missed, number
+from tcpsight.model.identifying import _levelled, chance, judge, missed, number
 from tcpsight.model.levelling import only_levels_off
 from tcpsight.model.resampling import Resampled
 from tcpsight.model.scalability import LawFit, Points, fit, predicted_at
@@ -147,6 +147,17 @@ def test_of_points_without_time_the_curve_that_only_levels_off_must_explain_them
     answer = judge(points, found, spread(found.values, tuple(each / 100 for each in found.values)))  # type: ignore[arg-type]
     assert answer.is_missed
     assert "a curve that only levels off explains them as well" in answer.reasons[-1]
+    assert "more requests at a time got hardly more done, so this may be all" in answer.reasons[-1]
+
+
+def test_where_throughput_rises_beyond_what_the_law_calls_a_peak_more_clients_are_asked_for():
+    n = np.repeat([1.0, 2.0, 4.0, 8.0, 12.0, 16.0], 8)
+    said = _levelled(series(np.repeat([50.0, 100.0, 150.0, 200.0, 250.0, 300.0], 8), n), 8.0)
+    assert said.endswith("in the mean it was 200/s near it and 275/s beyond: it still rises, so go on to more clients")
+
+
+def test_where_nobody_was_far_beyond_a_peak_nothing_is_said_of_it():
+    assert "in the mean" not in _levelled(series([100.0] * 8, [8.0] * 8), 8.0)
 
 
 @pytest.mark.parametrize(
