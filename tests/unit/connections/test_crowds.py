@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tcpsight.connections import ConnectionTracking, Timeouts, Tracked
+from tcpsight.connections.tracking import Among
 from tcpsight.tables import FLAG_ACK, FLAG_SYN, STATES, Headers
 from tests.reference.connections import known_hash
 from tests.support.headers import counts_of, follow, track
@@ -149,6 +150,15 @@ def test_silence_ends_many_in_parts_too():
     tracking.feed(flood(20_000))
     sizes = [len(part.connections) for part in parts(tracking, tracking.feed(Headers(until_ns=1000 * SECOND)))]
     assert sizes == [LARGEST_PART, 20_000 - LARGEST_PART]
+
+
+def test_headers_that_others_track_end_many_in_parts_too():
+    tracking = ConnectionTracking()
+    tracking.feed(flood(20_000))
+    others = Among(np.array([130 * SECOND, 1000 * SECOND]), np.zeros(0, np.int32))
+    pieces = [part.connections.copy() for part in parts(tracking, tracking.feed(Headers(), others))]
+    assert [len(piece) for piece in pieces] == [LARGEST_PART, 20_000 - LARGEST_PART]
+    assert tracking.open_connections == 0
 
 
 def test_the_end_of_the_capture_comes_in_parts():

@@ -167,3 +167,9 @@ def test_the_handshake_of_one_side_alone_is_understood():
 def test_rows_hold_what_the_other_rooms_fill_as_zero():
     followed = track(HANDSHAKE)
     assert followed.one("requests", "unanswered", "unsolicited_bytes", "is_farewell") == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("sequence", "state", "ignored"), [(999, "unanswered", 1), (1000, "client_reset", 0)])
+def test_of_a_stream_that_nobody_acknowledged_a_reset_below_its_syn_is_not_believed(sequence, state, ignored):
+    followed = track(f"0 > S seq=1000 \n 10 > R seq={sequence}")
+    assert followed.one("state", "ignored_resets") == (state, ignored)

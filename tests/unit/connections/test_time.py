@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tcpsight.connections import ConnectionTracking, Timeouts
+from tcpsight.connections.tracking import Among
 from tcpsight.tables import STATES, Headers
-from tests.support.headers import follow, headers, headers_of, rows_of, track
+from tests.support.headers import counts_of, follow, headers, headers_of, rows_of, track
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -174,6 +175,16 @@ def test_an_unconfirmed_jump_at_the_end_of_the_capture_does_not_count():
     followed = track(HANDSHAKE + f"{10 * HOUR_MS} > PA 10")
     assert followed.one("end_ns", "client_bytes") == (20_000_000, 10)
     assert followed.unseen == {"time_jump": [1, 0, 4]}
+
+
+def test_an_unconfirmed_jump_is_counted_by_whoever_tracks_its_header():
+    table = headers(HANDSHAKE)
+    times = np.array([0, 10_000_000, 10 * HOUR_MS * 1_000_000, 20_000_000])
+    for own, counted in (([0, 1, 3], {}), ([0, 1, 2], {"time_jump": [1, 0, 3]})):
+        table.time_ns[:] = times[own]
+        tracking = ConnectionTracking()
+        tracking.feed(table, Among(times, np.array(own, np.int32)))
+        assert {key: row for key, row in counts_of(tracking.unseen).items() if key == "time_jump"} == counted
 
 
 def test_a_connection_opened_in_a_future_that_did_not_come_began_when_the_clock_says():
