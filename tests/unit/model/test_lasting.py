@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from tcpsight.model.count_scales import CountScales
-from tcpsight.model.lasting import Lasting, _anywhere, _clearest, _clearness, _to_the_end, lasting_slowdown
+from tcpsight.model.lasting import (
+    Lasting,
+    _anywhere,
+    _clearest,
+    _clearness,
+    _fewer_deviations,
+    _to_the_end,
+    lasting_slowdown,
+)
 from tcpsight.tables import Requests
 
 MS = 1_000_000
@@ -81,6 +89,29 @@ def test_what_was_slower_for_a_large_part_and_ended_is_told_with_both_ends(start
     assert told.residence_ns == pytest.approx(8 * MS, rel=0.05)
     # The first and the last slice are slow in a part only.
     assert [told.usual_concurrency, told.concurrency] == pytest.approx([2, 8], rel=0.15)
+
+
+def test_what_was_over_just_before_the_end_does_not_last_to_the_end():
+    times = varied(20_000)
+    times[12_000:19_300] *= 4
+    told = lasting_slowdown(counts(times))
+    assert told is not None
+    assert told.has_after
+    assert (told.end_ns - 10**18) / 1e9 == pytest.approx(19.3, abs=0.3)
+
+
+def test_what_was_slow_from_the_first_request_on_begins_there_though_it_completed_later():
+    times = varied(20_000)
+    times[:7000] = 900  # in the first 0.9 s nothing completes
+    told = lasting_slowdown(counts(times))
+    assert told is not None
+    assert not told.has_before
+    assert (told.start_ns - 10**18) / 1e9 == pytest.approx(0, abs=0.2)
+
+
+def test_slices_that_are_all_equally_slow_are_not_alike_from_one_to_the_next():
+    assert _fewer_deviations(np.full(30, 0.5)) == 1
+    assert _fewer_deviations(np.repeat([0.5, 0.7, 0.4], 10)) < 0.7
 
 
 @pytest.mark.parametrize(

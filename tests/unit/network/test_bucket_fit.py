@@ -8,6 +8,7 @@ import pytest
 from tcpsight.network.bucket_fit import FASTER, SIZES, Fit, fit, initial_tokens, rate_within_round_trips
 from tcpsight.network.exchanges import Exchange
 from tcpsight.network.token_bucket import goodput_between
+from tests.reference import policing
 from tests.unit.network.test_exchange_log import SIZE
 from tests.unit.network.test_queues import sent
 from tests.unit.network.test_token_bucket import through_bucket
@@ -115,3 +116,20 @@ def test_a_loss_may_have_as_many_tokens_more_as_come_in_a_tenth_of_a_round_trip(
     together = Exchange(exchange.rows, 0, 0)
     assert fitted(together, 0.1).losses_outside == 0
     assert fitted(together, 0.001).losses_outside > 0.02
+
+
+@pytest.mark.parametrize("round_trip_s", [0.0, 0.01])
+def test_what_lies_outside_is_counted_with_three_segments_too_many_and_two_too_few(round_trip_s: float):
+    """Behind each loss six pass at once, which an empty bucket would have dropped."""
+    group_ms = np.array([*range(0, 80, 10), *[80] * 7])
+    at_ms = np.concatenate([group_ms + 100 * i for i in range(20)])
+    exchange = sent([10] * len(at_ms), [8 + 15 * i for i in range(20)])
+    exchange.rows["time_ns"] = at_ms * 1_000_000
+    exchange = Exchange(exchange.rows, 0, 0)
+    found = fitted(exchange, round_trip_s)
+    rate, slack = found.rate / 8e9, 0.1 * round_trip_s * found.rate / 8
+    behind = [(int(ms) * 1_000_000, SIZE, bool(one)) for ms, one in zip(at_ms, exchange.is_lost, strict=True)][8:]
+    limits = 3 * SIZE + slack, -2 * SIZE - slack
+    losses, passes = policing.explain(behind, rate, found.size, limits, fills=False)
+    assert passes > 0
+    assert (found.losses_outside, found.passes_outside) == pytest.approx((losses / 19, passes / (len(behind) - 20)))

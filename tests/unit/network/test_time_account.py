@@ -195,6 +195,22 @@ def test_a_window_that_leaves_no_room_is_the_receivers():
     }
 
 
+@pytest.mark.parametrize("with_requests", [True, False])
+def test_a_window_that_later_segments_of_a_run_fill_is_the_receivers_too(with_requests: bool):
+    """Without requests, such segments are taken in fewer steps."""
+    script = """
+        0    0 > 10
+        5    0 < 1000
+        6    + < 1000      # 1,000 bytes are left: less than a segment takes
+       56   10 > 0
+       57    + < 1000
+    """
+    small = {"window_bytes": 3000}
+    row = plain(run([batch(script, small, {}, {}, small)], with_requests=with_requests).connections)[0]
+    told = {"server_ns": 5 * MS, "response_transfer_ns": 2 * MS, "receiver_limited_ns": 50 * MS}
+    assert {name: row[name] for name in PARTS if row[name]} == told
+
+
 def test_a_probe_of_a_closed_window_shows_that_there_is_more_to_send():
     script = "0 0 > 10\n 5 0 < 1000\n 6 10 > 0\n 206 999 < 1\n 606 999 < 1\n 700 10 > 0"
     closed = {"window_bytes": 0}
@@ -246,9 +262,9 @@ def test_times_that_go_backwards_charge_nothing():
     assert account("10 0 > 10\n 5 0 < 10\n 8 + < 10\n 15 + < 10\n 20 + > 10") == {"response_transfer": 5, "think": 5}
 
 
-def test_a_jump_of_the_clock_that_nothing_confirms_is_taken_back():
-    hours = 5 * 3_600_000
-    script = f"0 0 > 10\n {hours} 0 < 10\n 10 + < 10\n 20 + > 10"
+@pytest.mark.parametrize("hours", [1.5, 5])
+def test_a_jump_of_the_clock_that_nothing_confirms_is_taken_back(hours: float):
+    script = f"0 0 > 10\n {hours * 3_600_000} 0 < 10\n 10 + < 10\n 20 + > 10"
     assert account(script, end_ns=20 * MS) == {"response_transfer": 10, "think": 10}
 
 
