@@ -15,9 +15,12 @@ LIBRARY = ctypes.CDLL(None)
 class Heap(ctypes.Structure):
     """What the C library tells of its heap (mallinfo2, see man 3)."""
 
-    _fields_ = tuple(
-        (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    _fields_ = (
+        *((f"other_{i}", ctypes.c_size_t) for i in range(4)),
+        ("hblkhd", ctypes.c_size_t),
+        *((f"other_{i}", ctypes.c_size_t) for i in range(4, 6)),
+        ("uordblks", ctypes.c_size_t),
+        *((f"other_{i}", ctypes.c_size_t) for i in range(6, 8)),
     )
 
 

@@ -35,6 +35,13 @@ def test_one_that_lacks_one_of_the_five_conditions_is_none(other: str):
     assert measured(DATA + other).server("duplicate_acks") == 0
 
 
+def test_nothing_is_outstanding_of_a_side_that_sent_but_a_fin_though_its_number_lies_below_an_earlier_one():
+    """A bare acknowledgment had a higher number: nobody knows what lies between."""
+    script = "0 > A seq=1000 ack=5000 \n 1 > FA seq=900 ack=5000"
+    network = measured(script + "".join(f" \n {ms} < A seq=5000 ack=901" for ms in (2, 3, 4)))
+    assert network.server("duplicate_acks") == 0
+
+
 def test_a_window_is_closed_from_the_segment_that_says_so_to_the_one_that_opens_it():
     network = measured(DATA + "70 < A acked=200 win=0 \n 80 < A acked=200 win=0 \n 170 < A acked=200 win=10")
     assert network.server("zero_windows", "zero_window_ns") == (2, 100 * MS)
