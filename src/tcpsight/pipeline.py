@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Keep", "Options", "Pipeline"]
 
+NO_CONNECTION = np.iinfo(np.int64).max
+
 LEAST_SHARED = 4
 """With so many workers connections are shared out; with fewer, whole rooms are, which costs less: `docs/scale.md`."""
 
@@ -160,7 +162,7 @@ class Pipeline:
         Parameters
         ----------
         connections : Connections
-            Some of `open_connections`, in their order; nothing is given where the network is not measured.
+            Some of `open_connections`, in any order; nothing is given where the network is not measured.
 
         Yields
         ------
@@ -169,15 +171,16 @@ class Pipeline:
         """
         if self._rooms.measuring is None:
             return
-        begin = 0
+        order = np.argsort(connections.connection_id)
+        numbers = np.append(connections.connection_id[order], NO_CONNECTION)
         for network in self._rooms.measuring.snapshots():
-            own = network[np.isin(network.connection_id, connections.connection_id)]
-            end = begin + len(own) // 2
-            part = connections[begin:end]
+            its_own = network.connection_id[::2]
+            places = np.searchsorted(numbers, its_own)
+            is_wanted = numbers[places] == its_own
+            part, own = connections[order[places[is_wanted]]], network[np.repeat(is_wanted, 2)]
             agree_on_times(own, part)
             see_from_there(own, part)
             yield part, own
-            begin = end
 
     @property
     def open_count(self) -> int:

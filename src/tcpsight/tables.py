@@ -391,9 +391,17 @@ class Table:
 
     @classmethod
     def concatenate(cls, tables: list[Self]) -> Self:
-        """Make one table of several, in order; the rows are copied."""
+        """Make one table of several, in order; the rows are copied.
+
+        Raises
+        ------
+        TypeError
+            They have not the columns of this table: those of a subclass have more.
+        """
         if not tables:
             return cls()
+        if tables[0].rows.dtype != cls.dtype:
+            raise TypeError(f"{type(tables[0]).__name__} are not {cls.__name__}")
         return cls(joined_rows([t.rows for t in tables]), tables[-1].until_ns)
 
     def copy(self) -> Self:

@@ -111,7 +111,7 @@ def _without_turns(run: Run) -> Iterator[str]:
     """Name services whose response times mean nothing."""
     from tcpsight.output.addresses import endpoint_text
 
-    reasons = run.pipeline.turn_sample.reasons
+    reasons = run.pipeline.turn_sample.reasons()
     for (address, port, version), reason in reasons[:NAMED_SERVICES]:
         yield f"{endpoint_text(address, port, version)}: {reason}; times of its requests mean nothing"
     if len(reasons) > NAMED_SERVICES:

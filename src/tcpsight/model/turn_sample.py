@@ -47,8 +47,7 @@ class TurnSample:
         for server, own in by_endpoint(rows, "server_address", "server_port"):
             self._turns.setdefault(server, Turns()).add(own)
 
-    @property
     def reasons(self) -> list[tuple[Endpoint, str]]:
-        """The services whose sides take none, and why that is believed."""
+        """Give the services whose sides take none, and why that is believed."""
         self._look()
         return [(server, turns.reason) for server, turns in self._turns.items() if turns.reason is not None]
