@@ -27,6 +27,7 @@ from tests.support.closed_system import STEPS, Law, Lived, frames, merged, simul
 from tests.support.pcap import pcap_bytes
 from tests.support.traffic import HANDSHAKE_NS, MS, START_NS, Exchange, Talk, answered, capture
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 LAW = Law(0.05, 0.0005, 1000.0)
 
 
@@ -601,6 +602,20 @@ def test_the_length_of_intervals_is_explained_only_where_there_are_some(here, pc
     assert "which" not in text
     assert "what helps" in text
     assert "which" in here("usl", pcap).text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "helps"),
+    [
+        (("stalls/mariadb-hot-row.pcap.zst",), "to get more done, what requests wait for"),
+        (("mariadb-lock.pcap", "--server", ":3307"), "a service whose requests are answered"),
+        (("mariadb-lock.pcap",), "load that goes from one request at a time to more"),
+    ],
+    ids=["full", "nobody", "hardly any load"],
+)
+def test_what_helps_depends_on_what_is_missing(here, arguments, helps):
+    path, *others = arguments
+    assert helps in " ".join(here("usl", EXAMPLES / path, *others).text.split())
 
 
 def test_a_law_of_another_shape_is_told_at_the_top_and_a_close_fit_is_not(here, fixtures_dir, tmp_path):

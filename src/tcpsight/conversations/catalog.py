@@ -94,7 +94,9 @@ class Catalog:
         try:
             return self.streams[connection_id]
         except KeyError:
-            raise UsageError(f"there is no connection {connection_id}; 'list' tells their numbers") from None
+            raise UsageError(
+                f"there is no connection {connection_id}; 'list' and 'tcpsight connections' tell their numbers"
+            ) from None
 
     # ------------------------------------------------------------------------------------------------ choosing
 

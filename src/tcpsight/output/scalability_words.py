@@ -22,6 +22,16 @@ WHAT_HELPS = (
     "1, 2, 4, 8, 16 clients that never pause, half a minute each"
 )
 
+WHAT_HELPS_INSTEAD = {
+    "no request was answered": "a service whose requests are answered: 'tcpsight report' tells what there is",
+    "too few": "a longer capture, or shorter intervals (--interval)",
+    "all that the service can do": (
+        "to get more done, what requests wait for: a lock, a pool of connections, processors; to know whether "
+        "throughput falls, still more clients"
+    ),
+}
+"""Where a refusal says so."""
+
 
 class Row(NamedTuple):
     """One row.
@@ -49,6 +59,11 @@ def model_words(model: Facts) -> Facts:
         name: [[row.label, [[piece.text, piece.style] for piece in row.pieces]] for row in rows]
         for name, rows in parts.items()
     }
+
+
+def what_helps(refusal: str) -> str:
+    """Say what to do where no model is told."""
+    return next((text for part, text in WHAT_HELPS_INSTEAD.items() if part in refusal), WHAT_HELPS)
 
 
 class ModelWords:
@@ -157,7 +172,7 @@ class ModelWords:
             lines += self._rows(label, [Piece(write(value["value"]), "bold"), Piece(ends), Piece(meaning)], "  ")
         if model["refusal"]:
             lines += self._rows("refused", [Piece(part, "yellow") for part in model["refusal"].split("; ")], "; ")
-            lines += self._rows("what helps", [Piece(WHAT_HELPS)])
+            lines += self._rows("what helps", [Piece(what_helps(model["refusal"]))])
         return lines + self._superlinear()
 
     def _superlinear(self) -> list[Row]:
