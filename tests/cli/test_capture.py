@@ -140,6 +140,23 @@ def test_it_ends_after_so_many_frames(tmp_path):
     assert recorder.process.returncode == 0
     assert b", 17 written to" in told
     assert len(read_capture(str(path)).rows) == 17
+    # Whatever was received is accounted for.
+    last = told.decode().splitlines()[-1]
+    received, written, _, left_out, dropped = ENDING.match(last).groups()  # type: ignore[union-attr]
+    more = re.search(r"; (\d+) more lay in the ring", last)
+    assert int(received) == int(written) + int(left_out or 0) + int(dropped) + int(more[1] if more else 0)
+
+
+def test_what_the_filter_does_not_ask_for_is_counted_too(tmp_path):
+    recorder = Recorder("-i", "lo", "-w", tmp_path / "trace.pcap", "vlan", "or", "tcp", "port", "8000")
+    talk()
+    recorder.process.send_signal(signal.SIGINT)
+    _, told = recorder.process.communicate(timeout=30)
+    last = told.decode().splitlines()[-1]
+    received, written, *_ = ENDING.match(last).groups()  # type: ignore[union-attr]
+    more = re.search(r"; (\d+) more lay in the ring at the end, or are not what the filter asks for", last)
+    assert int(received) > 0
+    assert int(received) == int(written) + int(more[1] if more else 0)
 
 
 def test_it_ends_after_so_long(tmp_path):

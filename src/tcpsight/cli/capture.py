@@ -242,7 +242,11 @@ def _ending(capture: LiveCapture, recording: Recording, files: object) -> str:
         told += f", {recording.lost} lost because they could not be written"
     lost = sum(each.interface_drops or 0 for each in capture.interfaces)
     told += f", {capture.dropped} dropped by the kernel"
-    return f"{told}, {lost} by the interface" if lost else told
+    if lost:
+        told += f", {lost} by the interface"
+    rest = capture.received - capture.dropped - recording.written - recording.left_out - recording.lost
+    # Frames that came after the end was decided, and those that the kernel's part of a filter let through.
+    return f"{told}; {rest} more lay in the ring at the end, or are not what the filter asks for" if rest > 0 else told
 
 
 def _say(message: str) -> None:
