@@ -474,6 +474,7 @@ cdef struct NetworkRow:
     int64_t payload_acked_max_bytes
     int64_t needless_syn_acks
     int64_t repeated_syns
+    int64_t repeated_syn_acks
     int64_t stepped_back_ns
     int64_t non_idle_periods
 

@@ -1158,9 +1158,11 @@ class Network(Table):
     stall_is_over = column("uint8", "bool", "whether they were acknowledged at last", internal=True)
     payload_acked_max_bytes = column("int64", "B", "largest segment that was acknowledged", internal=True)
     needless_syn_acks = column("int64", "", "SYN-ACKs sent again after they had been acknowledged", internal=True)
-    repeated_syns = column("int64", "", "SYNs, or SYN-ACKs, sent again", internal=True)
-    stepped_back_ns = column("int64", "ns", "how far its clock was set back while it lasted", internal=True)
-    non_idle_periods = column("int64", "", "how often data were sent while none were in flight", internal=True)
+    # What follows is null in rows of a lake that was written before it was counted.
+    repeated_syns = column("int64", "", "SYNs, without an ACK, sent again", null=-1, internal=True)
+    repeated_syn_acks = column("int64", "", "SYN-ACKs sent again", null=-1, internal=True)
+    stepped_back_ns = column("int64", "ns", "how far its clock was set back while it lasted", null=-1, internal=True)
+    non_idle_periods = column("int64", "", "how often data were sent while none were in flight", null=-1, internal=True)
 
 
 class Findings(Table):

@@ -1,6 +1,6 @@
 """Captures of the laboratory that begin within the connections: what is told of outstanding time is so, or null.
 
-The beginning is cut off at the same instant at both ends and in the middle. What the sender's own capture shows from
+The beginning is cut off at the same instant at both ends. What the sender's own capture shows from
 there on is the truth; the sockets confirm that of whole captures (docs/methods/accuracy.md).
 """
 
@@ -16,7 +16,7 @@ from tests.truth.lab.rewriting import read, write
 
 CAPTURES = Path(__file__).parent / "lab" / "captures"
 RUNS = ("bufferbloat", "clean_bulk", "clean_exchanges", "jitter", "policing", "random_loss", "reordering", "shaping")
-PLACES = ("client", "middle", "server")
+PLACES = ("client", "server")
 MOST_OFF = 0.04
 """The rule's 3 %, of the longer time."""
 

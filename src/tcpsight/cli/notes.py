@@ -100,6 +100,7 @@ def _order(run: Run, count: int) -> str:
     """Say what to do about frames that are out of order, where they are so many that it is no accident."""
     if count < NOTABLE_DISORDER * run.pipeline.frames:
         return ""
+    # 10 ms: MOST_DISORDER_NS in network/_clock.pxd.
     share = f"{100 * count / run.pipeline.frames:.2g} % of all frames"
     return (
         f": {share}; what is late by 10 ms and more looks reordered by the network, and round trips are lost: "

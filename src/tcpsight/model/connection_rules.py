@@ -208,7 +208,7 @@ def _is_paced_by_window(pair: Pair) -> Bools:
 def look_for_window_limit(pair: Pair) -> Hits:
     """Look for senders that the receiver's window, not the path, held back."""
     own, peer = pair.own, pair.peer
-    open_ns = own.non_idle_ns - peer.zero_window_ns
+    open_ns = own.non_idle_ns - np.maximum(peer.zero_window_ns, 0)
     is_seen = (
         (own.non_idle_ns >= 0)
         & (own.window_limited_ns >= LIMITED_FRACTION * open_ns)

@@ -4,7 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcpsight.model.finding_shapes import REFUSED, SECOND, UNANSWERED, ConnectionRule, Hits, Pair, hits_of
+from tcpsight.model.finding_shapes import REFUSED, SECOND, UNANSWERED, Array, Bools, ConnectionRule, Hits, Pair, hits_of
+
+ANSWERED_SOONER = 2
+"""So many times the shortest round trip passed until the answer was acknowledged: then the first one was lost."""
+
+
+def _was_answer_lost(pair: Pair) -> tuple[Bools, Array]:
+    """Tell where the answer to a SYN was lost behind the capture point, and how many SYNs there were.
+
+    Either side may have opened, whichever is called the client. A client whose timer is shorter than the round trip
+    repeats its SYN, too, and has a second answer; nothing was lost then.
+    """
+    c = pair.connections
+    was_lost, syns = np.zeros(len(c), bool), c.connect_attempts
+    for opener, answerer, taken_ns, answered_ns in (
+        (pair.own, pair.peer, c.client_handshake_rtt_ns, c.server_handshake_rtt_ns),
+        (pair.peer, pair.own, c.server_handshake_rtt_ns, c.client_handshake_rtt_ns),
+    ):
+        is_again = (opener.repeated_syns >= 1) & (answerer.repeated_syn_acks > answerer.needless_syn_acks)
+        # From the first answer to the acknowledgment of any.
+        gap_ns = c.connect_ns - answered_ns
+        is_sooner = (answerer.rtt_min_ns >= 0) & (ANSWERED_SOONER * answerer.rtt_min_ns <= gap_ns)
+        is_later = np.where(taken_ns >= 0, taken_ns != gap_ns, is_sooner)
+        is_lost = is_again & (is_later | (c.connect_ns < 0) | (answered_ns < 0))
+        was_lost |= is_lost
+        syns = np.where(is_lost, opener.repeated_syns + 1, syns)
+    return was_lost, syns
 
 
 def look_for_syn_loss(pair: Pair) -> Hits | None:
@@ -17,8 +43,7 @@ def look_for_syn_loss(pair: Pair) -> Hits | None:
     c = pair.connections
     is_open = (c.state != UNANSWERED) & (c.state != REFUSED)
     again = pair.peer.control_retransmissions - pair.peer.needless_syn_acks
-    was_answer_lost = (pair.own.repeated_syns >= 1) & (pair.peer.repeated_syns > pair.peer.needless_syn_acks)
-    syns = np.where(was_answer_lost, pair.own.repeated_syns + 1, c.connect_attempts)
+    was_answer_lost, syns = _was_answer_lost(pair)
     is_hit = is_open & ((c.connect_attempts >= 2) | was_answer_lost)
     return hits_of(
         pair,

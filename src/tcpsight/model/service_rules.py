@@ -83,7 +83,10 @@ class Sums:
         self.server_gap_ns += int(c.server_handshake_rtt_ns[has_gaps].sum())
         self.client_gap_ns += int(c.client_handshake_rtt_ns[has_gaps].sum())
         # Each repeated SYN may have brought a SYN-ACK too many.
-        _keep(self.dropped, c, server.needless_syn_acks > client.repeated_syns)
+        # Old lakes know only those before the first answer.
+        attempts = np.maximum(c.connect_attempts - 1, 0)
+        repeated = np.where(client.repeated_syns >= 0, client.repeated_syns, attempts)
+        _keep(self.dropped, c, server.needless_syn_acks > repeated)
         is_again = (c.connect_attempts >= 2) & (c.state != UNANSWERED) & (c.state != REFUSED)
         # A repeated SYN-ACK was lost, not held back.
         _keep(self.repeated, c, is_again & (server.control_retransmissions == 0))

@@ -7,11 +7,15 @@ from tcpsight.network._state cimport (
 )
 
 cdef enum:
-    SLACK_NS = 1000000              # frames of several queues may be captured out of order by so much
+    # A segment that is stamped before the connection's latest one by more is behind: until segments have caught up, round
+    # trips are not measured. Frames of several queues are late by less, mostly, and lose none.
+    SLACK_NS = 1000000
+    # Frames of one file are out of order by less; a clock that goes back by as much was set. The one asks whether a segment
+    # was overtaken (_recovery.pxd), the other whether rates are over the time that passed. cli/notes.py says it, too.
+    MOST_DISORDER_NS = 10000000
 
 cdef enum:
     CONFIRMING = 3                  # segments in a row, as for the whole capture
-    LEAST_STEP_NS = 10000000        # a clock that goes back by as much was set: rates are not over the time that passed
 
 cdef extern from *:
     """
@@ -140,7 +144,7 @@ cdef inline void note_step(Slot *slot, int64_t time_ns, bint is_behind) noexcept
         if slot.behind_count < CONFIRMING:
             return
         behind_ns = INT64_MAX if is_later_by(slot.last_ns, time_ns, <uint64_t>INT64_MAX) else slot.last_ns - time_ns
-        if behind_ns < LEAST_STEP_NS or behind_ns <= slot.behind_ns:
+        if behind_ns < MOST_DISORDER_NS or behind_ns <= slot.behind_ns:
             return
         slot.stepped_ns = smaller(slot.stepped_ns, INT64_MAX - behind_ns) + behind_ns - slot.behind_ns
     slot.behind_ns = behind_ns

@@ -8,7 +8,7 @@ from tcpsight.network._evidence cimport (
     end_stall, note_delayed, note_resending, note_rising, note_sending, note_stamp, take_echo,
 )
 from tcpsight.network._recovery cimport (
-    close_holes, find_spurious, open_hole, resent_of, take_filling, take_retransmission, take_sack,
+    close_holes, count_syn_again, find_spurious, open_hole, resent_of, take_filling, take_retransmission, take_sack,
     value_difference,
     was_held_back,
 )
@@ -247,7 +247,7 @@ cdef inline void take_held_syn(Flow *f, const Segment *g) noexcept nogil:
     """A SYN that may be of another connection, sent again: it counts where it was met, and only a timer repeats it."""
     f.retransmissions += 1
     f.control_retransmissions += 1
-    f.syns_again += 1
+    count_syn_again(f, g)
     f.retransmitted_bytes += g.payload_bytes
     f.causes[CAUSE_TIMEOUT] += 1
 

@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc, realloc
 from libc.string cimport memmove
-from tcpsight.network._clock cimport is_later_by
+from tcpsight.network._clock cimport MOST_DISORDER_NS, is_later_by
 from tcpsight.network._evidence cimport note_resending
 from tcpsight.network._round_trips cimport time_out_after
 from tcpsight.network._sent cimport find_sent, mark_resent, mark_unclean
@@ -18,8 +18,6 @@ from tcpsight.tables cimport FLAG_ACK, FLAG_FIN, FLAG_SYN, OPTION_TIMESTAMPS, He
 cdef enum:
     DUPLICATES_OF_LOSS = 3          # RFC 5681 §3.2
     LEAST_RTO_NS = 200000000        # Linux; RFC 6298 asks for 1 s
-    # Frames of one file are out of order by less.
-    MOST_DISORDER_NS = 10000000
     # What fills a hole sooner was overtaken, where neither round trips nor timestamps tell: tshark's limit.
     REORDERING_NS = 3000000
 
@@ -86,6 +84,12 @@ cdef inline bint was_resent_long_ago(const Flow *f, int64_t start, int64_t now) 
     return True
 
 
+cdef inline void count_syn_again(Flow *f, const Segment *g) noexcept nogil:
+    """Count a SYN, or a SYN-ACK, that was sent again."""
+    f.syns_again += (g.flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN
+    f.syn_acks_again += (g.flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN | FLAG_ACK
+
+
 cdef inline void take_retransmission(
     Flow *f, const Flow *peer, const Segment *g, const Header *h, int64_t now
 ) noexcept nogil:
@@ -96,7 +100,7 @@ cdef inline void take_retransmission(
     cdef const Sent *sent
     cdef int cause, i
     f.retransmissions += 1
-    f.syns_again += (g.flags & FLAG_SYN) != 0
+    count_syn_again(f, g)
     # A FIN elsewhere than the first one is none.
     if g.flags & FLAG_SYN or (
         # Without payload it repeats the FIN that was believed, whose number an ACK may have passed over before.

@@ -101,6 +101,7 @@ cdef inline void give_evidence(NetworkRow *row, Flow *f, int64_t peer_segments, 
     row.payload_acked_max_bytes = f.payload_acked_max
     row.needless_syn_acks = f.syn_acks_needless
     row.repeated_syns = f.syns_again
+    row.repeated_syn_acks = f.syn_acks_again
 
 
 cdef inline void forget_sequenced(NetworkRow *row) noexcept nogil:

@@ -233,7 +233,8 @@ cdef struct Flow:
     int64_t closed_longest_start_ns
     int64_t closed_longest_before_ns        # what these two were before the last one of them
     int64_t closed_longest_before_start_ns
-    int64_t syns_again
+    uint32_t syns_again
+    uint32_t syn_acks_again
     int64_t syn_acks_needless
 
 cdef struct Slot:

@@ -77,7 +77,7 @@ MOST_STEPPED = 0.01
 
 OVER_TIME = (
     *("throughput_bits_per_s", "goodput_bits_per_s", "non_idle_goodput_bits_per_s", "non_idle_ns"),
-    *("window_limited_ns", "window_below_mss_ns"),
+    *("zero_window_ns", "window_limited_ns", "window_below_mss_ns"),
 )
 """What is wrong by as much as a clock was set back."""
 

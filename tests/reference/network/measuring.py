@@ -292,7 +292,7 @@ class Conversation:
             if s["flags"] & FLAG_SYN and KINDS[s["kind"]] == "retransmission":
                 # It is held, for it may begin another connection; this one bears it until then.
                 own.causes.append("timeout")
-                own.count("repeated_syns")
+                own.count("repeated_syn_acks" if s["flags"] & FLAG_ACK else "repeated_syns")
                 for name in ("retransmissions", "control_retransmissions"):
                     own.count(name)
                 own.count("retransmitted_bytes", s["payload_bytes"])
@@ -545,7 +545,8 @@ class Conversation:
     def send_again(self, s: Row, own: Side, peer: Side, numbers: tuple[int, int]) -> None:
         start, end = numbers
         own.count("retransmissions")
-        own.count("repeated_syns", int(bool(s["flags"] & FLAG_SYN)))
+        if s["flags"] & FLAG_SYN:
+            own.count("repeated_syn_acks" if s["flags"] & FLAG_ACK else "repeated_syns")
         repeats_fin = s["flags"] & FLAG_FIN and (end == own.fin_end or s["payload_bytes"] == 0)
         if s["flags"] & FLAG_SYN or repeats_fin:
             own.count("control_retransmissions")
@@ -611,7 +612,8 @@ class Conversation:
         side = self.sides[direction]
         names = [
             *("segments", "bytes", "retransmissions", "control_retransmissions", "retransmitted_bytes", "keep_alives"),
-            *("zero_window_probes", "out_of_order", "duplicate_acks", "zero_windows", "window_full", "repeated_syns"),
+            *("zero_window_probes", "out_of_order", "duplicate_acks", "zero_windows", "window_full"),
+            *("repeated_syns", "repeated_syn_acks"),
         ]
         row: Row = {name: side.counts.get(name, 0) for name in names}
         row |= {f"{c}_retransmissions": side.causes.count(c) for c in CAUSES if c != "tail_loss_probe"}

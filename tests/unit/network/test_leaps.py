@@ -132,6 +132,11 @@ def test_rates_over_a_clock_that_was_set_back_are_null():
     assert set_back(20).client("bytes", "segments", "rtt_samples", "stepped_back_ns")[:2] == (10_000, 102)
 
 
+def test_the_time_of_a_closed_window_over_a_clock_that_was_set_back_is_null():
+    assert set_back(0).server("zero_window_ns", "window_limited_ns") == (0, 0)
+    assert set_back(20).server("zero_window_ns", "window_limited_ns") == (None, None)
+
+
 def test_a_step_is_told_by_three_segments_in_a_row_and_by_a_hundredth_of_the_time():
     assert None not in set_back(20, frames=2).client(*RATES)
     assert None in set_back(20, frames=3).client(*RATES)
