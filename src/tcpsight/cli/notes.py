@@ -98,7 +98,8 @@ def note_lines(run: Run) -> Iterator[str]:
 
 def _order(run: Run, count: int) -> str:
     """Say what to do about frames that are out of order, where they are so many that it is no accident."""
-    if count < NOTABLE_DISORDER * run.pipeline.frames:
+    # None were read of a lake whose parts cannot be.
+    if count < NOTABLE_DISORDER * run.pipeline.frames or not run.pipeline.frames:
         return ""
     # 10 ms: MOST_DISORDER_NS in network/_clock.pxd.
     share = f"{100 * count / run.pipeline.frames:.2g} % of all frames"
