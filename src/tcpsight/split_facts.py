@@ -99,14 +99,15 @@ def _connections(comparison: Comparison) -> Facts:
 
 
 def _segments(comparison: Comparison) -> Facts:
-    matched, compared = comparison.matched.tolist(), comparison.compared.tolist()
+    sums = (comparison.matched.tolist(), comparison.compared.tolist(), comparison.copies_unknown.tolist())
     return {
         f"{side}_{name}": value
-        for side, seen, total in zip(("client_side", "server_side"), matched, compared, strict=True)
+        for side, seen, total, unknown in zip(("client_side", "server_side"), *sums, strict=True)
         for name, value in (
             ("matched", seen),
             ("compared", total),
             ("matched_fraction", seen / total if total else None),
+            ("copies_unknown", unknown),
         )
     }
 

@@ -60,6 +60,8 @@ class Comparison:
         How often each connection speaks for the points being the way round they are said to be, and against it.
     matched, compared : ndarray of int64, shape (2,)
         Of either side: segments that both have; segments of connections that both have.
+    copies_unknown : ndarray of int64, shape (2,)
+        Of either side: segments of which it is not known whether they or copies of their bytes reached the other.
     delays : Extremes
         A sample of the differences of time.
     fates : ndarray of passing.FATE
@@ -76,6 +78,7 @@ class Comparison:
     clock: list[ClockPiece] = field(default_factory=list)
     matched: Integers = field(default_factory=lambda: np.zeros(2, np.int64))
     compared: Integers = field(default_factory=lambda: np.zeros(2, np.int64))
+    copies_unknown: Integers = field(default_factory=lambda: np.zeros(2, np.int64))
     delays: Extremes = field(default_factory=lambda: joined([]))
     fates: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, passing.FATE))
     instants: Instants = field(default_factory=lambda: Instants.unknown(0))
@@ -219,6 +222,7 @@ def _compared(comparison: Comparison, part: Partition) -> Extremes:
     comparison.right[part.pairs], comparison.wrong[part.pairs] = way.right, way.wrong
     comparison.compared += [len(side.stream) for side in part.sides]
     comparison.matched += [int((seen >= 0).sum()) for seen in part.matched.seen_bytes]
+    comparison.copies_unknown += part.matched.copies_unknown
     ours, theirs = (rows[part.matched.is_timed] for rows in part.matched.rows)
     is_right = ~way.is_reversed[part.sides[0].stream[ours] >> 1]
     ours, theirs = ours[is_right], theirs[is_right]

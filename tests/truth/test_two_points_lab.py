@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import tcpsight
+from tcpsight import splitting
+from tcpsight.network.matching import Matched, Side
 from tcpsight.output.split import page
 
 CAPTURES = Path(__file__).parent / "lab" / "captures"
@@ -80,3 +82,23 @@ def test_where_clocks_were_set_too_often_no_time_between_the_points_is_told():
     path_text = text.partition("path between the points")[2].partition("requests:")[0]
     assert "-" not in path_text
     assert "\N{MINUS SIGN}" not in path_text
+
+
+def test_segments_whose_copies_are_not_told_apart_are_counted(monkeypatch: pytest.MonkeyPatch):
+    whole = splitting.match
+
+    def unsure(*sides: Side) -> Matched:
+        matched = whole(*sides)
+        matched.copies_unknown = (1, 2000)
+        return matched
+
+    captures = [CAPTURES / "policing" / f"{side}.pcap.xz" for side in ("client", "server")]
+    known = tcpsight.split(*captures).facts
+    assert [known["segments"][f"{side}_copies_unknown"] for side in ("client_side", "server_side")] == [0, 0]
+    assert "which copies came" not in page(known)
+    monkeypatch.setattr(splitting, "match", unsure)
+    facts = tcpsight.split(*captures).facts
+    assert [facts["segments"][f"{side}_copies_unknown"] for side in ("client_side", "server_side")] == [1, 2000]
+    text = page(facts)
+    assert "1 segment overlaps with others too often to tell which copies came" in text
+    assert "if one has (server side)" in text

@@ -29,14 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from tcpsight.network.copies import seen_of_copies
 from tcpsight.tables import FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, FLAG_URG, Sightings
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Keys = np.ndarray[Any, np.dtype[np.uint64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
-
-MOST_PIECES = 64
-"""Super-segments and what they are cut into are compared piece by piece, if there are no more than so many to each."""
 
 IDENTITY_FLAGS = FLAG_FIN | FLAG_SYN | FLAG_RST | FLAG_ACK | FLAG_URG
 
@@ -73,11 +71,15 @@ class Matched:
         Whether it is surely the same, so that its two times are a delay.
     seen_bytes : tuple of ndarray of int64, shape (n,) each
         By row of either capture, how many of its payload bytes the other has; −1 if it has not seen the segment at all.
+    copies_unknown : tuple of int
+        Of either capture, segments sent at it that overlap with others too often to tell which of the copies came: all
+        are taken to have come, if one has.
     """
 
     rows: tuple[Integers, Integers]
     is_timed: Mask
     seen_bytes: tuple[Integers, Integers] = field(default_factory=lambda: (np.zeros(0, np.int64),) * 2)
+    copies_unknown: tuple[int, int] = (0, 0)
 
 
 def match(client_side: Side, server_side: Side) -> Matched:
@@ -104,7 +106,7 @@ def match(client_side: Side, server_side: Side) -> Matched:
         (np.concatenate([none, *(pair[0] for pair in found)]), np.concatenate([none, *(pair[1] for pair in found)])),
         np.concatenate([np.zeros(0, np.bool_), *timed]),
     )
-    matched.seen_bytes = _seen_bytes(sides, matched.rows, left)
+    matched.seen_bytes, matched.copies_unknown = _seen_bytes(sides, matched.rows, left)
     return matched
 
 
@@ -166,61 +168,29 @@ def _ranks(keys: Keys) -> tuple[Integers, Integers]:
 
 def _seen_bytes(
     sides: tuple[Side, Side], matched: tuple[Integers, Integers], left: list[Integers]
-) -> tuple[Integers, Integers]:
-    """Tell how many bytes of each segment the other capture has, shape (n,) each."""
-    seen = []
+) -> tuple[tuple[Integers, Integers], tuple[int, int]]:
+    """Tell how many bytes of each segment the other capture has, shape (n,) each, and of how many that is not known."""
+    seen, unknown = [], [0, 0]
     for side, rows in zip(sides, matched, strict=True):
         mine = np.full(len(side.stream), -1, np.int64)
         mine[rows] = side.sightings.payload_bytes[rows]
         seen.append(mine)
     rest = [rows[side.sightings.payload_bytes[rows] > 0] for side, rows in zip(sides, left, strict=True)]
     if not min(map(len, rest)):
-        return seen[0], seen[1]
+        return (seen[0], seen[1]), (0, 0)
     begins = _laid_out(sides, rest)
     ends = [begin + side.sightings.payload_bytes[rows] for side, rows, begin in zip(sides, rest, begins, strict=True)]
     for this, other in ((0, 1), (1, 0)):
         covered = Covered(begins[other], ends[other])
         count = covered.below(ends[this]) - covered.below(begins[this])
         # Of copies of a byte that were sent here, no more came than the other point saw.
-        is_sent_here = sides[this].stream[rest[this]] & 1 == this
-        again = _seen_of_copies((begins[this], ends[this]), (begins[other], ends[other]))
-        if again is not None:
-            count[is_sent_here] = again[is_sent_here]
+        ours, theirs = (np.flatnonzero(sides[each].stream[rest[each]] & 1 == this) for each in (this, other))
+        sent, came = (begins[this][ours], ends[this][ours]), (begins[other][theirs], ends[other][theirs])
+        exact = count[ours]
+        unknown[this] = int(seen_of_copies(sent, came, exact).sum())
+        count[ours] = exact
         seen[this][rest[this][count > 0]] = count[count > 0]
-    return seen[0], seen[1]
-
-
-def _seen_of_copies(sent: tuple[Integers, Integers], seen: tuple[Integers, Integers]) -> Integers | None:
-    """Tell how many bytes of each run that was sent were seen, if of several that hold a byte the last ones were.
-
-    Parameters
-    ----------
-    sent, seen : tuple of ndarray of int64
-        Runs of bytes on a line, where they begin and end, in the order of time.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,), or None
-        None where runs overlap too often to be counted one by one.
-    """
-    edges = np.unique(np.concatenate([*sent, *seen]))
-    low, high = (np.searchsorted(edges, bound) for bound in sent)
-    pieces = high - low
-    if pieces.sum() > MOST_PIECES * (len(sent[0]) + len(seen[0])):
-        return None
-    starts, stops = (np.bincount(np.searchsorted(edges, bound), minlength=len(edges)) for bound in seen)
-    times = np.cumsum(starts - stops)
-    run = np.repeat(np.arange(len(pieces)), pieces)
-    piece = np.arange(len(run)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + low[run]
-    latest = np.lexsort((-run, piece))
-    # The number of each among those that hold the same piece, the last one first.
-    first = np.flatnonzero(np.diff(piece[latest], prepend=-1))
-    number = np.arange(len(latest)) - np.repeat(first, np.diff(np.append(first, len(latest))))
-    is_seen = number < times[piece[latest]]
-    lengths = (edges[piece[latest] + 1] - edges[piece[latest]]) * is_seen
-    count = np.zeros(len(pieces), np.int64)
-    np.add.at(count, run[latest], lengths)
-    return count
+    return (seen[0], seen[1]), (unknown[0], unknown[1])
 
 
 def _laid_out(sides: tuple[Side, Side], rows: list[Integers]) -> list[Integers]:

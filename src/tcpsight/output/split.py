@@ -184,6 +184,11 @@ def _losses(facts: Facts) -> list[str]:
             lines.append(f"{INDENT}{count(missing)} passed the {text} point without being captured there")
     if copies := facts["not_captured"]["copied_between"]:
         lines.append(f"{INDENT}{count(copies)} came twice: copied between the points")
+    for name, text in SIDES.items():
+        if unknown := facts["segments"][f"{name}_copies_unknown"]:
+            which = counted(unknown, "segment overlaps", "segments overlap")
+            said = "with others too often to tell which copies came: taken to have come, if one has"
+            lines.append(f"{INDENT}{which} {said} ({text})")
     if approximate := facts["connections"]["approximate"]:
         which = counted(approximate, "connection has", "connections have")
         text = "more holes than are kept: what was lost there before and behind the points is not counted"

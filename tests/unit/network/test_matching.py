@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpsight.network import matching
+from tcpsight.network import copies
 from tcpsight.network.matching import Covered, Side, match
 from tcpsight.tables import FLAG_ACK, Sightings
 
@@ -72,31 +71,16 @@ def test_what_the_far_point_has_more_often_than_it_was_sent_was_seen():
     assert matched.seen_bytes[1].tolist() == [1000, 1000, 1000]
 
 
-runs_of_bytes = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12)), max_size=12)
-
-
-@given(runs_of_bytes, runs_of_bytes)
-def test_of_copies_the_last_are_those_that_came(sent, seen):
-    def bounds(runs):
-        return np.array([b for b, _ in runs], np.int64), np.array([b + n for b, n in runs], np.int64)
-
-    left = Counter(byte for begin, length in seen for byte in range(begin, begin + length))
-    truth = []
-    for begin, length in reversed(sent):
-        came = [byte for byte in range(begin, begin + length) if left[byte] > 0]
-        left.subtract(came)
-        truth.append(len(came))
-    found = matching._seen_of_copies(bounds(sent), bounds(seen))
-    assert found is not None
-    assert found.tolist() == truth[::-1]
-
-
-def test_runs_that_overlap_too_often_are_not_counted_one_by_one():
-    begins = np.arange(2000)
-    assert matching._seen_of_copies((begins, begins + 2000), (begins, begins + 1)) is None
-    # Told of as if the copies were one.
-    ours = side(*((i, 20_000, i, 0) for i in range(2000)))
-    assert match(ours, side(*((10 * i, 10, i + 9000, 0) for i in range(200)))).seen_bytes[0][0] == 2000
+def test_copies_that_overlap_too_often_are_told_as_if_all_came_and_counted(monkeypatch: pytest.MonkeyPatch):
+    ours = side(*((0, 3000, i, 0) for i in range(3)), (9000, 1000, 8, 0))
+    theirs = side((0, 1000, 11, 0), (1000, 1000, 12, 0), (2000, 1000, 13, 0), (9000, 500, 14, 0))
+    known = match(ours, theirs)
+    assert known.seen_bytes[0].tolist() == [-1, -1, 3000, 500]
+    assert known.copies_unknown == (0, 0)
+    monkeypatch.setattr(copies, "MOST_PIECES", 2)
+    unknown = match(ours, theirs)
+    assert unknown.seen_bytes[0].tolist() == [3000, 3000, 3000, 500]
+    assert unknown.copies_unknown == (3, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20))), st.integers(0, 90))
