@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tcpsight.network import _policing
-from tcpsight.network.exchanges import Exchange
+from tcpsight.network.exchanges import Exchange, Numbers
 
 FASTER = (1.06, 1.13, 1.2, 1.3, 1.45, 1.6, 1.8, 2.1, 2.5, 3.0, 4.0, 5.5, 8.0)
 """If the goodput between losses does not explain them, rates are tried that are so many times that."""
@@ -114,6 +114,36 @@ def rate_within_round_trips(x: Exchange, round_trip_s: float) -> float:
 
 def initial_tokens(x: Exchange, first: int, rate: float) -> float:
     """Give the most tokens that the bucket must have held before the first loss, to pass what it passed, in bytes."""
+    passed, seconds = _before(x, first)
+    return float((passed - rate / 8 * seconds).max())
+
+
+def initial_tokens_by_rate(x: Exchange, first: int, rates: Numbers) -> Numbers:
+    """Give `initial_tokens` of each of several rates, which rise, in about the time that a few take, shape (m,).
+
+    What is needed from each instant on falls by the rate along a line, the steeper the earlier the instant. So the
+    higher the rate, the later the instant from which most is needed: that of the middle rate divides both the rates and
+    the instants, and each half again.
+    """
+    passed, seconds = _before(x, first)
+    if (np.diff(seconds) > 0).any():
+        # The clock was set back a little.
+        order = np.argsort(-seconds, kind="stable")
+        passed, seconds = passed[order], seconds[order]
+    most = np.empty(len(rates))
+    left = [(0, len(rates), 0, first)]
+    while left:
+        low, high, begin, end = left.pop()
+        if low < high:
+            middle = (low + high) // 2
+            need = passed[begin : end + 1] - rates[middle] / 8 * seconds[begin : end + 1]
+            at = int(need.argmax())
+            most[middle] = need[at]
+            left += [(low, middle, begin, begin + at), (middle + 1, high, begin + at, end)]
+    return most
+
+
+def _before(x: Exchange, first: int) -> tuple[Numbers, Numbers]:
+    """Give the bytes that passed from each up to the first loss, and the seconds up to it, shape (first + 1,)."""
     spent = x.payload[: first + 1].cumsum() - x.payload[: first + 1]
-    need = spent[first] - spent - rate / 8 * (x.time_s[first] - x.time_s[: first + 1])
-    return float(need.max())
+    return spent[first] - spent, x.time_s[first] - x.time_s[: first + 1]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcpsight.network._misfit import misfits
-from tcpsight.network.bucket_fit import initial_tokens, rate_within_round_trips
+from tcpsight.network.bucket_fit import initial_tokens_by_rate, rate_within_round_trips
 from tcpsight.network.exchanges import Exchange, Numbers
 from tcpsight.network.queueing import LEAST_BURST_SEGMENTS
 
@@ -25,11 +25,10 @@ SLOWEST, FASTEST = 0.6, 8.0
 """Rates are tried from so many times the goodput between the first and the last loss to so many times that, or times
 the goodput between losses that are near each other."""
 STEP, FINE_STEP, MOST_STEPS = 0.01, 0.0005, 700
-"""How far apart, by their logarithm, in all and near the best one."""
+"""How far apart, by their logarithm, in all and near the best one; and how many at most, so that none above 658 times
+the goodput between the first and the last loss is tried."""
 MORE_MISFIT, MORE_MISFIT_FRACTION = 4.0, 0.2
 """A rate is possible if its misfit is larger than the least by so many segments and this share of it at most."""
-
-
 MARGIN = 0.02
 """Bounds are so much wider, by their logarithm."""
 DOUBT = 2.0
@@ -75,7 +74,7 @@ def _misfits(x: Exchange, rates: Numbers) -> Numbers:
     """Give the misfit of each rate with the bucket that it needs; infinite where that would be too small for one."""
     first = int(np.argmax(x.is_lost))
     segment = max(1.0, float(np.median(x.payload)))
-    held = np.array([initial_tokens(x, first, rate) for rate in rates])
+    held = initial_tokens_by_rate(x, first, rates)
     # What was lost first found less than a segment left: half of one is the best guess.
     buckets = np.column_stack([rates / 8e9, held + segment / 2, np.full(len(rates), segment)])
     misfit = np.empty(len(rates))

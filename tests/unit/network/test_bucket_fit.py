@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tcpsight.network.bucket_fit import FASTER, SIZES, Fit, fit, initial_tokens, rate_within_round_trips
+from tcpsight.network import bucket_fit
+from tcpsight.network.bucket_fit import (
+    FASTER,
+    SIZES,
+    Fit,
+    fit,
+    initial_tokens,
+    initial_tokens_by_rate,
+    rate_within_round_trips,
+)
 from tcpsight.network.exchanges import Exchange
 from tcpsight.network.token_bucket import goodput_between
 from tests.reference import policing
@@ -107,6 +120,42 @@ def test_what_was_lost_first_was_not_passed_whatever_its_size():
     exchange.rows["payload"][0] = 2 * SIZE
     exchange.rows["payload"][50] = 3 * SIZE
     assert initial_tokens(Exchange(exchange.rows, 0, 0), 50, 0.0) == 51 * SIZE
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([-900, 0, 0, 1, 7, 900, 40_000]), st.integers(1, 3 * SIZE)), min_size=1),
+    st.lists(st.floats(0, 1e9), max_size=20),
+    st.integers(0, 99),
+)
+def test_what_it_held_is_told_of_many_rates_as_of_each(entries: list[tuple[int, int]], rates: list[float], first: int):
+    """The capture's clock may be set back by less than a millisecond."""
+    exchange = sent([10] * len(entries), [])
+    exchange.rows["time_ns"] = np.cumsum([1000 * us for us, _ in entries])
+    exchange.rows["payload"] = [payload for _, payload in entries]
+    exchange = Exchange(exchange.rows, 0, 0)
+    rates, first = sorted(rates), min(first, len(entries) - 1)
+    found = initial_tokens_by_rate(exchange, first, np.array(rates))
+    assert found == pytest.approx([initial_tokens(exchange, first, rate) for rate in rates], rel=1e-9, abs=1e-6)
+
+
+def test_many_rates_take_little_longer_than_few():
+    """Each of a thousand rates looked at all of 20,000 entries: now all together look at each some twenty times."""
+    exchange = sent([10] * 20_001, [])
+    looked_at = list[int]()
+
+    class Counted(np.ndarray[Any, Any]):
+        def __getitem__(self, where: Any) -> Any:
+            part = super().__getitem__(where)
+            if isinstance(where, slice):
+                looked_at.append(len(part))
+            return part
+
+    with pytest.MonkeyPatch.context() as patch:
+        both = bucket_fit._before(exchange, 20_000)
+        patch.setattr(bucket_fit, "_before", lambda *_: tuple(each.view(Counted) for each in both))
+        found = initial_tokens_by_rate(exchange, 20_000, np.geomspace(1e3, 1e9, 1000))
+    assert (found >= 0).all()
+    assert 0 < sum(looked_at) < 2 * 12 * (20_001 + 1000)
 
 
 def test_a_loss_may_have_as_many_tokens_more_as_come_in_a_tenth_of_a_round_trip():
