@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple, TypeVar
 
 from tests.truth.lab.accounts import ACCOUNTS, Part
@@ -123,14 +124,15 @@ def misses(found: Iterable[Verdict]) -> list[str]:
     ]
 
 
-def page(roots: Sequence[Path]) -> tuple[str, list[str]]:
-    """Give the section of the accuracy page, and the verdicts that were wrong."""
+def page(roots: Sequence[Path], about: str = "") -> tuple[str, list[str]]:
+    """Give the section of the accuracy page, what is to be known of its runs included, and the wrong verdicts."""
     runs = folders(roots)
     with ProcessPoolExecutor() as pool:
         found = list(pool.map(judge, runs, chunksize=8))
     numbers = [d for one in found for d in one.differences]
     judged = [v for one in found for v in one.verdicts]
-    text = [f"{len(runs):,} runs of the [laboratory](laboratory.md).\n", "### Goals\n", goal_table(numbers, judged), ""]
+    said = " ".join([f"{len(runs):,} runs of the [laboratory](laboratory.md).", *about.split()])
+    text = [f"{fill(said, 120)}\n", "### Goals\n", goal_table(numbers, judged), ""]
     text += ["### Every quantity\n", OF_RATES, quantity_table(numbers), ""]
     if any(v.is_told for v in judged):
         text += ["### Every finding\n", finding_table(judged), ""]
@@ -149,9 +151,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("roots", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--store", action="store_true", help="write accuracy.md")
+    parser.add_argument(
+        "--about", default="", help="what is to be known about the runs, for the page's first paragraph"
+    )
     parser.add_argument("--misses", action="store_true", help="name every wrong verdict too")
     chosen = parser.parse_args(arguments)
-    text, wrong = page(chosen.roots)
+    text, wrong = page(chosen.roots, chosen.about)
     print(text)
     if chosen.misses:
         print("\n".join(wrong))

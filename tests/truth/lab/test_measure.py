@@ -270,6 +270,17 @@ def test_findings_in_kept_runs_are_those_that_were_made(kind: str):
     assert wrong == []
 
 
+def test_what_is_to_be_known_about_the_runs_begins_the_stored_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(table, "STORED", tmp_path / "accuracy.md")
+    assert table.main([str(KEPT / "policing"), "--store", "--about", "They had been  judged before. " * 5]) == 0
+    first, heading, _ = (tmp_path / "accuracy.md").read_text().split("\n\n", 2)
+    assert (
+        first.replace("\n", " ") == "1 runs of the [laboratory](laboratory.md)." + " They had been judged before." * 5
+    )
+    assert max(map(len, first.splitlines())) <= 120
+    assert heading == "### Goals"
+
+
 @cache
 def _kept_differences() -> list[Difference]:
     return [d for folder in folders([KEPT]) for d in differences(folder)]
