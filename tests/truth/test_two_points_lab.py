@@ -13,7 +13,7 @@ import pytest
 
 import tcpsight
 from tcpsight import splitting
-from tcpsight.network.matching import Matched, Side
+from tcpsight.network.matching import Matched, Side, match
 from tcpsight.output.split import page
 
 CAPTURES = Path(__file__).parent / "lab" / "captures"
@@ -85,7 +85,7 @@ def test_where_clocks_were_set_too_often_no_time_between_the_points_is_told():
 
 
 def test_segments_whose_copies_are_not_told_apart_are_counted(monkeypatch: pytest.MonkeyPatch):
-    whole = splitting.match
+    whole = match
 
     def unsure(*sides: Side) -> Matched:
         matched = whole(*sides)
