@@ -47,7 +47,8 @@ def command(*, wanted: Wanted) -> int:
     tcpsight watch capture.pcap --interval 10s --by service
     """
     from tcpsight.cli.heap import Heap
-    from tcpsight.cli.notes import conclude
+    from tcpsight.cli.interface_notes import noting
+    from tcpsight.cli.notes import conclude, warn
 
     heap = Heap()
     slicing, lines = wanted.slicing, wanted.lines
@@ -87,12 +88,13 @@ def command(*, wanted: Wanted) -> int:
             slices.on_batch = lambda batch: write_requests(batch.requests)
         _say_that_it_watches(wanted.interfaces, feeds)
         losses = Losses()
-        for each in slicing.until_enough(iter(slices)):
-            write(each)
-            sys.stdout.flush()
-            losses.tell(getattr(run.capture, "dropped", 0))
-            _tell(each)
-            tell_others(each)
+        with noting(wanted.interfaces, run, warn):
+            for each in slicing.until_enough(iter(slices)):
+                write(each)
+                sys.stdout.flush()
+                losses.tell(getattr(run.capture, "dropped", 0))
+                _tell(each)
+                tell_others(each)
         return conclude_live(run) if wanted.interfaces else conclude(run)
 
 

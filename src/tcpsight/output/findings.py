@@ -32,7 +32,7 @@ def findings_page(found: list[dict[str, Any]], screen: Screen, start_ns: int | N
 
 
 def finding_lines(found: list[dict[str, Any]], screen: Screen, start_ns: int | None = None) -> list[str]:
-    """Draw the worst findings, the worst first; nothing where there are none.
+    """Draw the worst findings, the worst first, or say that there are none.
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ def finding_lines(found: list[dict[str, Any]], screen: Screen, start_ns: int | N
         When the capture begins.
     """
     if not found:
-        return []
+        text = f"No findings: none of the {len(FINDINGS)} conditions that 'tcpsight findings' looks for."
+        return ["", *textwrap.wrap(text, screen.width, break_on_hyphens=False)]
     lines = ["", screen.paint("Findings", "bold"), *_each(found[:MOST_FINDINGS], screen, start_ns, indent=INDENT)]
     if (others := len(found) - MOST_FINDINGS) > 0:
         lines.append(f"{INDENT}and {units.count(others)} more: tcpsight findings")

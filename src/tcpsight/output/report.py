@@ -19,7 +19,6 @@ from tcpsight.output.findings import finding_lines
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
 from tcpsight.output.times import beyond_part, time_pieces, vantage_pieces
-from tcpsight.tables import FINDINGS
 
 Facts = dict[str, Any]
 
@@ -70,11 +69,10 @@ class _Page:
         self._inner = screen.width - len(INDENT)
 
     def draw(self) -> str:
-        lines = self._head() + finding_lines(self._facts["findings"], self._screen, self._facts["capture"]["start_ns"])
-        services = self._facts["services"]
-        if services and not self._facts["findings"]:
-            text = f"No findings: none of the {len(FINDINGS)} conditions that 'tcpsight findings' looks for."
-            lines += ["", *self._wrapped(text, "", "")]
+        found, services = self._facts["findings"], self._facts["services"]
+        lines = self._head()
+        if found or services:
+            lines += finding_lines(found, self._screen, self._facts["capture"]["start_ns"])
         if len(services) > 1:
             lines += ["", *self._overview(services)]
         for service in services:
