@@ -70,9 +70,8 @@ class _Page:
 
     def draw(self) -> str:
         found, services = self._facts["findings"], self._facts["services"]
-        lines = self._head()
-        if found or services:
-            lines += finding_lines(found, self._screen, self._facts["capture"]["start_ns"])
+        told = finding_lines(found, self._screen, self._facts["capture"]["start_ns"]) if found or services else []
+        lines = self._head() + told
         if len(services) > 1:
             lines += ["", *self._overview(services)]
         for service in services:
