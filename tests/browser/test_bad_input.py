@@ -104,7 +104,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", some_of(list(CASES), 3))
+@pytest.mark.parametrize("case", some_of(list(CASES), 6))
 def test_a_page_is_made_and_drawn_without_an_error(show, tmp_path, case):
     make, said = CASES[case]
     path = tmp_path / "capture.pcap"

@@ -23,6 +23,7 @@ from tcpsight.tables import (
     OPTION_WINDOW_SCALE,
 )
 from tests.peers.ours import decoded
+from tests.support.thorough import IS_THOROUGH, some_of
 
 pytestmark = pytest.mark.peers
 
@@ -186,7 +187,7 @@ def compare(tshark, ours, tally, unexplained):
 def test_headers_equal_those_of_tshark(corpus_dir):
     tally: Counter[str | None] = Counter()
     unexplained = {}
-    for table in sorted(corpus_dir.glob("peers/**/*.tshark.tsv.xz")):
+    for table in some_of(sorted(corpus_dir.glob("peers/**/*.tshark.tsv.xz")), 3):
         path = table.relative_to(corpus_dir / "peers").as_posix().removesuffix(".tshark.tsv.xz")
         if not (corpus_dir / "captures" / path).is_file():
             tally["capture missing"] += 1
@@ -197,4 +198,4 @@ def test_headers_equal_those_of_tshark(corpus_dir):
             unexplained[path] = found
     print(tally)
     assert not unexplained
-    assert tally["equal"] > 45_000
+    assert tally["equal"] > (45_000 if IS_THOROUGH else 5_000)
