@@ -31,7 +31,8 @@ def clock_notes(clock: Facts) -> list[str]:
             f"the clock was set back {times}, by {units.duration(clock['stepped_back_ns'])}: "
             "the capture overlaps itself; "
             f"rates of the whole are over the {units.duration(clock['elapsed_ns'])} that passed{less}, "
-            "those of slices of time add up what happened in both, those of connections that it changes much are not told"
+            "those of slices of time add up what happened in both, "
+            "those of connections that it changes much are not told"
         )
     if clock["stepped_forward_ns"]:
         notes.append(
