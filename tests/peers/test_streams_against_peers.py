@@ -242,7 +242,7 @@ def test_complete_conversations_equal_those_that_tshark_follows(corpus_dir, requ
     program = require_program("tshark")
     found = (str(path.relative_to(corpus_dir / "peers")) for path in (corpus_dir / "peers").glob("**/*.tshark.tsv.xz"))
     every = sorted(name.removesuffix(".tshark.tsv.xz") for name in found)
-    names = sorted({*some_of(every, 24), *(name for name, _ in TSHARK_DIFFERS)})
+    names = sorted({*some_of(every, 12), *(name for name, _ in TSHARK_DIFFERS)})
     with ThreadPoolExecutor(2) as pool:  # tshark takes a fifth of a second to start, some hundred times
         outcomes = list(pool.map(lambda name: different(program, corpus_dir, name), names))
     assert not [difference for _, some in outcomes for difference in some]
