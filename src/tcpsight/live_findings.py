@@ -163,8 +163,7 @@ class LiveFindings:
         """Give the open connections that spoke last, with their two rows of Network each, part by part."""
         open_now = self._pipeline.open_connections(now_ns)
         if len(open_now) > MOST_CONNECTIONS:
-            last = np.argsort(-open_now.end_ns, kind="stable")[:MOST_CONNECTIONS]
-            open_now = open_now[np.sort(last)]  # rows of Network come in the order of slots
+            open_now = open_now[np.argsort(-open_now.end_ns, kind="stable")[:MOST_CONNECTIONS]]
         return self._pipeline.open_network(open_now)
 
     def _stalls(self, now_ns: int) -> list[Finding]:

@@ -29,8 +29,9 @@ class InterfaceNotes:
     def __init__(self, names: Sequence[str]) -> None:
         self._names = list(names)
         self._down: set[str] = set()
-        self._is_silent: bool | None = None
         self._looks = 0
+        # Whether a frame has come, or that none did was told.
+        self._is_settled = False
 
     def look(self, down: Sequence[str], frames: int) -> list[str]:
         """Give what is news, when these are down or away and so many frames have come."""
@@ -39,10 +40,9 @@ class InterfaceNotes:
         told += [f"{name} is up again" for name in self._names if name in self._down and name not in down]
         self._down = set(down)
         self._looks += 1
-        if self._is_silent is None and frames:
-            self._is_silent = False
-        if self._is_silent is None and self._looks * LOOK_S >= SILENT_S and not told:
-            self._is_silent = True
+        self._is_settled |= frames > 0
+        if not self._is_settled and self._looks * LOOK_S >= SILENT_S and not told:
+            self._is_settled = True
             where = " and ".join(self._names)
             told.append(
                 f"nothing has come by {where} yet: is it the right interface, and does the filter let it through?"
@@ -53,6 +53,9 @@ class InterfaceNotes:
 @contextmanager
 def noting(names: Sequence[str], run: Any, say: Callable[[str], None]) -> Iterator[None]:
     """Look at interfaces again and again, and say what is news."""
+    if not names:
+        yield
+        return
     notes, is_over = InterfaceNotes(names), threading.Event()
 
     def look() -> None:
@@ -61,11 +64,9 @@ def noting(names: Sequence[str], run: Any, say: Callable[[str], None]) -> Iterat
                 say(text)
 
     thread = threading.Thread(target=look, name="interfaces", daemon=True)
-    if names:
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         is_over.set()
-        if names:
-            thread.join()
+        thread.join()

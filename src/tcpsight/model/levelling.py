@@ -126,9 +126,13 @@ def only_levels_off(points: Points, predicted_per_s: Floats, peak: float) -> boo
 
 def around(points: Points, peak: float) -> tuple[float, float] | None:
     """Give the mean throughput near a peak and far beyond it; None where there is none of either."""
-    n, x = points.concurrency, points.throughput_per_s
-    near, far = x[(n > peak / NEARBY) & (n <= peak * AWAY)], x[n > peak * AWAY]
+    near, far = _near_and_far(points.concurrency, points.throughput_per_s, peak)
     return (float(near.mean()), float(far.mean())) if len(near) and len(far) else None
+
+
+def _near_and_far(n: Floats, x: Floats, peak: float) -> tuple[Floats, Floats]:
+    """Give the throughput near a peak, and that far beyond it."""
+    return x[(n > peak / NEARBY) & (n <= peak * AWAY)], x[n > peak * AWAY]
 
 
 def _only_levels_off_by_blocks(points: Points, peak: float) -> bool:
@@ -142,8 +146,7 @@ def _only_levels_off_by_blocks(points: Points, peak: float) -> bool:
 
 def _is_lower(n: Floats, x: Floats, peak: float) -> bool:
     """Tell whether throughput far beyond a peak is clearly below that near it, by the means of blocks (Welch 1947)."""
-    near = x[(n > peak / NEARBY) & (n <= peak * AWAY)]
-    far = x[n > peak * AWAY]
+    near, far = _near_and_far(n, x, peak)
     if min(len(near), len(far)) < LEAST_LEVELS:
         return False
     errors = near.var(ddof=1) / len(near), far.var(ddof=1) / len(far)
