@@ -14,6 +14,7 @@ from tcpsight.network._account_rules cimport (
     take_acknowledgment,
     take_data,
     take_leap_back,
+    take_sign,
     take_unusual,
     take_usual,
     waiting_part,
@@ -106,6 +107,7 @@ cdef void open_slot(Slot *a, const Boundary *boundary) noexcept nogil:
     for side in range(2):
         a.edge[side] = -FAR_OFFSET
         a.acked[side] = -FAR_OFFSET
+        a.shown[side] = -FAR_OFFSET
         a.window[side] = -1
         a.near_ns[side] = REACTION_NS
 
@@ -200,8 +202,11 @@ cdef inline void take_segment(Made *made, Slot *a, Turn *turn, const Segment *g,
     if (a.rare | g.kind | (g.flags & (FLAG_FIN | FLAG_SYN | FLAG_RST))) or g.window_bytes == 0:
         take_with_care(made, a, turn, g, h)
         return
-    if g.new_bytes > 0 and (turn != NULL or not take_usual(a, g)):
-        take_turn(made, a, turn, g)
+    if g.new_bytes > 0:
+        if turn != NULL or not take_usual(a, g):
+            take_turn(made, a, turn, g)
+    elif g.offset > a.edge[g.direction & 1]:
+        take_sign(a, g)
     take_acknowledgment(a, g, 1 - (g.direction & 1))
 
 

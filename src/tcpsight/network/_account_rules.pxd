@@ -170,23 +170,43 @@ cdef inline void open_turn(Made *made, Slot *a, Turn *turn, int64_t first, int64
     speak(a, DIRECTION_CLIENT)
 
 
-cdef inline bint is_of_request(const Slot *a, const Segment *g) noexcept nogil:
-    """Whether a server that sent this had seen any of the open request."""
-    return g.acked_offset == INT64_MIN or g.acked_offset > a.begin
+cdef inline bint is_going_on_again(const Slot *a, int side) noexcept nogil:
+    """Whether a side that speaks had something to send again, which is not acknowledged yet."""
+    return a.rare & (RECOVERING << side) and a.phase == ASKING + side
 
 
-cdef inline void change_sides(Made *made, Slot *a, Turn *turn, const Segment *g, int64_t first, int forced) noexcept nogil:
-    """Take data of the side that did not speak last."""
+cdef inline bint is_of_before(const Slot *a, const Segment *g) noexcept nogil:
+    """Whether a server that sent this had seen nothing of the open request: the answer before it, or a greeting, goes on."""
+    return g.direction & 1 != DIRECTION_CLIENT and a.turns > 0 and INT64_MIN < g.acked_offset <= a.begin
+
+
+cdef inline int part_before(Slot *a, const Segment *g) noexcept nogil:
+    """Tell what the wait for data that a segment carries, or shows, was."""
     cdef int side = g.direction & 1
-    if side != DIRECTION_CLIENT and a.turns > 0 and not is_of_request(a, g):
-        # Sent before the request came: the answer before it, or a greeting, goes on.
-        charge(a, PART_RESPONSE_TRANSFER if forced == AS_USUAL else forced, g.time_ns)
-        return
-    charge(a, turn_part(a, side) if forced == AS_USUAL else forced, g.time_ns)
-    if side == DIRECTION_CLIENT:
+    if a.phase == ASKING + side:
+        return going_on(a, side, g.time_ns)
+    return PART_RESPONSE_TRANSFER if is_of_before(a, g) else turn_part(a, side)
+
+
+cdef inline void change_sides(Made *made, Slot *a, Turn *turn, const Segment *g, int64_t first) noexcept nogil:
+    """Let the side that did not speak last speak, if these are not still the data of its turn before."""
+    if g.direction & 1 == DIRECTION_CLIENT:
         open_turn(made, a, turn, first, g.time_ns)
-    else:
-        speak(a, side)
+    elif not is_of_before(a, g):
+        speak(a, g.direction & 1)
+
+
+cdef inline void take_sign(Slot *a, const Segment *g) noexcept nogil:
+    """Take a segment without new data beyond the captured ones: what is missing had been sent, so the wait for it ends."""
+    cdef int side = g.direction & 1
+    cdef int64_t edge = a.edge[side]
+    # One byte further may be a FIN that was sent before.
+    cdef int64_t least = g.offset - (not g.flags & FLAG_FIN)
+    if edge == -FAR_OFFSET and a.shook & (SYN_SEEN << side):
+        edge = 0
+    if -FAR_OFFSET < edge < least and a.shown[side] <= edge and g.kind != KIND_RETRANSMISSION:
+        a.shown[side] = g.offset
+        charge(a, PART_RECOVERY if is_going_on_again(a, side) else part_before(a, g), g.time_ns)
 
 
 cdef inline void take_fill(Made *made, Slot *a, Turn *turn, const Segment *g, int64_t first) noexcept nogil:
@@ -206,10 +226,10 @@ cdef inline void take_data(Made *made, Slot *a, Turn *turn, const Segment *g, in
     cdef int64_t end = larger(first + g.new_bytes, g.offset + g.payload_bytes)
     if first < a.edge[side]:
         take_fill(made, a, turn, g, first)
-    elif a.phase == ASKING + side:
-        charge(a, going_on(a, side, g.time_ns) if forced == AS_USUAL else forced, g.time_ns)
     else:
-        change_sides(made, a, turn, g, first, forced)
+        charge(a, part_before(a, g) if forced == AS_USUAL else forced, g.time_ns)
+        if a.phase != ASKING + side:
+            change_sides(made, a, turn, g, first)
     if end > a.edge[side]:
         a.edge[side] = end
         if a.phase == ASKING + side and not has_room(a, side):
@@ -294,15 +314,12 @@ cdef inline void hear(Slot *a, const Segment *g, const Header *h, int side) noex
 
 cdef inline void take_again(Slot *a, const Segment *g, int side) noexcept nogil:
     """Take what was sent again: the wait for it was recovery, and so is the wait for its acknowledgment."""
-    cdef int64_t end = g.offset + g.payload_bytes
-    if g.flags & FLAG_SYN:
-        charge(a, PART_RECOVERY, g.time_ns)
-        return
-    if g.flags & FLAG_FIN:
-        end += 1
-        if g.payload_bytes == 0:
-            charge(a, waiting_part(a), smaller(a.fin_ns, g.time_ns))
+    cdef int64_t end = g.offset + g.payload_bytes + (g.flags & FLAG_FIN != 0)
+    if g.flags & FLAG_FIN and g.payload_bytes == 0 and not g.flags & FLAG_SYN:
+        charge(a, waiting_part(a), smaller(a.fin_ns, g.time_ns))
     charge(a, PART_RECOVERY, g.time_ns)
+    if g.flags & FLAG_SYN:
+        return
     a.again[side] = larger(a.again[side], end) if a.rare & (RECOVERING << side) else end
     if a.again[side] > a.acked[side]:
         a.rare |= RECOVERING << side
@@ -319,6 +336,7 @@ cdef inline void take_recovery(Slot *a, const Segment *g, int other) noexcept no
 cdef inline void take_believed(Made *made, Slot *a, Turn *turn, const Segment *g, const Header *h) noexcept nogil:
     """Take whatever a segment says about its own side."""
     cdef int side = g.direction & 1
+    cdef bint is_again
     if a.rare & LEAPT:
         a.rare &= ~LEAPT
         if g.time_ns < a.mark_ns - HOUR_NS:
@@ -327,9 +345,8 @@ cdef inline void take_believed(Made *made, Slot *a, Turn *turn, const Segment *g
         hear(a, g, h, side)
     if g.flags & FLAG_SYN:
         take_syn(a, g, h, side)
-    if g.flags & FLAG_FIN and g.offset > a.edge[side] and a.edge[side] != -FAR_OFFSET:
-        # Something before it was not captured yet: it is missing from now on.
-        charge(a, waiting_part(a), g.time_ns)
+    if g.new_bytes <= 0 and g.offset > a.edge[side]:
+        take_sign(a, g)
     if a.rare & SHAKING:
         shake(a, g, side)
     if g.kind == KIND_RETRANSMISSION:
@@ -337,10 +354,8 @@ cdef inline void take_believed(Made *made, Slot *a, Turn *turn, const Segment *g
     elif g.kind == KIND_ZERO_WINDOW_PROBE and a.rare & TIGHT and a.phase == ASKING + side:
         charge(a, PART_RECEIVER_LIMITED, g.time_ns)
     if g.new_bytes > 0 and g.kind != KIND_KEEP_ALIVE:
-        if g.kind == KIND_OUT_OF_ORDER or (a.rare & (RECOVERING << side) and a.phase == ASKING + side):
-            take_data(made, a, turn, g, PART_RECOVERY)
-        else:
-            take_data(made, a, turn, g, AS_USUAL)
+        is_again = g.kind == KIND_OUT_OF_ORDER or is_going_on_again(a, side)
+        take_data(made, a, turn, g, PART_RECOVERY if is_again else AS_USUAL)
         if g.kind == KIND_OUT_OF_ORDER:
             take_again(a, g, side)
     elif a.rare & SHAKING:

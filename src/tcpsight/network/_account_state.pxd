@@ -100,7 +100,7 @@ cdef struct Slot:
     int64_t repeated_ns         # of the handshake: waiting for SYNs that were sent again
     int64_t again[2]            # end of what was sent again
     int64_t asked_ns            # when the current request began
-    uint8_t more_padding[16]
+    int64_t shown[2]            # up to where a segment without data showed that more had been sent than was captured
 
 cdef struct Turn:
     # The parts when the current request began, and at the last data of its answer.

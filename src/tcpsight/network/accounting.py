@@ -13,7 +13,9 @@ account is charged when data come, not while time passes: the time since the las
    server does (it greets). The wait that the end of the connection cuts short is `server` if a request is open, else
    `think`. Before the first data of a connection whose beginning was not captured, it is `unknown`.
 3. **recovery** goes before turns: the time before a segment that repeats data or a FIN, or that fills a hole; and
-   from there until the peer acknowledges it, or sends data.
+   from there until the peer acknowledges it, or sends data. A segment without data that lies beyond all that was
+   captured of its side (a bare FIN that overtakes the answer) shows a hole: the time before it is what it would be
+   if the missing data had come then, and recovery begins with it.
 4. **receiver_limited**: between two data segments of one side, the time until the peer's window had room for a segment
    again, if it had none after the first; and the time before a probe of that window.
 5. **path_limited**: between two data segments of one side, if an acknowledgment of outstanding data came between them,

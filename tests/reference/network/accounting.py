@@ -26,6 +26,7 @@ class Side:
         self.repeated_until: int | None = None
         self.syns: list[int] = []
         self.is_syn_acked = False
+        self.shown: int | None = None  # up to where segments without data showed that something is missing
         self.ttl: int | None = None
         self.round_trip: int | None = None
 
@@ -110,8 +111,8 @@ class Story:
             me.ttl = s["ttl"]
         if s["flags"] & FLAG_SYN:
             self.take_syn(s)
-        if s["flags"] & FLAG_FIN and me.edge is not None and s["offset"] > me.edge:
-            self.charge(time, self.idle_part())
+        if s["new_bytes"] <= 0 and kind != "retransmission":
+            self.take_sign(s)
         if self.is_shaking:
             self.shake(s)
         if kind == "retransmission":
@@ -214,6 +215,29 @@ class Story:
                 self.is_tight = self.was_tight = True
         if self.speaker == d == 1 and self.requests:
             self.requests[-1][1:] = [len(self.waits)]
+
+    def take_sign(self, s: Row) -> None:
+        """The side has sent more than was captured, so the wait for it is over; once for each hole."""
+        d = s["direction"]
+        me = self.sides[d]
+        edge = 0 if me.edge is None and me.syns else me.edge
+        # The byte after the last one may be a FIN.
+        missing = 1 if s["flags"] & FLAG_FIN else 2
+        if edge is None or s["offset"] < edge + missing or (me.shown is not None and me.shown > edge):
+            return
+        me.shown = s["offset"]
+        is_going_on = self.speaker == d
+        if is_going_on and me.repeated_until is not None:
+            self.charge(s["time_ns"], "recovery")
+        elif is_going_on:
+            self.charge(s["time_ns"], self.part_between(d, s["time_ns"]))
+        elif self.idle_part() == "unknown":
+            self.charge(s["time_ns"], "unknown")
+        elif d == 0:
+            self.charge(s["time_ns"], "think")
+        else:
+            is_late = self.requests and s["acked_offset"] != INT64_MIN and s["acked_offset"] <= self.request_begin
+            self.charge(s["time_ns"], "response_transfer" if is_late else "server")
 
     def begin_request(self, first: int, time: int) -> None:
         edge = self.sides[0].edge
