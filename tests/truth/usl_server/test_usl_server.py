@@ -10,7 +10,7 @@ import pytest
 import tcpsight
 from tests.conftest import ROOT
 from tests.support.closed_system import STEPS, Law
-from tests.truth.usl_server.record import CAPTURE, LAW, NAMES, REQUESTS, SEEDS, SHORT, STORED
+from tests.truth.usl_server.record import CAPTURE, EXAMPLE, EXAMPLE_LAW, LAW, NAMES, REQUESTS, SEEDS, SHORT, STORED
 from tests.truth.usl_server.server import Sharing
 
 RUNS = json.loads(STORED.read_text())["runs"]
@@ -82,6 +82,19 @@ def test_the_kept_capture_has_the_truth_in_its_intervals_and_agrees_with_both_lo
     assert requests["response_time_ns"].sum() / 1e9 == pytest.approx(resident_s, rel=0.02)
     seen_by_clients = sum(step["answers"] * step["response_time_mean_ns"] for step in row["load"])
     assert requests["response_time_ns"].sum() == pytest.approx(seen_by_clients, rel=0.03)
+
+
+def test_the_example_has_a_peak_and_the_truth_in_its_intervals():
+    told = tcpsight.open(EXAMPLE).scalability()
+    truth = json.loads(EXAMPLE.with_name("scaling.truth.json").read_text())
+    assert told["refusal"] is None
+    assert told["requests"] == truth["server"]["answers"]
+    for name, value in zip(NAMES, EXAMPLE_LAW.values, strict=True):
+        assert truth["truth"][name] == value
+        assert told[name]["low"] <= value <= told[name]["high"]
+    at = math.sqrt((1 - EXAMPLE_LAW.sigma) / EXAMPLE_LAW.kappa)
+    for name, value in (("concurrency", at), ("throughput", float(EXAMPLE_LAW.throughput(at)))):
+        assert told[f"peak_{name}_interval"]["low"] <= value <= told[f"peak_{name}_interval"]["high"]
 
 
 def test_the_page_of_the_method_shows_the_stored_runs():
