@@ -28,6 +28,7 @@ from tcpsight.errors import UsageError
 from tcpsight.model import scalability
 from tcpsight.model.auto_interval import duration_text
 from tcpsight.model.grouping import Endpoint
+from tcpsight.model.identifying import Reason
 from tcpsight.model.occupancy import Occupancy, OccupancySweep
 from tcpsight.model.scalability import Points
 from tcpsight.model.services import Service, ServiceSummary
@@ -163,7 +164,9 @@ class ScalabilityCollection:
             for requests in self._by_arrival.sorted() if len(sweeps) else ():
                 sweeps.feed(requests)
             services = sweeps.facts()
-        told = services[0] if services else refused(_no_points(), Left(), "no request was answered")
+        told = (
+            services[0] if services else refused(_no_points(), Left(), Reason("no_requests", "no request was answered"))
+        )
         files = [each.path for each in run.capture.files]
         omitted = max(sum(1 for each in self._summary.services.values() if each.requests) - len(services), 0)
         return told | {"source": files, "services": services, "omitted_services": omitted}
@@ -230,9 +233,11 @@ class ScalabilitySweeps:
             littles_law=_littles_law(occupancy, inside & busy),
         )
         service = target.service
-        why = service.turns.reason
         # Without turns nobody knows when a request ends, nor how many there are at once.
-        told = refused(_no_points(), Left(), why) if why else facts_of(points, left, seed=self._seed, at=self._at)
+        if why := service.turns.reason:
+            told = refused(_no_points(), Left(), Reason("no_turns", why))
+        else:
+            told = facts_of(points, left, seed=self._seed, at=self._at)
         return told | {
             "server_address": _address(target.endpoint),
             "server_port": target.endpoint[1],

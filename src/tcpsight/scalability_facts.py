@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tcpsight.model.forecasting import band, loads
-from tcpsight.model.identifying import CLEAR_ERRORS, Answer, Estimate, chance, judge, negative, refusal
+from tcpsight.model.identifying import CLEAR_ERRORS, Answer, Estimate, Reason, chance, judge, negative, refusal
 from tcpsight.model.queueing import better, criteria, fit_queue, misfit
 from tcpsight.model.resampling import LEVEL, SEED, Resampled, resample
 from tcpsight.model.residual_checks import order_of_load, r_squared, runs_p_value, spread_trend, warm_up
@@ -93,7 +93,7 @@ def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: 
     used = points.where(fitted.used)
     below = negative(used, fitted)
     return {
-        **_head(answer, "; ".join(answer.reasons) or None),
+        **_head(answer, answer.reasons),
         "is_superlinear": bool(negative(used, fitted, CLEAR_ERRORS)),
         "best_fit": dict(zip(("sigma", "kappa", "lambda"), map(_round, fitted.values), strict=True)),
         "unconstrained": {
@@ -120,11 +120,11 @@ def _answered(points: Points, left: Left, cold: int, fitted: LawFit, resampled: 
     }
 
 
-def refused(points: Points, left: Left, why: str, cold: int = 0) -> Facts:
+def refused(points: Points, left: Left, why: Reason, cold: int = 0) -> Facts:
     """Tell that the points determine no law, and why."""
     none = dict.fromkeys(("best_fit", "unconstrained", "headroom", "curve", "checks", "queue", "confidence"))
     return {
-        **_head(Answer(), why),
+        **_head(Answer(), [why]),
         "is_superlinear": False,
         "negative": [],
         **none,
@@ -135,14 +135,15 @@ def refused(points: Points, left: Left, why: str, cold: int = 0) -> Facts:
     }
 
 
-def _head(answer: Answer, why: str | None) -> Facts:
+def _head(answer: Answer, reasons: Sequence[Reason]) -> Facts:
     return {
         "sigma": _interval(answer.sigma),
         "kappa": _interval(answer.kappa),
         "lambda": _interval(answer.throughput_of_one),
         "peak_concurrency": _value(answer.peak_concurrency),
         "peak_throughput_per_s": _value(answer.peak_throughput_per_s),
-        "refusal": why,
+        "refusal": "; ".join(each.text for each in reasons) or None,
+        "refusal_codes": [each.code for each in reasons],
         "peak_concurrency_interval": _interval(answer.peak_concurrency),
         "peak_throughput_interval": _interval(answer.peak_throughput_per_s),
         "limit_per_s": _interval(answer.limit_per_s),

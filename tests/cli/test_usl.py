@@ -610,8 +610,9 @@ def test_the_length_of_intervals_is_explained_only_where_there_are_some(here, pc
         (("stalls/mariadb-hot-row.pcap.zst",), "to get more done, what requests wait for"),
         (("mariadb-lock.pcap", "--server", ":3307"), "a service whose requests are answered"),
         (("mariadb-lock.pcap",), "load that goes from one request at a time to more"),
+        (("../tests/truth/usl_server/short-run.pcap.zst",), "more clients, until more of them do not get more done"),
     ],
-    ids=["full", "nobody", "hardly any load"],
+    ids=["full", "nobody", "hardly any load", "it still rises"],
 )
 def test_what_helps_depends_on_what_is_missing(here, arguments, helps):
     path, *others = arguments

@@ -7,6 +7,7 @@ where the load hardly changed, or where values that fit as well differ by so muc
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -53,7 +54,31 @@ MOST_MISSED = 0.05
 """By such a share of throughput the law may miss what the points would have without its limits, and forecast."""
 
 RISING = 1.1
-"""Throughput that is more than this times what it was near a peak is not all that a service can do."""
+"""Throughput that is more than this times what it was near a peak is not all that a service can do; what was less by as
+much seems to fall."""
+
+Code = Literal[
+    "no_requests", "no_turns", "too_few", "no_throughput", "one_load", "chance", "wide", "not_the_law", "levels_off",
+    "rises", "seems_to_fall", "no_peak",
+]  # fmt: skip
+
+
+class Reason(NamedTuple):
+    """Why something is not told.
+
+    Attributes
+    ----------
+    code : str
+        For programs, and for what helps: ``no_requests``; ``no_turns``, nobody knows when a request ends; ``too_few``
+        points; ``no_throughput``; ``one_load``, concurrency was too much alike, or too low; ``chance`` varied it;
+        ``wide``, a coefficient, the limit or the peak may be nearly anything; ``not_the_law``; where the law
+        has a peak that the points do not show: ``levels_off``, ``rises``, ``seems_to_fall``; ``no_peak``.
+    text : str
+        For people.
+    """
+
+    code: Code
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +98,7 @@ class Answer:
     ----------
     sigma, kappa, throughput_of_one, peak_concurrency, peak_throughput_per_s, limit_per_s : Estimate or None
         None where the points do not tell. The limit is Amdahl's, λ/σ.
-    reasons : list of str
+    reasons : list of Reason
         Why something is None.
     is_missed : bool
         Whether the law, held to what is possible, misses points that would go beyond it.
@@ -85,7 +110,7 @@ class Answer:
     peak_concurrency: Estimate | None = None
     peak_throughput_per_s: Estimate | None = None
     limit_per_s: Estimate | None = None
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     is_missed: bool = False
 
 
@@ -93,23 +118,26 @@ DUST = 1e-6
 """Of the response time: nobody measures so exactly, and fits end where they change less."""
 
 
-def refusal(points: Points) -> str | None:
+def refusal(points: Points) -> Reason | None:
     """Tell why no law can be fitted to points at all; None if one can."""
     least = LEAST_SLICES if points.is_series else LEAST_POINTS
     what = "interval" if points.is_series else "point"
     if len(points) < least:
         found = f"1 {what} is" if len(points) == 1 else f"{len(points)} {what}s are"
-        return f"{found} too few: at least {least} are needed"
+        return Reason("too_few", f"{found} too few: at least {least} are needed")
     if not (points.throughput_per_s > 0).any():
-        return "there is no throughput at any concurrency"
+        return Reason("no_throughput", "there is no throughput at any concurrency")
     loads = np.unique(np.round(points.concurrency, 9))
     if len(loads) == 1:
-        return f"concurrency was always {loads[0]:.4g}: how throughput changes with it cannot be told"
+        return Reason(
+            "one_load", f"concurrency was always {loads[0]:.4g}: how throughput changes with it cannot be told"
+        )
     low, high = points.reach
     if high / low < LEAST_RATIO:
-        return _narrow(points, low, high)
+        return Reason("one_load", _narrow(points, low, high))
     if points.levels is None and len(loads) < LEAST_POINTS:
-        return f"there are only {len(loads)} different concurrencies: three coefficients need {LEAST_POINTS}"
+        text = f"there are only {len(loads)} different concurrencies: three coefficients need {LEAST_POINTS}"
+        return Reason("one_load", text)
     return None
 
 
@@ -135,7 +163,7 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def chance(points: Points, fit: LawFit) -> str | None:
+def chance(points: Points, fit: LawFit) -> Reason | None:
     """Tell why a fit means nothing, where slices of one and the same load differ as chance makes them; None if it may.
 
     Notes
@@ -152,9 +180,10 @@ def chance(points: Points, fit: LawFit) -> str | None:
     explained = r_squared(used.throughput_per_s, predicted_at(used, fit.values))
     if share >= LASTS or explained >= FOLLOWS:
         return None
-    return (
+    return Reason(
+        "chance",
         "the load hardly varied: concurrency differs between intervals as chance makes it, and throughput does not "
-        f"follow it (R² {explained:.2f}): coefficients would mean nothing"
+        f"follow it (R² {explained:.2f}): coefficients would mean nothing",
     )
 
 
@@ -174,29 +203,29 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
     sigma, kappa, one = (Estimate(value, *pair) for value, pair in zip(fit.values, ends, strict=True))
     sigma, kappa = _without_dust(sigma, high - 1), _without_dust(kappa, high * (high - 1))
     if why := _impossible(points.where(fit.used), one):
-        return Answer(reasons=[why], is_missed=True)
+        return Answer(reasons=[Reason("not_the_law", why)], is_missed=True)
     if one.high - one.low <= WIDEST_ONE * one.value:
         answer.throughput_of_one = one
     else:
         low = number(one.low) if one.low > one.high / 1000 else "next to nothing"
-        answer.reasons.append(f"λ may be anything from {low} to {number(one.high)}")
+        answer.reasons.append(Reason("wide", f"λ may be anything from {low} to {number(one.high)}"))
     if high < LEAST_HIGHEST:
         seen = f"concurrency was hardly ever above {number(high)}: to tell σ and κ apart it"
         if points.levels is not None:
             seen = f"hardly ever were more than {number(high)} requests there at once: to tell σ and κ apart they"
-        answer.reasons.append(f"{seen} must reach {LEAST_HIGHEST:g}")
+        answer.reasons.append(Reason("one_load", f"{seen} must reach {LEAST_HIGHEST:g}"))
         return answer
     wide = _wide(sigma, kappa, high)
     if wide:
-        answer.reasons.extend(wide)
+        answer.reasons.extend(Reason("wide", each) for each in wide)
         return answer
     answer.sigma, answer.kappa = sigma, kappa
     if missed(points, fit):
         answer.is_missed = True
-        answer.reasons.append(
+        text = (
             "neither peak, limit, headroom nor forecast: the points do not follow the law, which misses some of them "
-            f"by more than {100 * MOST_MISSED:.0f} %"
         )
+        answer.reasons.append(Reason("not_the_law", f"{text}by more than {100 * MOST_MISSED:.0f} %"))
         return answer
     peak, _ = peak_of(*fit.values)
     used = points.where(fit.used)
@@ -204,19 +233,13 @@ def judge(points: Points, fit: LawFit, resampled: Resampled) -> Answer:
         answer.is_missed = True
         answer.reasons.append(_levelled(used, peak))
         return answer
-    if answer.throughput_of_one and sigma.low > 0:
-        limits = draws[:, 2] / np.maximum(draws[:, 0], 1e-300)
-        limit = Estimate(one.value / sigma.value, *percentiles(limits))
-        if limit.high > WIDEST_PEAK * limit.low:
-            answer.reasons.append(f"no limit can be told: it may be from {number(limit.low)} to {number(limit.high)}")
-        else:
-            answer.limit_per_s = limit
     if answer.throughput_of_one:
+        _judge_limit(answer, draws)
         _judge_peak(answer, fit, draws)
     return answer
 
 
-def _levelled(points: Points, peak: float) -> str:
+def _levelled(points: Points, peak: float) -> Reason:
     """Say that throughput does not fall where the law says that it does, and what it does instead."""
     text = f"neither peak, limit, headroom nor forecast: by the law throughput falls beyond {number(peak)}, "
     if points.is_series:
@@ -225,12 +248,15 @@ def _levelled(points: Points, peak: float) -> str:
         text += "that of the points does not, and a curve that only levels off explains them as well"
     means = around(points, peak)
     if means is None:
-        return text
+        return Reason("no_peak", text)
     near, far = means
     text += f"; in the mean it was {number(near)}/s near it and {number(far)}/s beyond: "
     if far > RISING * near:
-        return text + "it still rises, so go on to more clients"
-    return text + "more requests at a time got hardly more done, so this may be all that the service can do"
+        return Reason("rises", text + "it still rises, so go on to more clients")
+    if near > RISING * far:
+        return Reason("seems_to_fall", text + "it seems to fall, so stay longer at loads near that and beyond")
+    text += "more requests at a time got hardly more done, so this may be all that the service can do"
+    return Reason("levels_off", text)
 
 
 def _impossible(points: Points, one: Estimate) -> str | None:
@@ -271,21 +297,34 @@ def missed(points: Points, fit: LawFit) -> bool:
         return bool((~(np.abs(held - free) <= MOST_MISSED * np.abs(free))).any())
 
 
+def _judge_limit(answer: Answer, draws: Floats) -> None:
+    assert answer.sigma is not None
+    assert answer.throughput_of_one is not None
+    if answer.sigma.low <= 0:
+        return
+    limits = draws[:, 2] / np.maximum(draws[:, 0], 1e-300)
+    limit = Estimate(answer.throughput_of_one.value / answer.sigma.value, *percentiles(limits))
+    if limit.high > WIDEST_PEAK * limit.low:
+        text = f"no limit can be told: it may be from {number(limit.low)} to {number(limit.high)}"
+        answer.reasons.append(Reason("wide", text))
+    else:
+        answer.limit_per_s = limit
+
+
 def _judge_peak(answer: Answer, fit: LawFit, draws: Floats) -> None:
     assert answer.kappa is not None
     if answer.kappa.high <= 0:
-        answer.reasons.append("there is no peak: κ is 0, so that throughput never falls")
+        answer.reasons.append(Reason("no_peak", "there is no peak: κ is 0, so that throughput never falls"))
         return
     if answer.kappa.low <= 0:
-        answer.reasons.append(
-            f"no peak can be told: the 95 % interval of κ, 0 to {answer.kappa.high:.2g}, contains 0, "
-            "so that throughput may never fall"
-        )
+        text = f"no peak can be told: the 95 % interval of κ, 0 to {answer.kappa.high:.2g}, contains 0, "
+        answer.reasons.append(Reason("no_peak", text + "so that throughput may never fall"))
         return
     peaks = np.array([peak_of(*map(float, values)) for values in draws])
     at = Estimate(peak_of(*fit.values)[0], *percentiles(peaks[:, 0]))
     if at.high > WIDEST_PEAK * at.low:
-        answer.reasons.append(f"no peak can be told: it may be anywhere from {number(at.low)} to {number(at.high)}")
+        text = f"no peak can be told: it may be anywhere from {number(at.low)} to {number(at.high)}"
+        answer.reasons.append(Reason("wide", text))
         return
     answer.peak_concurrency = at
     answer.peak_throughput_per_s = Estimate(peak_of(*fit.values)[1], *percentiles(peaks[:, 1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tcpsight.output import units
@@ -22,15 +22,19 @@ WHAT_HELPS = (
     "1, 2, 4, 8, 16 clients that never pause, half a minute each"
 )
 
+MORE_CLIENTS = "more clients, until more of them do not get more done, half a minute at each step"
+
 WHAT_HELPS_INSTEAD = {
-    "no request was answered": "a service whose requests are answered: 'tcpsight report' tells what there is",
-    "too few": "a longer capture, or shorter intervals (--interval)",
-    "all that the service can do": (
+    "no_requests": "a service whose requests are answered: 'tcpsight report' tells what there is",
+    "too_few": "a longer capture, or shorter intervals (--interval)",
+    "rises": MORE_CLIENTS,
+    "seems_to_fall": "the same load again, longer: half a minute or more near the peak, and as long beyond it",
+    "levels_off": (
         "to get more done, what requests wait for: a lock, a pool of connections, processors; to know whether "
         "throughput falls, still more clients"
     ),
 }
-"""Where a refusal says so."""
+"""By the code of a refusal."""
 
 
 class Row(NamedTuple):
@@ -61,9 +65,9 @@ def model_words(model: Facts) -> Facts:
     }
 
 
-def what_helps(refusal: str) -> str:
-    """Say what to do where no model is told."""
-    return next((text for part, text in WHAT_HELPS_INSTEAD.items() if part in refusal), WHAT_HELPS)
+def what_helps(codes: Sequence[str]) -> str:
+    """Say what to do where no model is told, by the codes of the reasons."""
+    return next((text for code, text in WHAT_HELPS_INSTEAD.items() if code in codes), WHAT_HELPS)
 
 
 class ModelWords:
@@ -172,7 +176,7 @@ class ModelWords:
             lines += self._rows(label, [Piece(write(value["value"]), "bold"), Piece(ends), Piece(meaning)], "  ")
         if model["refusal"]:
             lines += self._rows("refused", [Piece(part, "yellow") for part in model["refusal"].split("; ")], "; ")
-            lines += self._rows("what helps", [Piece(what_helps(model["refusal"]))])
+            lines += self._rows("what helps", [Piece(what_helps(model["refusal_codes"]))])
         return lines + self._superlinear()
 
     def _superlinear(self) -> list[Row]:

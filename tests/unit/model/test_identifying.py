@@ -48,33 +48,33 @@ def test_throughput_of_one_that_may_be_anything_is_not_told_and_neither_is_what_
     assert answer.sigma is not None
     assert answer.throughput_of_one is answer.limit_per_s is answer.peak_concurrency is None
     assert len(answer.reasons) == 1
-    assert answer.reasons[0].startswith("λ may be anything from next to nothing to")
+    assert answer.reasons[0].text.startswith("λ may be anything from next to nothing to")
 
 
 def test_a_limit_that_may_be_several_times_as_large_is_not_told():
     answer = told((0.04, 0.002, 900.0), (0.0399, 0.0001, 5.0))
     assert answer.limit_per_s is None
-    assert answer.reasons[0].startswith("no limit can be told: it may be from")
+    assert answer.reasons[0].text.startswith("no limit can be told: it may be from")
     assert answer.peak_concurrency is not None
 
 
 def test_where_coherency_is_nothing_there_is_no_peak():
     answer = told((0.1, 0.0, 900.0), (0.01, 0.0, 5.0))
     assert answer.peak_concurrency is None
-    assert answer.reasons == ["there is no peak: κ is 0, so that throughput never falls"]
+    assert [each.text for each in answer.reasons] == ["there is no peak: κ is 0, so that throughput never falls"]
 
 
 def test_a_peak_that_may_be_several_times_as_far_is_not_told():
     answer = told((0.04, 0.00005, 900.0), (0.001, 0.0000499, 5.0))
     assert answer.kappa is not None
     assert answer.peak_concurrency is None
-    assert answer.reasons[0].startswith("no peak can be told: it may be anywhere from")
+    assert answer.reasons[0].text.startswith("no peak can be told: it may be anywhere from")
 
 
 def test_what_arithmetic_leaves_of_a_coefficient_is_zero():
     answer = told((0.1, 1e-12, 900.0), (0.01, 1e-13, 5.0))
     assert answer.kappa.value == answer.kappa.high == 0
-    assert "there is no peak" in answer.reasons[0]
+    assert "there is no peak" in answer.reasons[0].text
 
 
 def test_a_throughput_of_one_that_no_point_comes_near_is_no_law():
@@ -83,7 +83,7 @@ def test_a_throughput_of_one_that_no_point_comes_near_is_no_law():
         values = (TRUTH[0], TRUTH[1], one)
         answer = judge(points, law(points, values), spread(values, (0.001, 0.0001, 5.0)))
         assert answer.is_missed is is_missed
-    assert answer.reasons == [
+    assert [each.text for each in answer.reasons] == [
         "the points do not follow the law: λ would be 9\u202f100, and no point has more than 900 for each request there"
     ]
 
@@ -96,7 +96,7 @@ def test_requests_that_were_counted_are_told_as_such_where_there_were_too_few():
     )
     answer = judge(points, law(points), spread(TRUTH, (0.001, 0.0001, 5.0)))
     assert answer.sigma is None
-    assert answer.reasons == [
+    assert [each.text for each in answer.reasons] == [
         "hardly ever were more than 3 requests there at once: to tell σ and κ apart they must reach 4"
     ]
 
@@ -113,7 +113,7 @@ def test_points_that_only_negative_coefficients_would_explain_miss_the_law():
     assert answer.is_missed
     assert answer.throughput_of_one is not None
     assert answer.peak_concurrency is answer.limit_per_s is None
-    assert answer.reasons[-1].endswith("which misses some of them by more than 5 %")
+    assert answer.reasons[-1].text.endswith("which misses some of them by more than 5 %")
 
 
 def test_negative_by_chance_misses_nothing():
@@ -138,7 +138,7 @@ def test_a_fall_that_slices_do_not_show_is_not_told():
     answer = judge(points, found, spread(found.values, tuple(each / 100 for each in found.values)))  # type: ignore[arg-type]
     assert answer.is_missed
     assert answer.peak_concurrency is None
-    assert "that of the intervals there is not clearly below that of those near it" in answer.reasons[-1]
+    assert "that of the intervals there is not clearly below that of those near it" in answer.reasons[-1].text
 
 
 def test_of_points_without_time_the_curve_that_only_levels_off_must_explain_them_as_well():
@@ -146,18 +146,29 @@ def test_of_points_without_time_the_curve_that_only_levels_off_must_explain_them
     found = fit(points)
     answer = judge(points, found, spread(found.values, tuple(each / 100 for each in found.values)))  # type: ignore[arg-type]
     assert answer.is_missed
-    assert "a curve that only levels off explains them as well" in answer.reasons[-1]
-    assert "more requests at a time got hardly more done, so this may be all" in answer.reasons[-1]
+    assert "a curve that only levels off explains them as well" in answer.reasons[-1].text
+    assert "more requests at a time got hardly more done, so this may be all" in answer.reasons[-1].text
+    assert answer.reasons[-1].code == "levels_off"
 
 
 def test_where_throughput_rises_beyond_what_the_law_calls_a_peak_more_clients_are_asked_for():
     n = np.repeat([1.0, 2.0, 4.0, 8.0, 12.0, 16.0], 8)
-    said = _levelled(series(np.repeat([50.0, 100.0, 150.0, 200.0, 250.0, 300.0], 8), n), 8.0)
+    code, said = _levelled(series(np.repeat([50.0, 100.0, 150.0, 200.0, 250.0, 300.0], 8), n), 8.0)
+    assert code == "rises"
     assert said.endswith("in the mean it was 200/s near it and 275/s beyond: it still rises, so go on to more clients")
 
 
 def test_where_nobody_was_far_beyond_a_peak_nothing_is_said_of_it():
-    assert "in the mean" not in _levelled(series([100.0] * 8, [8.0] * 8), 8.0)
+    assert "in the mean" not in _levelled(series([100.0] * 8, [8.0] * 8), 8.0).text
+
+
+def test_where_throughput_beyond_a_peak_is_less_but_not_clearly_it_is_not_called_all_that_the_service_can_do():
+    n = np.repeat([1.0, 2.0, 4.0, 8.0, 12.0, 16.0], 8)
+    code, said = _levelled(series(np.repeat([50.0, 100.0, 150.0, 200.0, 160.0, 140.0], 8), n), 8.0)
+    assert code == "seems_to_fall"
+    assert said.endswith(
+        "200/s near it and 150/s beyond: it seems to fall, so stay longer at loads near that and beyond"
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,7 +217,7 @@ def test_slices_of_one_load_that_differ_by_chance_mean_nothing():
     points = series(x, n)
     reason = chance(points, fit(points))
     assert reason is not None
-    assert "the load hardly varied" in reason
+    assert "the load hardly varied" in reason.text
     # The same points without an order of time may have been chosen by somebody.
     assert chance(Points(n, x), fit(Points(n, x))) is None
 

@@ -147,28 +147,34 @@ def test_percentiles_are_by_nearest_rank_and_stand_infinities():
 )
 def test_points_that_tell_nothing_are_refused_with_the_reason(n, words):
     concurrency = np.array(n, float)
-    assert words in (refusal(Points(concurrency, throughput_at(concurrency, *TRUTH))) or "")
+    reason = refusal(Points(concurrency, throughput_at(concurrency, *TRUTH)))
+    assert reason is not None
+    assert words in reason.text
 
 
 def test_too_narrow_a_load_is_told_as_requests_where_those_were_counted():
     # A service that is idle most of the time has a mean of 0.2, and never more than one request.
     shares = np.full((20, 1), 0.2)
     alone = Points(np.full(20, 0.2) + N[:20] / 100, np.ones(20), np.ones(20), np.array([1.0]), shares, is_series=True)
-    reason = refusal(alone) or ""
-    assert "1 request was there at once" in reason
-    assert "concurrency was" not in reason
+    reason = refusal(alone)
+    assert reason is not None
+    assert reason.code == "one_load"
+    assert "1 request was there at once" in reason.text
+    assert "concurrency was" not in reason.text
 
 
 def test_reasons_have_numbers_without_powers_of_ten():
     assert number(30812.4) == "30\u202f812"
     assert [number(each) for each in (0.000658, 12.0, 1.2345)] == ["0.000658", "12", "1.23"]
     answer = answered(Points(np.array([1.0, 2, 3, 8, 9]), np.array([500.0, 100, 9000, 30, 2900])))
-    assert any("from next to nothing to" in reason for reason in answer.reasons)
-    assert not any("e+" in reason or "e-" in reason for reason in answer.reasons)
+    assert any("from next to nothing to" in reason.text for reason in answer.reasons)
+    assert not any("e+" in reason.text or "e-" in reason.text for reason in answer.reasons)
 
 
 def test_standing_still_is_refused():
-    assert "no throughput" in (refusal(Points(N, np.zeros(30))) or "")
+    reason = refusal(Points(N, np.zeros(30)))
+    assert reason is not None
+    assert (reason.code, reason.text) == ("no_throughput", "there is no throughput at any concurrency")
 
 
 def answered(points: Points) -> Any:
@@ -192,13 +198,13 @@ def test_low_concurrency_tells_lambda_only():
     answer = answered(Points(n, throughput_at(n, 0.1, 0.01, 50.0) * (1 + 0.01 * random.normal(size=40))))
     assert (answer.sigma, answer.kappa, answer.peak_concurrency) == (None, None, None)
     assert answer.throughput_of_one is not None
-    assert "must reach 4" in answer.reasons[0]
+    assert "must reach 4" in answer.reasons[0].text
 
 
 def test_without_coherency_there_is_no_peak_but_a_limit():
     answer = answered(noisy(truth=(0.1, 0.0, 100.0)))
     assert answer.peak_concurrency is None
-    assert "contains 0" in answer.reasons[0]
+    assert "contains 0" in answer.reasons[0].text
     assert answer.limit_per_s.low <= 1000 <= answer.limit_per_s.high
 
 
