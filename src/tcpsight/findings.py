@@ -108,9 +108,17 @@ _SENTENCES: dict[str, Callable[[Numbers], str]] = {
     "nagle_delayed_ack": lambda n: f"small segments waited {counted(n['times'], 'time')} for a delayed acknowledgment",
     "slow_start_after_idle": lambda n: f"after a pause the sender began slowly again, {counted(n['times'], 'time')}",
     "syn_loss": lambda n: f"{counted(n['syns'], 'SYN')} until the connection came about",
+    "syn_flood": lambda n: (
+        f"{counted(n['handshakes'], 'handshake')} begun with one SYN and never completed, from "
+        f"{counted(n['client_addresses'], 'address', 'addresses')}"
+        + ("" if n["has_data"] else "; unless nothing but SYNs and their answers was captured")
+    ),
     "listen_overflow": lambda n: "the server drops handshakes: its queue of connections to accept is full",
     "refused": lambda n: "connections were refused",
-    "unanswered": lambda n: f"{counted(n['connect_attempts'], 'SYN')} without an answer in {duration(n['waited_ns'])}",
+    "unanswered": lambda n: (
+        f"{counted(n['connect_attempts'], 'SYN')} without an answer"
+        + (f" in {duration(n['waited_ns'])}" if n["waited_ns"] else ", one each: clients gave up at once")
+    ),
     "reset_storm": lambda n: f"{count(n['resets'])} of {counted(n['connections'], 'connection')} reset",
     "half_open_leak": lambda n: (
         f"{counted(n['half_closed'] + n['vanished'], 'connection')} "
@@ -263,11 +271,11 @@ class FindingTable:
         if len(policed):
             self._judging.collection.feed_policed(policed)
 
-    def found(self, more: Iterable[Finding] = ()) -> list[Finding]:
-        """Give what was found, the worst first; `more` are what others found."""
+    def found(self, more: Iterable[Finding] = (), *, now_ns: int | None = None) -> list[Finding]:
+        """Give what was found by `now_ns` (else by the last segment), the worst first; `more` is what others found."""
         self._network.flush()
         self._connections.flush()
-        conditions = self._judging.collection.finish()
+        conditions = self._judging.collection.finish(now_ns)
         # Where one side was not captured, nobody knows whether it answered.
         half_seen = {each.key[2:] for each in conditions if each.key.kind == "one_way_capture"}
         heard = [each for each in more if each.key.kind != "no_answers" or each.key[2:] not in half_seen]

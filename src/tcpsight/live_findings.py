@@ -49,6 +49,9 @@ CONNECTION_REST_NS = 1_100_000
 connection that was looked at. A look takes 5 to 20 ms for a service, 1 to 2 µs for a request and 5 to 8 µs for a
 connection, so looking takes 1 % of a core at most, and half of that where most is requests."""
 
+MOST_REST_NS = 30_000_000_000
+"""But sooner than this: in a flood of connections, or of random frames, that takes up to 2 % of a core."""
+
 SAME_NS = 5_000_000_000
 """Stalls of a service that begin no further apart than this may be one, of which more is known by now."""
 
@@ -149,12 +152,12 @@ class LiveFindings:
         looked_at = self._ended_count + min(self._pipeline.open_count, MOST_CONNECTIONS)
         rest_ns = REQUEST_REST_NS * self._answered_count + CONNECTION_REST_NS * looked_at
         rest_ns += SERVICE_REST_NS * min(len(self._places), MOST_SEARCHED)
-        self._due_ns = now_ns + LOOK_NS + rest_ns
+        self._due_ns = now_ns + min(LOOK_NS + rest_ns, MOST_REST_NS)
         conditions, self._conditions = self._conditions, FindingTable(block_rows=BLOCK_ROWS)
         self._ended_count = self._policed_count = 0
         for connections, network in self._open(now_ns):
             conditions.add_ended(connections, network)
-        found = conditions.found(self._stalls(now_ns))
+        found = conditions.found(self._stalls(now_ns), now_ns=now_ns)
         return written([finding for finding in found if self._is_news(finding, now_ns)])
 
     # -------------------------------------------------------------------------------------------------- parts

@@ -45,6 +45,7 @@ FINDINGS = (
     "nagle_delayed_ack",
     "slow_start_after_idle",
     "syn_loss",
+    "syn_flood",
     "listen_overflow",
     "refused",
     "unanswered",

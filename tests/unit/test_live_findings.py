@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import tcpsight
-from tcpsight.tables import FINDINGS
+from tcpsight.tables import FINDINGS, SEVERITIES
 from tcpsight.watching import Slice
 from tests.support.pcap import Frame, pcap_bytes
 from tests.support.traffic import MS, START_NS, Exchange, Talk
@@ -149,3 +149,27 @@ def test_a_look_leaves_no_cycles_that_hold_on_to_requests():
         if was_enabled:
             gc.enable()
     assert not left
+
+
+def test_a_flood_of_handshakes_is_told_while_it_goes_on():
+    """Longer than connections in their handshake are kept, and beside one that is served."""
+    talk = steady(40001, count=900)
+    flood = []
+    for i in range(8000):
+        syn = Talk([], client_port=1024 + i, start_ns=START_NS + i * 5 * MS).frames()[0]
+        flood.append(Frame(syn.time_ns, syn.data[:26] + bytes([10, 78, i >> 8, i & 255]) + syn.data[30:]))
+    with watched([*talk.frames(), *flood]) as slices:
+        told = found(slices, "syn_flood")
+    assert len(told) == 1
+    second, row = told[0]
+    assert second <= 33
+    assert SEVERITIES[row["severity"]] == "critical"
+
+
+def test_findings_are_looked_for_twice_a_minute_at_least(monkeypatch):
+    """However many connections there are."""
+    monkeypatch.setattr("tcpsight.live_findings.CONNECTION_REST_NS", 100 * S)
+    talks = [frame for port in range(40001, 40004) for frame in steady(port, count=1500).frames()]
+    with watched([*talks, *refused(50001, 40)]) as slices:
+        ((second, _),) = found(slices, "refused")
+    assert second <= 40 + 31

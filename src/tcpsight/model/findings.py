@@ -30,7 +30,8 @@ import numpy as np
 from tcpsight.model.connection_rules import CONNECTION_RULES
 from tcpsight.model.exchange_rules import look_at_exchanges
 from tcpsight.model.finding_shapes import ConnectionRule, Hits, Pair
-from tcpsight.model.service_rules import SERVICE_RULES, Sums
+from tcpsight.model.service_rules import SERVICE_RULES
+from tcpsight.model.service_sums import ServiceSums
 from tcpsight.tables import FINDINGS, SEVERITIES, Connections, Network, Policed
 
 MOST_SERVICES = 1000
@@ -152,7 +153,7 @@ class FindingCollection:
     def __init__(self, of_time: OfTime | None = None) -> None:
         self._of_time = of_time
         self._found: dict[Key, Finding] = {}
-        self._sums: dict[tuple[bytes, int, int], Sums] = {}
+        self._sums = ServiceSums()
         self._services: dict[str, int] = dict.fromkeys(FINDINGS, 0)
 
     def feed(self, network: Network, connections: Connections) -> None:
@@ -167,9 +168,7 @@ class FindingCollection:
         """
         if not len(connections):
             return
-        for service, rows in _services(connections):
-            sums = self._sums.setdefault(service, Sums()) if len(self._sums) < 64 * MOST_SERVICES else Sums()
-            sums.add(connections, network, rows)
+        self._sums.feed(network, connections)
         for rule, direction, hits in connection_hits(network, connections):
             side = direction if rule.has_direction else -1
             for row in self._wanted(hits):
@@ -206,15 +205,17 @@ class FindingCollection:
                 self._services[kind] += 1
         return self._found.setdefault(key, Finding(key, rule=text))
 
-    def finish(self) -> list[Finding]:
-        """Give the findings, the worst first."""
-        end_ns = max((sums.end_ns for sums in self._sums.values()), default=0)
-        for (address, port, version), sums in self._sums.items():
+    def finish(self, now_ns: int | None = None) -> list[Finding]:
+        """Give the findings by `now_ns` (by default the last segment of any connection), the worst first."""
+        end_ns = self._sums.end_ns if now_ns is None else now_ns
+        for (address, port, version), sums in self._sums.judged():
             for rule in SERVICE_RULES:
                 found = rule.judge(sums, end_ns)
                 if found is None or not self._is_of_time(found.start_ns, found.end_ns):
                     continue
                 key = Key(rule.kind, rule.direction(sums), address, port, version)
+                if key in self._found:  # by its connections, which tell more
+                    continue
                 self._found[key] = Finding(
                     key,
                     found.severity,
@@ -279,17 +280,3 @@ def _service(connections: Connections | Policed, row: int) -> tuple[bytes, int, 
         int(connections.server_port[row]),
         int(connections.ip_version[row]),
     )
-
-
-def _services(connections: Connections) -> Iterator[tuple[tuple[bytes, int, int], np.ndarray[Any, Any]]]:
-    """Give each service of a batch and its rows."""
-    keys = np.zeros((len(connections), 18), np.uint8)
-    keys[:, :16] = connections.server_address
-    keys[:, 16] = connections.server_port >> 8
-    keys[:, 17] = connections.server_port & 255
-    _, first, which = np.unique(keys.view("V18").ravel(), return_index=True, return_inverse=True)
-    order = np.argsort(which, kind="stable")
-    ends = np.cumsum(np.bincount(which))
-    for group, begin in enumerate(first):
-        rows = order[ends[group - 1] if group else 0 : ends[group]]
-        yield _service(connections, int(begin)), rows

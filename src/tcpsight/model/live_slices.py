@@ -16,9 +16,10 @@ What makes them differ from the rows of a whole capture is what cannot be known 
   arrivals, or its response time among its percentiles; totals and histograms have both.
 * Where the capture ends on a boundary, what happens at that instant is one more slice, of 1 ns.
 
-Services get rows of their own in the order in which they first have a request, and keep their place; beyond
-`most_services` the one whose last request is longest ago makes room if that is more than `IDLE_NS` ago, else the
-newcomer is counted with the others.
+Services get rows of their own in the order in which they first have a request, and keep their place. Beyond
+`most_services` newcomers are counted with the others, unless one has to make room: of those that never answered, else
+of all, the one whose last request is longest ago; at once if it never answered and the newcomer did, so that noise
+takes no place from a service, else after `IDLE_NS`.
 
 What it cannot see: requests before their first data was captured, and anything that `requests` cannot see.
 """
@@ -92,7 +93,8 @@ class ServicePlaces:
         self.endpoints: list[Endpoint] = []
         self._most = most
         self._places: dict[Endpoint, int] = {}
-        self._last_ns: list[int] = []
+        self._last_ns = np.zeros(most, np.int64)
+        self._has_answered = np.zeros(most, np.bool_)
         self._addresses = np.zeros((most, 16), np.uint8)
         self._ports = np.zeros(most, np.int32)
 
@@ -100,17 +102,25 @@ class ServicePlaces:
         return len(self.endpoints)
 
     def admit(self, requests: Requests) -> None:
-        """Give places to the services of these requests, in their order, while there are some."""
-        groups = endpoint_groups(requests, "server_address", "server_port")
-        latest = np.maximum.reduceat(requests.arrival_ns[groups.order], groups.starts)
+        """Give places to the services of these requests, answered or not, in their order, while there are some."""
+        has_answered = not isinstance(requests, Unanswered)
+        codes, arrivals = self.codes(requests), requests.arrival_ns
+        is_known = codes < len(self.endpoints)
+        np.maximum.at(self._last_ns, codes[is_known], arrivals[is_known])
+        self._has_answered[codes[is_known]] |= has_answered
+        if is_known.all():
+            return
+        newcomers = requests[~is_known]
+        # Noise has as many services as requests.
+        if self._place_for(int(newcomers.arrival_ns.max()), has_answered=has_answered) < 0:
+            return
+        groups = endpoint_groups(newcomers, "server_address", "server_port")
+        latest = np.maximum.reduceat(newcomers.arrival_ns[groups.order], groups.starts)
         for endpoint, arrival_ns in zip(groups.endpoints, latest.tolist(), strict=True):
-            place = self._places.get(endpoint)
-            if place is None:
-                place = self._free_place(arrival_ns)
-                if place is None:
-                    continue
+            place = self._place_for(arrival_ns, has_answered=has_answered)
+            if place >= 0:
                 self._settle(endpoint, place)
-            self._last_ns[place] = max(self._last_ns[place], arrival_ns)
+                self._last_ns[place], self._has_answered[place] = arrival_ns, has_answered
 
     def codes(self, rows: Any) -> Codes:
         """Tell the place of each row's service, shape (n,); the number of places where it has none."""
@@ -131,20 +141,21 @@ class ServicePlaces:
         """Name the services as `KeyedIntervalSeries` does."""
         return [IntervalKey(address, port) for address, port, _ in self.endpoints]
 
-    def _free_place(self, now_ns: int) -> int | None:
+    def _place_for(self, arrival_ns: int, *, has_answered: bool) -> int:
+        """Find a place for a newcomer, a free one or that of who has to make room; −1 if there is none."""
         if len(self.endpoints) < self._most:
             return len(self.endpoints)
-        oldest = min(range(len(self._last_ns)), key=self._last_ns.__getitem__)
-        return oldest if now_ns - self._last_ns[oldest] > IDLE_NS else None
+        never = np.flatnonzero(~self._has_answered)
+        place = int(never[np.argmin(self._last_ns[never])] if len(never) else np.argmin(self._last_ns))
+        is_free = (has_answered and len(never) > 0) or arrival_ns - int(self._last_ns[place]) > IDLE_NS
+        return place if is_free else -1
 
     def _settle(self, endpoint: Endpoint, place: int) -> None:
         if place < len(self.endpoints):
             del self._places[self.endpoints[place]]
             self.endpoints[place] = endpoint
-            self._last_ns[place] = 0
         else:
             self.endpoints.append(endpoint)
-            self._last_ns.append(0)
         self._places[endpoint] = place
         self._addresses[place] = np.frombuffer(endpoint[0], np.uint8)
         self._ports[place] = endpoint[1]

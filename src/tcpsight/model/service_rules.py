@@ -3,135 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcpsight.model.finding_shapes import (
-    CLIENT_RESET,
-    HALF_CLOSED,
-    LEAST_MTU_PAYLOAD,
-    OPEN,
-    REFUSED,
-    SECOND,
-    SERVER_RESET,
-    UNANSWERED,
-    Array,
-    Bools,
-)
-from tcpsight.tables import Connections, Network
-
-MOST_TIMES = 4096
-"""Instants kept of each kind; a storm is seen in these."""
-
-
-@dataclass(slots=True)
-class Sums:
-    """What the connections of a service come to.
-
-    Attributes
-    ----------
-    connections : int
-        How many ended.
-    end_ns : int
-        The last segment of any.
-    """
-
-    connections: int = 0
-    start_ns: int = 2**63 - 1
-    end_ns: int = -(2**63)
-    requests: int = 0
-    connected: int = 0
-    connect_ns: int = 0
-    duration_ns: int = 0
-    churn_id: int = -1
-    resets: list[list[tuple[int, int]]] = field(default_factory=lambda: [[], []])
-    half_closed: list[tuple[int, int]] = field(default_factory=list)
-    vanished: list[list[tuple[int, int]]] = field(default_factory=lambda: [[], []])
-    repeated: list[tuple[int, int]] = field(default_factory=list)
-    dropped: list[tuple[int, int]] = field(default_factory=list)
-    untaken: list[tuple[int, int]] = field(default_factory=list)
-    lost: int = 0
-    server_gap_ns: int = 0
-    client_gap_ns: int = 0
-
-    def add(self, connections: Connections, network: Network, rows: Array) -> None:
-        """Add connections, with their two rows of Network each."""
-        c = connections[rows]
-        self._add_handshakes(c, network[2 * rows], network[2 * rows + 1])
-        self.connections += len(rows)
-        self.start_ns = min(self.start_ns, int(c.start_ns.min()))
-        self.end_ns = max(self.end_ns, int(c.end_ns.max()))
-        self.requests += int(c.requests.sum())
-        is_connected = c.connect_ns >= 0
-        self.connected += int(is_connected.sum())
-        self.connect_ns += int(c.connect_ns[is_connected].sum())
-        self.duration_ns += int(c.duration_ns[is_connected].sum())
-        if self.churn_id < 0 and is_connected.any():
-            self.churn_id = int(c.connection_id[is_connected][0])
-        # Where one side was not captured, nobody knows whether it answered, closed or reset.
-        both = (c.client_segments > 0) & (c.server_segments > 0)
-        for side, own in enumerate((network[2 * rows + 1], network[2 * rows])):
-            _keep(self.vanished[side], c, both & _is_forsaken(own, c))
-        for side, state in enumerate((CLIENT_RESET, SERVER_RESET)):
-            _keep(self.resets[side], c, c.state == state)
-        _keep(self.half_closed, c, both & (c.state == HALF_CLOSED))
-
-    def _add_handshakes(self, c: Connections, client: Network, server: Network) -> None:
-        has_gaps = (c.server_handshake_rtt_ns >= 0) & (c.client_handshake_rtt_ns >= 0)
-        self.server_gap_ns += int(c.server_handshake_rtt_ns[has_gaps].sum())
-        self.client_gap_ns += int(c.client_handshake_rtt_ns[has_gaps].sum())
-        # Each repeated SYN may have brought a SYN-ACK too many.
-        # Old lakes know only those before the first answer.
-        attempts = np.maximum(c.connect_attempts - 1, 0)
-        repeated = np.where(client.repeated_syns >= 0, client.repeated_syns, attempts)
-        _keep(self.dropped, c, server.needless_syn_acks > repeated)
-        is_again = (c.connect_attempts >= 2) & (c.state != UNANSWERED) & (c.state != REFUSED)
-        # A repeated SYN-ACK was lost, not held back.
-        _keep(self.repeated, c, is_again & (server.control_retransmissions == 0))
-        is_untaken = _is_untaken(client, c)
-        _keep(self.untaken, c, is_untaken & (client.stall_retransmissions >= UNTAKEN_RETRANSMISSIONS))
-        # What was not taken up for a moment is no sign of a full queue, but neither of a path that loses.
-        for side, refused in ((client, np.where(is_untaken, client.stall_retransmissions, 0)), (server, 0)):
-            resent = side.timeout_retransmissions + side.fast_retransmissions - side.control_retransmissions
-            self.lost += int(np.maximum(resent - refused, 0).sum())
-
-
-def _is_forsaken(own: Network, c: Connections) -> Bools:
-    """Tell where the keep-alives of a side have no answer any more."""
-    is_silent: Bools = (
-        (c.state == OPEN)
-        & (own.stall_payload_bytes == 0)
-        & (own.stall_retransmissions >= 2)
-        & (own.stall_peer_segments == 0)
-        & (own.keep_alives >= 2)
-    )
-    return is_silent
-
-
-UNTAKEN_RETRANSMISSIONS = 2
-"""Once it may have been lost."""
-
-
-def _is_untaken(client: Network, c: Connections) -> Bools:
-    """Tell where a server that had answered the SYN never took up what came next.
-
-    A full queue drops the last segment of the handshake, and with it the first data, as often as they come.
-    """
-    is_untaken: Bools = (
-        (c.connect_ns >= 0)
-        & (client.stall_offset == 0)
-        & (client.stall_payload_bytes > 0)
-        & (client.stall_payload_bytes <= LEAST_MTU_PAYLOAD)
-        & (client.stall_peer_segments == 0)
-    )
-    return is_untaken
-
-
-def _keep(times: list[tuple[int, int]], c: Connections, which: Bools) -> None:
-    if len(times) < MOST_TIMES:
-        times += zip(c.end_ns[which].tolist(), c.connection_id[which].tolist(), strict=True)
+from tcpsight.model.finding_shapes import SECOND, Array
+from tcpsight.model.service_sums import LEAST_CONNECTED, LEAST_LONE, Sums
 
 
 class Judgement(NamedTuple):
@@ -165,13 +42,13 @@ STORM_FRACTION = 0.5
 
 
 def _more_resets(sums: Sums) -> int:
-    return int(len(sums.resets[1]) >= len(sums.resets[0]))
+    return int(len(sums.cases["server_resets"]) >= len(sums.cases["client_resets"]))
 
 
 def judge_resets(sums: Sums, end_ns: int) -> Judgement | None:
     """Tell whether many connections were reset in a short time."""
     del end_ns
-    resets = sorted(sums.resets[_more_resets(sums)])
+    resets = sorted(sums.cases[("client_resets", "server_resets")[_more_resets(sums)]])
     if len(resets) < STORM_RESETS or len(resets) < STORM_FRACTION * sums.connections:
         return None
     times = np.array([time for time, _ in resets])
@@ -189,14 +66,14 @@ LEAK_NS = SECOND
 
 def _who_leaks(sums: Sums) -> int:
     """Tell which side is gone, or has forgotten to close: servers forget."""
-    clients, servers = map(len, sums.vanished)
-    return int(len(sums.half_closed) + servers >= clients)
+    cases = sums.cases
+    return int(len(cases["half_closed"]) + len(cases["servers_vanished"]) >= len(cases["clients_vanished"]))
 
 
 def judge_half_open(sums: Sums, end_ns: int) -> Judgement | None:
     """Tell whether there are connections that one side closed or left, and the other never did."""
-    closed = {(time, number) for time, number in sums.half_closed if end_ns - time >= LEAK_NS}
-    vanished = set(sums.vanished[0]) | set(sums.vanished[1])
+    closed = {(time, number) for time, number in sums.cases["half_closed"] if end_ns - time >= LEAK_NS}
+    vanished = set(sums.cases["clients_vanished"]) | set(sums.cases["servers_vanished"])
     leaked = sorted(closed | vanished)
     if len(leaked) < LEAKED:
         return None
@@ -204,7 +81,7 @@ def judge_half_open(sums: Sums, end_ns: int) -> Judgement | None:
     return Judgement("warning", 0.85, leaked[0][0], end_ns, len(leaked), leaked[0][1], numbers)
 
 
-CHURN_CONNECTIONS = 20
+CHURN_CONNECTIONS = LEAST_CONNECTED
 CHURN_FRACTION = 0.2
 """Of the time that connections live goes into opening them."""
 
@@ -243,24 +120,103 @@ def judge_listening(sums: Sums, end_ns: int) -> Judgement | None:
         sums.server_gap_ns + sums.client_gap_ns
     )
     enough = 1 if is_at_server else max(DROPPED, DROPPED_FRACTION * sums.connections)
-    held = set(sums.repeated) | set(sums.untaken)
+    dropped, repeated, untaken = (sums.cases[sort] for sort in ("dropped", "repeated", "untaken"))
+    held = set(repeated) | set(untaken)
     is_held = len(held) >= enough and sums.lost == 0
-    if not sums.dropped and not is_held:
+    if not dropped and not is_held:
         return None
-    cases = sorted(set(sums.dropped) | (held if is_held else set()))
+    cases = sorted(set(dropped) | (held if is_held else set()))
     numbers = {
-        "handshakes_dropped": len(sums.dropped),
-        "handshakes_not_taken_up": len(sums.untaken),
-        "syns_dropped": len(sums.repeated),
+        "handshakes_dropped": len(dropped),
+        "handshakes_not_taken_up": len(untaken),
+        "syns_dropped": len(repeated),
         "connections": sums.connections,
         "other_losses": sums.lost,
         "is_at_server": is_at_server,
     }
-    confidence = 0.95 if sums.dropped or is_at_server else 0.7
+    confidence = 0.95 if dropped or is_at_server else 0.7
     return Judgement("critical", confidence, cases[0][0], cases[-1][0], len(cases), cases[0][1], numbers)
 
 
+PATIENCE_NS = 3 * SECOND
+"""Whoever wants a connection has sent its SYN again by then: after 1 s (RFC 6298)."""
+
+FLOOD_HANDSHAKES = 100
+"""Within a flood's time."""
+
+FLOOD_NS = 10 * SECOND
+
+SPREAD_FRACTION = 0.5
+"""Of handshakes without an answer, so many have an address of their own: a client that gives up soon has one."""
+
+WITHOUT_DATA_FRACTION = 0.95
+"""The same, answered or not, where no data were captured: a filter may have passed SYNs only, but ordinary clients have
+several connections each."""
+
+
+def _left(sums: Sums, end_ns: int) -> Array:
+    """Give the handshakes that nobody meant to complete, by start."""
+    rows = sums.lone_rows
+    if len(rows) < LEAST_LONE:
+        return rows[:0]
+    rows = rows[rows["start_ns"] <= end_ns - PATIENCE_NS]
+    return rows[np.argsort(rows["start_ns"], kind="stable")]
+
+
+def judge_flood(sums: Sums, end_ns: int) -> Judgement | None:
+    """Tell whether handshakes were begun in numbers, by whoever did not mean to complete them."""
+    rows = _left(sums, end_ns)
+    if len(rows) < FLOOD_HANDSHAKES:
+        return None
+    times = rows["start_ns"]
+    spread = times[FLOOD_HANDSHAKES - 1 :] - times[: len(times) - FLOOD_HANDSHAKES + 1]
+    least = 0 if 2 * rows["is_answered"].sum() > len(rows) else SPREAD_FRACTION
+    least = least if sums.has_data else WITHOUT_DATA_FRACTION
+    addresses = len(np.unique(rows["client_address"]))
+    if spread.min() > FLOOD_NS or addresses < least * len(rows):
+        return None
+    handshakes = len(rows) + sums.lone - len(sums.lone_rows)
+    numbers = {
+        "handshakes": handshakes,
+        "answered": int(rows["is_answered"].sum()),
+        "client_addresses": addresses,
+        "hundred_within_ns": int(spread.min()),
+        "connections": sums.connections,
+        "has_data": sums.has_data,
+    }
+    # Those that may be completed yet are on neither side.
+    too_young = len(sums.lone_rows) - len(rows)
+    severity = "critical" if 2 * handshakes >= sums.connections - too_young else "warning"
+    confidence = 0.95 if sums.has_data else 0.6
+    first = int(rows["connection_id"][0])
+    return Judgement(severity, confidence, int(times[0]), int(times[-1]), handshakes, first, numbers)
+
+
+def judge_silence(sums: Sums, end_ns: int) -> Judgement | None:
+    """Tell whether clients gave up after one SYN each, sooner than they would have sent another."""
+    rows = _left(sums, end_ns)
+    rows = rows[~rows["is_answered"]]
+    if len(rows) < LEAST_LONE or not sums.has_data or judge_flood(sums, end_ns) is not None:
+        return None
+    times, number = rows["start_ns"], int(rows["connection_id"][0])
+    numbers = {"connect_attempts": len(rows), "waited_ns": 0}
+    return Judgement("warning", 0.9, int(times[0]), int(times[-1]), len(rows), number, numbers)
+
+
 SERVICE_RULES = (
+    ServiceRule(
+        "syn_flood",
+        "100 handshakes or more within 10 s of which the client sent one SYN, and nothing more for 3 s; if they had no "
+        "answer, half of them from addresses of their own (95 % of all where no data were captured)",
+        judge_flood,
+        lambda _: 0,
+    ),
+    ServiceRule(
+        "unanswered",
+        "10 connections or more of which nothing but one SYN was captured, 3 s before the end or earlier",
+        judge_silence,
+        lambda _: 0,
+    ),
     ServiceRule(
         "listen_overflow",
         "a SYN-ACK was sent again after it had been acknowledged; or, where nothing else was lost, SYNs, or the first "

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcpsight.tables import TIME_PARTS
+from tests.truth.lab.path import RST, SYN
 
 if TYPE_CHECKING:
     from tests.truth.lab.truth import Packet
 
 Record = dict[str, Any]
-
-SYN, RST = 2, 4
 
 
 def waits(packets: list[Packet]) -> dict[str, int] | None:

@@ -19,6 +19,12 @@ from tests.truth.lab.sockets import interesting, tcp_info
 
 HEADER = struct.Struct("<IIQ")
 CHUNK = 65536
+FLOOD_NETWORK = "10.78.0.0/16"
+"""Where made-up addresses are from: nobody there answers."""
+
+FLOOD_PORTS = (1024, 30_000)
+"""Ports of made-up clients: kernels give others to theirs."""
+
 SAMPLE_SECONDS = 0.1
 PORT = 8080
 
@@ -54,6 +60,8 @@ class Client:
     port: int = PORT
     linger_ns: int = 0  # how long the run goes on when all is done
     background_ns: int = 0  # between the exchanges of one more connection, which lasts as long as the run
+    flood: int = 0  # so many handshakes are begun besides, from made-up addresses …
+    flood_gap_ns: int = 0  # … one each
 
 
 @dataclass(frozen=True)
@@ -212,12 +220,35 @@ def _connection(log: Log, how: Client, address: str, congestion: str) -> None:
         s.close()
 
 
+def _flood(how: Client, address: str) -> None:
+    """Begin handshakes from made-up addresses, each from a port of its own; nobody completes them."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
+        for i in range(how.flood):
+            source = b"\x0a\x4e" + (1 + i * 40_503 % 65_534).to_bytes(2, "big")
+            s.sendto(_syn(source, FLOOD_PORTS[0] + i, socket.inet_aton(address), how.port, i << 16), (address, 0))
+            pause(how.flood_gap_ns)  # as the scenario says
+
+
+def _syn(source: bytes, source_port: int, destination: bytes, port: int, number: int) -> bytes:
+    """Write an IPv4 packet with a SYN; the kernel fills in what IP needs."""
+    tcp = struct.pack("!HHIIBBHHHBBH", source_port, port, number, 0, 6 << 4, 2, 64_240, 0, 0, 2, 4, 1460)
+    words = source + destination + struct.pack("!HH", socket.IPPROTO_TCP, len(tcp)) + tcp
+    total = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    total = (total & 0xFFFF) + (total >> 16)
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    tcp = tcp[:16] + struct.pack("!H", checksum) + tcp[18:]
+    return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0, source, destination) + tcp
+
+
 def run_client(log: Log, how: Client, address: str, congestion: str) -> None:
     """Do all connections; returns when they are done."""
     threads = []
     if how.background_ns:
         other = replace(how, exchanges=(Exchange(think_ns=how.background_ns),) * 1000)
         threading.Thread(target=_connection, args=(log, other, address, congestion), daemon=True).start()
+    if how.flood:
+        threads.append(threading.Thread(target=_flood, args=(how, address), daemon=True))
+        threads[-1].start()
     for i in range(how.connections):
         if i:
             pause(how.gap_ns)  # as the scenario says

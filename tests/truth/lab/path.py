@@ -26,6 +26,7 @@ FATES = ("forwarded", "random", "burst", "tail", "listed", "syn", "mtu", "police
 FORWARDED = 0
 CHANCES = ("loss", "to_bad", "to_good", "bad_loss", "reorder", "duplicate")
 UP, DOWN = 0, 1
+FIN, SYN, RST, ACK = 1, 2, 4, 16
 """Directions of the path: from the client's end to the server's, and back."""
 
 RECORD = np.dtype(

@@ -24,14 +24,14 @@ from typing import Any, NamedTuple
 
 import zstandard
 
-from tests.truth.lab import kernel, negatives
+from tests.truth.lab import kernel, negatives, openings
 from tests.truth.lab.catalogue import ENTRIES, make
 from tests.truth.lab.path import build
 from tests.truth.lab.rewriting import rewrite
 from tests.truth.lab.run import addresses, run
 from tests.truth.lab.truth import truth_of, write_middle
 
-__all__ = ["main", "negatives", "record"]
+__all__ = ["main", "negatives", "openings", "record"]
 
 SETS = {"A": 1000, "B": 500_000, "C": 1_000_000, "D": 1_500_000, "E": 2_000_000, "F": 2_500_000, "G": 3_000_000}
 """First seeds: set A to choose thresholds by, others for results that are stored, each used once."""

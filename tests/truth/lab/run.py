@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tests.truth.lab import kernel
-from tests.truth.lab.applications import Log, listen, run_client, run_server
+from tests.truth.lab.applications import FLOOD_NETWORK, Log, listen, run_client, run_server
 from tests.truth.lab.path import Forwarder
 from tests.truth.lab.rewriting import read, write
 from tests.truth.lab.scenario import Scenario
@@ -58,6 +58,8 @@ def run(scenario: Scenario, slot: int, folder: Path, program: Path) -> Raw:
         end.configure([f"address add {address} dev {kernel.DEVICE}"], hosts.of_kernel())
     for end, (own, peer) in zip(ends, (mine, mine[::-1]), strict=True):
         end.wait_for_route(own, peer)
+    if scenario.client.flood:
+        ends[1].configure([f"route add {FLOOD_NETWORK} dev {kernel.DEVICE}"], {})
     before = cpu_times()
     with kernel.tracing() as instance:
         forwarder = Forwarder(program, (ends[0].device, ends[1].device), scenario.link, folder)

@@ -25,6 +25,7 @@ KINDS = (
     "nagle_delayed_ack",
     "slow_start_after_idle",
     "syn_loss",
+    "syn_flood",
     "listen_overflow",
     "refused",
     "unanswered",
@@ -65,8 +66,8 @@ class Expected:
 
     `direction` is the sender of the data concerned (empty where it does not matter). `subject` is `connection` or
     `server`. `span` says how its start and end follow from the log: `connections` (first to last packet),
-    `drops:REASON` (first to last packet lost for it), `queue` (packets that waited long), `zero_window`, `resets`. A
-    run where nothing of that happened is not counted. `at` names the captures where it can be seen.
+    `drops:REASON` (first to last packet lost for it), `queue` (packets that waited long), `zero_window`, `resets`,
+    `flood` (made-up SYNs). A run where nothing of that happened is not counted. `at` names the captures where it can be seen.
     """
 
     kind: str

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tests.truth.lab.accounts import waits
+from tests.truth.lab.expectations import expectation, is_made_up
 from tests.truth.lab.kernel import Event
-from tests.truth.lab.path import DOWN, FATES, FORWARDED, UP, Link
+from tests.truth.lab.path import ACK, DOWN, FATES, FIN, FORWARDED, RST, SYN, UP, Link
 from tests.truth.lab.run import Raw
-from tests.truth.lab.scenario import Expected, Scenario
+from tests.truth.lab.scenario import Scenario
 from tests.truth.lab.sockets import NEVER
 
-FIN, SYN, RST, ACK = 1, 2, 4, 16
 SIDES = ("client", "server")
 MODULUS = 1 << 32
 TCP_CA_RECOVERY, TCP_CA_LOSS = 3, 4
@@ -277,6 +277,8 @@ def truth_of(scenario: Scenario, seed: int, raw: Raw, client_address: str) -> di
     for port, packets in by_port.items():
         if any(p.flags & SYN and p.offset != -1 for p in packets):
             continue  # a port that was used again: two connections, whose packets are not told apart here
+        if is_made_up(port, scenario):
+            continue  # no socket tells what is true of it
         one: dict[str, Any] = {"client_port": port, "server_port": scenario.client.port}
         one["waits"] = waits(packets)
         one["first_ns"], one["last_ns"] = packets[0].in_ns, max(max(p.in_ns, p.out_ns) for p in packets)
@@ -319,41 +321,6 @@ def min_rtt(info: dict[str, int] | None) -> int | None:
 def is_coarse(info: dict[str, int] | None, scenario: Scenario) -> bool:
     """Whether the minimum may come from a timestamp: an ACK of what was sent twice is timed in whole milliseconds."""
     return bool(info and scenario.hosts.has_timestamps and info["min_rtt"] % 1000 == 0)
-
-
-def expectation(e: Expected, by_port: dict[int, list[Packet]], scenario: Scenario) -> dict[str, Any]:
-    """Add to an expected finding when it was so, and for whom."""
-    chosen = {port: [p for p in some if is_of(e, p, scenario)] for port, some in by_port.items()}
-    times = [t for some in chosen.values() for p in some for t in (p.in_ns, p.out_ns) if t]
-    return asdict(e) | {
-        "values": dict(e.values),
-        "start_ns": min(times, default=None),
-        "end_ns": max(times, default=None),
-        "client_ports": sorted(port for port, some in chosen.items() if some),
-        "server_port": scenario.client.port,
-        "happened": sum(map(len, chosen.values())) >= LEAST.get(e.span, 1),
-    }
-
-
-LONG_QUEUE_NS = 100_000_000
-LEAST = {"queue": 30, "resets": 10, "drops:policer": 5, "drops:outage": 4, "drops:mtu": 3}
-"""How many packets must have been so: one drop of a policer is no policing."""
-
-
-def is_of(e: Expected, p: Packet, scenario: Scenario) -> bool:
-    """Whether a packet is part of what an expected finding tells."""
-    if e.direction and p.side != e.direction and e.span not in ("connections", "zero_window"):
-        return False
-    if e.span.startswith("drops:"):
-        return FATES[p.fate] == e.span.removeprefix("drops:")
-    if e.span == "zero_window":
-        return p.window == 0 and p.side != e.direction and not p.flags & (SYN | RST)
-    if e.span == "resets":
-        return bool(p.flags & RST)
-    if e.span == "queue":
-        rules = scenario.link.up if p.side == "client" else scenario.link.down
-        return bool(p.out_ns) and p.out_ns - p.in_ns - rules.delay_ns > LONG_QUEUE_NS
-    return True
 
 
 def punctuality(log: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -156,6 +156,22 @@ def test_a_place_goes_to_another_service_when_its_own_was_idle_for_long():
     assert places.codes(answered((0, 1), port=443)).tolist() == [0]
 
 
+def test_whoever_answers_takes_the_place_of_one_that_never_did():
+    places = ServicePlaces(2)
+    places.admit(unanswered((0.1, 9), port=1))
+    places.admit(unanswered((0.2, 9), port=2))
+    places.admit(unanswered((0.3, 9), port=3))  # noise takes no place from noise
+    assert [port for _, port, _ in places.endpoints] == [1, 2]
+    places.admit(unanswered((0.4, 9), port=1))
+    places.admit(answered((0.4, 0.5), port=80))
+    assert [port for _, port, _ in places.endpoints] == [1, 80]
+    places.admit(answered((0.5, 0.6), port=443))
+    assert [port for _, port, _ in places.endpoints] == [443, 80]
+    places.admit(answered((0.6, 0.7), port=3306))  # nor from who answered
+    places.admit(unanswered((0.8, 9), port=80))
+    assert [port for _, port, _ in places.endpoints] == [443, 80]
+
+
 def test_rows_of_services_are_told_apart_by_address_too():
     places = ServicePlaces()
     both = [answered((0, 1), last_octet=1), answered((0, 1), last_octet=2)]
