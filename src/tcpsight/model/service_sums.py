@@ -174,7 +174,8 @@ class ServiceSums:
             if may_meet[place] or place in self._cases:
                 cases = defaultdict(list, self._cases.get(place, {}))
                 rows = lone[order[bounds[place] : bounds[place + 1]]]
-                yield endpoint, Sums(*numbers[place].item(), cases, rows, self._has_data)
+                values: Any = (*numbers[place].item(), cases, rows, self._has_data)
+                yield endpoint, Sums(*values)
 
     # -------------------------------------------------------------------------------------------------- parts
 

@@ -67,7 +67,8 @@ class Expected:
     `direction` is the sender of the data concerned (empty where it does not matter). `subject` is `connection` or
     `server`. `span` says how its start and end follow from the log: `connections` (first to last packet),
     `drops:REASON` (first to last packet lost for it), `queue` (packets that waited long), `zero_window`, `resets`,
-    `flood` (made-up SYNs). A run where nothing of that happened is not counted. `at` names the captures where it can be seen.
+    `flood` (made-up SYNs). A run where nothing of that happened is not counted. `at` names the captures where
+    it can be seen.
     """
 
     kind: str
