@@ -133,6 +133,9 @@ class Watch:
     ----------
     on_batch : callable or None
         Is told every batch of rows that became final, before the slices that they are part of.
+    on_look : callable or None
+        Is called after every batch of frames, an empty one of silence too
+        (before the first segment there are no slices).
     recall : Recall or None
         The last minutes, to save what was found.
     """
@@ -140,6 +143,7 @@ class Watch:
     def __init__(self, capture: Any, pipeline: Pipeline, how: Watched, *, tags: TagSurvey | None = None) -> None:
         self.pipeline = pipeline
         self.on_batch: Callable[[Batch], None] | None = None
+        self.on_look: Callable[[], None] | None = None
         self.recall: Recall | None = None
         self._is_stopped = False
         self._capture = capture
@@ -167,6 +171,8 @@ class Watch:
         try:
             for frames in self._capture:
                 yield from self._take(frames)
+                if self.on_look is not None:
+                    self.on_look()
                 if self._is_stopped:
                     break
         except CaptureError as error:

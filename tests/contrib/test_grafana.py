@@ -151,6 +151,7 @@ FINE = {
     'tcpsight_findings_total{kind="stall",severity="critical"}': "0x120",
     "tcpsight_captured_frames_total": "0+1500x120",
     "tcpsight_capture_dropped_frames_total": "0x120",
+    'tcpsight_interface_up{interface="eth0"}': "1x120",
     'tcpsight_feed_dropped_total{feed="tcp://h:1"}': "0x120",
 }
 WRONG = {
@@ -163,6 +164,8 @@ WRONG = {
     "CriticalFinding": {'tcpsight_findings_total{kind="stall",severity="critical"}': "0x110 1x9"},
     "TcpsightIsGone": {"tcpsight_build_info": "_x120"},
     "TcpsightTellsNothingNew": {"tcpsight_slice_end_timestamp_seconds": "60x120"},
+    "NothingIsCaptured": {"tcpsight_captured_frames_total": "0x120"},
+    "InterfaceIsDown": {'tcpsight_interface_up{interface="eth0"}': "1x80 0x39"},
     "CaptureLosesFrames": {"tcpsight_capture_dropped_frames_total": "0+15x120"},
     "FeedDropsSlices": {'tcpsight_feed_dropped_total{feed="tcp://h:1"}': "0+1x120"},
 }

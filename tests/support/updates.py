@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 import tcpsight
 from tcpsight.output.feeds import Update
-from tcpsight.tables import FINDINGS, SEVERITIES, Findings
+from tcpsight.tables import FINDINGS, SEVERITIES, Findings, UnseenCounter
 from tests.support.pcap import pcap_bytes
 from tests.support.traffic import MS, START_NS, Exchange, Talk, answered, capture
 
@@ -21,6 +21,7 @@ TALKS = (
     Talk([Exchange(5 * MS, None)], client="10.0.0.3", start_ns=START_NS + 30 * MS, is_closed=False),
 )
 INTERVAL_NS = 50 * MS
+BEGUN_NS = 1_700_000_000 * 10**9
 SERVICES = ("10.0.0.9:3306", "[fd00::9]:80")
 
 
@@ -50,6 +51,27 @@ def updates_of(talks: Sequence[Talk], interval_ns: int = INTERVAL_NS) -> list[Up
 def updates() -> tuple[Update, ...]:
     """Updates of `TALKS`."""
     return tuple(updates_of(TALKS))
+
+
+def nothing_yet() -> Update:
+    """Tell what a watch knows of two interfaces before there was anything."""
+    update = updates()[0]
+    return Update(
+        update.services[:0],
+        update.total[:0],
+        update.totals[:0],
+        update.histogram[:0],
+        UnseenCounter(),
+        Findings(),
+        frames=0,
+        segments=0,
+        bytes=0,
+        drops=0,
+        open_connections=0,
+        interfaces={"eth0": True, "eth1": False},
+        begun_ns=BEGUN_NS,
+        looked_ns=BEGUN_NS + 5 * 10**9,
+    )
 
 
 def finding(kind: str = "stall", severity: str = "warning") -> Findings:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,7 +23,7 @@ import pytest
 
 from tests.cli.running import COMMAND, process
 from tests.conftest import require_program
-from tests.support.live_network import is_listening, until
+from tests.support.live_network import ip, is_listening, until, veth
 from tests.support.scripts import module_of
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network")]
@@ -198,6 +199,35 @@ def test_a_silent_interface_is_told_as_such(tmp_path):
         rows = watch.stop()
     assert rows == []
     assert watch.errors[-1] == "tcpsight: 0 frames received, 0 dropped by the kernel\n"
+
+
+def test_an_interface_that_is_down_from_the_first_is_told_to_who_scrapes(tmp_path):
+    veth("a", "b")
+    ip("link set dev b down")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with watching("--listen", address, "-i", "a", "-i", "b", "udp") as watch:
+
+        def scraped() -> dict[str, float]:
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+                lines = answer.read().decode().splitlines()
+            return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+        found = scraped()
+        assert found["tcpsight_captured_frames_total"] == found["tcpsight_capture_dropped_frames_total"] == 0
+        # `a` lacks a carrier, but it is up.
+        assert [found[f'tcpsight_interface_up{{interface="{name}"}}'] for name in ("lo", "a", "b")] == [1, 1, 0]
+        assert abs(found["tcpsight_slice_end_timestamp_seconds"] - time.time()) < 60
+        ip("link set dev b up")
+        until(lambda: scraped()['tcpsight_interface_up{interface="b"}'] == 1, "that it is up")
+        # Frames count before there is a segment, and so a slice.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"x", ("127.0.0.1", 9))
+        until(lambda: scraped()["tcpsight_captured_frames_total"] == 1, "a frame")
+        until(lambda: any("b is up again" in line for line in watch.errors), "that it is told")
+        assert watch.stop() == []
+    assert any("b is down, or away" in line for line in watch.errors)
 
 
 def test_no_right_is_left_once_it_watches(tmp_path):

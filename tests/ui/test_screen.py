@@ -58,6 +58,20 @@ def test_services_stand_in_order_of_throughput(board):
     on_screen(board, talk)
 
 
+def test_what_is_the_case_of_interfaces_is_shown_while_it_is(capture_path):
+    watching_board = watched(capture_path, ends=False)
+
+    async def talk(app, pilot):
+        watching_board.notice(["eth0\x1b is down, or away: nothing comes by it until it is up again"])
+        await pilot.pause()
+        assert words(app, "note") == "eth0\\x1b is down, or away: nothing comes by it until it is up again"
+        watching_board.notice([])
+        await pilot.pause()
+        assert words(app, "note") == ""
+
+    on_screen(watching_board, talk)
+
+
 def test_s_sorts_by_the_next_column_and_r_turns_it_around(board):
     async def talk(app, pilot):
         await press(pilot, "r")

@@ -105,9 +105,14 @@ class LiveCapture:
         raise NotImplementedError
 
     @property
+    def up_by_interface(self) -> dict[str, bool]:
+        """Whether each interface is there and up at the moment, by its name; none of which that is not known."""
+        return {}
+
+    @property
     def down(self) -> list[str]:
         """The interfaces that are down or away at the moment."""
-        return []
+        return [name for name, is_up in self.up_by_interface.items() if not is_up]
 
     @property
     def unseen(self) -> UnseenCounter:

@@ -29,7 +29,7 @@ import numpy as np
 from tcpsight.capture._ring import RingMemory
 from tcpsight.capture.live import FOREVER_NS, MARGIN_NS, MS, LiveCapture
 from tcpsight.capture.reader import BATCH_FRAMES, CaptureInterface
-from tcpsight.capture.ring import Ring
+from tcpsight.capture.ring import ANY, Ring
 from tcpsight.tables import Frames
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ class RingCapture(LiveCapture):
         return sum(ring.dropped for ring in self._rings)
 
     @property
-    def down(self) -> list[str]:
-        """The interfaces that are down or away at the moment."""
-        return [ring.name for ring in self._rings if not ring.is_up]
+    def up_by_interface(self) -> dict[str, bool]:
+        """Whether each interface is there and up at the moment; all of them together are nothing that is up."""
+        return {ring.name: ring.is_up for ring in self._rings if ring.name != ANY}
 
     def close(self) -> None:
         """Give up the interfaces; rows that were given point to nothing any more."""

@@ -237,9 +237,7 @@ class Ring:
 
     @property
     def is_up(self) -> bool:
-        """Whether the interface is there and up."""
-        if self.name == ANY:
-            return True
+        """Whether the interface, which is not `ANY`, is there and up."""
         try:
             answer = self._ask(self.socket, SIOCGIFFLAGS)
         except OSError:

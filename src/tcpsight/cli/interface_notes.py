@@ -5,9 +5,8 @@ An idle service and an interface that is gone look alike in rows of zeros, and b
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from typing import Any
 
 LOOK_S = 1.0
@@ -24,49 +23,69 @@ class InterfaceNotes:
     ----------
     names : sequence of str
         What is listened to.
+
+    Attributes
+    ----------
+    standing : list of str
+        What is the case since the last look.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
+        self.standing: list[str] = []
         self._names = list(names)
         self._down: set[str] = set()
         self._looks = 0
         # Whether a frame has come, or that none did was told.
         self._is_settled = False
+        self._is_silent = False
 
     def look(self, down: Sequence[str], frames: int) -> list[str]:
         """Give what is news, when these are down or away and so many frames have come."""
-        gone = [name for name in down if name not in self._down]
-        told = [f"{name} is down, or away: nothing comes by it until it is up again" for name in gone]
+        told = [_gone(name) for name in down if name not in self._down]
         told += [f"{name} is up again" for name in self._names if name in self._down and name not in down]
         self._down = set(down)
         self._looks += 1
         self._is_settled |= frames > 0
+        self._is_silent &= frames == 0
         if not self._is_settled and self._looks * LOOK_S >= SILENT_S and not told:
-            self._is_settled = True
-            where = " and ".join(self._names)
-            told.append(
-                f"nothing has come by {where} yet: is it the right interface, and does the filter let it through?"
-            )
+            self._is_settled = self._is_silent = True
+            told.append(self._silent())
+        self.standing = [_gone(name) for name in down] or ([self._silent()] if self._is_silent else [])
         return told
 
+    def _silent(self) -> str:
+        where = " and ".join(self._names)
+        return f"nothing has come by {where} yet: is it the right interface, and does the filter let it through?"
 
-@contextmanager
-def noting(names: Sequence[str], run: Any, say: Callable[[str], None]) -> Iterator[None]:
-    """Look at interfaces again and again, and say what is news."""
-    if not names:
-        yield
-        return
-    notes, is_over = InterfaceNotes(names), threading.Event()
 
-    def look() -> None:
-        while not is_over.wait(LOOK_S):
-            for text in notes.look(getattr(run.capture, "down", []), run.pipeline.frames):
-                say(text)
+def _gone(name: str) -> str:
+    return f"{name} is down, or away: nothing comes by it until it is up again"
 
-    thread = threading.Thread(target=look, name="interfaces", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
+
+class Looks:
+    """Look at the interfaces of a watch now and then, and say what is news.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What is listened to.
+    run : Run
+        The pass under way.
+    """
+
+    def __init__(self, names: Sequence[str], run: Any) -> None:
+        self._notes = InterfaceNotes(names)
+        self._run = run
+        self._next_s = 0.0
+
+    @property
+    def standing(self) -> list[str]:
+        """What is the case of the interfaces, as it was found by the last look."""
+        return self._notes.standing
+
+    def look(self) -> list[str]:
+        """Give what is news, if it is time to look."""
+        if time.monotonic() < self._next_s:
+            return []
+        self._next_s = time.monotonic() + LOOK_S
+        return self._notes.look(getattr(self._run.capture, "down", []), self._run.pipeline.frames)

@@ -76,7 +76,7 @@ def command(
                 with_totals=True,
             ) as (run, watch),
         ):
-            from tcpsight.cli.watch_screen import source_name
+            from tcpsight.cli.watch_screen import noticing, source_name
             from tcpsight.ui.board import Board
             from tcpsight.ui.web_server import PageServer
 
@@ -88,6 +88,7 @@ def command(
                 # Connections are accepted, and the loop wakes itself by a socket.
                 drop_privileges(user=user, may_connect=True)
             shown = token if token_file is None else None
+            watch.on_look = noticing(board, run, interfaces)
             return _served(run, watch, slicing, (board, server), lambda: _say_where(listener, shown))
 
 

@@ -15,17 +15,15 @@ import click
 
 from tcpsight.cli import values
 from tcpsight.cli.options import Input
+from tcpsight.cli.watch_feeds import Beats, feeding
 from tcpsight.cli.watch_options import Lines, Slicing, Wanted, watch_options
 
 if TYPE_CHECKING:
     from tcpsight.analysis import Analysis
-    from tcpsight.output.feeds import Feeds, Update
+    from tcpsight.output.feeds import Feeds
     from tcpsight.run import Run
     from tcpsight.tables import Table
     from tcpsight.watching import Slice, Watch
-
-PATIENCE_S = 10.0
-"""How long a file that is read waits for the receiver of a feed that has not failed."""
 
 SHORTEST_WAIT_NS = 20_000_000
 LONGEST_WAIT_NS = 400_000_000
@@ -47,8 +45,7 @@ def command(*, wanted: Wanted) -> int:
     tcpsight watch capture.pcap --interval 10s --by service
     """
     from tcpsight.cli.heap import Heap
-    from tcpsight.cli.interface_notes import noting
-    from tcpsight.cli.notes import conclude, warn
+    from tcpsight.cli.notes import conclude
 
     heap = Heap()
     slicing, lines = wanted.slicing, wanted.lines
@@ -68,34 +65,52 @@ def command(*, wanted: Wanted) -> int:
         _saving(slices, wanted) as save,
         _fenced(wanted),
         # Threads are begun behind the fence.
-        _feeding(wanted, with_findings=lines.with_findings) as feeds,
+        feeding(wanted) as feeds,
     ):
+        beats = None if feeds is None else Beats(feeds, run, wanted)
 
         def tell_others(each: Slice) -> None:
             heap.give_back()
             save(each)
-            if feeds is not None:
-                feeds.send(_update(each, run, with_findings=lines.with_findings))
+            if beats is not None:
+                beats.send(each)
 
         if lines.is_screen:
             from tcpsight.cli.watch_screen import on_screen
 
-            return on_screen((run, slices), slicing, lines, tell_others, write)
+            return on_screen((run, slices), wanted, (tell_others, beats), write)
         if lines.with_requests:
             from tcpsight.tables import Requests
 
             write_requests = _json_writer(Requests)
             slices.on_batch = lambda batch: write_requests(batch.requests)
+        slices.on_look = look = _looking(wanted.interfaces, run, beats)
+        look()
         _say_that_it_watches(wanted.interfaces, feeds)
         losses = Losses()
-        with noting(wanted.interfaces, run, warn):
-            for each in slicing.until_enough(iter(slices)):
-                write(each)
-                sys.stdout.flush()
-                losses.tell(getattr(run.capture, "dropped", 0))
-                _tell(each)
-                tell_others(each)
+        for each in slicing.until_enough(iter(slices)):
+            write(each)
+            sys.stdout.flush()
+            losses.tell(getattr(run.capture, "dropped", 0))
+            _tell(each)
+            tell_others(each)
         return conclude_live(run) if wanted.interfaces else conclude(run)
+
+
+def _looking(interfaces: Sequence[str], run: Run, beats: Beats | None) -> Callable[[], None]:
+    """Make what says what is news of interfaces, and tells feeds that there is no slice yet."""
+    from tcpsight.cli.interface_notes import Looks
+    from tcpsight.cli.notes import warn
+
+    looks = Looks(interfaces, run) if interfaces else None
+
+    def look() -> None:
+        for text in looks.look() if looks is not None else ():
+            warn(text)
+        if beats is not None:
+            beats.look()
+
+    return look
 
 
 def conclude_live(run: Run) -> int:
@@ -182,53 +197,6 @@ def _saving(slices: Watch, wanted: Wanted) -> Iterator[Callable[[Slice], None]]:
         finally:
             for line in files.finish():
                 warn(line)
-
-
-@contextmanager
-def _feeding(wanted: Wanted, *, with_findings: bool) -> Iterator[Feeds | None]:
-    """Open the feeds, for which a capture that is read from files may wait; say what they lost when all is over."""
-    if not wanted.feeding.targets and wanted.feeding.listen is None:
-        yield None
-        return
-    import tcpsight
-    from tcpsight.cli.notes import warn
-    from tcpsight.output.feeds import open_feeds
-
-    is_read = not wanted.interfaces and wanted.asked.is_readable_again
-    feeds = open_feeds(
-        wanted.feeding.targets,
-        listen=wanted.feeding.listen,
-        version=tcpsight.__version__,
-        with_findings=with_findings,
-        patience_s=PATIENCE_S if is_read else 0,
-    )
-    try:
-        yield feeds
-    finally:
-        feeds.close()
-        for words in feeds.last_words():
-            warn(words)
-
-
-def _update(each: Slice, run: Run, *, with_findings: bool) -> Update:
-    """Tell feeds what a slice tells."""
-    from tcpsight.output.feeds import Update
-    from tcpsight.output.feeds.update import UNKNOWN
-
-    pipeline, capture = run.pipeline, run.capture
-    return Update(
-        each.services,
-        each.total,
-        each.totals,
-        each.histogram,
-        pipeline.unseen,
-        each.findings if with_findings else None,
-        frames=pipeline.frames,
-        segments=pipeline.segments,
-        bytes=capture.bytes_read,
-        drops=getattr(capture, "dropped", UNKNOWN),
-        open_connections=pipeline.open_count,
-    )
 
 
 def _columns(asked: Lines) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 import click
 
 from tcpsight.cli import values
-from tcpsight.cli.watch_options import Lines, Slicing
+from tcpsight.cli.watch_options import Lines, Wanted
 from tcpsight.errors import UsageError, installing
 
 if TYPE_CHECKING:
+    from tcpsight.cli.watch_feeds import Beats
     from tcpsight.run import Run
+    from tcpsight.ui.board import Board
     from tcpsight.watching import Slice, Watch
 
 
 def on_screen(
     watched: tuple[Run, Watch],
-    slicing: Slicing,
-    lines: Lines,
-    feed: Callable[[Slice], None],
+    wanted: Wanted,
+    others: tuple[Callable[[Slice], None], Beats | None],
     write: Callable[[Slice], None],
 ) -> int:
     """Show a watch on the whole screen until somebody has seen enough; then write its last slice.
@@ -32,7 +33,13 @@ def on_screen(
     Parameters
     ----------
     watched : tuple of Run and Watch
-        The pass, and what gives its slices, which are told to `feed`, too, as they come.
+        The pass, and what gives its slices.
+    wanted : Wanted
+        What was asked for.
+    others : tuple of callable and Beats
+        What tells everybody else of a slice, and of none so far.
+    write : callable
+        Writes the last slice.
     """
     from tcpsight.cli.notes import conclude
     from tcpsight.cli.watch import conclude_live
@@ -40,23 +47,40 @@ def on_screen(
     from tcpsight.ui.capturing import Capturing
     from tcpsight.ui.screen import run_screen
 
-    run, watch = watched
+    (run, watch), (feed, beats) = watched, others
     is_live = hasattr(run.capture, "received")  # an interface may well be silent
     board = Board(source_name(run))
 
     def fed(slices: Iterator[Slice]) -> Iterator[Slice]:
-        for each in slicing.until_enough(slices):
+        for each in wanted.slicing.until_enough(slices):
             feed(each)
             yield each
 
+    watch.on_look = noticing(board, run, wanted.interfaces, beats)
     with Capturing(board, run, watch, fed) as capturing:
-        status = run_screen(board, values.zone(lines.timezone))
+        status = run_screen(board, values.zone(wanted.lines.timezone))
     if capturing.failure is not None:
         raise capturing.failure
     if capturing.last is not None:
         write(capturing.last)
         sys.stdout.flush()
     return status or (conclude_live(run) if is_live else conclude(run))
+
+
+def noticing(board: Board, run: Run, interfaces: Sequence[str], beats: Beats | None = None) -> Callable[[], None]:
+    """Make what shows on a board what is the case of interfaces, and tells feeds that there is no slice yet."""
+    from tcpsight.cli.interface_notes import Looks
+
+    looks = Looks(interfaces, run) if interfaces else None
+
+    def look() -> None:
+        if looks is not None:
+            looks.look()
+            board.notice(looks.standing)
+        if beats is not None:
+            beats.look()
+
+    return look
 
 
 @contextmanager

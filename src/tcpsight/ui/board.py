@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,8 @@ class Snapshot:
         Whether the capture ended.
     trouble : str
         Why it ended early; empty if it did not.
+    notices : tuple of str
+        What else is the case, such as that an interface is down.
     """
 
     version: int
@@ -142,6 +144,7 @@ class Snapshot:
     ended: tuple[Connections, ...]
     is_over: bool
     trouble: str
+    notices: tuple[str, ...] = ()
 
     @property
     def latest(self) -> Told | None:
@@ -222,10 +225,21 @@ class Board:
         counts = {"open_connections": told.total.connections, **_counts(run)}
         self._show(told=tuple(self._told), open=opened, **counts, **self._kept())
 
+    def notice(self, texts: Sequence[str]) -> None:
+        """Show what else is the case from now on, instead of what was shown before."""
+        if tuple(texts) != self._shown.notices:
+            self._show(notices=tuple(texts))
+
     def end(self, run: Run | None, trouble: str = "") -> None:
         """Show that nothing more will come."""
         self._keep_answered()
-        over: dict[str, Any] = {"is_over": True, "trouble": trouble, "open": Connections(), "open_connections": 0}
+        over: dict[str, Any] = {
+            "is_over": True,
+            "trouble": trouble,
+            "notices": (),
+            "open": Connections(),
+            "open_connections": 0,
+        }
         self._show(**over, **(_counts(run) if run is not None else {}), **self._kept())
 
     # -------------------------------------------------------------------------------------------------- parts

@@ -105,7 +105,7 @@ class TableScreen(Screen[None]):
         self.query_one("#head", Static).update(self._head(snapshot))
         self.fill(snapshot)
         table = self.query(SortedTable).first()
-        notes = [units.printable(snapshot.trouble)] if snapshot.trouble else []
+        notes = [units.printable(each) for each in (snapshot.trouble, *snapshot.notices) if each]
         if table.hidden:
             notes.append(f"{units.counted(table.hidden, 'row')} hidden by the filter")
         note = self.query_one("#note", Static)

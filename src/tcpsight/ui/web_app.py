@@ -164,6 +164,7 @@ def message(snapshot: Snapshot, after: int, *, has_found: bool) -> str:
         "open_connections": snapshot.open_connections,
         "is_over": snapshot.is_over,
         "trouble": snapshot.trouble,
+        "notices": snapshot.notices,
         "slices": [_slice(each) for each in snapshot.told if each.number > after],
     }
     if has_found:

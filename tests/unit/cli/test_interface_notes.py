@@ -25,3 +25,13 @@ def test_an_interface_that_goes_down_and_comes_back_is_told_each_time():
     assert told[1] == told[4] == ["b is down, or away: nothing comes by it until it is up again"]
     assert told[3] == ["b is up again"]
     assert told[0] == told[2] == []
+
+
+def test_what_is_the_case_stands_until_it_is_not_any_more():
+    notes, standing = InterfaceNotes(["a", "b"]), []
+    for down, frames in [([], 0)] * LOOKS + [(["b"], 0), ([], 0), ([], 1), (["a", "b"], 1), ([], 1)]:
+        notes.look(down, frames)
+        standing.append([text.split(" by ")[0] for text in notes.standing])
+    silent, gone = ["nothing has come"], "{} is down, or away: nothing comes"
+    assert standing[: LOOKS - 1] == [[]] * (LOOKS - 1)
+    assert standing[LOOKS - 1 :] == [silent, [gone.format("b")], silent, [], [gone.format("a"), gone.format("b")], []]

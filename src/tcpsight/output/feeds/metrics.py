@@ -153,7 +153,13 @@ METRICS: tuple[Metric, ...] = (
         "tcpsight_retransmissions_total", "{segment}", "retransmissions", "Segments sent again, by who sent them"
     ),
     _count("tcpsight_gap_bytes_total", "By", "gap_bytes"),
-    Metric("tcpsight_slice_end_timestamp_seconds", "gauge", "s", (), "Capture time at which the last slice ended"),
+    Metric(
+        "tcpsight_slice_end_timestamp_seconds",
+        "gauge",
+        "s",
+        (),
+        "Capture time at which the last slice ended; before the first one, when the watch of an interface began",
+    ),
     Metric("tcpsight_slice_length_seconds", "gauge", "s", (), "Length of the last slice"),
     Metric(
         "tcpsight_tracked_connections",
@@ -161,6 +167,13 @@ METRICS: tuple[Metric, ...] = (
         "{connection}",
         (),
         "Connections that are being set up or open",
+    ),
+    Metric(
+        "tcpsight_interface_up",
+        "gauge",
+        "{interface}",
+        ("interface",),
+        "Whether an interface that is named is there and up: 1, or 0",
     ),
     Metric("tcpsight_captured_frames_total", "counter", "{frame}", (), "Frames captured"),
     Metric("tcpsight_captured_segments_total", "counter", "{segment}", (), "TCP segments captured"),

@@ -116,6 +116,15 @@ class Feeds:
         if self.endpoint is not None:
             self.endpoint.send(told)
 
+    def begin(self, update: Update, *, is_pushed: bool) -> None:
+        """Tell an update without a slice: those who ask, and, if they are to know, those that are sent metrics."""
+        told = update._replace(feeds=self.counts())
+        for feed in self.feeds if is_pushed else ():
+            if feed.needs_totals:
+                feed.send(told)
+        if self.endpoint is not None:
+            self.endpoint.send(told)
+
     def counts(self) -> dict[str, FeedCounts]:
         """Tell what became of updates so far, by the name of the feed."""
         return {feed.name: feed.counts for feed in self.feeds}

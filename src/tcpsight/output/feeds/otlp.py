@@ -91,7 +91,7 @@ class Otlp:
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
         self._starts.begin(update)
-        metrics = [self._metric(reading, update.end_ns) for reading in readings]
+        metrics = [self._metric(reading, update.time_ns) for reading in readings]
         self._starts.end(update)
         resource = Resource.create({"service.name": "tcpsight", "service.version": self._version})
         scope = ScopeMetrics(InstrumentationScope("tcpsight", self._version), metrics, "")
@@ -140,7 +140,7 @@ class SeriesStarts:
         """Look at the series of an update."""
         self._now = {}
         if self._fresh_ns is None:
-            self._fresh_ns = int(update.total.start_ns[0])
+            self._fresh_ns = update.start_ns
 
     def of(self, series: Series, value: float) -> int:
         """Give the instant from which a series counts, since the Unix epoch."""
@@ -154,7 +154,7 @@ class SeriesStarts:
     def end(self, update: Update) -> None:
         """Forget series that are gone; those that are new from now on count from here."""
         self._known, self._now = self._now, {}
-        self._fresh_ns = update.end_ns
+        self._fresh_ns = update.time_ns
 
 
 class _Reason(logging.Handler):

@@ -101,8 +101,11 @@ class Reader:
         yield "tcpsight_build_info", [Point((self._version,), 1)]
         if update is None:
             return
-        yield "tcpsight_slice_end_timestamp_seconds", [Point((), update.end_ns / 1e9)]
-        yield "tcpsight_slice_length_seconds", [Point((), int(update.total.length_ns[0]) / 1e9)]
+        if update.end_ns != UNKNOWN:
+            yield "tcpsight_slice_end_timestamp_seconds", [Point((), update.end_ns / 1e9)]
+        if update.has_slice:
+            yield "tcpsight_slice_length_seconds", [Point((), (update.end_ns - update.start_ns) / 1e9)]
+        yield "tcpsight_interface_up", [Point((name,), int(is_up)) for name, is_up in update.interfaces.items()]
         counts = {
             "tcpsight_tracked_connections": update.open_connections,
             "tcpsight_captured_frames_total": update.frames,

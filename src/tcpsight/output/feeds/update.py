@@ -35,6 +35,8 @@ class FeedCounts(NamedTuple):
 class Update(NamedTuple):
     """One slice of time, and what is known at its end; nothing in it may change once it was sent.
 
+    Before the first slice there are updates without one, whose tables are empty.
+
     Attributes
     ----------
     services : KeyedIntervals
@@ -54,6 +56,11 @@ class Update(NamedTuple):
         frames that were lost before they could be captured; −1 where that is not known.
     open_connections : int
         Connections open at the end of the slice; −1 where that is not known.
+    interfaces : mapping of str to bool
+        Whether each interface that is captured from is up, by its name; empty where that is not known.
+    begun_ns, looked_ns : int
+        Without a slice: when the watch began, and this was found; −1 where its time is that of a capture, which has not
+        told it yet.
     findings_so_far : mapping of (kind, severity) to int
         How many findings there were since the watch began; `Feeds` counts them.
     feeds : mapping of str to FeedCounts
@@ -71,10 +78,28 @@ class Update(NamedTuple):
     bytes: int = UNKNOWN
     drops: int = UNKNOWN
     open_connections: int = UNKNOWN
+    interfaces: Mapping[str, bool] = MappingProxyType({})
+    begun_ns: int = UNKNOWN
+    looked_ns: int = UNKNOWN
     findings_so_far: Mapping[tuple[str, str], int] = MappingProxyType({})
     feeds: Mapping[str, FeedCounts] = MappingProxyType({})
 
     @property
+    def has_slice(self) -> bool:
+        """Whether there is a slice."""
+        return len(self.total) > 0
+
+    @property
+    def start_ns(self) -> int:
+        """Where the slice begins, since the Unix epoch; without one, when the watch began."""
+        return int(self.total.start_ns[0]) if self.has_slice else self.begun_ns
+
+    @property
+    def time_ns(self) -> int:
+        """Of when this tells: the end of the slice; without one, when it was found."""
+        return self.end_ns if self.has_slice else self.looked_ns
+
+    @property
     def end_ns(self) -> int:
-        """Where the slice ends, since the Unix epoch."""
-        return int(self.total.start_ns[0]) + int(self.total.length_ns[0])
+        """Where the slice ends; without one, when the watch began."""
+        return self.start_ns + int(self.total.length_ns[0]) if self.has_slice else self.begun_ns

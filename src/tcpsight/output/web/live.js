@@ -100,7 +100,8 @@ class Live {
       element("span", {}, counted(told.frames, "frame")),
       element("span", { className: told.drops > 0 ? "bad" : null }, `${count(told.drops)} dropped`),
       element("span", {}, counted(told.open_connections, "open connection")),
-      told.trouble === "" ? null : element("span", { className: "note" }, told.trouble));
+      told.trouble === "" ? null : element("span", { className: "note" }, told.trouble),
+      ...told.notices.map((text) => element("span", { className: "note" }, text)));
   }
 
   /** Let services be chosen by name. */

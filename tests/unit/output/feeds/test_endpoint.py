@@ -22,7 +22,7 @@ from tcpsight.output.feeds.endpoint import MetricsEndpoint
 from tcpsight.output.feeds.metrics import METRICS
 from tcpsight.output.feeds.readings import Buckets, Reader, full_labels
 from tcpsight.tables import Findings
-from tests.support.updates import finding, updates, wait_until
+from tests.support.updates import BEGUN_NS, finding, nothing_yet, updates, wait_until
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 # What Prometheus 2.42 asks with.
@@ -108,6 +108,39 @@ def test_buckets_hold_all_that_took_no_longer(endpoint):
 def test_a_scrape_before_the_first_slice_tells_what_is_known(endpoint):
     assert 'tcpsight_build_info{version="1.2.3"} 1.0' in scrape(endpoint)[1]
     assert scrape(endpoint, Accept=OPEN_METRICS)[1].endswith("# EOF\n")
+
+
+def test_before_the_first_slice_counters_are_0_and_interfaces_are_up_or_down(endpoint):
+    from prometheus_client.parser import text_string_to_metric_families
+
+    endpoint.send(nothing_yet())
+    found = {(name, *dict(labels).values()): n for (name, labels), n in samples(
+        text_string_to_metric_families(scrape(endpoint)[1])
+    ).items()}  # fmt: skip
+    for name in ("captured_frames", "captured_segments", "captured_bytes", "capture_dropped_frames"):
+        assert found[f"tcpsight_{name}_total",] == 0
+    assert found["tcpsight_unseen_total", "kernel_drop"] == 0
+    assert found["tcpsight_findings_total", "stall", "critical"] == 0
+    assert found["tcpsight_interface_up", "eth0"] == 1
+    assert found["tcpsight_interface_up", "eth1"] == 0
+    assert found["tcpsight_slice_end_timestamp_seconds",] == BEGUN_NS / 1e9
+    # The time of a pipe is not known before its first frame.
+    endpoint.send(nothing_yet()._replace(begun_ns=-1))
+    assert "slice_end" not in scrape(endpoint)[1]
+
+
+def test_feeds_that_are_sent_metrics_are_told_that_there_is_no_slice_yet_and_lines_are_not(tmp_path):
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        lines = tmp_path / "lines.jsonl"
+        feeds = open_feeds([f"statsd://127.0.0.1:{server.getsockname()[1]}", str(lines)], version="1")
+        feeds.begin(nothing_yet(), is_pushed=False)
+        feeds.begin(nothing_yet(), is_pushed=True)
+        assert b"tcpsight.eth1.interface_up:0|g" in server.recv(10_000)
+        feeds.close()
+        assert [feed.counts.sent for feed in feeds.feeds] == [1, 0]
+        assert lines.read_bytes() == b""
 
 
 def test_an_answer_is_compressed_where_that_is_wanted(endpoint):
@@ -233,6 +266,7 @@ def test_promtool_finds_nothing_to_complain_about(endpoint, require_program):
             findings=Findings(),
             findings_so_far={("stall", "info"): 1},
             feeds={'/a/b c"\n': FeedCounts(1, 2, 3)},
+            interfaces={"eth0": True},
         )
     )
     text = scrape(endpoint)[1].encode()
@@ -280,5 +314,6 @@ def test_a_real_prometheus_scrapes_every_metric(endpoint, require_program, tmp_p
 def test_every_metric_can_be_told():
     told = {reading.metric.name for reading in Reader("1").read(updates()[0])}
     only_sometimes = {"tcpsight_captured_bytes_total", "tcpsight_findings_total"}
+    only_sometimes.add("tcpsight_interface_up")
     only_sometimes |= {f"tcpsight_feed_{what}_total" for what in ("sent", "dropped", "failures")}
     assert {metric.name for metric in METRICS} - told == only_sometimes

@@ -13,7 +13,7 @@ from tcpsight.output.feeds import FeedCounts, open_feed
 from tcpsight.output.feeds import feed as feeds_feed
 from tcpsight.output.feeds.otlp import SeriesStarts
 from tcpsight.output.feeds.readings import BOUNDS_S, Buckets, Reader, full_labels
-from tests.support.updates import updates, wait_until
+from tests.support.updates import BEGUN_NS, nothing_yet, updates, wait_until
 
 
 class Collector(ThreadingHTTPServer):
@@ -117,6 +117,18 @@ def check(sent: Any, reading: Any, update: Any) -> None:
             assert not got.HasField("min")
         else:
             assert getattr(got, got.WhichOneof("value")) == point.value
+
+
+def test_before_the_first_slice_counters_count_from_the_start_of_the_watch_until_now(collector):
+    feed = open_feed(collector.target, version="1.2.3")
+    feed.send(nothing_yet())
+    feed.close(20)
+    sent = {metric.name: metric for metric in metrics_of(collector.taken[0])}
+    (frames,) = sent["tcpsight_captured_frames_total"].sum.data_points
+    assert (frames.as_int, frames.start_time_unix_nano) == (0, BEGUN_NS)
+    assert frames.time_unix_nano == BEGUN_NS + 5 * 10**9
+    up = {dict(labels_of(point))["interface"]: point for point in sent["tcpsight_interface_up"].gauge.data_points}
+    assert {name: point.as_int for name, point in up.items()} == {"eth0": 1, "eth1": 0}
 
 
 def test_the_program_is_named_as_the_resource(collector):

@@ -40,7 +40,7 @@ def test_names_are_those_that_prometheus_asks_for():
 
 def test_no_label_names_a_client():
     assert {label for metric in METRICS for label in metric.labels} == {
-        "service", "direction", "outcome", "reason", "kind", "severity", "feed", "version",
+        "service", "direction", "outcome", "reason", "kind", "severity", "feed", "version", "interface",
     }  # fmt: skip
 
 
