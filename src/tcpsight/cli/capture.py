@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -138,6 +135,7 @@ def command(
     from tcpsight.capture.live import open_live
     from tcpsight.capturing import PacketFiles, Recording, Rotation, Wanted, encoder_for
     from tcpsight.cli import running  # noqa: F401 - now, while every account's files can be read
+    from tcpsight.cli.endings import GRACE_S, Terminal, until_hung_up, until_stopped
     from tcpsight.output.compressing import compressing
     from tcpsight.output.packet_files import compression_of, format_of
 
@@ -158,11 +156,15 @@ def command(
     with capture:
         encoder = encoder_for(capture, file_format or format_of(path), expression)
         beginning = _beginning(capture)
+        terminal = Terminal()
         if fence:
             give_up_rights(user, [] if path == "-" else places_of(path))
         files = PacketFiles(path, encoder, compression, Rotation(rotate_size, rotate_every, keep_total))
         recording = Recording(capture, files, wanted)
-        with _signals(capture, recording):
+        with (
+            until_stopped(capture.stop, grace_s=GRACE_S),
+            until_hung_up(capture.stop, recording.reopen, terminal=terminal),
+        ):
             _say(beginning)
             try:
                 recording.run()
@@ -189,33 +191,6 @@ def _check(interfaces: tuple[str, ...], path: str, sizes: tuple[int | None, ...]
         raise click.UsageError("--keep-total removes files of a set: it needs --rotate-size or --rotate-every")
     if total is not None and size is not None and total < 2 * size:
         raise click.UsageError("--keep-total must leave room for two files of --rotate-size")
-
-
-@contextmanager
-def _signals(capture: LiveCapture, recording: Recording) -> Iterator[None]:
-    """End in good order by SIGINT and SIGTERM, the second time at once; begin another file by SIGHUP.
-
-    But a SIGHUP that comes since the terminal has gone is meant to end it.
-    """
-    from tcpsight.cli.running import handling
-
-    has_terminal = os.isatty(2)
-    ending = (signal.SIGINT, signal.SIGTERM)
-    usual = {number: signal.getsignal(number) for number in ending}
-
-    def stop(number: int, frame: object) -> None:
-        capture.stop()
-        for each in ending:
-            signal.signal(each, usual[each])
-
-    def reopen(number: int, frame: object) -> None:
-        if has_terminal and not os.isatty(2):
-            capture.stop()
-        else:
-            recording.reopen()
-
-    with handling(signal.SIGINT, stop), handling(signal.SIGTERM, stop), handling(signal.SIGHUP, reopen):
-        yield
 
 
 def _beginning(capture: LiveCapture) -> str:

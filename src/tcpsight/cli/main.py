@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -166,7 +167,8 @@ def _fail(message: str) -> int:
     line = " ".join(message.split())
     from tcpsight.output.units import printable
 
-    print(f"tcpsight: {printable(line)}", file=sys.stderr)
+    with suppress(OSError):  # the terminal has gone
+        print(f"tcpsight: {printable(line)}", file=sys.stderr)
     return 2
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from tcpsight.cli.endings import handling, until_stopped
 from tcpsight.cli.notes import conclude, takes_unicode, warn_of_none
 from tcpsight.cli.options import Input, chosen_format
 from tcpsight.tables import Table
@@ -238,10 +239,10 @@ def reading(source: Input, carrying: type[Table] | None = None, **how: Any) -> I
 
     From before the capture is opened until its last batch an interrupt ends a pipe's writer, not the reading.
     """
-    with ExitStack() as patience:
-        analysis = patience.enter_context(patient(source))
+    with ExitStack() as waiting:
+        analysis = waiting.enter_context(patient(source))
         with analysis.run(carrying, **how) as run:
-            yield run, watched(run, source.progress, patience)
+            yield run, watched(run, source.progress, waiting)
 
 
 @contextmanager
@@ -250,16 +251,16 @@ def patient(source: Input) -> Iterator[Analysis]:
 
     Signals belong to the main thread: so does this, whoever reads.
     """
-    with _patience(source.sources), ExitStack() as following:
+    with patience(source.sources), ExitStack() as following:
         analysis = source.analysis()
         if analysis.following is not None:
             following.enter_context(until_stopped(analysis.following.stop))
         yield analysis
 
 
-def watched(run: Run, progress: bool | None, patience: ExitStack) -> Iterator[Batch]:
+def watched(run: Run, progress: bool | None, waiting: ExitStack) -> Iterator[Batch]:
     """Give the batches of a run while a bar shows how far it has come; patience ends with them."""
-    with patience, reading_bar(run.capture, progress) as update:
+    with waiting, reading_bar(run.capture, progress) as update:
         for count, batch in enumerate(run):
             if count % 64 == 0:
                 update()
@@ -267,7 +268,7 @@ def watched(run: Run, progress: bool | None, patience: ExitStack) -> Iterator[Ba
 
 
 @contextmanager
-def _patience(sources: Sequence[str | BinaryIO]) -> Iterator[None]:
+def patience(sources: Sequence[str | BinaryIO]) -> Iterator[None]:
     """Let the first interrupt pass while a pipe is read.
 
     Ctrl-C reaches every program of a pipeline. The one that captures ends by it, after writing what it still holds;
@@ -275,7 +276,7 @@ def _patience(sources: Sequence[str | BinaryIO]) -> Iterator[None]:
     """
     usual = signal.getsignal(signal.SIGINT)
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or usual is not signal.default_int_handler or not any(map(is_pipe, sources)):
+    if not is_main or not callable(usual) or not any(map(is_pipe, sources)):
         yield
         return
 
@@ -287,32 +288,6 @@ def _patience(sources: Sequence[str | BinaryIO]) -> Iterator[None]:
 
     with handling(signal.SIGINT, read_on):
         yield
-
-
-@contextmanager
-def until_stopped(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first interrupt, or request to end, stop what would go on for ever; what there is is given."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def end(signal_number: int, frame: object) -> None:
-        stop()
-        signal.signal(signal_number, usual[signal.Signals(signal_number)])
-
-    with handling(signal.SIGINT, end), handling(signal.SIGTERM, end):
-        yield
-
-
-@contextmanager
-def handling(number: signal.Signals, handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Handle a signal, until this ends."""
-    usual = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, usual)
 
 
 def is_pipe(source: str | BinaryIO) -> bool:

@@ -60,6 +60,7 @@ def command(
     tcpsight serve -i eth0 --listen 10.0.0.5:9471 --token-file /etc/tcpsight/token tcp port 3306
     ssh db1 tcpdump -U -s 128 -w - tcp | tcpsight serve -
     """
+    from tcpsight.cli.endings import until_hung_up
     from tcpsight.cli.watch import opened
 
     _require()
@@ -82,14 +83,15 @@ def command(
 
             board = Board(source_name(run))
             server = PageServer(board, listener, token, names)
-            if interfaces and is_fenced:
-                from tcpsight.capture.privileges import drop_privileges
-
-                # Connections are accepted, and the loop wakes itself by a socket.
-                drop_privileges(user=user, may_connect=True)
-            shown = token if token_file is None else None
             watch.on_look = noticing(board, run, interfaces)
-            return _served(run, watch, slicing, (board, server), lambda: _say_where(listener, shown))
+            with until_hung_up(server.stop):
+                if interfaces and is_fenced:
+                    from tcpsight.capture.privileges import drop_privileges
+
+                    # Connections are accepted, and the loop wakes itself by a socket.
+                    drop_privileges(user=user, may_connect=True)
+                shown = token if token_file is None else None
+                return _served(run, watch, slicing, (board, server), lambda: _say_where(listener, shown))
 
 
 def _served(run: Run, watch: Watch, slicing: Slicing, page: tuple[Board, PageServer], begun: Callable[[], None]) -> int:

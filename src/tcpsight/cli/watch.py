@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -62,6 +61,7 @@ def command(*, wanted: Wanted) -> int:
             with_totals=is_fed or lines.is_screen,
             **wanted.recording.arguments(),
         ) as (run, slices),
+        _told_to_the_end(analysis, slices, wanted),
         _saving(slices, wanted) as save,
         _fenced(wanted),
         # Threads are begun behind the fence.
@@ -166,8 +166,8 @@ def _saving(slices: Watch, wanted: Wanted) -> Iterator[Callable[[Slice], None]]:
     if asked.record is None or slices.recall is None:
         yield lambda each: None
         return
+    from tcpsight.cli.endings import handling
     from tcpsight.cli.notes import warn
-    from tcpsight.cli.running import handling
     from tcpsight.recalling import ASKED, FindingFiles
 
     is_new = not Path(asked.record).exists()
@@ -269,7 +269,8 @@ def opened(asked: Input, interfaces: Sequence[str], slicing: Slicing) -> Iterato
 
     Frames are waited for as long as a slice allows: each time they come costs a millisecond, however few they are.
     """
-    from tcpsight.cli.running import patient, until_stopped
+    from tcpsight.cli.endings import GRACE_S, until_hung_up, until_stopped
+    from tcpsight.cli.running import patient
 
     if not interfaces:
         with patient(asked) as analysis:
@@ -281,14 +282,14 @@ def opened(asked: Input, interfaces: Sequence[str], slicing: Slicing) -> Iterato
     wait_ns = min(max(slicing.interval_ns * 2 // 5, SHORTEST_WAIT_NS), LONGEST_WAIT_NS)
     listening = Listening(interfaces, analysis.options, expression=asked.frame_filter, wait_ns=wait_ns)
     stop = listening.stop
-    with _until_hung_up(stop), until_stopped(stop), _until_over(stop, slicing):
+    with until_hung_up(stop), until_stopped(stop, grace_s=GRACE_S), _until_over(stop, slicing):
         yield listening
 
 
 @contextmanager
 def _until_over(stop: Callable[[], None], slicing: Slicing) -> Iterator[None]:
     """End the listening when its time is over, even if there was nothing to hear."""
-    from tcpsight.cli.running import handling
+    from tcpsight.cli.endings import handling
 
     if slicing.duration_ns is None:
         yield
@@ -301,17 +302,22 @@ def _until_over(stop: Callable[[], None], slicing: Slicing) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _until_hung_up(stop: Callable[[], None]) -> AbstractContextManager[None]:
-    """Let a terminal that has gone end the listening; nothing else is meant by a SIGHUP: feeds find rotated files."""
-    from tcpsight.cli.running import handling
+@contextmanager
+def _told_to_the_end(analysis: Analysis, slices: Watch, wanted: Wanted) -> Iterator[None]:
+    """Let signals end the reading of a pipe or of a growing file, too, so that the last slice is told.
 
-    had_terminal = os.isatty(2)
+    The first Ctrl-C ends who writes a pipe: what that one still held is waited for, until there is another.
+    """
+    from tcpsight.cli.endings import GRACE_S, until_hung_up, until_stopped
+    from tcpsight.cli.running import is_pipe, patience
 
-    def hang_up(signal_number: int, frame: object) -> None:
-        if had_terminal and not os.isatty(2):
-            stop()
-
-    return handling(signal.SIGHUP, hang_up)
+    following, sources = analysis.following, wanted.asked.sources
+    if wanted.interfaces or not (following is not None or any(map(is_pipe, sources))):
+        yield
+        return
+    stop = slices.stop if following is None else following.stop
+    with until_hung_up(stop), until_stopped(stop, grace_s=GRACE_S), patience(sources if following is None else []):
+        yield
 
 
 def _tell(each: Slice) -> None:

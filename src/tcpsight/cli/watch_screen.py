@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tcpsight.cli import values
+from tcpsight.cli.endings import ENDINGS, kept
 from tcpsight.cli.watch_options import Lines, Wanted
 from tcpsight.errors import UsageError, installing
 
@@ -57,7 +59,8 @@ def on_screen(
             yield each
 
     watch.on_look = noticing(board, run, wanted.interfaces, beats)
-    with Capturing(board, run, watch, fed) as capturing:
+    # The screen handles signals itself, and takes the handlers with it.
+    with Capturing(board, run, watch, fed) as capturing, kept(*ENDINGS, signal.SIGHUP):
         status = run_screen(board, values.zone(wanted.lines.timezone))
     if capturing.failure is not None:
         raise capturing.failure

@@ -30,7 +30,7 @@ def interrupt() -> None:
 
 
 def test_the_first_interrupt_of_a_pipe_is_told_and_the_second_ends_it(fifo, capfd):
-    with running._patience([fifo]):
+    with running.patience([fifo]):
         interrupt()
         assert capfd.readouterr().err == f"{running.INTERRUPTED}\n"
         with pytest.raises(KeyboardInterrupt):
@@ -39,14 +39,14 @@ def test_the_first_interrupt_of_a_pipe_is_told_and_the_second_ends_it(fifo, capf
 
 
 def test_a_pipe_among_files_counts_as_a_pipe(fifo, tmp_path):
-    with running._patience([str(tmp_path / "missing"), fifo]):
+    with running.patience([str(tmp_path / "missing"), fifo]):
         assert signal.getsignal(signal.SIGINT) is not USUAL
     assert signal.getsignal(signal.SIGINT) is USUAL
 
 
 @pytest.mark.parametrize("source", ["/dev/null", "missing", "nul\0", __file__])
 def test_an_interrupt_ends_the_reading_of_anything_else(source):
-    with running._patience([source]), pytest.raises(KeyboardInterrupt):
+    with running.patience([source]), pytest.raises(KeyboardInterrupt):
         interrupt()
 
 
@@ -62,7 +62,7 @@ def test_standard_input_is_a_pipe_where_it_is_one(monkeypatch):
 def test_an_interrupt_that_is_ignored_stays_ignored(fifo):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with running._patience([fifo]):
+        with running.patience([fifo]):
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -72,7 +72,7 @@ def test_other_threads_leave_signals_alone(fifo):
     seen: list[object] = []
 
     def read() -> None:
-        with running._patience([fifo]):
+        with running.patience([fifo]):
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=read)
