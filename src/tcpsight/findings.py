@@ -159,11 +159,14 @@ def _stall(n: Numbers, meanwhile: str) -> str:
     if n.get("not_captured_ns"):
         return _unheard(n)
     if "stalls" in n:
-        waited = counted(n["requests"], "request")
-        others = f"besides those told one by one {count(n['stalls'])}"
-        text = f"{others}, up to {duration(n['longest_ns'])} long; {waited} waited"
-        left_out = n["not_looked_at"]
-        return f"{text}; {counted(left_out, 'waiting request')} too many to look at" if left_out else text
+        were = counted(n["not_looked_at"], "waiting request was", "waiting requests were")
+        left_out = f"{were} not looked at, as there were too many" if n["not_looked_at"] else ""
+        if not n["stalls"]:
+            return f"{left_out}: there may be stalls that are not told"
+        # Of a capture that goes on the worst ones may have been told long ago.
+        others = f"{counted(n['stalls'], 'stall')} beside the worst, up to {duration(n['longest_ns'])} long"
+        text = f"{others}; {counted(n['requests'], 'request')} waited"
+        return f"{text}; {left_out}" if left_out else text
     text = f"{counted(n['requests'], 'request')} waited for up to {duration(n['longest_wait_ns'])}, {meanwhile}"
     if n["cause"] == "alone":
         usual = f"where {duration(n['median_response_time_ns'])} are usual"

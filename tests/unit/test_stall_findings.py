@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tcpsight.findings import written
 from tcpsight.model import stall_list
 from tcpsight.model.clock_leaps import ClockLeaps
 from tcpsight.model.silences import Silences
@@ -97,6 +98,22 @@ def test_stalls_that_are_not_kept_one_by_one_are_doubted_too(monkeypatch):
     assert counts == [1, 1, 1, 1, 1, 95] * 2
     assert [each.numbers.get("not_captured_ns", 0) // SECOND for each in told] == [0] * 6 + [61] * 5 + [95 * 61]
     assert {each.severity for each in told[6:]} == {"warning"}
+
+
+def test_stalls_that_are_added_up_are_told_beside_the_worst_and_requests_that_nobody_looked_at_by_themselves():
+    usual = Usual((bytes(16), 3306, 4), 10_000, 0, 200_000 * SECOND)
+    beside = "3 stalls beside the worst, up to 10.0 s long; 15 requests waited"
+    left_out = "waiting requests were not looked at, as there were too many"
+    for stalls, others, expected in (
+        (8, 0, beside),
+        (8, 7, f"{beside}; 7 {left_out}"),
+        (0, 7, f"7 {left_out}: there may be stalls that are not told"),
+    ):
+        lists = StallLists()
+        for number in range(stalls):
+            lists.add(stall(number * 1000 * SECOND, (number * 1000 + 10) * SECOND))
+        told = written(list(stall_findings(usual, lists, others, lambda client, server: "")))
+        assert told.rows["summary"].tolist()[-1].decode() == expected
 
 
 def test_what_so_few_requests_can_tell_no_surer_is_a_warning():
