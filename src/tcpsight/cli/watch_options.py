@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Any]
 
+CONNECTION_BYTES = 6_000
+"""What an open connection takes at most where findings are looked for; holes, and logs of what was lost, have caps of
+their own."""
+
+BASE_BYTES = 150_000_000
+"""What a watch takes besides: libraries, the requests of the last minutes, 20 MB while findings are looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slicing:
@@ -145,7 +152,7 @@ _MADE: list[Callable[[Function], Function]] = [
     click.option("--max-connections", "most_connections", type=click.IntRange(min=256), default=250_000,
                  show_default=True, metavar="N",
                  help="At most so many connections at once, an eighth of them in their handshake; then the oldest are "
-                 "given up. Each takes up to 5 kB, 1.5 kB with --no-findings."),
+                 f"given up. Each takes up to {CONNECTION_BYTES // 1000} kB, 1.5 kB with --no-findings."),
     click.option("--user", metavar="ACCOUNT",
                  help="Become this account once interfaces are open.  [default: who called sudo, if that will do]"),
     click.option("--fence/--no-fence", "is_fenced", default=True, show_default=True,
