@@ -37,6 +37,10 @@ def talk() -> None:
                 client.recv(1)
 
 
+def settle() -> None:
+    time.sleep(0.5)  # what was sent has come: a signal that overtakes it would only leave it to be drained
+
+
 class Apart:
     """A command of a session of its own with a terminal, whose output goes to files."""
 
@@ -74,7 +78,7 @@ class Apart:
 def test_a_terminal_that_goes_away_ends_a_watch_whose_output_goes_to_files(tmp_path):
     watch = Apart(tmp_path, "watch", "-i", "lo", "--json", *LONG, "tcp", "port", "8000")
     talk()
-    time.sleep(0.5)
+    settle()
     watch.hang_up()
     assert watch.status() == 0
     assert sum(row["completions"] for row in watch.rows()) == 10
@@ -83,7 +87,7 @@ def test_a_terminal_that_goes_away_ends_a_watch_whose_output_goes_to_files(tmp_p
 def test_a_terminal_that_goes_away_ends_a_recording_whose_output_goes_to_files(tmp_path):
     recording = Apart(tmp_path, "capture", "-i", "lo", "-w", str(tmp_path / "x.pcap"), "tcp")
     talk()
-    time.sleep(0.5)
+    settle()
     recording.hang_up()
     assert recording.status() == 0
     assert b"written to" in recording.err.read_bytes()
@@ -104,7 +108,7 @@ def test_a_watch_on_a_terminal_that_goes_away_ends_quietly_and_tells_others(tmp_
     while b"watching lo" not in said:
         said += os.read(watch.terminal, 1000)
     talk()
-    time.sleep(0.5)
+    settle()
     watch.hang_up()
     assert watch.status() == 0
     assert sum(json.loads(line)["completions"] for line in feed.read_text().splitlines()) == 10
@@ -126,7 +130,7 @@ def test_who_is_to_ignore_hang_ups_outlives_the_terminal(tmp_path):
     time.sleep(1)  # that nothing happens can only be waited for
     assert not watch.has_ended()
     talk()
-    time.sleep(0.5)
+    settle()
     os.kill(watch.pid, signal.SIGTERM)
     assert watch.status() == 0
     assert sum(row["completions"] for row in watch.rows()) == 10
@@ -137,11 +141,11 @@ def test_who_is_to_ignore_hang_ups_outlives_the_terminal(tmp_path):
 def test_signals_that_come_while_the_end_is_told_change_nothing(tmp_path, numbers, pause_s):
     watch = Apart(tmp_path, "watch", "-i", "lo", "--json", *LONG)
     talk()
-    time.sleep(0.5)
+    settle()
     for number in numbers:
         if not watch.has_ended():
             os.kill(watch.pid, number)
-        time.sleep(pause_s)
+        time.sleep(pause_s)  # how close they come is what is tried
     assert watch.status() == 0
     assert sum(row["completions"] for row in watch.rows()) == 10
     assert b"frames received" in watch.err.read_bytes()
@@ -153,7 +157,7 @@ def test_a_recording_that_is_told_twice_to_end_loses_nothing(tmp_path):
     talk()
     for _ in range(2):
         os.kill(recording.pid, signal.SIGINT)
-        time.sleep(0.02)
+        time.sleep(0.02)  # while the first is being answered
     assert recording.status() == 0
     assert b" more lay in the ring" not in recording.err.read_bytes()
     recording.hang_up()
@@ -172,7 +176,7 @@ def test_the_last_slice_of_a_pipe_is_told_too(numbers):
         time.sleep(3)  # Python has begun, and read it
         for number in numbers:
             running.send_signal(number)
-            time.sleep(0.2)
+            time.sleep(0.2)  # one after the other: two at once are one
         assert running.stdout is not None
         rows = [json.loads(line) for line in running.stdout.read().splitlines()]
         assert running.wait(timeout=30) == 0
