@@ -364,7 +364,8 @@ class _Page:
         wide = self._listing(table | {"capture filter": filters}, self._inner, Fit(("arrived", "capture filter")))
         if widest(wide) <= self._inner:
             return ["", *self._title(title), *wide]
-        fit = Fit(("arrived",), ("after", "connection", "request"))
+        # The number of the connection is what `tcpsight streams` and `segments` ask for.
+        fit = Fit(("arrived",), ("after", "request", "response"))
         heading, *lines = self._listing(table, self._inner, fit)
         pairs = [text for line, f in zip(lines, filters, strict=True) for text in (line, INDENT * 3 + f)]
         return ["", *self._title(f"{title}, each with the capture filter of its connection"), heading, *pairs]

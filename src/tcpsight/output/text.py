@@ -3,8 +3,9 @@
 Theory of operation
 -------------------
 Rows stream through: widths are those of the headings and of the first 1000 rows, and a later value that is wider pushes
-its own line out. Columns that do not fit the given width are left out from the right, and rows beyond a limit are
-counted; both are said below the table, so that nothing is missing in silence. Text that came from a capture is escaped:
+its own line out. Columns that do not fit the given width are left out from the right, but for the numbers of connection
+and request, by which other commands find what a row is about; rows beyond a limit are counted. Both are said below the
+table, so that nothing is missing in silence. Text that came from a capture is escaped:
 no control character reaches a terminal.
 """
 
@@ -30,6 +31,9 @@ _LONGEST_TEXT = 80
 # Columns without room that are named: more than two lines of names are not read.
 _MOST_NAMED = 12
 _LONGEST_DURATION_NS = 10**17
+# Which connection or request a row is about: what `follow`, `show` and `--connection` take.
+_NUMBERS = ("connection_id", "request_index")
+_MOST_TELLING = 2
 _LAST_INSTANT_NS = 2**63
 
 
@@ -126,26 +130,38 @@ class TextEncoder:
     def _lines(self, texts: list[list[str]]) -> None:
         lines = []
         if self._widths is None:
-            self._fit(texts)
+            texts = self._fit(texts)
             lines.append(self._line([_heading(c) for c in self._columns]))
-        texts = texts[: len(self._columns)]
         lines += [self._line(row) for row in zip(*texts, strict=True)]
         self._write("".join(lines))
 
     def _write(self, text: str) -> None:
         self._destination.write((text if self._layout.has_unicode else plain(text)).encode())
 
-    def _fit(self, texts: list[list[str]]) -> None:
-        """Set the widths, and drop columns from the right that do not fit."""
+    def _fit(self, texts: list[list[str]]) -> list[list[str]]:
+        """Set the widths, leave out the columns that do not fit, and give the texts of the others."""
         headings = [_heading(c) for c in self._columns]
         widths = [max(map(len, [heading, *column])) for heading, column in zip(headings, texts, strict=True)]
-        kept = len(widths)
+        kept = list(range(len(widths)))
         if self._layout.width is not None:
-            while kept > 1 and sum(widths[:kept]) + len(_GAP) * (kept - 1) > self._layout.width:
-                kept -= 1
-        self._widths = widths[:kept]
-        self._hidden = headings[kept:]
-        self._columns = self._columns[:kept]
+            for each in self._dispensable():
+                if sum(widths[i] + len(_GAP) for i in kept) - len(_GAP) <= self._layout.width:
+                    break
+                kept.remove(each)
+        self._widths = [widths[i] for i in kept]
+        self._hidden = [heading for i, heading in enumerate(headings) if i not in kept]
+        self._columns = [self._columns[i] for i in kept]
+        return [texts[i] for i in kept]
+
+    def _dispensable(self) -> list[int]:
+        """Give places of columns in the order in which they are left out; one stays, whatever happens.
+
+        From the right; then the first, a time, before the second, which tells what somebody looks for.
+        """
+        others = [i for i, c in enumerate(self._columns) if c.name not in _NUMBERS]
+        numbers = [i for i, c in enumerate(self._columns) if c.name in _NUMBERS]
+        telling = others[:_MOST_TELLING] if numbers else others[::-1]
+        return [*others[: len(telling) - 1 : -1], *telling, *numbers[::-1]][: len(self._columns) - 1]
 
     def _line(self, cells: Sequence[str]) -> str:
         assert self._widths is not None

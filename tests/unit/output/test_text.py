@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 
 from tcpsight.output.text import TextLayout
 from tcpsight.output.units import NARROW_SPACE
@@ -76,6 +77,15 @@ def test_columns_without_room_are_named():
     assert lines[0] == "connection_id  client_address   arrival"
     assert max(map(len, lines[:-1])) <= 60
     assert lines[-1] == "no room for response_bytes, response_time, is_overlapped (--columns chooses)"
+
+
+@pytest.mark.parametrize("width", [45, 60, 75, 90])
+def test_which_connection_and_request_a_row_is_about_is_always_shown(width: int):
+    columns = ["arrival_ns", "response_time_ns", "client_address", "client_port", "connection_id", "request_index"]
+    lines = text(requests(), columns, layout=TextLayout(width=width)).splitlines()
+    assert {"response_time", "connection_id", "request_index"} <= set(lines[0].split())
+    assert max(map(len, lines[:-1])) <= width
+    assert "connection_id" not in lines[-1]
 
 
 def test_the_first_column_is_shown_however_narrow():
