@@ -168,8 +168,8 @@ def table_lines(table: type[tables.Table]) -> Iterator[str]:
     """Describe one table."""
     command, attribute = TABLES[table]
     yield from ["", f"## {table.__name__}", "", *(line.strip() for line in (table.__doc__ or "").strip().splitlines())]
-    given = [f"`{command}`"] if command else []
-    yield from ["", f"From {' and '.join([*given, f'`capture.{attribute}`'])}.", ""]
+    of_library = f"{'tcpsight' if attribute.startswith('split(') else 'capture'}.{attribute}" if attribute else ""
+    yield from ["", f"From {' and '.join(f'`{each}`' for each in (command, of_library) if each)}.", ""]
     parent = PARENTS.get(table)
     known = {column.name for column in parent.columns} if parent else set()
     if parent:

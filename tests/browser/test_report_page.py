@@ -298,7 +298,7 @@ FEW_ROWS = """
 def test_equal_means_the_whole_text_and_endpoints_go_without_their_port(stall, words, rows):
     web = Path(tcpsight.__file__).parent / "output" / "web"
     scripts = [(web / name).read_text() for name in ("elements.js", "numbers.js", "meanings.js", "tables.js")]
-    script = "\n".join([*scripts, FEW_ROWS.replace("WORDS", json.dumps(words))])
+    script = "\n".join(["const MEANINGS = {};", *scripts, FEW_ROWS.replace("WORDS", json.dumps(words))])
     assert stall.page.evaluate(f"() => {{ {script} }}") == [None, *rows]
 
 

@@ -14,11 +14,15 @@ import pytest
 import tcpsight
 from tcpsight.cli.main import COMMANDS
 from tcpsight.cli.topics import TOPICS
+from tcpsight.cli.words import WORDS
+from tcpsight.output.live_lines import SHORT, USUAL
+from tcpsight.output.meanings import MEANINGS
 from tcpsight.tables import FINDINGS
 from tests.cli.running import TABLES, assert_one_line, process
 
 HEAVY = ("numpy", "pyarrow", "pandas", "polars", "scipy", "rich")
-FINDINGS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "methods" / "findings.md"
+ROOT = Path(__file__).resolve().parents[2]
+FINDINGS_PAGE = ROOT / "docs" / "methods" / "findings.md"
 NEVER = {"dask", "distributed", "duckdb", "pandas", "polars", "scipy", "matplotlib", "textual"}
 
 
@@ -135,10 +139,58 @@ def test_help_tells_of_every_kind_of_finding_in_the_words_of_the_docs(here, kind
     assert " ".join(told.split()).startswith(f"{kind} (a finding): {row[1]}. ")
 
 
+def names_of_columns() -> set[str]:
+    """Give the names in the reference, and as headings of tables write them."""
+    page = (ROOT / "docs" / "reference" / "tables.md").read_text()
+    names = set(re.findall(r"^\| `(\w+)` \| (?:integer|real|text|address|enumeration|boolean)", page, re.MULTILINE))
+    assert len(names) > 200
+    return names | {name.removesuffix("_ns").removesuffix("_per_s") for name in names}
+
+
+def words_of_pages() -> set[str]:
+    """Give labels and headings of reports, models, watches and pages in a browser, and the glossary's terms."""
+    output = ROOT / "src" / "tcpsight" / "output"
+    sources = [(output / name).read_text() for name in ("report.py", "scalability_words.py")]
+    words = {word for text in sources for word in re.findall(r'_rows?\(\s*"([^"]+)"', text)}
+    words |= set(re.findall(r'\("([a-z ]+)", lambda', sources[0])) | set(
+        re.findall(r'^ +"([a-z ]+)": (?:\[|lambda)', sources[0], re.M)
+    )
+    words |= set(re.findall(r'table\["([a-z ]+)"\]', sources[0])) | {
+        "σ",
+        "κ",
+        "λ",
+        "forecast",
+        "efficiency",
+        "95 % band",
+    }
+    words |= set(SHORT.values()) | set(USUAL) | set(MEANINGS)
+    glossary = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    for terms in glossary[2:]:
+        plainly = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", terms)
+        words |= set(plainly.split(", "))
+    assert {"response time", "set-up time", "time went to", "headroom", "took", "connection", "share", "busy"} <= words
+    return {re.sub(r" [RNXU]$", "", word) for word in words}
+
+
+def test_help_tells_of_every_column_and_of_every_word_of_a_page(here):
+    unknown = [word for word in sorted(names_of_columns() | words_of_pages()) if here("help", word).status]
+    assert unknown == []
+    for word in ("percentile", "p99", "sigma", "kappa", "concurrency", "throughput", "utilization", "headroom"):
+        told = here("help", word).text
+        assert here("help", word.upper()).text == told
+        assert max(map(len, told.splitlines())) <= 120
+
+
+def test_pages_that_words_name_exist():
+    for _, page in WORDS.values():
+        assert (ROOT / (page if page.endswith(".md") else f"docs/methods/{page}.md")).exists(), page
+
+
 @pytest.mark.parametrize(
     ("topic", "near"),
     [
         ("reprot", "report"),
+        ("headrom", "headroom"),
         ("condition", "conditions"),
         ("retransmision", "retransmissions"),
         ("nagle", "nagle_delayed_ack"),
@@ -173,4 +225,28 @@ def test_a_command_without_a_source_is_one_line(here, name):
     done = here(name)
     assert (done.status, done.text) == (2, "")
     lacking = NEEDED.get(name) or SOURCES.get(name, "SOURCE").split()[0]
-    assert_one_line(done.err, lacking, f"tcpsight {name} --help")
+    assert_one_line(done.err, lacking, f"tcpsight {name} --help", f", as in: tcpsight {name} ")
+
+
+def test_an_option_without_its_value_names_the_help_of_its_command(here):
+    assert_one_line(here("report", "--html").err, "--html", "(see 'tcpsight report --help')")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (("report", "--jsn"), "'--format json'"),
+        (("report", "--json"), "'--format json'"),
+        (("watch", "--jsn"), "'--json'"),
+        (("report", "--serv"), "'--server'"),
+        (("requests", "--colums"), "'--columns'"),
+        (("watch", "--intervall"), "'--interval'"),
+        (("requests", "--qqq"), None),
+        (("intervals", "-q"), None),
+    ],
+)
+def test_an_option_that_is_none_names_the_nearest_or_nothing(here, pcap, arguments, near):
+    done = here(*arguments, pcap)
+    assert (done.status, done.text) == (2, "")
+    assert_one_line(done.err, f"no such option {arguments[1]!r}", f"tcpsight {arguments[0]} --help")
+    assert re.findall(r"did you mean (.*)\?", done.err) == ([] if near is None else [near])

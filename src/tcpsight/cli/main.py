@@ -121,13 +121,15 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Arrow's own pools keep what was given back: 10 MB more, and no faster where blocks are small.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        status = _invoke(sys.argv[1:] if arguments is None else arguments)
+        status = _invoke(arguments)
         sys.stdout.flush()
         return status
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "tcpsight"
-        return _fail(f"{error.format_message().rstrip('.')} (see '{where} --help')")
+        from tcpsight.cli.mistakes import said_of
+
+        return _fail(said_of(error, arguments))
     except (click.ClickException, TcpsightError) as error:
         return _fail(error.format_message() if isinstance(error, click.ClickException) else str(error))
     except BrokenPipeError:

@@ -167,11 +167,17 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 """The tables whose rows a command gives or chooses."""
 
+FURTHER: dict[str, tuple[str, ...]] = {
+    "requests --account": ("AccountedRequests",),
+    "sql": ("Unanswered", "Policed", "Sketches", "Unseen"),
+}
+"""Tables that have some more columns, which are asked for in another way."""
+
 
 def tables_of(command: str) -> list[type[Table]]:
     """Give the tables of a command."""
     tables = import_module("tcpsight.tables")
-    return [getattr(tables, name) for name in ROWS.get(command, ())]
+    return [getattr(tables, name) for name in ROWS.get(command, FURTHER.get(command, ()))]
 
 
 def short(column: Column) -> str:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tcpsight.errors import UsageError, installing
+from tcpsight.output.meanings import MEANINGS
 
 NEEDS_PLOTLY = f"pages with plots need Plotly: {installing('html')}"
 
@@ -109,7 +110,8 @@ def data_text(value: Any) -> str:
 
 def _program(scripts: Sequence[str]) -> str:
     """Join our scripts to one, whose names nobody else sees."""
-    bodies = "\n".join(_file(name) for name in (*SHARED, *scripts))
+    meanings = f"const MEANINGS = {data_text(MEANINGS)};"
+    bodies = "\n".join((meanings, *map(_file, (*SHARED, *scripts))))
     return f'(() => {{\n"use strict";\n{bodies}\n}})();'
 
 
@@ -127,8 +129,8 @@ def _file(name: str) -> str:
     return resources.files("tcpsight.output").joinpath(_FOLDER, name).read_text(encoding="utf-8")
 
 
-@cache
 def _plotly() -> str:
+    # Not kept: a program makes one page, and may serve it for weeks.
     # A newline of Windows in a script would be another one to the browser, and so would its hash.
     return _plotly_path().read_text(encoding="utf-8").replace("\r\n", "\n")
 

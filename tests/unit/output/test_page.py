@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
+import importlib
 import json
 import re
+import tracemalloc
 
 import pytest
 
@@ -49,6 +52,20 @@ def test_nothing_is_loaded_from_anywhere():
     own = SCRIPT.sub("", made)
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", own)
     assert not re.search(r"@import|url\(", own)
+
+
+def test_a_page_that_was_made_leaves_nothing_of_the_library_in_memory():
+    tracemalloc.start()
+    try:
+        importlib.reload(page)  # what was kept before was not counted
+        made = page.html_page("t", (), {})
+        del made
+        gc.collect()
+        left, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most > 4_000_000
+    assert left < 1_000_000
 
 
 def test_without_plotly_it_says_what_to_install(monkeypatch):
