@@ -1,5 +1,5 @@
 # The door of every kernel: blocks of packed rows are checked here, once; memory for what is kept; fetching ahead.
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
@@ -106,6 +106,29 @@ cdef inline void release(Chunks *c) noexcept:
     free(c.parts)
     c.parts = NULL
     c.slots = c.opened = 0
+
+
+cdef struct Growth:
+    # How a list grows that few connections need: room for its first rows, then for twice as many, and so on.
+    uint32_t first
+    uint32_t most
+    int64_t row_bytes
+    int64_t most_bytes          # beyond the first rows, of all such lists together
+
+
+cdef inline uint32_t grown(void **rows, uint32_t size, const Growth *growth, int64_t *more_bytes) noexcept nogil:
+    """Make room for more rows; give for how many there is room, `size` if no more may be had, or there is no memory."""
+    cdef uint32_t wanted = 2 * size if size else growth.first
+    cdef int64_t more = size * growth.row_bytes
+    cdef void *fresh
+    if wanted > growth.most or more_bytes[0] + more > growth.most_bytes:
+        return size
+    fresh = realloc(rows[0], wanted * growth.row_bytes)
+    if fresh == NULL:
+        return size
+    rows[0] = fresh
+    more_bytes[0] += more
+    return wanted
 
 
 cdef inline int64_t rows_of(const uint8_t[::1] block, size_t row_bytes) except -1:

@@ -1,8 +1,8 @@
 # Sequence numbers end here: modulo 2**32 in, 64-bit stream offsets out, and the holes between them.
 cimport cython
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
-from libc.stdlib cimport realloc
 from libc.string cimport memmove
+from tcpsight._door cimport Growth, grown
 from tcpsight.connections._slots cimport Share
 from tcpsight.connections._state cimport FIRST_HOLES, HAS_BASE, MOST_HOLE_BYTES, MOST_HOLES, Hole, Stream
 
@@ -39,25 +39,16 @@ cdef inline void forget_base(Stream *s) noexcept nogil:
     s.evicted_bytes = 0
 
 
-cdef inline bint has_room(Stream *s, Share *share) noexcept nogil:
+cdef inline bint can_keep_hole(Stream *s, Share *share) noexcept nogil:
     """Whether one more hole can be kept; there may be no memory for it."""
-    cdef uint32_t size = <uint32_t>FIRST_HOLES << s.hole_doublings
-    cdef int64_t more = 0
-    cdef void *fresh
-    if s.holes != NULL and s.hole_count < size:
+    cdef Growth growth = Growth(FIRST_HOLES, MOST_HOLES, sizeof(Hole), MOST_HOLE_BYTES)
+    cdef uint32_t size = <uint32_t>FIRST_HOLES << s.hole_doublings if s.holes != NULL else 0
+    cdef uint32_t room
+    if s.hole_count < size:
         return True
-    if s.holes != NULL:
-        more = size * <int64_t>sizeof(Hole)
-        if size >= MOST_HOLES or share.hole_bytes + more > MOST_HOLE_BYTES:
-            return False
-        size *= 2
-    fresh = realloc(s.holes, size * sizeof(Hole))
-    if fresh == NULL:
-        return False
-    s.hole_doublings += s.holes != NULL
-    share.hole_bytes += more
-    s.holes = <Hole *>fresh
-    return True
+    room = grown(<void **>&s.holes, size, &growth, &share.hole_bytes)
+    s.hole_doublings += 0 < size < room
+    return s.hole_count < room
 
 
 cdef inline int add_hole(Stream *s, Share *share, int64_t start, int64_t end) noexcept nogil:
@@ -66,7 +57,7 @@ cdef inline int add_hole(Stream *s, Share *share, int64_t start, int64_t end) no
     if s.hole_count and s.holes[s.hole_count - 1].end == start:
         s.holes[s.hole_count - 1].end = end
         return 0
-    if not has_room(s, share):
+    if not can_keep_hole(s, share):
         if s.hole_count == 0:
             s.evicted_bytes += end - start
             return 1
@@ -82,7 +73,7 @@ cdef inline int add_hole(Stream *s, Share *share, int64_t start, int64_t end) no
 
 cdef inline bint split_hole(Stream *s, Share *share, int i, int64_t left, int64_t right) noexcept nogil:
     """Take [left, right) out of the middle of hole i. True if the smaller rest was given up, for want of room."""
-    cdef bint is_kept = has_room(s, share)  # which may move them
+    cdef bint is_kept = can_keep_hole(s, share)  # which may move them
     cdef Hole *hole = &s.holes[i]
     if is_kept:
         memmove(hole + 1, hole, (s.hole_count - i) * sizeof(Hole))

@@ -1,8 +1,9 @@
 # Why a segment was sent again, whether that was needed, and which segments were only overtaken.
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.stdlib cimport calloc, realloc
+from libc.stdlib cimport calloc
 from libc.string cimport memmove
+from tcpsight._door cimport Growth, grown
 from tcpsight.network._clock cimport MOST_DISORDER_NS, is_later_by
 from tcpsight.network._evidence cimport note_resending
 from tcpsight.network._round_trips cimport time_out_after
@@ -189,22 +190,12 @@ cdef inline Resent *resent_of(Flow *f, const Sent *sent) noexcept nogil:
 # --- holes ------------------------------------------------------------------------------------------------------
 
 
-cdef inline bint has_room(Rare *rare, Memory *memory) noexcept nogil:
+cdef inline bint can_keep_hole(Rare *rare, Memory *memory) noexcept nogil:
     """Whether one more hole can be kept; there may be no memory for it."""
-    cdef uint32_t size = 2 * rare.hole_size if rare.hole_size else <uint32_t>FIRST_HOLES
-    cdef int64_t more = rare.hole_size * <int64_t>sizeof(Hole)
-    cdef void *fresh
-    if rare.hole_count < rare.hole_size:
-        return True
-    if size > MOST_HOLES or memory.hole_bytes + more > MOST_HOLE_BYTES:
-        return False
-    fresh = realloc(rare.holes, size * sizeof(Hole))
-    if fresh == NULL:
-        return False
-    rare.holes = <Hole *>fresh
-    rare.hole_size = size
-    memory.hole_bytes += more
-    return True
+    cdef Growth growth = Growth(FIRST_HOLES, MOST_HOLES, sizeof(Hole), MOST_HOLE_BYTES)
+    if rare.hole_count == rare.hole_size:
+        rare.hole_size = grown(<void **>&rare.holes, rare.hole_size, &growth, &memory.hole_bytes)
+    return rare.hole_count < rare.hole_size
 
 
 cdef inline void drop_first(Rare *rare, uint32_t count) noexcept nogil:
@@ -218,7 +209,7 @@ cdef inline void open_hole(Flow *f, Memory *memory, const Segment *g, const Head
     cdef Hole *hole
     if rare == NULL:
         return
-    if not has_room(rare, memory):
+    if not can_keep_hole(rare, memory):
         f.flags |= HOLES_LOST
         if rare.hole_count == 0:
             return

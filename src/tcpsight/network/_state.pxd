@@ -238,7 +238,7 @@ cdef struct Flow:
     int64_t syn_acks_needless
 
 cdef struct Slot:
-    # one line
+    # what every segment touches: 64 bytes
     int64_t last_ns
     uint64_t usual_ns       # what comes so soon after the last one needs no closer look at the clock; 0: all does
     int64_t round_trip_ns   # the shortest whole one: to the one side and to the other; 0 if unknown
@@ -253,9 +253,9 @@ cdef struct Slot:
     uint8_t share           # of the connections: limits are those of shares, so that it does not matter who has which
     uint8_t padding
     uint32_t idle_again[2]  # how often all data of each direction were acknowledged
-    # whole lines each
+    # 1048 bytes each, so that neither they nor slots begin with a line: what is used together lies together, and no more
     Flow flows[2]
-    # one more
+    # 64 bytes more
     uint8_t client_address[16]
     uint8_t server_address[16]
     uint16_t client_port

@@ -364,8 +364,7 @@ class _Page:
         wide = self._listing(table | {"capture filter": filters}, self._inner, Fit(("arrived", "capture filter")))
         if widest(wide) <= self._inner:
             return ["", *self._title(title), *wide]
-        # The number of the connection is what `tcpsight streams` and `segments` ask for.
-        fit = Fit(("arrived",), ("after", "request", "response"))
+        fit = Fit(("arrived",), ("after", "request", "response"))  # other commands ask for the connection
         heading, *lines = self._listing(table, self._inner, fit)
         pairs = [text for line, f in zip(lines, filters, strict=True) for text in (line, INDENT * 3 + f)]
         return ["", *self._title(f"{title}, each with the capture filter of its connection"), heading, *pairs]
