@@ -51,6 +51,12 @@ KINDS: dict[str, tuple[str, str]] = {
         "Each costs a second, then two, four. If connections are short, keep them open; if the server's queue was"
         " full, there is a finding listen_overflow; else the path loses packets.",
     ),
+    "syn_flood": (
+        "handshakes are begun in numbers by somebody who does not mean to complete them",
+        "An attack, or a scan; addresses may be made up, so that blocking them helps little. Let the server answer "
+        "with SYN cookies (net.ipv4.tcp_syncookies=1), and filter before it, where the line is wide enough for all "
+        "that comes.",
+    ),
     "listen_overflow": (
         "the server's queue of connections to accept is full",
         "The program accepts too slowly, or its backlog is too short: raise it in listen() and "
