@@ -136,8 +136,9 @@ def command(
     from tcpsight.capturing import PacketFiles, Recording, Rotation, Wanted, encoder_for
     from tcpsight.cli import running  # noqa: F401 - now, while every account's files can be read
     from tcpsight.cli.endings import GRACE_S, Terminal, until_hung_up, until_stopped
+    from tcpsight.errors import UsageError
     from tcpsight.output.compressing import compressing
-    from tcpsight.output.packet_files import compression_of, format_of
+    from tcpsight.output.packet_files import compression_of, format_of, least_bytes
 
     _check(interfaces, path, (rotate_size, rotate_every, keep_total))
     if user is not None and not fence:
@@ -156,6 +157,11 @@ def command(
     with capture:
         encoder = encoder_for(capture, file_format or format_of(path), expression)
         beginning = _beginning(capture)
+        least = least_bytes(encoder, len(capture.interfaces), wanted.snaplen)
+        if rotate_size is not None and rotate_size < least:
+            raise UsageError(
+                f"--rotate-size: a file with one frame has up to {least:,} bytes; {rotate_size:,} are too few"
+            )
         terminal = Terminal()
         if fence:
             give_up_rights(user, [] if path == "-" else places_of(path))

@@ -110,6 +110,12 @@ class Rotation:
         return self.size_bytes is not None or self.every_ns is not None
 
 
+def least_bytes(encoder: Encoder, interfaces: int, snaplen: int) -> int:
+    """Tell how large a file must be that holds a frame of so many bytes, and what is told of the interfaces."""
+    record = int(encoder.sizes(np.array([snaplen], np.uint32))[0])
+    return len(encoder.begin()) + record + interfaces * STATISTICS_BYTES
+
+
 class PacketFiles:
     """Write frames to a file, or to one after the other.
 
