@@ -128,6 +128,7 @@ class Recording:
                 if wanted.duration_ns is not None and time.monotonic_ns() - begun_ns >= wanted.duration_ns:
                     self._capture.stop()
         finally:
+            self._files.ended_ns = self._capture.files[0].ended_ns
             self._files.finish(self.counts())
 
     def counts(self) -> list[Counts]:

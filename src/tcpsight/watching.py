@@ -146,7 +146,7 @@ class Watch:
         self.on_look: Callable[[], None] | None = None
         self.recall: Recall | None = None
         self._is_stopped = False
-        self._capture = capture
+        self._source = self._capture = capture
         if how.recall_ns:
             from tcpsight.recalling import Recall
 
@@ -166,6 +166,8 @@ class Watch:
         # The latest segment since the clock was set back, and whether it was.
         self._last_ns = 0
         self._has_stepped = False
+        # How far silence was told to have lasted.
+        self._until_ns: int | None = None
 
     def __iter__(self) -> Iterator[Slice]:
         try:
@@ -197,6 +199,7 @@ class Watch:
                 yield from self._reach(int(times[end]))
             at = end
         if frames.until_ns is not None:
+            self._until_ns = frames.until_ns
             yield from self._reach(frames.until_ns)
 
     def _due_ns(self, time_ns: int) -> int:
@@ -289,17 +292,31 @@ class Watch:
             self._findings.begin_anew()
         slices.begin(time_ns)
         self._last_ns = time_ns
+        self._until_ns = None
         self._has_stepped = True
         self._was_ahead = self._was_behind = False
 
     def _finish(self) -> Iterator[Slice]:
-        """Give the slices that are left when the capture ends."""
+        """Give the slices that are left when the capture ends: with the last segment, or as far as silence was told."""
+        ended_ns = self._ended_ns()
+        if ended_ns is not None:
+            # Short of it: a slice that ends with the capture is the last one, which there is to be.
+            yield from self._reach(ended_ns - 1)
+        waiting = Unanswered() if ended_ns is None else self.pipeline.waiting(ended_ns)
         for batch in self.pipeline.finish():
-            self._keep(batch)
+            self._keep(batch if ended_ns is None else _waiting_until(batch, waiting, ended_ns))
         last_ns = self._last_ns if self._has_stepped else self.pipeline.last_ns
         if last_ns is not None:
+            last_ns = max(last_ns, ended_ns or last_ns)
             nobody = Unanswered()
             yield from self._told(self._slices.finish(last_ns, nobody), last_ns, nobody, is_last=True)
+
+    def _ended_ns(self) -> int | None:
+        """Tell how far time had come when the capture ended; None where only its frames tell."""
+        told = [each.ended_ns for each in getattr(self._source, "files", ())]
+        known = [each for each in (self._until_ns, *told) if each is not None]
+        # An instant that is far ahead, and that no frame confirms, is nonsense rather than silence.
+        return max((each for each in known if each < self._slices.due_ns + JUMP_NS), default=None)
 
     def _told(
         self, closed: Iterable[ClosedSlice], now_ns: int, waiting: Unanswered, *, is_last: bool = False
@@ -319,3 +336,13 @@ class Watch:
             return ServiceTotals(), np.zeros((0, 0), np.int64)
         table = self._totals.table(self.pipeline.open_connections(now_ns), waiting)
         return table, self._totals.histogram.copy()
+
+
+def _waiting_until(batch: Batch, waiting: Unanswered, ended_ns: int) -> Batch:
+    """Let requests that nobody answered wait until the capture ended, not until the last segment there was."""
+    if not len(batch.unanswered):
+        return batch
+    rows = batch.unanswered.copy()
+    is_waiting = np.isin(rows.connection_id, waiting.connection_id)
+    rows.rows["end_ns"][is_waiting] = np.maximum(rows.end_ns[is_waiting], ended_ns)
+    return batch._replace(unanswered=rows)

@@ -24,6 +24,7 @@ import pytest
 from tests.cli.running import COMMAND, process
 from tests.conftest import require_program
 from tests.support.live_network import ip, is_listening, until, veth
+from tests.support.packet_sockets import wait_until_it_captures
 from tests.support.scripts import module_of
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("network")]
@@ -129,6 +130,26 @@ def test_live_and_replay_are_the_same_for_the_same_frames(tmp_path, rows):
         until_ns = max(row["start_ns"] for row in replayed)
         assert [row for row in live if row["start_ns"] < until_ns] == [r for r in replayed if r["start_ns"] < until_ns]
         assert sum(row["completions"] for row in live) == REQUESTS
+
+
+def test_a_recording_beside_it_gives_the_same_slices_silence_at_the_end_included(tmp_path):
+    path = tmp_path / "beside.pcapng"
+    slices = ("--interval", "200ms")
+    with redis(tmp_path) as port, watching(*slices, "tcp", "port", str(port)) as watch:
+        command = [*COMMAND, "capture", "-i", "lo", "-w", str(path), "tcp", "port", str(port)]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as recording:
+            wait_until_it_captures(recording)
+            load = ["redis-benchmark", "-p", str(port), "-c", "8", "-n", "2000", "-q", "-t", "get"]
+            subprocess.run(load, check=True, stdout=subprocess.DEVNULL)
+            time.sleep(2)  # silence at the end is what is tried
+            recording.send_signal(signal.SIGINT)
+            ended_ns = time.time_ns()
+        live = watch.stop()
+    replayed = [json.loads(line) for line in process("watch", path, "--json", *slices).text.splitlines()]
+    assert abs(replayed[-1]["start_ns"] + replayed[-1]["length_ns"] - ended_ns) < 1_000_000_000
+    assert [row for row in replayed if row["arrivals"] == 0][1:], "no silence"
+    assert replayed[:-1] == live[: len(replayed) - 1]
+    assert live[-1]["length_ns"] > 1000
 
 
 def test_slices_are_told_within_a_second_of_their_end_and_lateness_even_in_silence(tmp_path):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from typing import Any
 
-from tcpsight.capture import open_capture
+import pytest
+
+from tcpsight.capture import CaptureFile, open_capture
+from tcpsight.output.packet_files import Counts
+from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder
 from tcpsight.pipeline import Options, Pipeline
-from tcpsight.tables import Frames
+from tcpsight.tables import Frames, UnseenCounter
 from tcpsight.watching import Slice, Watch, Watched
 from tests.support.pcap import Frame, pcap_bytes
-from tests.support.traffic import MS, START_NS, Talk, answered
+from tests.support.traffic import MS, START_NS, Exchange, Talk, answered
 
 S = 1_000_000_000
 HOUR = 3600 * S
@@ -101,3 +106,86 @@ def test_silence_before_the_first_segment_tells_nothing():
             yield Frames(until_ns=START_NS + second * S)
 
     assert list(Watch(silent(), Pipeline([], Options(given_at="answer")), Watched(S, S))) == []
+
+
+def ended(frames: list[Frame], ended_ns: int) -> list[Slice]:
+    """Watch a capture that says when it ended."""
+    encoder = PcapngEncoder([DescribedInterface("eth0", 1, 0)], "test")
+    content = encoder.begin() + pcapng_records(frames) + encoder.statistics([Counts(1, 0, 0)], 0, ended_ns)
+    with open_capture([io.BytesIO(content)]) as capture:
+        return list(Watch(capture, Pipeline([], Options(given_at="answer")), Watched(S, S)))
+
+
+def pcapng_records(frames: list[Frame]) -> bytes:
+    records = []
+    for frame in frames:
+        length = len(frame.data)
+        body = struct.pack("=IIIII", 0, frame.time_ns >> 32, frame.time_ns & 0xFFFFFFFF, length, length)
+        body += frame.data + bytes(-len(frame.data) % 4)
+        records.append(struct.pack("=II", 6, len(body) + 12) + body + struct.pack("=I", len(body) + 12))
+    return b"".join(records)
+
+
+def cut(slices: list[Slice]) -> list[tuple[int, int, int]]:
+    return [(each.start_ns - START_NS, each.end_ns - each.start_ns, int(each.total.length_ns[0])) for each in slices]
+
+
+def live(frames: list[Frame], ended_ns: int) -> list[Slice]:
+    """Watch what comes by an interface until somebody ends it."""
+
+    class Coming:
+        files = (CaptureFile(0, "eth0"),)
+        unseen = UnseenCounter()
+
+        def __iter__(self) -> Iterator[Frames]:
+            with open_capture([io.BytesIO(pcap_bytes(frames, nanoseconds=True))]) as capture:
+                yield from capture
+            for until_ns in range(frames[-1].time_ns + 200 * MS, ended_ns - 300 * MS, 300 * MS):
+                yield Frames(until_ns=until_ns)
+            self.files[0].ended_ns = ended_ns
+
+    return list(Watch(Coming(), Pipeline([], Options(given_at="answer")), Watched(S, S)))
+
+
+@pytest.mark.parametrize("is_hung", [False, True])
+@pytest.mark.parametrize("silent_ns", [0, 100 * MS, 4 * S + 321 * MS])
+def test_live_and_replay_end_alike_when_the_capture_tells_when_it_ended(silent_ns, is_hung):
+    exchanges = [*answered(1, 2, 3), *([Exchange(5 * MS, None)] if is_hung else [])]
+    frames = Talk(exchanges, is_closed=False).frames()
+    end_ns = frames[-1].time_ns + silent_ns
+    expected = live(frames, end_ns)
+    told = ended(frames, end_ns)
+    assert [each.total.rows.tobytes() for each in told] == [each.total.rows.tobytes() for each in expected]
+    assert [each.services.rows.tobytes() for each in told] == [each.services.rows.tobytes() for each in expected]
+    # Whole slices, and a last one that ends with the capture.
+    assert told[-1].end_ns == end_ns
+    assert [each.end_ns % S for each in told[:-1]] == [0] * (len(told) - 1)
+    # Who waits is told to wait until the end.
+    assert int(told[-1].total.unanswered_backlog[0]) == is_hung
+
+
+def test_an_end_that_nobody_can_believe_is_none():
+    frames = Talk(answered(1, 2, 3), is_closed=False).frames()
+    for ended_ns in (0, START_NS - HOUR, START_NS + 30 * HOUR, 2**64 - 1):
+        assert cut(ended(frames, ended_ns)) == cut(watched(frames))
+
+
+def test_a_capture_that_ends_with_a_slice_has_no_slice_of_nothing():
+    frames = Talk(answered(1, 2, 3), is_closed=False).frames()
+    end_ns = START_NS - START_NS % S + 3 * S
+    told = ended(frames, end_ns)
+    assert told[-1].end_ns == end_ns
+    assert all(each.end_ns - each.start_ns > MS for each in told)
+
+
+def test_silence_of_a_pipe_ends_the_last_slice():
+    frames = Talk(answered(1, 2, 3), is_closed=False).frames()
+
+    def silent() -> Iterator[Frames]:
+        with open_capture([io.BytesIO(pcap_bytes(frames, nanoseconds=True))]) as capture:
+            yield from capture
+        yield Frames(until_ns=START_NS + 2 * S + 7 * MS)
+
+    told = list(Watch(silent(), Pipeline([], Options(given_at="answer")), Watched(S, S)))
+    assert told[-1].end_ns == START_NS + 2 * S + 7 * MS
+    assert int(told[-1].total.length_ns[0]) == 7 * MS

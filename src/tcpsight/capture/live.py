@@ -161,6 +161,7 @@ class LiveCapture:
         while True:
             if self._is_stopped and end_ns == FOREVER_NS:
                 end_ns = time.monotonic_ns() + self._shut()
+                self.files[0].ended_ns = time.time_ns()
             # Decided once: what a look that is not the last held back is still to come.
             is_last = self._is_stopped and time.monotonic_ns() >= end_ns
             frames = self._look(is_last=is_last)

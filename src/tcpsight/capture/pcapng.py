@@ -44,7 +44,7 @@ SECTION_MAGIC = b"\n\r\r\n"
 """The type of a section header block, which reads the same in both byte orders."""
 
 OPTION_NAME, OPTION_RESOLUTION, OPTION_OFFSET = 2, 9, 14
-OPTION_INTERFACE_DROPS, OPTION_KERNEL_DROPS = 5, 7
+OPTION_END, OPTION_INTERFACE_DROPS, OPTION_KERNEL_DROPS = 3, 5, 7
 OPTION_CODES = 16
 """Options with a higher code are not needed."""
 
@@ -181,6 +181,8 @@ class PcapngReader:
             return  # statistics of nobody say nothing
         found = self._file.interfaces[self._walk.first_interface + index]
         self._find_options(20, block_bytes)
+        offset_ns = int(self._known[self._walk.first_interface + index, _kernel.OFFSET_NS])
+        self._note_end(self._option(OPTION_END), found.ticks_per_second, offset_ns)
         interface_drops, kernel_drops = self._counter(OPTION_INTERFACE_DROPS), self._counter(OPTION_KERNEL_DROPS)
         if interface_drops is not None:
             self._file.unseen.add("interface_drop", interface_drops - (found.interface_drops or 0))
@@ -188,6 +190,15 @@ class PcapngReader:
         if kernel_drops is not None:
             self._file.unseen.add("kernel_drop", kernel_drops - (found.kernel_drops or 0))
             found.kernel_drops = kernel_drops
+
+    def _note_end(self, halves: bytes, ticks_per_second: int, offset_ns: int) -> None:
+        """Take note of when capturing on an interface ended, if that is told; the latest counts."""
+        if len(halves) != 8:
+            return
+        high, low = struct.unpack(self._endian + "II", halves)
+        ended_ns = (high << 32 | low) * 10**9 // ticks_per_second + offset_ns
+        if 0 < ended_ns <= TIME_LIMIT_NS:
+            self._file.ended_ns = max(self._file.ended_ns or 0, ended_ns)
 
     def _count(self) -> None:
         """At the end, add up what packet blocks said of interfaces without statistics, and what times were lacking."""

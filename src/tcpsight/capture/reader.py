@@ -93,6 +93,8 @@ class CaptureFile:
         How often it was replaced or cut to nothing while it was followed, and read from the start again.
     problem : str
         Why nothing, or nothing more, of it was read, where files that cannot be read are skipped; else empty.
+    ended_ns : int or None
+        When capturing ended, which may be later than the last frame; None where that is not told, or not yet.
     """
 
     index: int
@@ -108,6 +110,7 @@ class CaptureFile:
     named_lines: int = 0
     restarts: int = 0
     problem: str = ""
+    ended_ns: int | None = None
 
     @property
     def is_text(self) -> bool:

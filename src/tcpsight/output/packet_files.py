@@ -136,6 +136,8 @@ class PacketFiles:
         How many were written so far; frames that are still collected do not count.
     name : str
         The file that is written.
+    ended_ns : int or None
+        When capturing ended, which may be some time before what came until then was written; None before.
 
     Raises
     ------
@@ -147,6 +149,7 @@ class PacketFiles:
     def __init__(self, path: str, encoder: Encoder, compression: str, rotation: Rotation) -> None:
         self.frames = self.files = self._number = 0
         self.name = path
+        self.ended_ns: int | None = None
         self._path = path
         self._encoder = encoder
         self._compress = compressing(compression)
@@ -210,7 +213,7 @@ class PacketFiles:
         self._told = list(counts)
         before = self._before or [Counts(0, 0, 0)] * len(counts)
         since = [now.since(then) for now, then in zip(counts, before, strict=True)]
-        self._put(self._encoder.statistics(since, self._start_ns, time.time_ns()))
+        self._put(self._encoder.statistics(since, self._start_ns, self.ended_ns or time.time_ns()))
 
     def _put(self, data: bytes | memoryview, frames: int = 0) -> None:
         if self._compress is None:
