@@ -19,7 +19,7 @@ import pytest
 
 from tcpsight import mapping, resuming
 from tcpsight.analysis import Analysis
-from tcpsight.cluster.engine import Cluster, address_of
+from tcpsight.cluster.engine import HEAP, Cluster, address_of
 from tcpsight.errors import TcpsightError, UsageError
 from tests.cli.running import COMMAND, Here, assert_one_line, environment, process
 from tests.cli.test_rotated import EXAMPLE, rotated
@@ -247,6 +247,13 @@ def test_states_are_dropped_where_they_were_kept(rotated: list[Path]):
             assert any(cluster._client.run(kept).values())
             batches.close()  # type: ignore[attr-defined]
         assert not any(cluster._client.run(kept).values())
+
+
+def test_workers_keep_the_memory_that_the_next_piece_needs():
+    with Cluster("local", 1) as cluster:
+        assert cluster.places == 1
+        for name, value in HEAP.items():
+            assert cluster.result(cluster.submit(os.environ.get, name)) == str(value)
 
 
 def kept() -> int:

@@ -38,6 +38,10 @@ GONE_S = 30
 
 MOST_PARTS = 256
 
+HEAP = {"MALLOC_ARENA_MAX": 1, "MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_TRIM_THRESHOLD_": 1 << 30}
+"""How workers keep memory (mallopt(3)): each piece takes as much as the one before it gave back, and fresh pages from
+the system cost more than all else that is done with them. Dask has them give it back at once."""
+
 NOT_STOLEN = "split-shuffle"
 """Workers without work take tasks from others, but none whose names begin so (`distributed.stealing.fast_tasks`): who
 took one of these would have to make its state from the captures."""
@@ -115,6 +119,7 @@ class Cluster:
         address = self._address
         if address is None:
             known = {"distributed.scheduler.allowed-failures": 2 * count + 3, "distributed.comm.timeouts.connect": "5s"}
+            known |= {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in HEAP.items()}
             self._stack.enter_context(dask.config.set(known))
             with _interrupts_are_ours():
                 cluster = self._stack.enter_context(
