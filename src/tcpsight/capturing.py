@@ -21,7 +21,9 @@ import tcpsight
 from tcpsight.capture.live import MOST_SNAPLEN
 from tcpsight.decode import extents_of
 from tcpsight.errors import UsageError
+from tcpsight.interface_naming import ANY, InterfaceNames
 from tcpsight.output.packet_files import Counts, PacketFiles, Rotation
+from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder
 from tcpsight.tables import FLAG_FIN, FLAG_RST, FLAG_SYN
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class Recording:
         Where they go.
     wanted : Wanted
         What is recorded of them.
+    encoder : Encoder
+        What makes the bytes of the files; of a format that can, interfaces behind `any` are named.
 
     Attributes
     ----------
@@ -82,13 +86,16 @@ class Recording:
         Frames that were not wanted.
     """
 
-    def __init__(self, capture: LiveCapture, files: PacketFiles, wanted: Wanted) -> None:
+    def __init__(self, capture: LiveCapture, files: PacketFiles, wanted: Wanted, encoder: Encoder) -> None:
         self.left_out = 0
         self._taken = 0
         self._capture = capture
         self._files = files
         self._wanted = wanted
         self._is_to_reopen = False
+        self._names: InterfaceNames | None = None
+        if isinstance(encoder, PcapngEncoder) and [each.name for each in capture.interfaces] == [ANY]:
+            self._names = InterfaceNames(capture, files, encoder)
 
     @property
     def written(self) -> int:
@@ -148,6 +155,8 @@ class Recording:
         if not len(frames):
             self.left_out += most
             return
+        if self._names is not None:
+            self._names.tell(frames)
         header_bytes = extents.header_bytes if is_kept is None else extents.header_bytes[is_kept]
         ends = header_bytes[: len(frames)].astype(np.int64) + wanted.payload_bytes
         kept = np.minimum(ends, frames.captured_bytes).astype(np.uint32)
@@ -186,7 +195,6 @@ def encoder_for(capture: LiveCapture, file_format: str, expression: str) -> Enco
         Its interfaces have several link types, and a pcap file holds one.
     """
     from tcpsight.output.pcap import PcapEncoder
-    from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder
 
     interfaces = capture.interfaces
     if file_format == "pcapng":

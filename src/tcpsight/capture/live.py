@@ -109,6 +109,10 @@ class LiveCapture:
         """Whether each interface is there and up at the moment, by its name; none of which that is not known."""
         return {}
 
+    def name_of(self, number: int) -> str | None:
+        """Tell what the interface is called that has this number in cooked frames; None where nobody knows."""
+        return None
+
     @property
     def down(self) -> list[str]:
         """The interfaces that are down or away at the moment."""

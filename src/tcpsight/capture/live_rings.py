@@ -89,6 +89,10 @@ class RingCapture(LiveCapture):
         """Whether each interface is there and up at the moment; all of them together are nothing that is up."""
         return {ring.name: ring.is_up for ring in self._rings if ring.name != ANY}
 
+    def name_of(self, number: int) -> str | None:
+        """Tell what the interface is called that has this number in cooked frames; None where there is none."""
+        return self._rings[0].name_of(number)
+
     def close(self) -> None:
         """Give up the interfaces; rows that were given point to nothing any more."""
         super().close()

@@ -53,6 +53,7 @@ TPACKET_V3 = 2
 PACKET_MR_PROMISC = 1
 ETH_P_ALL = 3
 SO_ATTACH_FILTER = 26
+SIOCGIFNAME = 0x8910
 SIOCGIFFLAGS, SIOCGIFHWADDR, SIOCGIFINDEX = 0x8913, 0x8927, 0x8933
 IFF_UP = 1
 
@@ -284,6 +285,13 @@ class Ring:
         self.socket.close()
         while self._drops_file:
             os.close(self._drops_file.pop())
+
+    def name_of(self, number: int) -> str | None:
+        """Tell what an interface is called that has this number now; None if there is none."""
+        with suppress(OSError):
+            answer: Any = fcntl.ioctl(self.fileno(), SIOCGIFNAME, struct.pack("16xi20x", number))
+            return os.fsdecode(bytes(answer)[:16].partition(b"\0")[0])
+        return None
 
     def _look_up(self, asked: socket.socket) -> tuple[int, int]:
         """Give number and hardware type of the interface."""

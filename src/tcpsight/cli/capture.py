@@ -136,7 +136,6 @@ def command(
     from tcpsight.capturing import PacketFiles, Recording, Rotation, Wanted, encoder_for
     from tcpsight.cli import running  # noqa: F401 - now, while every account's files can be read
     from tcpsight.cli.endings import GRACE_S, Terminal, until_hung_up, until_stopped
-    from tcpsight.errors import UsageError
     from tcpsight.output.compressing import compressing
     from tcpsight.output.packet_files import compression_of, format_of, least_bytes
 
@@ -157,16 +156,13 @@ def command(
     with capture:
         encoder = encoder_for(capture, file_format or format_of(path), expression)
         beginning = _beginning(capture)
-        least = least_bytes(encoder, len(capture.interfaces), wanted.snaplen)
-        if rotate_size is not None and rotate_size < least:
-            raise UsageError(
-                f"--rotate-size: a file with one frame has up to {least:,} bytes; {rotate_size:,} are too few"
-            )
+        if rotate_size is not None:
+            _check_size(rotate_size, least_bytes(encoder, len(capture.interfaces), wanted.snaplen))
         terminal = Terminal()
         if fence:
             give_up_rights(user, [] if path == "-" else places_of(path))
         files = PacketFiles(path, encoder, compression, Rotation(rotate_size, rotate_every, keep_total))
-        recording = Recording(capture, files, wanted)
+        recording = Recording(capture, files, wanted, encoder)
         with (
             until_stopped(capture.stop, grace_s=GRACE_S),
             until_hung_up(capture.stop, recording.reopen, terminal=terminal),
@@ -177,6 +173,14 @@ def command(
             finally:
                 _say(_ending(capture, recording, files))
     return 0
+
+
+def _check_size(size: int, least: int) -> None:
+    """Refuse files that have no room for a frame."""
+    if size < least:
+        from tcpsight.errors import UsageError
+
+        raise UsageError(f"--rotate-size: a file with one frame has up to {least:,} bytes; {size:,} are too few")
 
 
 def _check(interfaces: tuple[str, ...], path: str, sizes: tuple[int | None, ...]) -> None:

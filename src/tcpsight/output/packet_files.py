@@ -184,6 +184,10 @@ class PacketFiles:
             self._put(self._encoder.frames(frames[:fitting], kept[:fitting]), fitting)
             frames, kept = frames[fitting:], kept[fitting:]
 
+    def describe(self, description: bytes) -> None:
+        """Write the description of an interface, which later files begin with."""
+        self._put(description)
+
     def _fitting(self, kept: Lengths, interfaces: int) -> int:
         """Tell how many of the frames the file has room for; at least one if it is empty."""
         limit = self._rotation.size_bytes

@@ -76,6 +76,11 @@ class PcapngEncoder:
         """Give the header of a file and the descriptions of the interfaces."""
         return self._header
 
+    def add(self, interface: DescribedInterface) -> bytes:
+        """Describe an interface that was met since, for this file, and for those that begin later."""
+        self._header += described(interface)
+        return described(interface)
+
     def described(self, interfaces: Sequence[DescribedInterface]) -> bytes:
         """Describe interfaces that were met since; their numbers go on."""
         return b"".join(described(each) for each in interfaces)
