@@ -27,9 +27,10 @@ HOUR = 3600 * SECOND
 MEBIBYTE, GIGABYTE = 2**20, 2**30
 HOLES_KEPT = 1024
 STEADY = 8
-REMEMBERED_AT_FIRST, REMEMBERED_AT_MOST = 4, 1024
-COPY_WITHIN_NS = 1_000_000
-COPY_ELSEWHERE_WITHIN_NS = 100_000_000
+REMEMBERED_AT_FIRST, REMEMBERED_AT_MOST = 4, 4096
+SOON_NS = 1_000_000
+COPY_WITHIN_NS = 100_000_000
+REMEMBERED_NS = 25_000_000
 STEP_BACK_NS = 100_000_000
 # What a copy of a frame repeats.
 REPEATED = (
@@ -45,22 +46,37 @@ REPEATED = (
 
 
 @dataclass
-class Memory:
-    """The last headers of one direction: (what a copy repeats, time, interface)."""
+class Remembered:
+    """A header: what a copy repeats, and whether one was seen on the same interface."""
 
-    headers: list[tuple[tuple[int, ...], int, int]] = field(default_factory=list)
+    mark: tuple[int, ...]
+    time_ns: int
+    interface: int
+    has_copy: bool = False
+
+
+@dataclass
+class Memory:
+    """The last headers of one direction."""
+
+    headers: list[Remembered] = field(default_factory=list)
     interface: int | None = None
     is_on_several: bool = False
     room: int = REMEMBERED_AT_FIRST
+    ids: set[int] = field(default_factory=set)
+    newest: int | None = None
 
     def notice(self, h: Row) -> None:
         self.is_on_several |= self.interface not in (None, h["interface_id"])
         self.interface = h["interface_id"]
 
     def add(self, h: Row) -> None:
+        self.ids |= {h["ip_id"]} - {0}
+        if h["options"] & TIMESTAMPS and (self.newest is None or signed(h["timestamp_value"] - self.newest) > 0):
+            self.newest = h["timestamp_value"]
         if len(self.headers) == self.room:
-            age = abs(h["time_ns"] - self.headers[0][1])
-            if age <= (COPY_ELSEWHERE_WITHIN_NS if self.is_on_several else COPY_WITHIN_NS):
+            age = abs(h["time_ns"] - self.headers[0].time_ns)
+            if age <= (COPY_WITHIN_NS if self.is_on_several else REMEMBERED_NS):
                 # A copy of it may still come.
                 self.room = min(4 * self.room, REMEMBERED_AT_MOST)
         self.headers = [*self.headers, fingerprint(h)][-self.room :]
@@ -398,7 +414,7 @@ class Twin:
         side = c.sides[d]
         is_unsequenced = bool(h["options"] & UNSEQUENCED or c.unsequenced)
         side.remembered.notice(h)
-        found = find_copy(side, h)
+        found = find_copy(c, d, h)
         if found == "duplicate":
             row["kind"] = "duplicate"
             row["offset"] = None if side.base is None else side.offset(h["sequence_number"])
@@ -747,8 +763,8 @@ def least_active(others: list[tuple[Connection, int]]) -> Connection:
 # --- copies
 
 
-def fingerprint(h: Row) -> tuple[tuple[int, ...], int, int]:
-    return tuple(h[name] for name in REPEATED), h["time_ns"], h["interface_id"]
+def fingerprint(h: Row) -> Remembered:
+    return Remembered(tuple(h[name] for name in REPEATED), h["time_ns"], h["interface_id"])
 
 
 def brings_next_bytes(side: Side, h: Row) -> bool:
@@ -757,28 +773,58 @@ def brings_next_bytes(side: Side, h: Row) -> bool:
     return side.far is None and 0 <= side.beyond(h["sequence_number"]) <= MEBIBYTE
 
 
-def find_copy(side: Side, h: Row) -> str:
+def weigh_repetition(c: Connection, d: int, h: Row, apart_ns: int, *, has_copy: bool) -> str:
+    """Tell what repeats a header of the same interface to the bit, so long after or before it."""
+    side = c.sides[d]
+    has_copies = any(s.has_copies for s in c.sides)
+    if h["flags"] & SYN or (h["flags"] & RST and not c.beyond_handshake and c.syns):
+        came_again = len(c.syns) > 1 or c.sides[1 - d].control_retransmissions > 0
+        is_doubtful = h["flags"] & ACK and not h["ip_id"] and came_again
+        return "ambiguous" if is_doubtful and (has_copy or not has_copies) else "duplicate"
+    is_soon = is_too_soon = apart_ns <= SOON_NS
+    to_client, to_server = c.rtt_ns
+    if to_client is not None and to_server is not None and min(to_client, to_server) >= 0:
+        is_too_soon |= apart_ns < (to_client + to_server) // 2
+    is_stamped = bool(h["options"] & TIMESTAMPS)
+    is_old = is_stamped and signed(h["timestamp_value"] - (side.remembered.newest or 0)) < 0
+    has_bytes = bool(h["payload_bytes"] or h["flags"] & FIN)
+    reasons = (
+        h["ip_id"] and (is_soon or len(side.remembered.ids) > 1 or side.segments == 1),
+        has_copies and (h["ip_id"] or is_stamped or is_soon or not has_copy),
+        is_old and side.remembered.newest is not None,
+        is_stamped and has_bytes and is_too_soon,
+    )
+    if any(reasons):
+        return "duplicate"
+    return "ambiguous" if is_soon or (has_bytes and is_too_soon) else ""
+
+
+def find_copy(c: Connection, d: int, h: Row) -> str:
     """Tell whether this header was captured before: ``duplicate``, ``ambiguous`` or nothing."""
+    side = c.sides[d]
     if brings_next_bytes(side, h):
         return ""
-    mark, time_ns, interface = fingerprint(h)
+    mine = fingerprint(h)
     found = ""
-    for other_mark, other_ns, other_interface in side.remembered.headers:
-        if mark != other_mark:
+    for other in reversed(side.remembered.headers):
+        if mine.time_ns - other.time_ns > COPY_WITHIN_NS:
+            break
+        apart_ns = abs(mine.time_ns - other.time_ns)
+        is_elsewhere = mine.interface != other.interface and apart_ns <= COPY_WITHIN_NS
+        if mine.mark != other.mark:
             # With an identification a packet is itself, whether or not its checksum was filled in by then.
-            differ = {name for name, mine, other in zip(REPEATED, mark, other_mark, strict=True) if mine != other}
-            is_elsewhere = interface != other_interface and abs(time_ns - other_ns) <= COPY_ELSEWHERE_WITHIN_NS
+            differ = {name for name, a, b in zip(REPEATED, mine.mark, other.mark, strict=True) if a != b}
             if differ == {"checksum"} and h["ip_id"] and is_elsewhere:
                 return "duplicate"
             continue
-        if interface != other_interface and abs(time_ns - other_ns) <= COPY_ELSEWHERE_WITHIN_NS:
+        if is_elsewhere:
             return "duplicate"
-        if abs(time_ns - other_ns) <= COPY_WITHIN_NS and not h["options"] & UNSEQUENCED:
-            stamped_data = h["options"] & TIMESTAMPS and (h["payload_bytes"] or h["flags"] & FIN)
-            if h["ip_id"] or h["flags"] & SYN or stamped_data or side.has_copies:
-                side.has_copies = True
+        if apart_ns <= COPY_WITHIN_NS and not h["options"] & UNSEQUENCED:
+            weighed = weigh_repetition(c, d, h, apart_ns, has_copy=other.has_copy)
+            if weighed == "duplicate":
+                side.has_copies = other.has_copy = True
                 return "duplicate"
-            found = "ambiguous"
+            found = weighed or found
     return found
 
 

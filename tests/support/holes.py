@@ -13,6 +13,7 @@ from tests.support.headers import A_ADDRESS, A_PORT, B_ADDRESS, B_PORT, WRAP, Ro
 ACK, RST = 16, 4
 MS, SECOND = 1_000_000, 1_000_000_000
 HOLES = 1024
+BURST = 4096
 
 
 def ports_of_a_share(count: int) -> list[int]:
@@ -45,6 +46,31 @@ def crowded(connections: int) -> Headers:
     reset.rows["payload_bytes"] = 0
     reset.rows["sequence_number"] = 1000 + 3 * HOLES + 1
     tables += [reset, with_holes(ports[-1], 2 * SECOND * connections + 100 * SECOND)]
+    table = Headers.concatenate(tables)
+    table.rows["frame_number"] = 1 + np.arange(len(table))
+    return table
+
+
+def with_late_copy(port: int, begin_ns: int) -> Headers:
+    """Give a burst in one direction of a connection, a byte a segment, and 10 ms later its first segment again."""
+    table = with_holes(port, begin_ns)
+    rows = np.resize(table.rows, BURST + 1)
+    rows["time_ns"], rows["ip_id"] = begin_ns, np.arange(len(rows)) + 1
+    rows["sequence_number"] = 1000 + np.arange(len(rows))
+    rows[-1] = rows[0]
+    rows["time_ns"][-1] += 10 * MS
+    return Headers(rows)
+
+
+def crowd_of_bursts(connections: int) -> Headers:
+    """Give connections one after the other; then the first is reset, and another comes when that is over."""
+    ports = ports_of_a_share(connections + 1)
+    tables = [with_late_copy(port, SECOND * i) for i, port in enumerate(ports[:-1])]
+    reset = with_late_copy(ports[0], SECOND * connections)[:1]
+    reset.rows["flags"] = ACK | RST
+    reset.rows["payload_bytes"] = 0
+    reset.rows["sequence_number"] = 1000 + BURST
+    tables += [reset, with_late_copy(ports[-1], SECOND * connections + 100 * SECOND)]
     table = Headers.concatenate(tables)
     table.rows["frame_number"] = 1 + np.arange(len(table))
     return table

@@ -5,10 +5,10 @@ from libc.stdlib cimport free
 from tcpsight._door cimport Carried, read_carried, read_new, write_carried
 from tcpsight.connections._context cimport Context
 from tcpsight.connections._shares cimport EMBRYONIC, OVER, append, share_of
-from tcpsight.connections._slots cimport SHARES, Slots, insert, more_hole_bytes, state_hash, take_slot
+from tcpsight.connections._slots cimport SHARES, Slots, insert, more_hole_bytes, more_seen_bytes, state_hash, take_slot
 from tcpsight.connections._state cimport (
-    FIRST_HOLES, FIRST_SEEN, HANDSHAKE_OVER, MOST_HOLE_BYTES, MOST_HOLES, MOST_SEEN, NO_OPENER, Hole, Seen, State,
-    Stream,
+    FIRST_HOLES, FIRST_SEEN_BITS, HANDSHAKE_OVER, MOST_HOLE_BYTES, MOST_HOLES, MOST_SEEN_BITS, MOST_SEEN_BYTES, NO_OPENER,
+    Hole, State, Stream,
 )
 from tcpsight.connections._timers cimport push_timer
 from tcpsight.tables cimport ENCAPSULATION_TZSP, ROLE_FIRST
@@ -41,7 +41,7 @@ cdef inline int64_t carried_bytes(const State *c) noexcept nogil:
     for d in range(2):
         total += c.streams[d].hole_count * <int64_t>sizeof(Hole)
         if c.streams[d].seen_more != NULL:
-            total += c.streams[d].seen_size * <int64_t>sizeof(Seen)
+            total += more_seen_bytes(&c.streams[d])
     return total
 
 
@@ -53,23 +53,22 @@ cdef inline void write_state(Carried *out, const State *c) noexcept nogil:
         copy.streams[d].holes = NULL
         copy.streams[d].seen_more = NULL
         if c.streams[d].seen_more == NULL:
-            copy.streams[d].seen_size = 0
+            copy.streams[d].seen_bits = 0
     write_carried(out, &copy, sizeof(State))
     for d in range(2):
         write_carried(out, c.streams[d].holes, c.streams[d].hole_count * <int64_t>sizeof(Hole))
-        write_carried(out, c.streams[d].seen_more, copy.streams[d].seen_size * <int64_t>sizeof(Seen))
+        write_carried(out, c.streams[d].seen_more, more_seen_bytes(&copy.streams[d]))
 
 
 # --- in ---------------------------------------------------------------------------------------------------------
 
 
 cdef inline bint is_right_stream(const Stream *s) noexcept nogil:
-    cdef uint32_t size = s.seen_size if s.seen_size else FIRST_SEEN
-    if s.seen_size and (s.seen_size & (s.seen_size - 1) or s.seen_size > MOST_SEEN or s.seen_size <= FIRST_SEEN):
+    if s.seen_bits and (s.seen_bits & 1 or not FIRST_SEEN_BITS < s.seen_bits <= MOST_SEEN_BITS):
         return False
     if s.hole_doublings > MOST_DOUBLINGS or s.hole_count > <uint32_t>FIRST_HOLES << s.hole_doublings:
         return False
-    return s.seen_at < size and s.scale <= LARGEST_SCALE
+    return s.seen_at < <uint32_t>1 << (s.seen_bits if s.seen_bits else FIRST_SEEN_BITS) and s.scale <= LARGEST_SCALE
 
 
 cdef inline bint is_right(const State *c, int64_t most) noexcept nogil:
@@ -96,13 +95,16 @@ cdef inline bint read_state(Carried *from_, Context *x, int64_t most) noexcept n
     cdef State *c
     cdef State carried
     cdef uint32_t slot
-    cdef int64_t hole_bytes
+    cdef int64_t hole_bytes, seen_bytes
     cdef int d
     cdef bint is_whole = True
     if not read_carried(from_, &carried, sizeof(State)) or not is_right(&carried, most):
         return False
     hole_bytes = more_hole_bytes(&carried.streams[0]) + more_hole_bytes(&carried.streams[1])
+    seen_bytes = more_seen_bytes(&carried.streams[0]) + more_seen_bytes(&carried.streams[1])
     if s.shares[carried.share].hole_bytes + hole_bytes > MOST_HOLE_BYTES:
+        return False
+    if s.shares[carried.share].seen_bytes + seen_bytes > MOST_SEEN_BYTES:
         return False
     for d in range(2):
         carried.streams[d].holes = NULL
@@ -115,12 +117,12 @@ cdef inline bint read_state(Carried *from_, Context *x, int64_t most) noexcept n
                 carried.streams[d].hole_count * <int64_t>sizeof(Hole),
                 (<int64_t>FIRST_HOLES << carried.streams[d].hole_doublings) * <int64_t>sizeof(Hole),
             )
-        if is_whole and carried.streams[d].seen_size:
+        if is_whole and carried.streams[d].seen_bits:
             is_whole = read_new(
                 from_,
                 <void **>&carried.streams[d].seen_more,
-                carried.streams[d].seen_size * <int64_t>sizeof(Seen),
-                carried.streams[d].seen_size * <int64_t>sizeof(Seen),
+                more_seen_bytes(&carried.streams[d]),
+                more_seen_bytes(&carried.streams[d]),
             )
     if not is_whole:
         for d in range(2):
@@ -131,6 +133,7 @@ cdef inline bint read_state(Carried *from_, Context *x, int64_t most) noexcept n
     c = &s.states[slot]
     c[0] = carried
     s.shares[c.share].hole_bytes += hole_bytes
+    s.shares[c.share].seen_bytes += seen_bytes
     s.shares[c.share].count += 1
     if c.flags & HANDSHAKE_OVER:
         append(s, slot, OVER)

@@ -6,7 +6,7 @@ cimport cython
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t
 from tcpsight.connections._sequence cimport PLAUSIBLE, forget_base, set_base, to_offset
 from tcpsight.connections._state cimport (
-    BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_COPIES, HAS_ISN, HAS_SCALE, NO_OPENER, ON_SEVERAL_INTERFACES, REFUSED,
+    BEYOND_HANDSHAKE, COMPLETE, HAS_BASE, HAS_COPIES, HAS_ISN, HAS_NEWEST, HAS_SCALE, NO_OPENER, ON_SEVERAL_INTERFACES, REFUSED,
     RESET_BY_CLIENT, RESET_BY_SERVER, SAW_SYN_ACK, SAW_WINDOW, SCALE_KNOWN, SETTLED, SIMULTANEOUS, SYN_ACKED, SYN_AGAIN,
     SYN_HAD_ACK, State, Stream,
 )
@@ -82,6 +82,7 @@ cdef inline void forget_isn(Stream *s) noexcept nogil:
     """The side chose its number again: the stream begins anew."""
     forget_base(s)
     s.flags &= HAS_COPIES | ON_SEVERAL_INTERFACES
+    s.marks &= ~HAS_NEWEST
 
 
 cdef inline void take_syn(State *c, int d, const Header *h) noexcept nogil:

@@ -143,7 +143,8 @@ cdef inline uint32_t open_pending(Context *x, uint32_t slot, int32_t position) n
     cdef State *c
     cdef Stream *s
     take_back_pending(&x.slots.states[slot])
-    x.slots.states[slot].streams[old.pending_direction].seen_more = NULL
+    x.slots.states[slot].streams[old.pending_direction].seen_more = NULL  # it moves; its room stays counted
+    x.slots.states[slot].streams[old.pending_direction].seen_bits = 0
     end_connection(x, slot, position, x.clock, INT64_MAX)
     slot = open_connection(x, &syn, state_hash(&old, x.slots.seed), position, from_client, role)
     c = &x.slots.states[slot]
@@ -166,7 +167,10 @@ cdef inline uint32_t open_pending(Context *x, uint32_t slot, int32_t position) n
 cdef inline void move_seen(Stream *s, Stream *from_stream) noexcept nogil:
     """The SYN may be captured twice, also after its answer."""
     s.seen_at = from_stream.seen_at
-    s.seen_size = from_stream.seen_size
+    s.seen_bits = from_stream.seen_bits
+    s.marks = from_stream.marks
+    s.last_id = from_stream.last_id
+    s.newest_value = from_stream.newest_value
     s.seen_more = from_stream.seen_more
     s.last_interface = from_stream.last_interface
     s.flags |= from_stream.flags & ON_SEVERAL_INTERFACES

@@ -5,7 +5,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 from tcpsight._door cimport allocate, prefetch
 from tcpsight.tables cimport Header
-from tcpsight.connections._state cimport FIRST_HOLES, Hole, State, Stream
+from tcpsight.connections._state cimport FIRST_HOLES, Hole, Seen, State, Stream
 
 cdef extern from * nogil:
     """
@@ -39,6 +39,7 @@ cdef struct Share:
     uint32_t oldest[2]      # slot + 1: ends of its two lists
     uint32_t newest[2]
     int64_t hole_bytes      # room for holes, beyond the first of each direction
+    int64_t seen_bytes      # room for what copies are recognised by, beyond the first
 
 cdef struct Slots:
     State *states
@@ -214,11 +215,17 @@ cdef inline int64_t more_hole_bytes(const Stream *s) noexcept nogil:
     return (((<int64_t>1 << s.hole_doublings) - 1) * FIRST_HOLES) * <int64_t>sizeof(Hole)
 
 
+cdef inline int64_t more_seen_bytes(const Stream *s) noexcept nogil:
+    """Room for what copies are recognised by, beyond the first."""
+    return (<int64_t>1 << s.seen_bits) * <int64_t>sizeof(Seen) if s.seen_bits else 0
+
+
 cdef inline void give_slot(Slots *s, uint32_t slot) noexcept nogil:
     cdef State *c = &s.states[slot]
     cdef int d
     for d in range(2):
         s.shares[c.share].hole_bytes -= more_hole_bytes(&c.streams[d])
+        s.shares[c.share].seen_bytes -= more_seen_bytes(&c.streams[d])
         free(c.streams[d].holes)
         free(c.streams[d].seen_more)
     remove(s, state_hash(c, s.seed), slot)

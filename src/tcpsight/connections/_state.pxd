@@ -10,7 +10,10 @@ cdef enum:
     MOST_HOLE_BYTES = 1048576
     # Segments remembered per direction to recognise capture duplicates: at first, and at most.
     FIRST_SEEN = 4
-    MOST_SEEN = 1024
+    FIRST_SEEN_BITS = 2
+    MOST_SEEN_BITS = 12     # as a power of two
+    # Of room beyond the first, so much for all connections of a share.
+    MOST_SEEN_BYTES = 1048576
 
 cdef enum:
     # Bits of Stream.flags.
@@ -30,6 +33,12 @@ cdef enum:
     GAP_UNKNOWN = 8192      # the stream jumped so far that the gap has no size
     HAS_COPIES = 16384      # certain ones, on the same interface
     ON_SEVERAL_INTERFACES = 32768
+
+cdef enum:
+    # Bits of Stream.marks, of what its segments repeat or don't.
+    HAS_ID = 1              # `last_id` is known
+    IDS_VARY = 2            # identifications are not always the same one
+    HAS_NEWEST = 4          # `newest_value` is known
 
 cdef enum:
     # Bits of State.flags.
@@ -69,13 +78,15 @@ cdef struct Stream:
     Hole *holes             # NULL until there is one; in order, none touching another
     Seen *seen_more         # NULL while `seen` is enough
     uint32_t base           # sequence number of offset 0
-    uint32_t isn
-    uint32_t last_interface
+    uint32_t newest_value   # the highest TSval
+    uint16_t last_interface
+    uint16_t last_id        # IPv4 identification of its last segment that had one, until they vary
     uint16_t flags
     uint16_t last_window    # as on the wire, unscaled
     uint16_t hole_count
     uint16_t seen_at        # place of the next segment in `seen_more`, or else in `seen`
-    uint16_t seen_size      # of `seen_more`
+    uint8_t seen_bits       # the size of `seen_more` as a power of two; 0 while it is NULL
+    uint8_t marks
     uint8_t scale
     uint8_t hole_doublings  # how often room was made for twice as many holes
     # second line
@@ -83,7 +94,8 @@ cdef struct Stream:
     # cold
     int64_t retransmissions
     int64_t retransmitted_bytes
-    int64_t control_retransmissions
+    uint32_t control_retransmissions
+    uint32_t isn
     int64_t evicted_bytes   # of holes beyond those that are kept
     int64_t fin_offset
     int64_t jump_frame      # what is held, see JUMP_PENDING: the first frame that showed it

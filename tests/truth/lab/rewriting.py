@@ -168,8 +168,8 @@ def _merged(a: Frame, b: Frame) -> Frame:
 
 
 def duplicate_frames(frames: list[Frame], random: Random, _: int) -> list[Frame]:
-    """Show every frame twice, as a mirror port of both directions does."""
-    gap = random.choice((0, 1000, 20_000))
+    """Show every frame twice, as a mirror port of both directions does, with a queue between."""
+    gap = random.choice((0, 1000, 20_000, 1_100_000, 5_000_000, 20_000_000))
     twice = [f._replace(time_ns=f.time_ns + k * gap) for f in frames for k in (0, 1)]
     return sorted(twice, key=lambda f: f.time_ns)
 

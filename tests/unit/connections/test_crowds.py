@@ -13,7 +13,7 @@ from tcpsight.connections.tracking import Among
 from tcpsight.tables import FLAG_ACK, FLAG_SYN, STATES, Headers
 from tests.reference.connections import known_hash
 from tests.support.headers import counts_of, follow, track
-from tests.support.holes import HOLES, crowded
+from tests.support.holes import HOLES, crowd_of_bursts, crowded
 
 SECOND = 1_000_000_000
 LARGEST_PART = 16_384
@@ -204,3 +204,10 @@ def test_room_for_holes_is_that_of_a_share_and_given_back():
     assert rows["is_approximate"].tolist() == [0] * 65 + [1] * 3 + [0]
     assert rows["client_gap_bytes"].tolist() == [2 * HOLES] * 69
     assert followed.unseen["hole_overflow"][0] == (HOLES - 32) + 2 * (HOLES - 16)
+
+
+def test_room_for_what_copies_are_recognised_by_is_that_of_a_share_and_given_back():
+    """Of 1 MiB 16 directions remember 4,096 segments each, of 16 bytes."""
+    followed = follow([crowd_of_bursts(18)])
+    rows = followed.connections.rows[followed.connections.connection_id.argsort()]
+    assert rows["duplicates"].tolist() == [1] * 16 + [0, 0] + [1]
