@@ -29,6 +29,7 @@ class Side:
     window: int | None = None
     ranges: list[tuple[int, int]] = field(default_factory=list)
     earlier: list[Segment] = field(default_factory=list)
+    has_copies: bool = False
 
 
 @dataclass(slots=True)
@@ -38,7 +39,8 @@ class Facts:
     Attributes
     ----------
     copy_of : int
-        An earlier frame with the same headers, on another interface or within 1 ms; 0 if there is none.
+        An earlier frame with the same headers, within 1 ms, or within 100 ms on another interface, with an
+        identification, or as a SYN or the only answer to one, which nobody sends again so soon; 0 if there is none.
     begin, end : int
         Its payload.
     old : int
@@ -79,6 +81,7 @@ def facts_of(segments: Iterable[Segment]) -> tuple[dict[int, Facts], tuple[Side,
         facts[s.frame] = _look(sides[s.direction], sides[1 - s.direction], s)
         if not facts[s.frame].copy_of:
             _note(sides[s.direction], sides[1 - s.direction], s, facts[s.frame])
+        sides[s.direction].has_copies |= facts[s.frame].copy_of > 0
     return facts, sides
 
 
@@ -86,7 +89,7 @@ def _look(side: Side, peer: Side, s: Segment) -> Facts:
     begin = _near(side, s.sequence + (s.flags >> 1 & 1))
     end = begin + s.payload
     return Facts(
-        copy_of=_copy_of(side, s),
+        copy_of=_copy_of(side, peer, s),
         begin=begin,
         end=end,
         old=s.payload - sum(stop - start for start, stop in _missing(side.ranges, begin, end)),
@@ -145,12 +148,14 @@ def _missing(ranges: list[tuple[int, int]], begin: int, end: int) -> list[tuple[
     return parts
 
 
-def _copy_of(side: Side, s: Segment) -> int:
+def _copy_of(side: Side, peer: Side, s: Segment) -> int:
+    is_only = sum(o.flags & SYN for o in peer.earlier) <= SYN or side.has_copies or peer.has_copies
     for other in reversed(side.earlier):
         same = (other.sequence, other.acknowledgment, other.flags, other.window, other.payload, other.marks) == (
             s.sequence, s.acknowledgment, s.flags, s.window, s.payload, s.marks
         )  # fmt: skip
         apart = abs(s.time_ns - other.time_ns)
-        if same and (apart <= NS_PER_MS or (s.interface != other.interface and apart <= 100 * NS_PER_MS)):
+        is_itself = s.interface != other.interface or s.marks[0] or (s.flags & SYN and is_only)
+        if same and (apart <= NS_PER_MS or (is_itself and apart <= 100 * NS_PER_MS)):
             return other.frame
     return 0

@@ -70,13 +70,13 @@ class Memory:
         self.is_on_several |= self.interface not in (None, h["interface_id"])
         self.interface = h["interface_id"]
 
-    def add(self, h: Row) -> None:
+    def add(self, h: Row, *, has_copies: bool) -> None:
         self.ids |= {h["ip_id"]} - {0}
         if h["options"] & TIMESTAMPS and (self.newest is None or signed(h["timestamp_value"] - self.newest) > 0):
             self.newest = h["timestamp_value"]
         if len(self.headers) == self.room:
             age = abs(h["time_ns"] - self.headers[0].time_ns)
-            if age <= (COPY_WITHIN_NS if self.is_on_several else REMEMBERED_NS):
+            if age <= (COPY_WITHIN_NS if self.is_on_several or has_copies else REMEMBERED_NS):
                 # A copy of it may still come.
                 self.room = min(4 * self.room, REMEMBERED_AT_MOST)
         self.headers = [*self.headers, fingerprint(h)][-self.room :]
@@ -423,7 +423,7 @@ class Twin:
             return
         if found == "ambiguous" and not is_unsequenced:
             self.note("ambiguous_duplicate", h["frame_number"])
-        side.remembered.add(h)
+        side.remembered.add(h, has_copies=side.has_copies)
         side.segments += 1
         if is_unsequenced:
             c.unsequenced = c.beyond_handshake = True
@@ -777,11 +777,11 @@ def weigh_repetition(c: Connection, d: int, h: Row, apart_ns: int, *, has_copy: 
     """Tell what repeats a header of the same interface to the bit, so long after or before it."""
     side = c.sides[d]
     has_copies = any(s.has_copies for s in c.sides)
+    is_soon = is_too_soon = apart_ns <= SOON_NS
     if h["flags"] & SYN or (h["flags"] & RST and not c.beyond_handshake and c.syns):
         came_again = len(c.syns) > 1 or c.sides[1 - d].control_retransmissions > 0
         is_doubtful = h["flags"] & ACK and not h["ip_id"] and came_again
-        return "ambiguous" if is_doubtful and (has_copy or not has_copies) else "duplicate"
-    is_soon = is_too_soon = apart_ns <= SOON_NS
+        return "ambiguous" if is_doubtful and not (has_copies and (is_soon or not has_copy)) else "duplicate"
     to_client, to_server = c.rtt_ns
     if to_client is not None and to_server is not None and min(to_client, to_server) >= 0:
         is_too_soon |= apart_ns < (to_client + to_server) // 2

@@ -104,7 +104,7 @@ def _order(run: Run, count: int) -> str:
     # 10 ms: MOST_DISORDER_NS in network/_clock.pxd.
     share = f"{100 * count / run.pipeline.frames:.2g} % of all frames"
     return (
-        f": {share}; what is late by 10 ms and more looks reordered by the network, and round trips are lost: "
+        f": {share}; what is late by 10 ms and more counts as out of order, and round trips are lost: "
         "reordercap (of Wireshark) puts a file in order"
     )
 

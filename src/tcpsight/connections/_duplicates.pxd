@@ -34,7 +34,7 @@ cdef enum:
     # each other have interfaces of their own, and in the next one the same header is a segment that was sent again.
     # Linux waits for at least 200 ms before it sends anything again by timer, and 1 s for a SYN.
     DUPLICATE_NS = 100000000
-    # What was captured so long ago is not forgotten before the limits of memory are reached.
+    # What was captured so long ago is not forgotten before the limits of memory are reached, copies known or not.
     REMEMBERED_NS = 25000000
 
 
@@ -128,7 +128,7 @@ cdef inline void remember(Stream *s, Share *share, const Header *h, uint32_t mar
     notice_marks(s, h)
     place = seen_ring(s) + s.seen_at
     if place.mark and is_close(
-        place, h.time_ns, DUPLICATE_NS if s.flags & ON_SEVERAL_INTERFACES else REMEMBERED_NS
+        place, h.time_ns, DUPLICATE_NS if s.flags & (ON_SEVERAL_INTERFACES | HAS_COPIES) else REMEMBERED_NS
     ) and s.seen_bits < MOST_SEEN_BITS:
         remember_more(s, share)
         place = seen_ring(s) + s.seen_at
@@ -179,7 +179,7 @@ cdef inline bint is_certain_syn(const State *c, int d, const Header *h, const Se
     """
     if not h.flags & FLAG_ACK or h.ip_id or (c.connect_attempts <= 1 and c.streams[1 - d].control_retransmissions == 0):
         return True
-    return has_copies(c) and old.mark & NO_COPY
+    return has_copies(c) and (is_close(old, h.time_ns, SOON_NS) or old.mark & NO_COPY)
 
 
 cdef inline int weigh_repetition(const State *c, int d, const Header *h, const Seen *old) noexcept nogil:

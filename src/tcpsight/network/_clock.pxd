@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from tcpsight.network._sent cimport mark_unclean, sent_at
 from tcpsight.network._state cimport (
-    BUSY, IS_BELOW_MSS, IS_CLOSED, IS_FULL, MOST_RESENT, Flow, Pattern, Rare, Slot, larger, smaller,
+    BUSY, HAS_HOLES, IS_BELOW_MSS, IS_CLOSED, IS_FULL, MOST_RESENT, Flow, Pattern, Rare, Slot, larger, smaller,
 )
 
 cdef enum:
@@ -44,11 +44,21 @@ cdef inline bint is_odd(const Slot *slot, int64_t time_ns) noexcept nogil:
     return <uint64_t>time_ns - <uint64_t>slot.last_ns >= slot.usual_ns
 
 
+cdef inline void mark_untimed(Rare *rare) noexcept nogil:
+    """Note that of all holes that are open nobody knows when they were; those before one that is marked are."""
+    cdef uint32_t i = rare.hole_count
+    while i > 0 and not rare.holes[i - 1].is_untimed:
+        i -= 1
+        rare.holes[i].is_untimed = True
+
+
 cdef inline void distrust(Slot *slot) noexcept nogil:
     """Clocks were set: what was sent before can't be timed, nor what comes until they have caught up."""
     cdef int d
     for d in range(2):
         mark_unclean(&slot.flows[d], INT64_MIN)
+        if slot.flows[d].flags & HAS_HOLES:
+            mark_untimed(slot.flows[d].rare)
         slot.flows[d].stamps_head = slot.flows[d].stamps_count = 0
 
 

@@ -8,8 +8,7 @@ from tcpsight.network._evidence cimport (
     end_stall, note_delayed, note_resending, note_rising, note_sending, note_stamp, take_echo,
 )
 from tcpsight.network._recovery cimport (
-    close_holes, count_syn_again, find_spurious, open_hole, resent_of, take_filling, take_retransmission, take_sack,
-    value_difference,
+    close_holes, count_syn_again, open_hole, resent_of, take_echo_of_original, take_filling, take_retransmission, take_sack,
     was_held_back,
 )
 from tcpsight.network._round_trips cimport take_round_trip
@@ -58,7 +57,7 @@ cdef inline bint is_usual(const Flow *f, const Flow *peer, const Segment *g, con
 
 
 cdef inline void measure(
-    Slot *slot, Flow *f, const Sent *last, const Segment *g, const Header *h, uint32_t covered, bint usual
+    Slot *slot, Flow *f, const Sent *last, const Segment *g, const Header *h, bint usual
 ) noexcept nogil:
     """A round trip, from the last segment that was acknowledged; not where it was sent again (Karn's rule)."""
     cdef Resent *resent
@@ -69,12 +68,6 @@ cdef inline void measure(
     if last.flags & RESENT:
         resent = resent_of(f, last)
         if resent == NULL or not resent.has_value or not h.options & OPTION_TIMESTAMPS or not last.flags & HAS_VALUE:
-            return
-        if value_difference(h.timestamp_echo, resent.value) < 0:
-            # Eifel (RFC 3522): the peer echoes what only the original carried. Valid for the first missing byte alone;
-            # a delayed acknowledgment of data before it echoes that.
-            if covered == 1 and resent.start <= f.acked:
-                find_spurious(f, resent)
             return
         if h.timestamp_echo != resent.value or resent.value == last.value:
             return
@@ -127,7 +120,9 @@ cdef inline void take_progress(
         pop(f, memory)
     # What was sent again in the middle, or lay above a hole, was acknowledged late.
     if last.end == acked and not was_held and not marks & UNCLEAN and (not marks & RESENT or covered == 1):
-        measure(slot, f, &last, g, h, covered, usual)
+        measure(slot, f, &last, g, h, usual)
+    if marks & RESENT:
+        take_echo_of_original(f, h, acked)
     if not usual and f.flags & IN_STALL:
         f.stall.end_ns = now
         f.stall.is_over = True

@@ -187,6 +187,33 @@ cdef inline Resent *resent_of(Flow *f, const Sent *sent) noexcept nogil:
     return NULL
 
 
+cdef inline void take_echo_of_original(Flow *f, const Header *h, int64_t acked) noexcept nogil:
+    """Eifel (RFC 3522 §3.2): an acknowledgment that echoes what only the original carried.
+
+    The echo is of what arrived where the receiver waited for the next byte, and never goes back (RFC 7323 §4.3). So where
+    all before it had been acknowledged, a retransmission that was needed would be echoed, or something later.
+    """
+    cdef Resent *resent
+    cdef int i
+    # Where nothing was acknowledged before, what is at or before offset 0 is the first that can be missing.
+    cdef bint is_first = not f.flags & HAS_ACKED
+    cdef int64_t before = 0 if is_first else f.acked
+    if f.rare == NULL or not h.options & OPTION_TIMESTAMPS:
+        return
+    for i in range(MOST_RESENT):
+        resent = &f.rare.resent[i]
+        if (
+            resent.start <= before
+            and (before < resent.end or is_first)
+            and resent.start < resent.end <= acked
+            and resent.has_value
+            and not resent.is_again
+            and value_difference(h.timestamp_echo, resent.value) < 0
+        ):
+            find_spurious(f, resent)
+            return
+
+
 # --- holes ------------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +249,7 @@ cdef inline void open_hole(Flow *f, Memory *memory, const Segment *g, const Head
     hole.time_ns = now
     hole.value = h.timestamp_value
     hole.has_value = (h.options & OPTION_TIMESTAMPS) != 0
+    hole.is_untimed = False
 
 
 cdef inline bint was_held_back(const Flow *f, int64_t acked) noexcept nogil:
@@ -248,13 +276,15 @@ cdef inline bint is_overtaken(const Hole *hole, const Header *h, int64_t now, in
     """Whether what fills a hole had been sent before what opened it.
 
     A retransmission is sent after the segment that showed the hole, so its timestamp is not older, and it can't come
-    sooner than a round trip after it.
+    sooner than a round trip after it. Where the clock went back in between, how soon it came is not known.
     """
     cdef int32_t difference
     if hole.has_value and h.options & OPTION_TIMESTAMPS:
         difference = value_difference(h.timestamp_value, hole.value)
         if difference:
             return difference < 0
+    if hole.is_untimed:
+        return False
     if round_trip_ns > 0:
         return now - hole.time_ns < round_trip_ns - (round_trip_ns >> 3)
     return now - hole.time_ns < REORDERING_NS

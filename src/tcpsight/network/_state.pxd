@@ -96,7 +96,8 @@ cdef struct Hole:
     int64_t end
     int64_t time_ns         # when the segment behind it came
     uint32_t value          # its TSval
-    uint32_t has_value
+    uint16_t has_value
+    uint16_t is_untimed     # the clock went back since: nobody knows when it was
 
 cdef struct Rare:
     # Allocated when the first segment is sent again or a hole opens.

@@ -92,6 +92,8 @@ class Hole:
     end: int
     shown_ns: int
     value: int | None
+    # Whether the clock went back since.
+    is_untimed: bool = False
 
 
 @dataclass
@@ -247,6 +249,8 @@ class Conversation:
                 x.is_held = True
             for stamp in side.stamps:
                 stamp.is_waiting = False
+            for hole in side.holes:
+                hole.is_untimed = True
 
     def take_back_leap(self, time: int) -> None:
         """That time did not pass: whatever was then was right after what had been before."""
@@ -366,6 +370,8 @@ class Conversation:
         was_held |= any(hole.start < acked for hole in other.holes) or (other.is_approximate and bool(other.holes))
         if covered and covered[-1].end == acked and not was_held and not any(x.is_held for x in covered):
             self.measure(s, own, other, covered)
+        if s["options"] & OPTION_TIMESTAMPS and any(x.was_resent for x in covered):
+            self.take_echo_of_original(s, other)
         other.evidence.end_run(own.counts["segments"] - 1, answered_ns=self.now)
         other.acked = acked
         other.progress_ns = self.now
@@ -380,6 +386,17 @@ class Conversation:
             other.recovery = ""
         other.holes = [hole for hole in other.holes if hole.end > acked]
 
+    def take_echo_of_original(self, s: Row, other: Side) -> None:
+        """RFC 3522: what fills the gap that the receiver waits for is echoed, and no later echo is older."""
+        for x in other.resent:
+            # Where nothing was acknowledged before, what is at or before offset 0 is the first that can be missing.
+            is_first_missing = x.start <= 0 if other.acked is None else x.start <= other.acked < x.end
+            if x.is_settled or not x.is_only_one or not is_first_missing or x.end > s["acked_offset"]:
+                continue
+            if x.value is not None and older(s["timestamp_echo"], x.value):
+                self.needless(other, x)
+                return
+
     def measure(self, s: Row, own: Side, other: Side, covered: list[Sent]) -> None:
         last = covered[-1]
         since = last.time_ns
@@ -391,11 +408,6 @@ class Conversation:
                 return
             resent = again[0]
             if echo is None or resent.value is None or last.value is None:
-                return
-            if older(echo, resent.value):
-                # Where nothing was acknowledged before, what is at or before offset 0 is the first that can be missing.
-                if resent.start <= (other.acked or 0):
-                    self.needless(other, resent)
                 return
             if echo != resent.value or resent.value == last.value:
                 return
@@ -597,6 +609,8 @@ class Conversation:
     def was_overtaken(self, s: Row, hole: Hole) -> bool:
         if hole.value is not None and s["options"] & OPTION_TIMESTAMPS and s["timestamp_value"] != hole.value:
             return older(s["timestamp_value"], hole.value)
+        if hole.is_untimed:
+            return False
         ways = [min(side.clean + side.delayed, default=None) for side in self.sides]
         if None not in ways and sum(way or 0 for way in ways) > 0:
             round_trip = sum(way or 0 for way in ways)

@@ -144,6 +144,21 @@ def test_an_echo_of_the_original_tells_that_it_had_arrived():
     assert network.causes() == {"spurious": 1}
 
 
+def test_so_it_does_where_more_is_acknowledged_at_once():
+    """The original came late, and filled the gap."""
+    sent = "30 > PA 100 ts=1030/500 \n 31 > PA 100 ts=1031/500 \n 32 > PA 100 ts=1032/500 \n"
+    again = sent + "60 > PA 100 off=0 ts=1060/500 \n 61 < A ts=801/{}"
+    assert measured(STAMPED + again.format(1030)).causes() == {"spurious": 1}
+    assert "spurious" not in measured(STAMPED + again.format(1060)).causes()
+
+
+def test_an_echo_tells_nothing_of_what_was_not_the_first_missing():
+    # The first one filled the gap, and is echoed; the second may have been needed.
+    sent = "30 > PA 100 ts=1030/500 \n 31 > PA 100 ts=1031/500 \n 32 > PA 100 ts=1032/500 \n"
+    again = sent + "60 > PA 100 off=100 ts=1060/500 \n 61 < A ts=801/1030"
+    assert "spurious" not in measured(STAMPED + again).causes()
+
+
 def test_an_echo_that_belongs_to_data_before_it_tells_nothing():
     network = measured(
         STAMPED
