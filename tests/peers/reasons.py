@@ -73,7 +73,7 @@ REASONS = (
     Reason("simultaneous-open", "definition", "tshark tcptrace", ("kind",), proofs_kinds.is_simultaneous_open),
     Reason("first-fin", "peer", "tshark tcptrace", ("kind",), proofs_kinds.is_first_fin),
     Reason("all-old", "definition", "tshark tcptrace", ("kind",), proofs_kinds.is_all_old),
-    Reason("second-syn", "peer", "tshark tcptrace", ("kind",), proofs_kinds.is_second_syn),
+    Reason("second-syn", "peer", "tcptrace", ("kind",), proofs_kinds.is_second_syn),
     Reason("before-beginning", "definition", "tshark tcptrace", ("kind",), proofs_kinds.is_before_beginning),
     Reason("fin-number", "peer", "tshark", ("kind",), proofs_kinds.is_bare_ack_below_fin),
     Reason("zero-window-probe", "peer", "tshark tcptrace", ("kind",), proofs_kinds.is_probe),
