@@ -227,6 +227,12 @@ def test_a_condition_that_cannot_be_read_is_told_in_the_words_it_was_written_wit
     assert_one_line(here("streams", path, "-c", "filter client_port ~ 3").err, "filter, character 13: a comparison")
 
 
+def test_a_capture_of_headers_says_how_to_record_what_is_said(here, examples_dir):
+    said = "only headers were captured: 'tcpdump -s 0' or 'tcpsight capture --payload 65535' record what is said"
+    assert said in here("follow", examples_dir / "mariadb-lock.pcap", "5648", "--request", "2").text.splitlines()
+    assert said not in here("follow", examples_dir / "streams" / "redis-slow.pcap", "326").text
+
+
 def test_what_was_not_captured_is_told_and_never_invented(here, tmp_path):
     path = tmp_path / "cut.pcap"
     path.write_bytes(pcap_bytes(talk(40_000, [(">", b"x" * 100), ("<", b"y" * 200)], snaplen=54 + 60)))

@@ -152,6 +152,8 @@ def lines(dialogue: Dialogue, *, is_hex: bool, has_colour: bool = False) -> Iter
     yield f"connection {dialogue.connection_id}"
     for name, side in (("client", dialogue.client), ("server", dialogue.server)):
         yield f"{SIGNS[name]} {name} {side.endpoint}  {sums(side)}"
+    if is_headers_only(dialogue):
+        yield "only headers were captured: 'tcpdump -s 0' or 'tcpsight capture --payload 65535' record what is said"
     for block in dialogue.blocks:
         text = block_lines(block, dialogue.start_ns, is_hex=is_hex)
         if not has_colour:
@@ -159,6 +161,12 @@ def lines(dialogue: Dialogue, *, is_hex: bool, has_colour: bool = False) -> Iter
             continue
         for line in text:
             yield f"\x1b[{STYLES[block.direction]}m{line}\x1b[0m"
+
+
+def is_headers_only(dialogue: Dialogue) -> bool:
+    """Tell whether frames were cut before their payload, so that not a byte is there."""
+    sides = (dialogue.client, dialogue.server)
+    return any(side.cut_bytes for side in sides) and all(side.missing_bytes == side.bytes for side in sides)
 
 
 def block_lines(block: Piece, start_ns: int, *, is_hex: bool) -> Iterator[str]:
