@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -37,12 +38,24 @@ def talk() -> None:
                 client.recv(1)
 
 
+@pytest.fixture(autouse=True)
+def _none_outlives_its_test() -> Iterator[None]:
+    yield
+    for each in Apart.begun:
+        if not each.has_ended():
+            os.kill(each.pid, signal.SIGKILL)
+            os.waitpid(each.pid, 0)
+    Apart.begun.clear()
+
+
 def settle() -> None:
     time.sleep(0.5)  # what was sent has come: a signal that overtakes it would only leave it to be drained
 
 
 class Apart:
     """A command of a session of its own with a terminal, whose output goes to files."""
+
+    begun: ClassVar[list[Apart]] = []
 
     def __init__(self, folder: Path, *arguments: str, is_ignoring: bool = False, is_redirected: bool = True) -> None:
         self.out, self.err = folder / "out", folder / "err"
@@ -54,6 +67,7 @@ class Apart:
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), number)
             os.execv(COMMAND[0], [*COMMAND, *arguments])
         self._status: int | None = None
+        Apart.begun.append(self)
         if is_redirected:
             until(lambda: self.err.exists() and b"ing" in self.err.read_bytes(), "its first line")
 
