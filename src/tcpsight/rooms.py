@@ -158,7 +158,7 @@ class Rooms:
         """Push the next segments through the rooms of the network; nothing else knows what they know."""
         network, policed = Network(), Policed()
         if self.measuring is not None:
-            network = self.measuring.feed(tracked.segments, headers, tracked.boundaries)
+            network = self.measuring.feed(tracked.segments, headers, tracked.boundaries, tracked.steps)
         if self._policing is not None:
             policed = self._policing.feed(tracked.segments, headers, tracked.boundaries)
         return network, policed

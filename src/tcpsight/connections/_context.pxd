@@ -16,6 +16,7 @@ cdef enum:
     # A SYN with another ISN takes over a connection that has been silent for this long (RFC 9293's TIME-WAIT of
     # two maximum segment lifetimes, 60 s as Linux has it); before, only once it is answered.
     LONG_IDLE_S = 60
+    STEP_NS = 1000000       # frames of several queues are late by less, mostly
     JUMP_S = 3600           # a jump forward by more is believed only when the next frame confirms it
 
 cdef extern from *:
@@ -59,6 +60,7 @@ cdef struct Context:
     int64_t *counts
     Rows boundaries
     Rows connections
+    Rows steps              # positions at which the capture's clock was behind, int32_t
 
 cdef enum:
     # Which of the time-outs applies.
@@ -118,11 +120,21 @@ cdef inline void note_step_back(Context *x, int64_t t) noexcept nogil:
         x.furthest_back_ns = step
 
 
-cdef inline bint advance_clock(Context *x, const Header *h) noexcept nogil:
+cdef inline void note_step_at(Context *x, int64_t t, int32_t position) noexcept nogil:
+    """Note where time goes back: a clock was set, perhaps."""
+    cdef int32_t *row
+    if x.has_clock and is_later_by(x.previous_ns, t, STEP_NS):
+        row = <int32_t *>next_row(x, &x.steps, sizeof(int32_t))
+        if row != NULL:
+            row[0] = position
+
+
+cdef inline bint advance_clock(Context *x, const Header *h, int32_t position) noexcept nogil:
     """Move capture time. True if this header's time is a jump that the next one has yet to confirm."""
     if h.time_ns < x.previous_ns:
         note(x, REASON_TIME_BACKWARDS, h.frame_number, 0)
         note_step_back(x, h.time_ns)
+        note_step_at(x, h.time_ns, position)
     if not move_clock(x, h.time_ns):
         return False
     x.candidate_is_own = True

@@ -11,7 +11,7 @@ from tcpsight.connections._carrying cimport carried_bytes, list_in_order, read_s
 from tcpsight.connections._context cimport Context, Rows, Server, accept_candidate, reject_candidate
 from tcpsight.connections._lifecycle cimport BATCH_CONNECTIONS, end_connection, expire, fill_open_rows
 from tcpsight.connections._placing cimport pass_by, track
-from tcpsight.connections._slots cimport SHARES, header_hash, look_ahead, release, reserve_slots
+from tcpsight.connections._slots cimport SHARES, header_hash, look_ahead, look_closer, release, reserve_slots
 from tcpsight.connections._state cimport State
 from tcpsight.connections._timers cimport reserve_timers
 from tcpsight.tables cimport REASONS, Boundary, Connection, Header, Segment
@@ -20,6 +20,7 @@ cdef enum:
     # While one header is taken, the state of a later one is on its way, and the way to that of an even later one.
     FETCH_AHEAD = 12
     LOOK_AHEAD = 24
+    LOOK_CLOSER = 5
     HASHES = 32
 
 
@@ -92,6 +93,7 @@ cdef class Tracker:
         free(self.x.servers)
         free(self.x.boundaries.data)
         free(self.x.connections.data)
+        free(self.x.steps.data)
 
     @property
     def open_count(self):
@@ -102,6 +104,10 @@ cdef class Tracker:
     def furthest_back_ns(self):
         """By how much at most a header was stamped earlier than the one before it; 0 if none was."""
         return self.x.furthest_back_ns
+
+    def steps(self):
+        """Where in the last batch time went back by more than 1 ms, as bytes: before which of its segments, int32."""
+        return bytes_of(self.x.steps.data, self.x.steps.count * <int64_t>sizeof(int32_t))
 
     def feed(
         self,
@@ -153,7 +159,7 @@ cdef class Tracker:
         if counts.shape[0] != REASONS or counts.shape[1] != 3:
             raise ValueError("counts do not fit")
         self.x.counts = &counts[0, 0]
-        self.x.boundaries.count = self.x.connections.count = 0
+        self.x.boundaries.count = self.x.connections.count = self.x.steps.count = 0
 
     cdef bint _advance(self, int64_t until_ns, int32_t position) noexcept nogil:
         """Capture time is known to have come this far."""
@@ -183,6 +189,9 @@ cdef class Tracker:
             ahead = i + FETCH_AHEAD
             if ahead < n:
                 look_ahead(&x.slots, hashes[ahead & (HASHES - 1)])
+            ahead = i + LOOK_CLOSER
+            if ahead < n:
+                look_closer(&x.slots, hashes[ahead & (HASHES - 1)], &headers[ahead])
             if not track(x, &headers[i], hashes[i & (HASHES - 1)], &segments[i], <int32_t>i):
                 return i
             x.row += 1

@@ -1,7 +1,7 @@
 # What one header causes: time moves on, its connection is found or opened, the rules are applied, its row is written.
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from tcpsight.connections._context cimport (
-    Context, advance_clock, deadline_of, move_clock, note, timer_class, touch,
+    Context, advance_clock, deadline_of, move_clock, note, note_step_at, timer_class, touch,
 )
 from tcpsight.connections._duplicates cimport FOUND_AMBIGUOUS, FOUND_DUPLICATE, look_for_duplicate
 from tcpsight.connections._edge cimport GAVE_UP_HOLE, HELD, NOT_BELIEVED
@@ -177,7 +177,7 @@ cdef inline bint track(Context *x, const Header *h, uint32_t hash, Segment *g, i
         is_jump = x.expiring_is_jump
         x.is_expiring = False
     else:
-        is_jump = advance_clock(x, h)
+        is_jump = advance_clock(x, h, position)
     if x.slots.timer_count and x.slots.timers[0].deadline < x.clock and not expire(x, position):
         x.is_expiring = True
         x.expiring_is_jump = is_jump
@@ -191,6 +191,8 @@ cdef inline bint pass_by(Context *x, int64_t time_ns, int32_t position) noexcept
     if x.is_expiring:
         x.is_expiring = False
     else:
+        if time_ns < x.previous_ns:
+            note_step_at(x, time_ns, position)
         move_clock(x, time_ns)
     if x.slots.timer_count and x.slots.timers[0].deadline < x.clock and not expire(x, position):
         x.is_expiring = True

@@ -109,6 +109,10 @@ class Among(NamedTuple):
     rows: np.ndarray[Any, np.dtype[np.int32]]
 
 
+Steps = np.ndarray[Any, np.dtype[np.int32]]
+NO_STEPS: Steps = np.zeros(0, np.int32)
+
+
 class Tracked(NamedTuple):
     """What a batch became; each table is valid until the next call.
 
@@ -122,12 +126,16 @@ class Tracked(NamedTuple):
         Those that ended, in the order of their ``ended`` boundaries; columns that later rooms fill are zero.
     is_whole : bool
         Whether that is all; if not, `ConnectionTracking.more` gives the next part.
+    steps : array of int32
+        Rows of the segments before which the capture's time went back by more than 1 ms, in their order; a row behind
+        the last one stands for its end.
     """
 
     segments: Segments
     boundaries: Boundaries
     connections: Connections
     is_whole: bool
+    steps: Steps = NO_STEPS
 
 
 class ConnectionTracking:
@@ -259,7 +267,8 @@ class ConnectionTracking:
         self._left = None if is_whole else headers[taken:]
         self._among = None if among is None else Among(among.times_ns, among.rows[taken:])
         segments = Segments(block[:taken], headers.until_ns if is_whole else None)
-        return _tracked(segments, boundaries, connections, is_whole=is_whole)
+        steps = np.frombuffer(self._tracker.steps(), np.int32)
+        return _tracked(segments, boundaries, connections, is_whole=is_whole)._replace(steps=steps)
 
 
 def _tracked(segments: Segments, boundaries: bytearray, connections: bytearray, *, is_whole: bool) -> Tracked:

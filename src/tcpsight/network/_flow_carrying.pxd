@@ -1,6 +1,7 @@
 # What is measured of open connections as bytes, from one capture to the next. In a record pointers say only whether
 # something follows it; whatever a rule uses as an index, or follows, is looked at before it is believed.
-from libc.stdint cimport int64_t, uint32_t
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport malloc
 from tcpsight._door cimport Carried, read_carried, read_new, write_carried
 from tcpsight.network._round_trips cimport BLOCK
@@ -56,9 +57,13 @@ cdef inline void write_flow(Carried *out, Flow *f) noexcept nogil:
         write_carried(out, f.round_trips, <int64_t>sizeof(Octaves) + f.round_trips.used * <int64_t>BLOCK_BYTES)
 
 
-cdef inline void write_slot(Carried *out, Slot *slot) noexcept nogil:
+@cython.overflowcheck(False)
+cdef inline void write_slot(Carried *out, Slot *slot, uint8_t steps) noexcept nogil:
     cdef Slot copy = slot[0]
     cdef int d
+    if copy.steps != steps:
+        copy.epoch += 1
+    copy.steps = 0
     for d in range(2):
         mark_pointers(&copy.flows[d])
     write_carried(out, &copy, sizeof(Slot))

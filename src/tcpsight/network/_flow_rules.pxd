@@ -85,7 +85,7 @@ cdef inline void measure(
             and (last.payload < full or f.data_end - g.acked_offset < 2 * full)
         )
     )
-    take_round_trip(slot, f, g.time_ns - begin, is_delayed)
+    take_round_trip(slot, f, g.time_ns - begin, is_delayed, last.epoch == slot.epoch)
     if is_delayed:
         note_delayed(
             f, g, g.acked_offset >= f.data_end and last.in_flight == <uint32_t>last.payload < full,
@@ -111,6 +111,7 @@ cdef inline void take_progress(
     last.in_flight = 0
     last.payload = 0
     last.flags = 0
+    last.epoch = 0
     while f.count and sent_at(f, 0).end <= acked:
         last = sent_at(f, 0)[0]
         marks |= last.flags
@@ -222,6 +223,7 @@ cdef inline void take_next(
     if sent != NULL:
         sent.end = end
         sent.controls = controls
+        sent.epoch = slot.epoch
         sent.time_ns = g.time_ns
         sent.value = h.timestamp_value
         sent.payload = g.payload_bytes

@@ -4,7 +4,8 @@
 `_windows.pxd` what its window says.
 """
 
-from libc.stdint cimport int64_t, uint8_t
+cimport cython
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
@@ -48,6 +49,11 @@ cdef struct Batch:
     int64_t segment_count
     int64_t boundary_count
     int64_t row_count
+    const int32_t *step_rows    # before which the capture's time went back
+    int64_t step_count
+    int64_t step_at             # the first that was not counted
+    int64_t next_step           # its row
+    uint8_t steps               # how many were counted, of all batches
 
 SLOT_BYTES = sizeof(Slot)
 
@@ -148,6 +154,16 @@ cdef const Segment *take_odd(Batch *batch, Slot *slot, const Segment *segment) n
     return &batch.moved
 
 
+@cython.overflowcheck(False)
+cdef void pass_steps(Batch *batch, int64_t row) noexcept nogil:
+    """Count where the capture's clock may have been set back, up to this row."""
+    while batch.step_at < batch.step_count and batch.step_rows[batch.step_at] <= row:
+        batch.steps += 1
+        batch.step_at += 1
+    batch.next_step = batch.step_rows[batch.step_at] if batch.step_at < batch.step_count else INT64_MAX
+
+
+@cython.overflowcheck(False)
 cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
     """Take the segments of rows [begin, end)."""
     cdef const Segment *segment
@@ -168,6 +184,11 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
             return BAD_SLOT
         if segment.kind == KIND_DUPLICATE:
             continue
+        if row >= batch.next_step:
+            pass_steps(batch, row)
+        if slot.steps != batch.steps:
+            slot.steps = batch.steps
+            slot.epoch += 1
         slot.is_unsequenced |= (header.options & OPTION_UNSEQUENCED) != 0
         if is_odd(slot, segment.time_ns):
             segment = take_odd(batch, slot, segment)
@@ -216,7 +237,9 @@ cdef int measure_batch(Batch *batch) noexcept nogil:
         if wrong != FINE:
             return wrong
         row = boundary.position
-    return take_segments(batch, row, batch.segment_count)
+    wrong = take_segments(batch, row, batch.segment_count)
+    pass_steps(batch, batch.segment_count)
+    return wrong
 
 
 # ------------------------------------------------------------------------------------------------ the door
@@ -245,6 +268,7 @@ cdef class Measures:
         const uint8_t[::1] boundaries not None,
         int64_t slots,
         uint8_t[::1] rows not None,
+        const int32_t[::1] steps not None,
     ):
         """Take a batch; give how many rows were written.
 
@@ -256,6 +280,8 @@ cdef class Measures:
             One more than the highest slot in the boundaries.
         rows : bytes of Network rows
             At least two per boundary; overwritten.
+        steps : array of int32
+            Rows before which the capture's time went back.
         """
         cdef Batch batch
         cdef int wrong
@@ -272,9 +298,13 @@ cdef class Measures:
             raise ValueError("too little room for rows")
         batch.rows = <NetworkRow *>start_of(rows)
         batch.memory = self.memory
+        batch.step_rows = &steps[0] if steps.shape[0] else NULL
+        batch.step_count, batch.step_at = steps.shape[0], 0
+        batch.next_step = steps[0] if steps.shape[0] else INT64_MAX
         with nogil:
             wrong = measure_batch(&batch)
         self.batch.chunks = batch.chunks
+        self.batch.steps = batch.steps
         if wrong == BAD_POSITION:
             raise ValueError("boundaries are not in the order of their positions, or lie outside the batch")
         if wrong == BAD_SLOT:
@@ -293,7 +323,7 @@ cdef class Measures:
         made = bytearray(total)
         out.at, out.left = <uint8_t *><char *>made, total
         for i in range(slots.shape[0]):
-            write_slot(&out, slot_at(&self.batch, slots[i]))
+            write_slot(&out, slot_at(&self.batch, slots[i]), self.batch.steps)
         return made
 
     def restore(self, const uint8_t[::1] carried not None, const int64_t[::1] numbers not None):
@@ -310,6 +340,7 @@ cdef class Measures:
             slot = <Slot *>open_in(&self.batch.chunks, first + i, sizeof(Slot))
             if slot == NULL or not read_slot(&rest, slot, self.memory) or slot.connection_id != numbers[i]:
                 raise ValueError("what was measured of a connection that was carried is damaged")
+            slot.steps = self.batch.steps
         if rest.left:
             raise ValueError("what was measured of more connections was carried")
 

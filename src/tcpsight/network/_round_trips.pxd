@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64
 from libc.stdlib cimport malloc, realloc
 from libc.string cimport memcpy, memset
 from tcpsight.network._state cimport (
-    FEW_ROUND_TRIPS, HAS_CLEAN, OCTAVES, PENDING_ROUND_TRIPS, Flow, Octaves, Slot, larger, smaller,
+    FEW_ROUND_TRIPS, HAS_CLEAN, HAS_SAFE, OCTAVES, PENDING_ROUND_TRIPS, Flow, Octaves, Slot, larger, smaller,
 )
 
 cdef enum:
@@ -149,12 +149,22 @@ cdef inline void note_shortest(Slot *slot, const Flow *f) noexcept nogil:
         slot.round_trip_ns = f.rtt_min_ns + other.rtt_min_ns
 
 
-cdef inline void take_round_trip(Slot *slot, Flow *f, int64_t round_trip_ns, bint is_delayed) noexcept nogil:
+cdef inline void take_shortest(Slot *slot, Flow *f, int64_t round_trip_ns, bint is_safe) noexcept nogil:
+    """Keep the shortest; of those within which a clock may have been set back only while there are no others."""
+    if is_safe and not f.flags & HAS_SAFE:
+        f.flags |= HAS_SAFE
+    elif f.rtt_samples and (round_trip_ns >= f.rtt_min_ns or (f.flags & HAS_SAFE and not is_safe)):
+        return
+    f.rtt_min_ns = round_trip_ns
+    note_shortest(slot, f)
+
+
+cdef inline void take_round_trip(
+    Slot *slot, Flow *f, int64_t round_trip_ns, bint is_delayed, bint is_safe
+) noexcept nogil:
     """Take a round trip. One that may hold a delayed acknowledgment counts for percentiles until there is a clean one."""
     smooth(f, round_trip_ns)
-    if f.rtt_samples == 0 or round_trip_ns < f.rtt_min_ns:
-        f.rtt_min_ns = round_trip_ns
-        note_shortest(slot, f)
+    take_shortest(slot, f, round_trip_ns, is_safe)
     f.rtt_samples += f.rtt_samples != 0xFFFFFFFFu
     if is_delayed:
         f.rtt_delayed += f.rtt_delayed != 0xFFFFFFFFu

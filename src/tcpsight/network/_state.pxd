@@ -69,6 +69,7 @@ cdef enum:
     HAS_SACKED = 524288     # a SACK block of the peer reached `sacked_end`, beyond what it acknowledged
     ACKED_AHEAD = 2097152   # the peer acknowledged what was not captured: the last number before `data_end` may be a FIN's
     HAS_HOLES = 1048576     # `rare` is there and holds holes
+    HAS_SAFE = 8388608      # no clock may have been set back within the shortest round trip
     IS_BELOW_MSS = 4194304  # its window has no room for a segment of the size it takes, since `below_mss_since_ns`
 
 cdef struct Sent:
@@ -79,7 +80,8 @@ cdef struct Sent:
     int32_t payload
     uint8_t flags
     uint8_t controls        # numbers of its SYN and FIN
-    uint8_t padding[2]
+    uint8_t epoch           # of its slot when it was sent
+    uint8_t padding
 
 cdef struct Resent:
     int64_t start
@@ -250,9 +252,9 @@ cdef struct Slot:
     uint8_t is_used
     uint8_t is_unsequenced
     uint8_t is_behind       # its clock was set back and has not caught up
-    uint8_t ip_version
+    uint8_t steps           # how often the capture's clock may have been set back, when it had its last segment
     uint8_t share           # of the connections: limits are those of shares, so that it does not matter who has which
-    uint8_t padding
+    uint8_t epoch           # how often that was between two of its segments
     uint32_t idle_again[2]  # how often all data of each direction were acknowledged
     # 1048 bytes each, so that neither they nor slots begin with a line: what is used together lies together, and no more
     Flow flows[2]
@@ -261,7 +263,8 @@ cdef struct Slot:
     uint8_t server_address[16]
     uint16_t client_port
     uint16_t server_port
-    uint32_t last_padding
+    uint8_t ip_version
+    uint8_t last_padding[3]
     int64_t behind_ns       # how far its clock is behind where it was; 0 if it is not, or by less than frames are out of order
     int64_t stepped_ns      # how far it was set back, all in all
     uint8_t behind_count    # segments in a row that were behind, as far as it matters

@@ -60,6 +60,8 @@ import numpy as np
 from tcpsight.network import _kernel
 from tcpsight.tables import VANTAGES, Boundaries, Connections, Headers, Network, Segments, UnseenCounter
 
+Steps = np.ndarray[Any, np.dtype[np.int32]]
+NO_STEPS: Steps = np.zeros(0, np.int32)
 SMALLEST_ROOM = 256
 """Rows to begin with; doubled when they are too few."""
 
@@ -98,7 +100,7 @@ class NetworkMeasuring:
         self._measures = _kernel.Measures()
         self._rows = Network.allocate(SMALLEST_ROOM)
 
-    def feed(self, segments: Segments, headers: Headers, boundaries: Boundaries) -> Network:
+    def feed(self, segments: Segments, headers: Headers, boundaries: Boundaries, steps: Steps = NO_STEPS) -> Network:
         """Take the next segments and the boundaries among them; give two rows for each connection that ended.
 
         Parameters
@@ -109,6 +111,8 @@ class NetworkMeasuring:
             What they were made from, row by row.
         boundaries : Boundaries, shape (m,)
             By position; one that lies at row i happens before segment i.
+        steps : array of int32
+            Rows before which the capture's time went back: a clock was set, perhaps.
 
         Returns
         -------
@@ -124,7 +128,9 @@ class NetworkMeasuring:
         slots = int(boundaries.slot.max()) + 1 if len(boundaries) else 0
         if 2 * len(boundaries) > len(self._rows):
             self._rows = Network.allocate(1 << (2 * len(boundaries) - 1).bit_length())
-        made = self._measures.feed(segments.packed(), headers.packed(), boundaries.packed(), slots, self._rows.packed())
+        made = self._measures.feed(
+            segments.packed(), headers.packed(), boundaries.packed(), slots, self._rows.packed(), steps
+        )
         network = self._rows[:made]
         network.until_ns = segments.until_ns
         return network

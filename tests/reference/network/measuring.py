@@ -60,6 +60,7 @@ class Sent:
     numbers_without_data: int
     is_control: bool
     in_flight: int  # bytes, its own included
+    steps: int  # of the capture's clock, when it was sent
     was_resent: bool = False
     is_held: bool = False
 
@@ -162,6 +163,8 @@ class Side:
     is_approximate: bool = False
     clean: list[int] = field(default_factory=list)
     delayed: list[int] = field(default_factory=list)
+    # Of both, those within which no clock may have been set back.
+    safe: list[int] = field(default_factory=list)
     smoothed: tuple[int, int] | None = None
     stamps: list[Stamp] = field(default_factory=list)
     echoes: list[int] = field(default_factory=list)
@@ -185,7 +188,13 @@ class Side:
             return 1000 * MS
         return max(200 * MS, self.smoothed[0] + 4 * self.smoothed[1])
 
-    def take_round_trip(self, round_trip: int, *, is_delayed: bool) -> None:
+    def shortest(self) -> int | None:
+        """Give the shortest round trip within which no clock may have been set back; of all, if there is none such."""
+        return min(self.safe or self.clean + self.delayed, default=None)
+
+    def take_round_trip(self, round_trip: int, *, is_delayed: bool, is_safe: bool) -> None:
+        if is_safe:
+            self.safe.append(round_trip)
         if self.smoothed is None:
             self.smoothed = (round_trip, round_trip // 2)
         else:
@@ -209,6 +218,7 @@ class Conversation:
         # The first time of a connection may be one that nothing confirms, too.
         self.before_leap: int | None = OPENING
         self.is_first = True
+        self.steps = 0  # how often the capture's clock may have been set back
         self.is_unsequenced = False
         self.is_behind = False
         self.lags: list[int] = []  # the farthest of each time that the clock was behind
@@ -423,8 +433,8 @@ class Conversation:
         if s["time_ns"] < since:
             return
         round_trip = s["time_ns"] - since
-        other.take_round_trip(round_trip, is_delayed=not is_prompt)
-        shortest = min(other.clean + other.delayed)
+        other.take_round_trip(round_trip, is_delayed=not is_prompt, is_safe=last.steps == self.steps)
+        shortest = other.shortest() or 0
         if is_prompt and not last.is_control:
             other.evidence.take_clean(last.in_flight, round_trip, shortest, self.now)
         is_alone = s["acked_offset"] >= (other.data_top or 0) and last.in_flight == last.payload < (full or 0)
@@ -528,11 +538,13 @@ class Conversation:
             is_control = bool(s["flags"] & (FLAG_SYN | FLAG_FIN)) and not s["payload_bytes"]
             in_flight = 0 if own.acked is None else own.outstanding()
             without_data = end - start - s["payload_bytes"]
-            own.in_flight.append(Sent(start, end, self.stamp(s), value, without_data, is_control, in_flight))
+            own.in_flight.append(
+                Sent(start, end, self.stamp(s), value, without_data, is_control, in_flight, self.steps)
+            )
 
     def path(self, own: Side, peer: Side) -> Row:
         """What is known of the path when data are sent."""
-        ways = [min(side.clean + side.delayed, default=None) for side in (own, peer)]
+        ways = [side.shortest() for side in (own, peer)]
         return {
             "round_trip": 0 if None in ways else sum(way or 0 for way in ways),
             "peer_round_trip": ways[1] or 0,
@@ -611,7 +623,7 @@ class Conversation:
             return older(s["timestamp_value"], hole.value)
         if hole.is_untimed:
             return False
-        ways = [min(side.clean + side.delayed, default=None) for side in self.sides]
+        ways = [side.shortest() for side in self.sides]
         if None not in ways and sum(way or 0 for way in ways) > 0:
             round_trip = sum(way or 0 for way in ways)
             return bool(self.now - hole.shown_ns < round_trip - round_trip // 8)
@@ -674,7 +686,10 @@ class Twin:
 
     def take(self, events: list[Row]) -> None:
         for event in events:
-            if "boundary" not in event:
+            if "step" in event:
+                for conversation in self.open.values():
+                    conversation.steps += 1
+            elif "boundary" not in event:
                 if KINDS[event["kind"]] != "duplicate":
                     self.open[event["connection_id"]].take(event)
             elif BOUNDARIES[event["boundary"]] == "opened":
@@ -693,7 +708,7 @@ def round_trips(side: Side) -> Row:
     row |= {"srtt_ns": srtt, "rttvar_ns": rttvar, "rto_ns": min(srtt + 4 * rttvar, 2**63 - 1) if everything else -1}
     row |= {"echo_rtt_samples": len(side.echoes)}
     row |= {"echo_rtt_min_ns": min(side.echoes, default=-1), "echo_rtt_max_ns": max(side.echoes, default=-1)}
-    row |= {"rtt_min_ns": min(everything, default=-1), "rtt_max_ns": max(chosen, default=-1)}
+    row |= {"rtt_min_ns": min(side.safe or everything, default=-1), "rtt_max_ns": max(chosen, default=-1)}
     for percent in (50, 95):
         row[f"rtt_p{percent}_ns"] = chosen[max(1, -(-percent * len(chosen) // 100)) - 1] if chosen else -1
     return row

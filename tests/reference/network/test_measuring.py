@@ -34,8 +34,13 @@ def as_headers(rows: list[Row]) -> Headers:
     )
 
 
+def steps_of(headers: Headers) -> Any:
+    """Give the rows before which time goes back by more than 1 ms."""
+    return np.flatnonzero(headers.time_ns[:-1] - 1_000_000 > headers.time_ns[1:]).astype(np.int32) + np.int32(1)
+
+
 def events_of(segments: Segments, headers: Headers, boundaries: Boundaries) -> list[Row]:
-    """Give segments, each with its header, and the boundaries between them, as the twin takes them."""
+    """Give segments, each with its header, what is between them and where time goes back, as the twin takes them."""
     names = ("window", "options", "mss_bytes", "timestamp_value", "timestamp_echo", "acknowledgment_number")
     columns = {name: segments.rows[name].tolist() for name in segments.rows.dtype.names}
     columns |= {name: headers.rows[name].tolist() for name in (*names, "sack_count", "sack")}
@@ -43,9 +48,12 @@ def events_of(segments: Segments, headers: Headers, boundaries: Boundaries) -> l
     names = boundaries.rows.dtype.names
     turns = [dict(zip(names, turn, strict=True)) for turn in boundaries.rows.tolist()]
     events: list[Row] = []
+    steps = set(steps_of(headers).tolist())
     for position in range(len(rows) + 1):
         while turns and turns[0]["position"] == position:
             events.append(turns.pop(0))
+        if position in steps:
+            events.append({"step": position})
         events += rows[position : position + 1]
     return events
 
@@ -73,7 +81,7 @@ def check_headers(headers: Headers) -> None:
     followed = follow([headers])
     twin = Twin()
     twin.take(events_of(followed.segments, headers, followed.boundaries))
-    compare(NetworkMeasuring().feed(followed.segments, headers, followed.boundaries), twin.network)
+    compare(NetworkMeasuring().feed(followed.segments, headers, followed.boundaries, steps_of(headers)), twin.network)
 
 
 def test_the_twin_has_every_column():

@@ -328,3 +328,18 @@ def test_deadlines_keep_their_order_when_stale_ones_are_dropped():
         deadlines.append((int(connection["end_ns"]) + seconds * SECOND, int(row["connection_id"])))
     assert deadlines == sorted(deadlines)
     assert len({connection for _, connection in deadlines}) == 2001
+
+
+def test_where_time_goes_back_is_told_for_all_connections():
+    table = headers("0 > A seq=1 ack=1 \n 10 > A \n 9 < A \n 7.999999 > A \n 8 < A \n 2 > A")
+    assert ConnectionTracking([]).feed(table).steps.tolist() == [3, 5]
+
+
+def test_so_it_is_to_those_who_have_some_of_the_headers():
+    table = headers("0 > A seq=1 ack=1 \n 10 > A \n 2 < A \n 3 > A \n 1 < A")
+    tracking = ConnectionTracking([])
+    among = Among(table.time_ns.copy(), np.array([1, 3], np.int32))
+    tracked = tracking.feed(table[np.array([1, 3])], among)
+    # Before its second segment, and behind that.
+    assert tracked.steps.tolist() == [1, 2]
+    assert tracking.feed(table[:0], Among(table.time_ns[:0].copy(), np.zeros(0, np.int32))).steps.tolist() == []
