@@ -5,7 +5,7 @@ Theory of operation
 Nothing is kept back without need: of a file that is not compressed the records of a batch are written at once, by one
 call, so that a process that is killed leaves whole records. Of one that is compressed they are collected for a second
 at most and written as a frame (or member) of the format that is complete by itself. Where the disk is full, what was
-written of the last piece is cut off again: the file ends with a whole one.
+written of the last record, or of the last piece, is cut off again: the file ends with a whole one.
 
 A set of files has names that begin with the same words and sort by time: the instant when each began, then a number.
 The oldest ones of the set, also those that an earlier run left, are removed before all together are larger than wanted.
@@ -49,6 +49,11 @@ MOST_COLLECTED_BYTES = 4 * 1024 * 1024
 
 STATISTICS_BYTES = 256
 """Room for what is told of an interface when a file ends."""
+
+
+Ends = np.ndarray[Any, np.dtype[np.int64]]
+
+_NO_FRAMES: Ends = np.zeros(0, np.int64)
 
 
 class Counts(NamedTuple):
@@ -181,7 +186,8 @@ class PacketFiles:
                 self._next(now_ns, counts)
                 continue
             self._file_frames += fitting
-            self._put(self._encoder.frames(frames[:fitting], kept[:fitting]), fitting)
+            ends = np.cumsum(self._encoder.sizes(kept[:fitting]), dtype=np.int64)
+            self._put(self._encoder.frames(frames[:fitting], kept[:fitting]), ends)
             frames, kept = frames[fitting:], kept[fitting:]
 
     def describe(self, description: bytes) -> None:
@@ -219,9 +225,11 @@ class PacketFiles:
         since = [now.since(then) for now, then in zip(counts, before, strict=True)]
         self._put(self._encoder.statistics(since, self._start_ns, self.ended_ns or time.time_ns()))
 
-    def _put(self, data: bytes | memoryview, frames: int = 0) -> None:
+    def _put(self, data: bytes | memoryview, ends: Ends = _NO_FRAMES) -> None:
+        """Write data, or collect it; of frames it is told where in it each ends."""
+        frames = len(ends)
         if self._compress is None:
-            self._write(data)
+            self._write(data, ends)
             self.frames += frames
             return
         self._collected.append(bytes(data))
@@ -238,8 +246,8 @@ class PacketFiles:
             self._write(self._compress(data))
             self.frames += frames
 
-    def _write(self, data: bytes | memoryview) -> None:
-        """Write whole records; if the disk is full, none of them."""
+    def _write(self, data: bytes | memoryview, ends: Ends = _NO_FRAMES) -> None:
+        """Write whole records; if the disk is full, the frames that it has room for, and nothing else."""
         view = memoryview(data)
         try:
             while view:
@@ -247,8 +255,9 @@ class PacketFiles:
         except OSError as error:
             if self._is_regular:
                 with suppress(OSError):
-                    os.ftruncate(self._descriptor, self._written)
-                    os.lseek(self._descriptor, self._written, os.SEEK_SET)
+                    whole = int(np.searchsorted(ends, len(data) - len(view), "right"))
+                    os.ftruncate(self._descriptor, self._written + (int(ends[whole - 1]) if whole else 0))
+                    self.frames += whole
             self._give_up()
             if isinstance(error, BrokenPipeError):
                 raise
