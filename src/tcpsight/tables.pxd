@@ -476,7 +476,8 @@ cdef struct NetworkRow:
     int64_t repeated_syns
     int64_t repeated_syn_acks
     int64_t stepped_back_ns
-    int64_t non_idle_periods
+    int64_t unseen_pause_ns
+    int64_t doubtful_pause_ns
 
 cdef struct PolicedRow:
     int64_t connection_id

@@ -1119,10 +1119,10 @@ class Network(Table):
     throughput_bits_per_s = column("int64", "bit/s", "all payload bits / duration of the connection", null=-1)
     goodput_bits_per_s = column("int64", "bit/s", "first-time payload bits / duration of the connection", null=-1)
     non_idle_goodput_bits_per_s = column(
-        "int64", "bit/s", "first-time payload bits / non-idle time; null where captured at the receiver, as far as is known", null=-1
+        "int64", "bit/s", "first-time payload bits / non-idle time; null where captured at the receiver, or that can't be told", null=-1
     )
     non_idle_ns = column(
-        "int64", "ns", "time with bytes sent and not yet acknowledged; null where captured at the receiver, as far as is known", null=-1
+        "int64", "ns", "time with bytes sent and not yet acknowledged; null where captured at the receiver, or that can't be told", null=-1
     )
     window_limited_ns = column(
         "int64",
@@ -1163,7 +1163,10 @@ class Network(Table):
     repeated_syns = column("int64", "", "SYNs, without an ACK, sent again", null=-1, internal=True)
     repeated_syn_acks = column("int64", "", "SYN-ACKs sent again", null=-1, internal=True)
     stepped_back_ns = column("int64", "ns", "how far its clock was set back while it lasted", null=-1, internal=True)
-    non_idle_periods = column("int64", "", "how often data were sent while none were in flight", null=-1, internal=True)
+    unseen_pause_ns = column(
+        "int64", "ns", "pauses in which its sender may have had data outstanding for all that is seen here", null=-1, internal=True
+    )
+    doubtful_pause_ns = column("int64", "ns", "of these, those before which it had more to send", null=-1, internal=True)
 
 
 class Findings(Table):

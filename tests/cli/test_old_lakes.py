@@ -16,7 +16,7 @@ MS = 1_000_000
 CLIENT: Ends = ("10.0.0.1", "10.0.0.9", 40000, 80)
 SERVER: Ends = ("10.0.0.9", "10.0.0.1", 80, 40000)
 YOUNGER = {
-    "network": ["repeated_syns", "repeated_syn_acks", "stepped_back_ns", "non_idle_periods"],
+    "network": ["repeated_syns", "repeated_syn_acks", "stepped_back_ns", "unseen_pause_ns", "doubtful_pause_ns"],
     "connections": ["server_handshake_least_ns", "client_handshake_least_ns"],
     "policed": ["rate_low_bits_per_s", "rate_high_bits_per_s"],
 }

@@ -100,6 +100,7 @@ cdef void open_slot(Slot *slot, const Boundary *boundary) noexcept nogil:
     slot.share = boundary.share
     for d in range(2):
         slot.flows[d].size_bits = FIRST_BITS
+        slot.flows[d].busy_since_ns = boundary.time_ns
         slot.flows[d].window = -1
         slot.flows[d].window_max = -1
 

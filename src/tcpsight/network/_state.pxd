@@ -49,7 +49,7 @@ cdef enum:
     # Bits of Flow.flags.
     KNOWN = 1               # something it sent has a place: `next` and `data_end` are known
     HAS_ACKED = 2           # `acked` is known
-    BUSY = 4                # data outstanding since `busy_since_ns`
+    BUSY = 4                # data outstanding since `busy_since_ns`; without it none are, since then
     SAW_WINDOW = 8
     IS_CLOSED = 16          # its last window was zero, since `closed_since_ns`
     IN_FAST_RECOVERY = 32   # until `recovery_point` is acknowledged
@@ -70,6 +70,8 @@ cdef enum:
     ACKED_AHEAD = 2097152   # the peer acknowledged what was not captured: the last number before `data_end` may be a FIN's
     HAS_HOLES = 1048576     # `rare` is there and holds holes
     HAS_SAFE = 8388608      # no clock may have been set back within the shortest round trip
+    HAS_MORE = 16777216     # its last data were a full segment, not pushed: their sender had more
+    HAS_LAST_VALUE = 33554432   # `last_value` of its slot is known
     IS_BELOW_MSS = 4194304  # its window has no room for a segment of the size it takes, since `below_mss_since_ns`
 
 cdef struct Sent:
@@ -255,7 +257,7 @@ cdef struct Slot:
     uint8_t steps           # how often the capture's clock may have been set back, when it had its last segment
     uint8_t share           # of the connections: limits are those of shares, so that it does not matter who has which
     uint8_t epoch           # how often that was between two of its segments
-    uint32_t idle_again[2]  # how often all data of each direction were acknowledged
+    uint32_t last_value[2]  # TSval of the acknowledgment of all data of each direction
     # 1048 bytes each, so that neither they nor slots begin with a line: what is used together lies together, and no more
     Flow flows[2]
     # 64 bytes more
@@ -269,6 +271,10 @@ cdef struct Slot:
     int64_t stepped_ns      # how far it was set back, all in all
     uint8_t behind_count    # segments in a row that were behind, as far as it matters
     uint8_t more_padding[7]
+    # and 64 that are touched where data are sent while none were in flight
+    int64_t unseen_pause_ns[2]      # pauses in which data may have been outstanding at the sender
+    int64_t doubtful_pause_ns[2]    # of them those before which it had more to send
+    uint8_t even_more_padding[32]
 
 cdef struct Memory:
     int64_t sent_bytes      # in rings of all connections of a share

@@ -25,8 +25,11 @@ then says is held against it.
    size that its side said it takes does not fit. Windows are null where the scale is unknown.
 5. *Non-idle time* runs from data sent while nothing was in flight to the acknowledgment of all data (as the Linux
    counter `tcpi_busy_time` does, but for data that the sender holds back). For the sender each such time is longer, by
-   no more than it took to answer at the soonest: where the vantage point is unknown, and that, so often, may be more
-   than 3 % of the non-idle time, the latter is null.
+   the way between it and the capture point, and a queue may be there. A pause is none if the data that end it echo an
+   older timestamp than the acknowledgment that began it brought. Of other pauses nobody knows more than that what the
+   sender acknowledges had reached it: where the vantage point is unknown, and they may hide more than 3 % of the
+   non-idle time, the latter is null. Where it is known, only pauses count that follow a full segment that was not
+   pushed: its sender had more.
 6. *Evidence* for findings, in columns that no output shows: bytes that are sent again and again, round trips that rise
    with bytes in flight, small segments that wait for delayed acknowledgments, slow starts after pauses, the longest
    time with a closed window.
@@ -72,7 +75,7 @@ MOST_BITS_PER_S = 9e18
 """Rates end here, for they must fit."""
 
 MOST_UNSEEN = 0.03
-"""Part of the non-idle time that may have escaped a capture of which nobody knows where it was taken."""
+"""Part of the non-idle time that may have escaped the capture."""
 
 MOST_STEPPED = 0.01
 """Of the time that a connection seems to have lasted, its clock may have been set back by so much."""
@@ -203,7 +206,7 @@ def see_from_there(network: Network, connections: Connections) -> None:
     """Say where each was captured, and null what can't be seen from the receiver: when its data were outstanding.
 
     Where the vantage point is unknown it may be the receiver's; these times are kept only if they prove to be right
-    wherever that was.
+    wherever that was. Elsewhere they are null if a queue before the capture point seems to have made pauses.
 
     Parameters
     ----------
@@ -219,8 +222,10 @@ def see_from_there(network: Network, connections: Connections) -> None:
     is_unknown = connections.vantage == VANTAGES.index("unknown")
     for direction, (sender, receiver) in enumerate((("client", "server"), ("server", "client"))):
         is_receiver = connections.vantage == VANTAGES.index(receiver)
+        own = network.rows[direction::2]
         to_sender_ns = _round_trip_to(sender, network.rows[1 - direction :: 2], connections)
-        is_receiver |= is_unknown & ~_saw_all_non_idle(network.rows[direction::2], to_sender_ns)
+        is_receiver |= is_unknown & ~_saw_all_non_idle(own, to_sender_ns)
+        is_receiver |= own["doubtful_pause_ns"] > MOST_UNSEEN * own["non_idle_ns"]
         rows = 2 * np.flatnonzero(is_receiver) + direction
         network.rows["non_idle_ns"][rows] = -1
         network.rows["non_idle_goodput_bits_per_s"][rows] = -1
@@ -237,8 +242,10 @@ def _round_trip_to(end: str, peer: Any, connections: Connections) -> np.ndarray[
 def _saw_all_non_idle(own: Any, to_sender_ns: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Whether at most so much of each direction's non-idle time escaped the capture point.
 
-    Each time that data are outstanding lasts longer for the sender, but not by more than the way to it and back.
+    The first data were outstanding before they came by, and the last until after their acknowledgment did; in between,
+    all that can have escaped are pauses.
     """
-    unseen_ns = own["non_idle_periods"] * to_sender_ns.astype(np.float64)
-    found: np.ndarray[Any, np.dtype[np.bool_]] = unseen_ns <= MOST_UNSEEN * own["non_idle_ns"]
+    unseen_ns = own["unseen_pause_ns"] + to_sender_ns.astype(np.float64)
+    is_right = (unseen_ns <= MOST_UNSEEN * own["non_idle_ns"]) & (own["unseen_pause_ns"] >= 0)
+    found: np.ndarray[Any, np.dtype[np.bool_]] = is_right | (own["bytes"] == 0)
     return found

@@ -18,6 +18,7 @@ from tcpsight.tables import (
     DIRECTIONS,
     FLAG_ACK,
     FLAG_FIN,
+    FLAG_PSH,
     FLAG_RST,
     FLAG_SYN,
     INT64_MIN,
@@ -160,6 +161,9 @@ class Side:
     largest: int = 0
     wire_segments: int = 0
     behind: list[int] = field(default_factory=list)
+    last_value: int | None = None  # what the next data will echo, if they are sent after the pause
+    has_more: bool = False
+    pauses: list[tuple[int, bool]] = field(default_factory=list)  # that may be none at the sender; whether it had more
     is_approximate: bool = False
     clean: list[int] = field(default_factory=list)
     delayed: list[int] = field(default_factory=list)
@@ -391,6 +395,9 @@ class Conversation:
             other.is_acked_ahead = True
         assert other.data_top is not None
         if acked >= other.data_top:
+            if other.busy.is_open:
+                is_told = s["options"] & OPTION_TIMESTAMPS and own.acked is not None and s["offset"] <= own.acked
+                other.last_value = s["timestamp_value"] if is_told else None
             other.busy.set(self.now, is_so=False)
         if other.recovery and acked >= other.recovery_point:
             other.recovery = ""
@@ -524,8 +531,10 @@ class Conversation:
         own.data_top = data_end if own.top is None or own.data_top is None else max(own.data_top, data_end)
         if s["payload_bytes"]:
             own.largest = max(own.largest, s["payload_bytes"])
-            if own.acked is None or own.data_top > own.acked:
-                own.busy.set(self.now, is_so=True)
+            if (own.acked is None or own.data_top > own.acked) and not own.busy.is_open:
+                self.end_pause(s, own, peer)
+            is_full = bool(own.full_size(peer.mss)) and s["payload_bytes"] >= (own.full_size(peer.mss) or 0)
+            own.has_more = is_full and not s["flags"] & FLAG_PSH
             if own.acked is not None:
                 own.most_in_flight = max(own.most_in_flight, own.outstanding())
                 if 0 < peer.window <= own.outstanding():
@@ -541,6 +550,20 @@ class Conversation:
             own.in_flight.append(
                 Sent(start, end, self.stamp(s), value, without_data, is_control, in_flight, self.steps)
             )
+
+    def end_pause(self, s: Row, own: Side, peer: Side) -> None:
+        """Data are sent while none were outstanding; perhaps they are late, and their sender made no pause."""
+        since = own.busy.spans[-1][1] if own.busy.spans else self.start
+        has_echo = s["options"] & OPTION_TIMESTAMPS and s["timestamp_echo"] and own.last_value is not None
+        if self.before_leap is None and has_echo and older(s["timestamp_echo"], own.last_value or 0):
+            own.busy.spans[-1].pop()
+            return
+        own.busy.set(self.now, is_so=True)
+        heard = peer.evidence.sent_ns
+        if heard and peer.acked is not None and peer.acked >= (peer.data_top or 0):
+            since = max(since, heard)
+        if self.before_leap is None:
+            own.pauses.append((self.now - since, own.has_more))
 
     def path(self, own: Side, peer: Side) -> Row:
         """What is known of the path when data are sent."""
@@ -668,7 +691,8 @@ class Conversation:
         non_idle = side.busy.total(self.now)
         return {
             "non_idle_ns": non_idle,
-            "non_idle_periods": len(side.busy.spans),
+            "unseen_pause_ns": sum(pause for pause, _ in side.pauses),
+            "doubtful_pause_ns": sum(pause for pause, had_more in side.pauses if had_more),
             "stepped_back_ns": sum(self.lags),
             "throughput_bits_per_s": rate(first + again, duration),
             "goodput_bits_per_s": rate(first, duration),
