@@ -18,9 +18,13 @@ from tcpsight.pipeline import Batch, Pipeline
 from tcpsight.tables import (
     BOUNDARIES,
     DIRECTIONS,
+    FLAG_ACK,
     FLAG_SYN,
     INT64_MIN,
     KINDS,
+    OPTION_MSS,
+    OPTION_SACK,
+    OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
     Boundaries,
     Headers,
@@ -40,6 +44,8 @@ MEMORY_ROWS = 4_000_000
 """So many segments of a capture are kept in memory, at 72 bytes each."""
 
 BLOCK_ROWS = 1 << 18
+
+BOTH_SYN_ACK = FLAG_SYN | FLAG_ACK
 
 _SHARED = ("connection_id", "frame_number", "time_ns", "offset", "acked_offset", "payload_bytes", "new_bytes", "new_at")
 RECOVERY = (
@@ -86,6 +92,10 @@ def sightings_of(headers: Headers, segments: Segments) -> Sightings:
         table.rows[name] = headers.rows[name][rows]
     has_timestamps = headers.options[rows] & OPTION_TIMESTAMPS != 0
     table.timestamp_value[:] = np.where(has_timestamps, headers.timestamp_value[rows], 0)
+    options, flags = headers.options[rows], segments.flags[rows]
+    table.mss_bytes[:] = np.where((flags & FLAG_SYN != 0) & (options & OPTION_MSS != 0), headers.mss_bytes[rows], 0)
+    is_permitted = (flags & BOTH_SYN_ACK == BOTH_SYN_ACK) & (options & OPTION_SACK_PERMITTED != 0)
+    table.has_sack[:] = is_permitted | (options & OPTION_SACK != 0)
     return table
 
 
@@ -242,6 +252,7 @@ def describe(seen: Sighted) -> None:
             np.minimum.at(talks["least"][:, side], at, offset)
             np.maximum.at(talks["most"][:, side], at, offset + rows.payload_bytes[mine])
             talks["has_syn"][at[rows.flags[mine] & FLAG_SYN != 0], side] = 1
+        talks["has_sack"][talk[rows.has_sack != 0]] = 1
         frames += [int(rows.frame_number[0]), int(rows.frame_number[-1])]
         times += [int(rows.time_ns.min()), int(rows.time_ns.max())]
     if frames:

@@ -93,6 +93,7 @@ def _connections(comparison: Comparison) -> Facts:
                 for i in side.recovery.connection_id[side.recovery.is_approximate != 0].tolist()
             }
         ),
+        "without_sack": _without_sack(comparison),
         "client_side_only": len(ours.talks) - len(pairs),
         "server_side_only": len(theirs.talks) - len(pairs),
     }
@@ -217,7 +218,10 @@ def _between(comparison: Comparison, direction: int, is_inside: np.ndarray[Any, 
 
 
 def _is_inside(comparison: Comparison) -> np.ndarray[Any, Any]:
-    """Tell of what one side only has whether it came by the other between its capture's first segment and its last."""
+    """Tell of what one side only has whether the other was running when it came by.
+
+    It was if others came by before it and behind it, or if that lies between its first segment and its last.
+    """
     told, clock = comparison.fates, comparison.clock
     inside = np.zeros(len(told), np.bool_)
     if not clock:
@@ -235,6 +239,9 @@ def _is_inside(comparison: Comparison) -> np.ndarray[Any, Any]:
         early = there + np.where(is_later, least, -most)
         late = there + np.where(is_later, most, -least)
         inside[mine] = (early >= first_last[0]) & (late <= first_last[1])
+        # What was sent between two others that came needs no clock.
+        seen = comparison.seen_frames[side, rows["direction"].astype(np.int64)]
+        inside[mine] |= (rows["frame"] >= seen[:, 0]) & (rows["frame"] <= seen[:, 1])
     return inside
 
 
@@ -274,7 +281,30 @@ def _beyond(comparison: Comparison, direction: int, place: str) -> int:
     counts = recovery.filled if number == direction else recovery.resent
     # More holes than are kept: what fills them is taken for sent again.
     mine &= recovery.is_approximate[is_ours] == 0
+    if number != direction:
+        mine &= ~_may_be_needless(comparison, number, recovery)[is_ours]
     return int(counts[is_ours][mine].sum())
+
+
+def _without_sack(comparison: Comparison) -> int:
+    """Count connections of which `_beyond` leaves something out, as nobody knows whether it was needed."""
+    found: set[int] = set()
+    for number, side in enumerate(comparison.sides):
+        pair = _pair_of(comparison, number, side.recovery)
+        flipped = comparison.pairs.is_flipped[pair] & (pair >= 0) if number and len(comparison.pairs) else False
+        mine = (pair >= 0) & ((side.recovery.direction ^ flipped) != number)
+        found.update(pair[mine & _may_be_needless(comparison, number, side.recovery)].tolist())
+    return len(found)
+
+
+def _may_be_needless(comparison: Comparison, number: int, recovery: Recovery) -> np.ndarray[Any, Any]:
+    """Tell of which directions nobody knows whether what was sent again was needed: their receivers have no SACK."""
+    talks = comparison.sides[number].talks
+    if not len(talks):
+        return np.zeros(len(recovery.resent), np.bool_)
+    has_sack = talks["has_sack"][np.searchsorted(talks["connection_id"], recovery.connection_id)]
+    mask: np.ndarray[Any, Any] = (has_sack == 0) & (recovery.resent > 0)
+    return mask
 
 
 def _pair_of(comparison: Comparison, number: int, recovery: Recovery) -> Integers:

@@ -31,7 +31,7 @@ from tcpsight.network.pairing import Pairs, pair_connections
 from tcpsight.network.strips import TOWARDS_CLIENT, TOWARDS_SERVER, Extremes, joined, taken
 from tcpsight.sightings import Sighted
 from tcpsight.split_requests import Instants, instants_of
-from tcpsight.tables import INT64_MIN, Sightings
+from tcpsight.tables import DIRECTIONS, INT64_MIN, Sightings
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -39,6 +39,8 @@ End = Literal["response_first", "response_last"]
 
 PARTITION_ROWS = 4_000_000
 """Segments of both captures that are compared at once."""
+
+LAST_FRAME = np.iinfo(np.int64).max
 
 SAMPLED_DELAYS = 1_000_000
 """Percentiles of delays are those of at most about so many each way, evenly chosen."""
@@ -62,6 +64,8 @@ class Comparison:
         Of either side: segments that both have; segments of connections that both have.
     copies_unknown : ndarray of int64, shape (2,)
         Of either side: segments of which it is not known whether they or copies of their bytes reached the other.
+    seen_frames : ndarray of int64, shape (2, 2, 2)
+        Of either side and direction, the first and the last frame that the other side saw, too.
     delays : Extremes
         A sample of the differences of time.
     fates : ndarray of passing.FATE
@@ -79,6 +83,7 @@ class Comparison:
     matched: Integers = field(default_factory=lambda: np.zeros(2, np.int64))
     compared: Integers = field(default_factory=lambda: np.zeros(2, np.int64))
     copies_unknown: Integers = field(default_factory=lambda: np.zeros(2, np.int64))
+    seen_frames: Integers = field(default_factory=lambda: np.tile([LAST_FRAME, -1], (2, 2, 1)))
     delays: Extremes = field(default_factory=lambda: joined([]))
     fates: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, passing.FATE))
     instants: Instants = field(default_factory=lambda: Instants.unknown(0))
@@ -91,13 +96,13 @@ class Comparison:
     @property
     def is_swapped(self) -> bool:
         """Whether most of what was matched says that the client-side capture is nearer the servers."""
-        return int(self.wrong.sum()) > int(self.right.sum())
+        is_reversed = self.is_reversed
+        return int(self.wrong[is_reversed].sum()) > int(self.right[~is_reversed].sum())
 
     @property
     def is_reversed(self) -> Mask:
         """Which connections run the other way, shape (pairs,)."""
-        mask: Mask = self.wrong > self.right
-        return mask
+        return passing.runs_reversed(self.right, self.wrong)
 
     def piece_of(self, order: Integers, server_order: Integers) -> Integers:
         """Tell in which piece of the clock places of both captures lie, shape (n,); −1 for none."""
@@ -223,6 +228,12 @@ def _compared(comparison: Comparison, part: Partition) -> Extremes:
     comparison.compared += [len(side.stream) for side in part.sides]
     comparison.matched += [int((seen >= 0).sum()) for seen in part.matched.seen_bytes]
     comparison.copies_unknown += part.matched.copies_unknown
+    for number, (side, seen) in enumerate(zip(part.sides, part.matched.seen_bytes, strict=True)):
+        for direction in range(len(DIRECTIONS)):
+            frames = side.sightings.frame_number[(seen >= 0) & (side.stream & 1 == direction)]
+            known = comparison.seen_frames[number, direction]
+            known[0] = min([known[0], *frames[:1]])
+            known[1] = max([known[1], *frames[-1:]])
     ours, theirs = (rows[part.matched.is_timed] for rows in part.matched.rows)
     is_right = ~way.is_reversed[part.sides[0].stream[ours] >> 1]
     ours, theirs = ours[is_right], theirs[is_right]

@@ -632,7 +632,9 @@ class Sightings(Table):
     new_at = column("int32", "B", "where the first new byte lies, counted from `offset`")
     ip_id = column("uint16", "", "IPv4 identification; 0 for IPv6")
     flags = column("uint16", "flags", "TCP flags")
+    mss_bytes = column("uint16", "B", "maximum segment size option of a SYN; 0 without")
     direction = column("uint8", "", "who sent it", names=DIRECTIONS)
+    has_sack = column("uint8", "bool", "whether it shows that both sides use SACK: a SYN-ACK that permits it, or blocks")
 
 
 class Boundaries(Table):

@@ -6,7 +6,9 @@ import io
 import json
 import lzma
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,10 +17,12 @@ import tcpsight
 from tcpsight import splitting
 from tcpsight.network.matching import Matched, Side, match
 from tcpsight.output.split import page
+from tests.truth.lab.rewriting import Frame, merge_segments, read
 
 CAPTURES = Path(__file__).parent / "lab" / "captures"
 RECORD = struct.Struct("<IIII")
 SHIFT_NS, SKEW = -987_654_321_012, -60e-6
+SIDES = ("client", "server")
 
 
 def truth_of(run: str) -> dict[str, Any]:
@@ -60,10 +64,108 @@ def test_offset_delays_and_losses_are_those_of_the_path(run):
     assert abs(error) < 2_000_000
     for way, link in (("to_server", "up"), ("to_client", "down")):
         assert facts["path"][way]["min_ns"] == pytest.approx(truth["link"][link]["delay_ns"], abs=2_000_000)
+    lost_between(facts, truth)
+
+
+def lost_between(facts: dict[str, Any], truth: dict[str, Any]) -> None:
+    """Assert that as many segments are told lost as the path dropped, but for what the other end may have missed."""
     for side in ("client", "server"):
         (lost,) = (row for row in facts["losses"] if (row["direction"], row["place"]) == (side, "between"))
         dropped = sum(sum(each[side]["fates"].values()) for each in truth["connections"])
         assert lost["segments"] <= dropped <= lost["segments"] + lost["outside_segments"]
+
+
+def rewritten(run: str, change: dict[str, Callable[[list[Frame]], list[Frame]]]) -> list[io.BytesIO]:
+    """Give both captures of a run, changed by side."""
+    found = []
+    for side in ("client", "server"):
+        header, frames = read(CAPTURES / run / f"{side}.pcap.xz")
+        parts = [header]
+        for f in change[side](frames):
+            parts += [RECORD.pack(*divmod(f.time_ns, 10**9), len(f.data), f.wire_bytes), f.data]
+        found.append(io.BytesIO(b"".join(parts)))
+    return found
+
+
+def merged(frames: list[Frame]) -> list[Frame]:
+    """Put segments together as interfaces do that look at timestamps, or not."""
+    return merge_segments(frames, Random(0), 0)
+
+
+LOSING = [run for run in RUNS if any(sum(c[s]["fates"].values()) for c in truth_of(run)["connections"] for s in SIDES)]
+
+
+@pytest.mark.parametrize("run", [*LOSING, "clean_bulk", "merged_segments"])
+@pytest.mark.parametrize("sides", [("client", "server"), ("client",), ("server",)])
+def test_losses_are_those_of_the_path_where_segments_were_put_together(run, sides):
+    captures = rewritten(run, {side: merged if side in sides else list for side in SIDES})
+    lost_between(tcpsight.split(*captures).facts, truth_of(run))
+
+
+@pytest.mark.parametrize("put_together", [False, True])
+@pytest.mark.parametrize("step_ms", [-100_000, -30, 30, 700])
+@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("run", ["clean_bulk", "random_loss", "shaping", "short_outage", "tail_loss", "window_limited"])
+def test_where_a_clock_was_set_once_losses_stay_and_offsets_are_within_their_errors(run, side, step_ms, put_together):
+    def step(frames: list[Frame]) -> list[Frame]:
+        frames = merged(frames) if put_together else frames
+        half = len(frames) // 2
+        return [*frames[:half], *(f._replace(time_ns=f.time_ns + step_ms * 1_000_000) for f in frames[half:])]
+
+    other = merged if put_together else list
+    facts = tcpsight.split(*rewritten(run, {each: step if each == side else other for each in SIDES})).facts
+    lost_between(facts, truth_of(run))
+    step_ns = step_ms * 1_000_000 * (1 if side == "server" else -1)
+    pieces = facts["clock"]["pieces"]
+    assert pieces
+    for piece in pieces:
+        if piece["is_consistent"] and len(pieces) == 1:  # it was not found: both offsets are within
+            assert all(abs(piece["offset_ns"] - at) <= piece["offset_error_ns"] for at in (0, step_ns))
+        elif piece["is_consistent"]:
+            assert any(abs(piece["offset_ns"] - at) <= piece["offset_error_ns"] for at in (0, step_ns))
+
+
+def test_what_was_lost_before_a_clock_was_set_is_not_said_to_lie_outside():
+    def step(frames: list[Frame]) -> list[Frame]:
+        half = len(frames) // 2
+        return [*(f._replace(time_ns=f.time_ns + 100_000_000_000) for f in frames[:half]), *frames[half:]]
+
+    facts = tcpsight.split(*rewritten("shaping", {"client": list, "server": step})).facts
+    (lost,) = (row for row in facts["losses"] if (row["direction"], row["place"]) == ("client", "between"))
+    assert (lost["segments"], lost["outside_segments"]) == (107, 0)
+
+
+def test_without_sack_nothing_that_was_sent_again_counts_as_lost_behind_the_farther_point():
+    """The frames say that SACK is not in use, though it was: what the sender did is the same."""
+
+    def without_sack(frames: list[Frame]) -> list[Frame]:
+        return [f._replace(data=no_sack(f)) for f in frames]
+
+    def no_sack(f: Frame) -> bytes:
+        found, at, end = bytearray(f.data), f.ip_bytes + 20, f.ip_bytes + f.tcp_bytes
+        while at < end and found[at]:
+            length = 1 if found[at] == 1 else found[at + 1]
+            if found[at] in (4, 5):
+                found[at : at + length] = b"\1" * length
+            at += length
+        return bytes(found)
+
+    def again(frames: list[Frame]) -> list[Frame]:
+        """Send one segment of data once more, as if it had been lost behind the point."""
+        at = next(i for i, f in enumerate(frames) if f.payload > 1000)
+        data = bytearray(frames[at].data)
+        data[4:6] = b"\xff\xff"  # the identification
+        copy = frames[at]._replace(data=bytes(data), time_ns=frames[at].time_ns + 5_000)
+        return sorted([*frames, copy], key=lambda f: f.time_ns)
+
+    kept = tcpsight.split(*rewritten("policing", dict.fromkeys(SIDES, again))).facts
+    bare = tcpsight.split(*rewritten("policing", dict.fromkeys(SIDES, lambda f: without_sack(again(f))))).facts
+    told = [[row["segments"] for row in facts["losses"] if row["place"] != "between"] for facts in (kept, bare)]
+    assert sum(told[0]) == 1
+    assert sum(told[1]) == 0
+    assert (kept["connections"]["without_sack"], "SACK" in page(kept)) == (0, False)
+    assert bare["connections"]["without_sack"] == 1
+    assert "1 connection does not use SACK" in page(bare)
 
 
 def test_where_clocks_were_set_too_often_no_time_between_the_points_is_told():

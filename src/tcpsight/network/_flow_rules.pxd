@@ -7,6 +7,7 @@ from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from tcpsight.network._evidence cimport (
     end_stall, note_delayed, note_resending, note_rising, note_sending, note_stamp, take_echo,
 )
+from tcpsight.network._pauses cimport begin_busy, end_busy, note_more
 from tcpsight.network._recovery cimport (
     close_holes, count_syn_again, open_hole, resent_of, take_echo_of_original, take_filling, take_retransmission, take_sack,
     was_held_back,
@@ -14,13 +15,13 @@ from tcpsight.network._recovery cimport (
 from tcpsight.network._round_trips cimport take_round_trip
 from tcpsight.network._sent cimport mark_resent, pop, push, sent_at
 from tcpsight.network._state cimport (
-    ACKED_AHEAD, BUSY, CAUSE_TIMEOUT, CONTROL, HAS_ACKED, HAS_HOLES, HAS_LAST_VALUE, HAS_MORE, HAS_SACKED, HAS_VALUE,
-    IN_FAST_RECOVERY, IN_STALL, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS,
+    ACKED_AHEAD, BUSY, CAUSE_TIMEOUT, CONTROL, HAS_ACKED, HAS_HOLES, HAS_SACKED, HAS_VALUE, IN_FAST_RECOVERY,
+    IN_STALL, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS,
     Flow, Memory, Resent, Sent, Slot, larger, smaller,
 )
 from tcpsight.network._windows cimport note_room, take_window
 from tcpsight.tables cimport (
-    FLAG_ACK, FLAG_FIN, FLAG_PSH, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
+    FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_KEEP_ALIVE, KIND_NEW, KIND_OUT_OF_ORDER, KIND_RETRANSMISSION,
     KIND_ZERO_WINDOW_PROBE, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, Header, Segment,
 )
 
@@ -93,46 +94,6 @@ cdef inline void measure(
         )
     elif not last.flags & CONTROL:
         note_rising(f, last, g.time_ns - begin, now)
-
-
-cdef inline void end_busy(
-    Slot *slot, Flow *f, const Flow *peer, const Segment *g, const Header *h, int64_t now
-) noexcept nogil:
-    """All data of this direction are acknowledged, by a segment whose timestamp the next data will echo.
-
-    They do if it begins where this direction had acknowledged the peer's data (RFC 7323 §4.3); otherwise it is not known.
-    """
-    f.flags &= ~(BUSY | HAS_LAST_VALUE)
-    f.non_idle_ns += now - f.busy_since_ns
-    f.busy_since_ns = now
-    if h.options & OPTION_TIMESTAMPS and peer.flags & HAS_ACKED and g.offset <= peer.acked:
-        f.flags |= HAS_LAST_VALUE
-        slot.last_value[f != &slot.flows[0]] = h.timestamp_value
-
-
-cdef inline void begin_busy(Slot *slot, Flow *f, const Flow *peer, const Header *h, int64_t now) noexcept nogil:
-    """Data are sent while none were in flight: how much of the pause before them is none at their sender?
-
-    All of it, if they echo an older timestamp than that of the last acknowledgment: they were on their way here, in a
-    queue perhaps, when it passed. Otherwise no more than passed since the peer's last data, which they acknowledge.
-    """
-    cdef int d = f != &slot.flows[0]
-    cdef int64_t pause_ns = now - f.busy_since_ns
-    f.flags |= BUSY
-    f.busy_since_ns = now
-    if slot.leap:
-        return  # whether so long passed is not known yet; no queue is so long
-    if (
-        f.flags & HAS_LAST_VALUE and h.options & OPTION_TIMESTAMPS and h.timestamp_echo
-        and value_difference(h.timestamp_echo, slot.last_value[d]) < 0
-    ):
-        f.non_idle_ns += pause_ns
-        return
-    if peer.sent_ns and peer.flags & HAS_ACKED and peer.acked >= peer.data_end:
-        pause_ns = smaller(pause_ns, now - peer.sent_ns)
-    slot.unseen_pause_ns[d] += pause_ns
-    if f.flags & HAS_MORE:
-        slot.doubtful_pause_ns[d] += pause_ns
 
 
 cdef inline void take_progress(
@@ -246,11 +207,7 @@ cdef inline void take_next(
             f.full = full_segment(f, peer)
         if not f.flags & BUSY and (f.data_end > f.acked or not (usual or f.flags & HAS_ACKED)):
             begin_busy(slot, f, peer, h, now)
-        # Who has no more to send says so (RFC 9293 §3.9.1.2), and what is not full can't tell.
-        if g.flags & FLAG_PSH or g.payload_bytes < f.full or f.full == 0:
-            f.flags &= ~HAS_MORE
-        else:
-            f.flags |= HAS_MORE
+        note_more(f, g)
         note_flight(f, peer, usual)
     if not usual:
         end += (g.flags & FLAG_FIN) != 0

@@ -1,7 +1,7 @@
 """Loop over segments and boundaries that measures each direction of each connection.
 
 `measuring.py` has the theory, `_state.pxd` what is remembered, `_flow_rules.pxd` what a segment does to it,
-`_windows.pxd` what its window says.
+`_windows.pxd` what its window says, `_pauses.pxd` when its data were outstanding.
 """
 
 cimport cython

@@ -271,10 +271,9 @@ cdef struct Slot:
     int64_t stepped_ns      # how far it was set back, all in all
     uint8_t behind_count    # segments in a row that were behind, as far as it matters
     uint8_t more_padding[7]
-    # and 64 that are touched where data are sent while none were in flight
+    # and 32 that are touched where data are sent while none were in flight
     int64_t unseen_pause_ns[2]      # pauses in which data may have been outstanding at the sender
     int64_t doubtful_pause_ns[2]    # of them those before which it had more to send
-    uint8_t even_more_padding[32]
 
 cdef struct Memory:
     int64_t sent_bytes      # in rings of all connections of a share

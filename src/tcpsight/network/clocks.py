@@ -287,13 +287,15 @@ def _piece(part: _Part) -> ClockPiece:
         error = None if error is None else error + abs(drift)
         drift, width = 0.0, strip.width(0.0)
     lower, upper = strip.edges(drift)
+    # A step that was not found leaves the strip narrower than round trips are, by as much as it was.
+    unexplained = max(strip.nearby(drift) - width, 0.0)
     return ClockPiece(
         orders=part.orders,
         set_side=part.set_side,
         start_ns=strip.start_ns,
         end_ns=strip.end_ns,
         offset_ns=strip.base_ns + round((lower + upper) / 2),
-        offset_error_ns=-(-abs(round(width)) // 2),
+        offset_error_ns=-(-abs(round(width)) // 2) + round(unexplained),
         drift_ppm=drift * 1e6,
         drift_error_ppm=None if error is None else error * 1e6,
         round_trip_min_ns=round(width),

@@ -12,6 +12,8 @@ Both captures are given with one numbering of streams, and with offsets that cou
    data, SYN or FIN, without the acknowledgment (a capture that began in mid-stream cannot always number it).
 3. *Offloads.* One segment here may be several there: what is still left is compared by bytes, among segments with the
    same timestamp value. A segment whose bytes are all there was seen at both points; one with some of them was partly.
+   Some interfaces put together segments of different timestamps: where what came has bytes of a super-segment of the
+   stream, or is one, that were not sent with its timestamp, the stream is compared as one without timestamps.
    Where bytes were sent more often than they came (without timestamps copies are alike), the last to be sent came.
 
 Everything is sorting and searching of columns; nothing runs per segment.
@@ -30,11 +32,13 @@ from typing import Any
 import numpy as np
 
 from tcpsight.network.copies import seen_of_copies
+from tcpsight.network.full_segments import full_segments
 from tcpsight.tables import FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, FLAG_URG, Sightings
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Keys = np.ndarray[Any, np.dtype[np.uint64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Stamps = np.ndarray[Any, np.dtype[np.uint32]]
 
 IDENTITY_FLAGS = FLAG_FIN | FLAG_SYN | FLAG_RST | FLAG_ACK | FLAG_URG
 
@@ -178,7 +182,11 @@ def _seen_bytes(
     rest = [rows[side.sightings.payload_bytes[rows] > 0] for side, rows in zip(sides, left, strict=True)]
     if not min(map(len, rest)):
         return (seen[0], seen[1]), (0, 0)
-    begins = _laid_out(sides, rest)
+    stamps = [side.sightings.timestamp_value[rows] for side, rows in zip(sides, rest, strict=True)]
+    is_mixed = _mixed_stamps(sides, rest, stamps)
+    for side, rows, stamp in zip(sides, rest, stamps, strict=True):
+        stamp[is_mixed[side.stream[rows]]] = 0
+    begins = _laid_out(sides, rest, stamps)
     ends = [begin + side.sightings.payload_bytes[rows] for side, rows, begin in zip(sides, rest, begins, strict=True)]
     for this, other in ((0, 1), (1, 0)):
         covered = Covered(begins[other], ends[other])
@@ -193,10 +201,41 @@ def _seen_bytes(
     return (seen[0], seen[1]), (unknown[0], unknown[1])
 
 
-def _laid_out(sides: tuple[Side, Side], rows: list[Integers]) -> list[Integers]:
+def _mixed_stamps(sides: tuple[Side, Side], rows: list[Integers], stamps: list[Stamps]) -> Mask:
+    """Tell of which streams segments with different timestamps were put together, shape (streams,).
+
+    There what came has bytes that were sent, but not with its timestamp, and was put together, or was sent so.
+    """
+    full = full_segments(sides)
+    lengths = [side.sightings.payload_bytes[mine].astype(np.int64) for side, mine in zip(sides, rows, strict=True)]
+    streams = [side.stream[mine] for side, mine in zip(sides, rows, strict=True)]
+    is_super = [length > full[stream] for length, stream in zip(lengths, streams, strict=True)]
+    mixed = np.zeros(len(full), np.bool_)
+    if not any(each.any() for each in is_super):
+        return mixed
+    stamped, bare = (_laid_out(sides, rows, each) for each in (stamps, [np.zeros_like(stamp) for stamp in stamps]))
+    for near, far in ((0, 1), (1, 0)):
+        came, sent = (np.flatnonzero(streams[each] & 1 == near) for each in (far, near))
+        with_stamp = _of(stamped[near][sent], lengths[near][sent], stamped[far][came], lengths[far][came])
+        at_all, of_super = (
+            _of(bare[near][chosen], lengths[near][chosen], bare[far][came], lengths[far][came])
+            for chosen in (sent, sent[is_super[near][sent]])
+        )
+        is_other = np.where(is_super[far][came], at_all > with_stamp, (of_super > 0) & (with_stamp == 0))
+        mixed[streams[far][came[is_other]]] = True
+    return mixed
+
+
+def _of(begins: Integers, lengths: Integers, places: Integers, bytes_there: Integers) -> Integers:
+    """Tell how many of the bytes at some places lie in runs."""
+    covered = Covered(begins, begins + lengths)
+    return covered.below(places + bytes_there) - covered.below(places)
+
+
+def _laid_out(sides: tuple[Side, Side], rows: list[Integers], stamps: list[Stamps]) -> list[Integers]:
     """Put the bytes of each stream and timestamp value beside each other on one line: where each segment begins."""
     stream = np.concatenate([side.stream[mine] for side, mine in zip(sides, rows, strict=True)])
-    stamp = np.concatenate([side.sightings.timestamp_value[mine] for side, mine in zip(sides, rows, strict=True)])
+    stamp = np.concatenate(stamps)
     group = np.unique(np.stack([stream, stamp]), axis=1, return_inverse=True)[1].reshape(-1)
     offset = np.concatenate([side.sightings.offset[mine] for side, mine in zip(sides, rows, strict=True)])
     length = np.concatenate([side.sightings.payload_bytes[mine] for side, mine in zip(sides, rows, strict=True)])

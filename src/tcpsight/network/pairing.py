@@ -49,6 +49,8 @@ TALK = np.dtype(
         ("has_syn", "u1", 2),
         ("least", "i8", 2),
         ("most", "i8", 2),
+        # Whether both sides are known to use SACK.
+        ("has_sack", "u1"),
     ],
     align=True,
 )

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from tcpsight.network.full_segments import full_segments
 from tcpsight.network.matching import Covered, Line, Matched, Side, is_alike
 from tcpsight.tables import DIRECTIONS, FLAG_FIN, FLAG_SYN, INT64_MIN
 
@@ -33,11 +34,8 @@ CLIENT_SIDE, SERVER_SIDE = 0, 1
 SAME_PLACE_NS = 20_000
 """Two stamps of one frame on one host differ by less; so much the wrong way round says nothing."""
 
-ETHERNET_BYTES = 1448
-"""Payload of a full segment on Ethernet, with timestamps."""
-
-SMALL_BYTES = 1220
-"""Full segments are no shorter: the least MTU of IPv6 less its header and TCP's (RFC 8200 §5)."""
+MOST_AGAINST = 8
+"""Of a connection that runs the other way, so many times more turns say so than speak against it."""
 
 LOST, MISSED_FAR, MISSED_NEAR, COPIED = range(4)
 """Lost between the points; passed, but not captured at the far one, or at the near one; sent on twice."""
@@ -45,6 +43,7 @@ LOST, MISSED_FAR, MISSED_NEAR, COPIED = range(4)
 FATE = np.dtype(
     [
         ("time_ns", "i8"),
+        ("frame", "i8"),
         ("bytes", "i8"),
         ("segments", "i8"),
         ("side", "u1"),
@@ -75,8 +74,13 @@ class Way:
     @property
     def is_reversed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which connections run the other way, shape (connections,)."""
-        mask: np.ndarray[Any, np.dtype[np.bool_]] = self.wrong > self.right
-        return mask
+        return runs_reversed(self.right, self.wrong)
+
+
+def runs_reversed(right: Integers, wrong: Integers) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell which connections run the other way: hardly a turn speaks against it. Where both do, a clock was set."""
+    mask: np.ndarray[Any, np.dtype[np.bool_]] = wrong > MOST_AGAINST * right
+    return mask
 
 
 def which_way(client_side: Side, server_side: Side, matched: Matched, connections: int) -> Way:
@@ -114,6 +118,7 @@ def fates(
     ndarray of FATE, shape (m,)
     """
     found = []
+    full = full_segments(sides)
     for direction in range(len(DIRECTIONS)):
         near = CLIENT_SIDE if DIRECTIONS[direction] == "client" else SERVER_SIDE
         for side in (near, 1 - near):
@@ -121,7 +126,7 @@ def fates(
             fate = _at_near(sides, rows, near) if side == near else _at_far(sides, rows, near)
             told = _told(sides[side], rows, matched.seen_bytes[side], side)
             told["fate"] = fate
-            told["segments"] = np.maximum(-(-told["bytes"] // _full(sides)[sides[side].stream[rows]]), 1)
+            told["segments"] = np.maximum(-(-told["bytes"] // full[sides[side].stream[rows]]), 1)
             found.append(told)
     return np.concatenate(found)
 
@@ -131,21 +136,10 @@ def _unseen(side: Side, seen: Integers, direction: int, wanted: np.ndarray[Any, 
     return np.flatnonzero(is_short & (side.stream & 1 == direction) & wanted[side.stream >> 1])
 
 
-def _full(sides: tuple[Side, Side]) -> Integers:
-    """Tell how long a full segment of each stream is on the wire: offloads are at one of the points only, mostly."""
-    streams = max((int(side.stream.max()) for side in sides if len(side.stream)), default=0) + 2
-    longest = np.ones((2, streams), np.int64)
-    for number, side in enumerate(sides):
-        np.maximum.at(longest[number], side.stream, side.sightings.payload_bytes)
-    shortest = longest.min(axis=0)
-    # Where nothing long arrived, as in a path-MTU black hole, nothing tells but what most links carry.
-    return np.where(shortest < SMALL_BYTES, ETHERNET_BYTES, shortest)
-
-
 def _told(side: Side, rows: Integers, seen: Integers, number: int) -> np.ndarray[Any, Any]:
     table = side.sightings.rows[rows]
     told = np.zeros(len(rows), FATE)
-    told["time_ns"], told["direction"] = table["time_ns"], side.stream[rows] & 1
+    told["time_ns"], told["frame"], told["direction"] = table["time_ns"], table["frame_number"], side.stream[rows] & 1
     told["bytes"] = table["payload_bytes"] - np.maximum(seen[rows], 0)
     told["side"] = number
     told["has_data"] = (table["payload_bytes"] > 0) | (table["flags"] & (FLAG_SYN | FLAG_FIN) != 0)

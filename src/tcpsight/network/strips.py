@@ -135,6 +135,21 @@ class Strip:
         """Give the width of the widest strip; without a difference each way nothing bounds it."""
         return self.widest()[1] if self.has_both else np.inf
 
+    def nearby(self, drift: float) -> float:
+        """Tell the shortest round trip of neighbours, one each way: a step spoils only those that it lies between.
+
+        In the order of the capture whose clock was set that is one pair: the second shortest is spoilt by no step.
+        """
+        return max(self._nearby(drift, side) for side in (0, 1))
+
+    def _nearby(self, drift: float, side: int) -> float:
+        observed = taken(self.observed, np.argsort(self.order(side), kind="stable"))
+        level = (observed.difference_ns - self.base_ns) - drift * (observed.time_ns - self.middle_ns)
+        turns = np.flatnonzero(np.diff(observed.towards))
+        apart = level[turns] - level[turns + 1]
+        needed = np.sort(np.where(observed.towards[turns] == TOWARDS_SERVER, apart, -apart))
+        return float(needed[min(1, len(needed) - 1)])
+
     def noise(self) -> float:
         """Tell what the shortest delay of a window lies above the shortest of all, both ways together, typically."""
         if self._noise is None:

@@ -189,6 +189,10 @@ def _losses(facts: Facts) -> list[str]:
             which = counted(unknown, "segment overlaps", "segments overlap")
             said = "with others too often to tell which copies came: taken to have come, if one has"
             lines.append(f"{INDENT}{which} {said} ({text})")
+    if without := facts["connections"]["without_sack"]:
+        which = counted(without, "connection does", "connections do")
+        text = "not use SACK: nobody knows what was sent again needlessly, so none counts as lost behind the points"
+        lines.append(f"{INDENT}{which} {text}")
     if approximate := facts["connections"]["approximate"]:
         which = counted(approximate, "connection has", "connections have")
         text = "more holes than are kept: what was lost there before and behind the points is not counted"

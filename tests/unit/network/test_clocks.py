@@ -58,3 +58,25 @@ def test_a_window_keeps_what_is_tight_each_way():
         (0, 10**6),
     )
     assert sorted(kept.difference_ns.tolist()) == [4, 7]
+
+
+def turns(count: int, step_ns: int, at: int) -> list[tuple[int, int, int]]:
+    """Make differences of a path of 20 ms each way, its clocks alike until one is set at a place."""
+    ways = (TOWARDS_SERVER, TOWARDS_CLIENT)
+    return [
+        (i * MS, (20 * MS if i % 2 == 0 else -20 * MS) + (step_ns if i >= at else 0), ways[i % 2]) for i in range(count)
+    ]
+
+
+def test_a_step_that_is_not_found_is_within_the_error():
+    for step_ms in (-30, 5, 39):
+        for at in (3, 6, 9):
+            (piece,) = clock_pieces(observed(*turns(12, step_ms * MS, at)))
+            assert piece.is_consistent
+            assert all(abs(piece.offset_ns - there) <= piece.offset_error_ns for there in (0, step_ms * MS))
+            assert piece.offset_error_ns <= 20 * MS + abs(step_ms) // 2 * MS + MS
+
+
+def test_without_a_step_nothing_is_added_to_the_error():
+    (piece,) = clock_pieces(observed(*turns(12, 0, 0)))
+    assert piece.offset_error_ns == 20 * MS

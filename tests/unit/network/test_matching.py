@@ -89,3 +89,27 @@ def test_covered_bytes_are_those_of_a_set(runs, place):
     ends = begins + np.array([length for _, length in runs], np.int64)
     truth = {byte for begin, length in runs for byte in range(begin, begin + length) if byte < place}
     assert Covered(begins, ends).below(np.array([place])).tolist() == [len(truth)]
+
+
+def test_segments_that_were_put_together_with_the_timestamp_of_the_last_are_matched_without():
+    """What was sent at 5, 6 and 7 ms came as one of 7 ms; the first part had been lost and was sent again at 9 ms."""
+    ours = side((0, 1400, 1, 5), (1400, 1400, 2, 6), (2800, 1400, 3, 7), (0, 1400, 4, 9))
+    theirs = side((1400, 2800, 9, 7), (0, 1400, 4, 9))
+    matched = match(ours, theirs)
+    assert matched.seen_bytes[0].tolist() == [-1, 1400, 1400, 1400]
+    assert matched.seen_bytes[1].tolist() == [2800, 1400]
+
+
+def test_what_was_put_together_before_and_cut_again_is_matched_without_timestamps():
+    ours = side((0, 4200, 1, 7))
+    theirs = side((0, 1400, 2, 5), (2800, 1400, 3, 7))
+    assert match(ours, theirs).seen_bytes[0].tolist() == [2800]
+
+
+def test_a_retransmission_that_was_not_captured_does_not_make_the_first_copy_come():
+    """No segment was put together: timestamps are believed."""
+    ours = side((0, 1400, 1, 5), (1400, 1400, 2, 5))
+    theirs = side((1400, 1400, 2, 5), (0, 1400, 3, 9))
+    matched = match(ours, theirs)
+    assert matched.seen_bytes[0].tolist() == [-1, 1400]
+    assert matched.seen_bytes[1].tolist() == [1400, -1]
