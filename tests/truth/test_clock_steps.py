@@ -55,3 +55,13 @@ def test_it_is_the_same_however_many_work(workers: int, tmp_path: Path):
     header, frames = read(CAPTURES / "several_clients" / "server.pcap.xz")
     write(tmp_path / "back.pcap", header, set_back(frames, Random(1)))
     assert shortest(tmp_path / "back.pcap", workers) == shortest(tmp_path / "back.pcap")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_frame_that_is_late_in_the_file_hides_no_policing(seed: int, tmp_path: Path):
+    header, frames = read(CAPTURES / "policing" / "client.pcap.xz")
+    late = frames.pop(Random(seed).randrange(len(frames) // 4, len(frames) // 2))
+    at = next(i for i, f in enumerate(frames) if f.time_ns > late.time_ns + 5_000_000)
+    write(tmp_path / "late.pcap", header, [*frames[:at], late, *frames[at:]])
+    findings = tcpsight.open(tmp_path / "late.pcap").findings.to_arrow().to_pylist()
+    assert [f["kind"] for f in findings if f["kind"] == "policing"] == ["policing"]

@@ -18,6 +18,7 @@ cdef enum:
     TIMESTAMPS_BYTES = 12           # of a segment's room, RFC 6691
     ETHERNET_MSS = 1460             # where no SYN told
     MOST_BACK_NS = 1000000          # frames of several queues of an interface may be out of order by less
+    CONFIRMING = 3                  # segments in a row: one or two that are late in the file are no step
     REORDERING_NS = 3000000         # where no handshake told how long a retransmission takes: tshark's limit
     MOST_NOTED = 12                 # segments of an exchange, before they are logged: fewer than make it worth judging
 
@@ -69,7 +70,7 @@ cdef struct Exchange:
     uint8_t is_answered             # data of the server came after that of the client
     uint8_t share                   # of the connections: what logs may take is for each of them
     uint8_t ip_version
-    uint8_t padding
+    uint8_t behind                  # segments in a row that were behind its latest time, as far as it matters
     uint16_t client_port
     uint16_t server_port
     int64_t connection_id
@@ -350,7 +351,11 @@ cdef inline void take_segment(Exchange *x, Budget *budget, const Segment *g, con
     """Take a segment that belongs to this exchange and is no capture duplicate."""
     cdef Event e
     e.now = g.time_ns if g.time_ns > x.last_ns else x.last_ns
-    if e.now - g.time_ns > MOST_BACK_NS:
+    if e.now - g.time_ns <= MOST_BACK_NS:
+        x.behind = 0
+    elif x.behind + 1 < CONFIRMING:
+        x.behind += 1               # late in the file, perhaps
+    else:
         x.is_set_back = True
     x.last_ns = e.now               # clocks that step back make no negative wait
     e.offset = g.offset

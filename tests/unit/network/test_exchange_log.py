@@ -157,4 +157,8 @@ def test_what_joins_two_blocks_without_being_sent_again_is_told_by_the_acknowled
 
 def test_an_exchange_whose_clock_was_set_back_is_not_judged():
     assert exchange((0, ">", 0), (20, "<", 1)) is not None
-    assert exchange((0, ">", 0), (20, "<", 1), back_ns=50 * MS) is None
+    assert exchange((0, ">", 0), (20, "<", 1), (21, ">", 1), back_ns=50 * MS) is None
+
+
+def test_two_segments_that_are_late_in_the_file_are_no_clock_that_was_set_back():
+    assert exchange((0, ">", 0), (20, "<", 1), back_ns=50 * MS) is not None
