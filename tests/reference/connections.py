@@ -65,18 +65,27 @@ class Memory:
     room: int = REMEMBERED_AT_FIRST
     ids: set[int] = field(default_factory=set)
     newest: int | None = None
+    is_grown_up: bool = False
 
     def notice(self, h: Row) -> None:
         self.is_on_several |= self.interface not in (None, h["interface_id"])
         self.interface = h["interface_id"]
 
-    def add(self, h: Row, *, has_copies: bool) -> None:
+    def add(self, h: Row, *, has_copies: bool, age_ns: int) -> None:
+        """Keep a header; `age_ns` is how long ago the connection began."""
         self.ids |= {h["ip_id"]} - {0}
         if h["options"] & TIMESTAMPS and (self.newest is None or signed(h["timestamp_value"] - self.newest) > 0):
             self.newest = h["timestamp_value"]
+        may_have_copies = self.is_on_several or has_copies
+        if not self.is_grown_up and age_ns > REMEMBERED_NS:
+            self.is_grown_up = True
+            if not may_have_copies:
+                self.room = REMEMBERED_AT_FIRST
+                self.headers = self.headers[-self.room :]
         if len(self.headers) == self.room:
             age = abs(h["time_ns"] - self.headers[0].time_ns)
-            if age <= (COPY_WITHIN_NS if self.is_on_several or has_copies else REMEMBERED_NS):
+            within_ns = SOON_NS if self.is_grown_up else REMEMBERED_NS
+            if age <= (COPY_WITHIN_NS if may_have_copies else within_ns):
                 # A copy of it may still come.
                 self.room = min(4 * self.room, REMEMBERED_AT_MOST)
         self.headers = [*self.headers, fingerprint(h)][-self.room :]
@@ -423,7 +432,8 @@ class Twin:
             return
         if found == "ambiguous" and not is_unsequenced:
             self.note("ambiguous_duplicate", h["frame_number"])
-        side.remembered.add(h, has_copies=side.has_copies)
+        has_copies = any(s.has_copies for s in c.sides)
+        side.remembered.add(h, has_copies=has_copies, age_ns=h["time_ns"] - c.start_ns)
         side.segments += 1
         if is_unsequenced:
             c.unsequenced = c.beyond_handshake = True
@@ -595,6 +605,7 @@ class Twin:
         new.retransmissions = new.control_retransmissions = len(again)
         new.retransmitted_bytes = again_bytes
         new.remembered = side.remembered
+        new.remembered.is_grown_up = False
         c.syns = list(held.syns)
         c.last_ns = max(first["time_ns"], held.syns[-1]["time_ns"])
 

@@ -12,8 +12,8 @@ from tcpsight.connections._context cimport is_later_by
 from tcpsight.connections._sequence cimport SLACK, to_offset
 from tcpsight.connections._slots cimport Share, more_seen_bytes
 from tcpsight.connections._state cimport (
-    BEYOND_HANDSHAKE, FIRST_SEEN_BITS, HAS_BASE, HAS_COPIES, HAS_ID, HAS_NEWEST, IDS_VARY, JUMP_PENDING, MOST_SEEN_BITS, MOST_SEEN_BYTES,
-    ON_SEVERAL_INTERFACES, PROBE_PENDING, Seen, State, Stream,
+    BEYOND_HANDSHAKE, FIRST_SEEN, FIRST_SEEN_BITS, GROWN_UP, HAS_BASE, HAS_COPIES, HAS_ID, HAS_NEWEST, IDS_VARY,
+    JUMP_PENDING, MOST_SEEN_BITS, MOST_SEEN_BYTES, ON_SEVERAL_INTERFACES, PROBE_PENDING, Seen, State, Stream,
 )
 from tcpsight.tables cimport FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, OPTION_TIMESTAMPS, OPTION_UNSEQUENCED, Header
 
@@ -34,7 +34,8 @@ cdef enum:
     # each other have interfaces of their own, and in the next one the same header is a segment that was sent again.
     # Linux waits for at least 200 ms before it sends anything again by timer, and 1 s for a SYN.
     DUPLICATE_NS = 100000000
-    # What was captured so long ago is not forgotten before the limits of memory are reached, copies known or not.
+    # So long a young connection forgets nothing before the limits of memory are reached. Where there are copies at all,
+    # its first segments have them; if these have none, it remembers for no more than SOON_NS from then on.
     REMEMBERED_NS = 25000000
 
 
@@ -96,6 +97,38 @@ cdef inline void remember_more(Stream *s, Share *share) noexcept nogil:
     share.seen_bytes += more
 
 
+cdef inline void remember_few(Stream *s, Share *share) noexcept nogil:
+    """Give the memory back that was made, but for the last segments."""
+    cdef uint32_t size = seen_size(s), i
+    for i in range(FIRST_SEEN):
+        s.seen[i] = s.seen_more[(s.seen_at + size - FIRST_SEEN + i) & (size - 1)]
+    share.seen_bytes -= more_seen_bytes(s)
+    free(s.seen_more)
+    s.seen_more = NULL
+    s.seen_bits = 0
+    s.seen_at = 0
+
+
+cdef inline bint has_copies(const State *c) noexcept nogil:
+    return ((c.streams[0].flags | c.streams[1].flags) & HAS_COPIES) != 0
+
+
+cdef inline uint64_t remembered_ns(const State *c, const Stream *s) noexcept nogil:
+    """How long a segment is not forgotten."""
+    if s.flags & ON_SEVERAL_INTERFACES or has_copies(c):
+        return DUPLICATE_NS
+    return SOON_NS if s.marks & GROWN_UP else REMEMBERED_NS
+
+
+cdef inline void grow_up(const State *c, Stream *s, Share *shares, int64_t time_ns) noexcept nogil:
+    """Once copies would have been seen if there were any, let the memory go that was kept for them."""
+    if not is_later_by(time_ns, c.start_ns, REMEMBERED_NS):
+        return
+    s.marks |= GROWN_UP
+    if s.seen_more != NULL and not s.flags & ON_SEVERAL_INTERFACES and not has_copies(c):
+        remember_few(s, &shares[c.share])
+
+
 cdef inline void notice_interface(Stream *s, const Header *h) noexcept nogil:
     if s.last_interface != interface_of(h):
         # The memory is empty before the first segment only.
@@ -121,16 +154,20 @@ cdef inline void notice_marks(Stream *s, const Header *h) noexcept nogil:
         s.newest_value = h.timestamp_value
 
 
-cdef inline void remember(Stream *s, Share *share, const Header *h, uint32_t mark) noexcept nogil:
-    """Keep what a later copy of this segment would be recognised by, instead of the oldest unless that is young."""
+cdef inline void remember(State *c, int d, Share *shares, const Header *h, uint32_t mark) noexcept nogil:
+    """Keep what a later copy of this segment would be recognised by, instead of the oldest unless that is young.
+
+    Which of the shares this connection has is not looked up before it matters: it lies in a line of its own.
+    """
+    cdef Stream *s = &c.streams[d]
     cdef Seen *place
     notice_interface(s, h)
     notice_marks(s, h)
+    if not s.marks & GROWN_UP:
+        grow_up(c, s, shares, h.time_ns)
     place = seen_ring(s) + s.seen_at
-    if place.mark and is_close(
-        place, h.time_ns, DUPLICATE_NS if s.flags & (ON_SEVERAL_INTERFACES | HAS_COPIES) else REMEMBERED_NS
-    ) and s.seen_bits < MOST_SEEN_BITS:
-        remember_more(s, share)
+    if place.mark and is_close(place, h.time_ns, remembered_ns(c, s)) and s.seen_bits < MOST_SEEN_BITS:
+        remember_more(s, &shares[c.share])
         place = seen_ring(s) + s.seen_at
     place.mark = mark
     place.interface = interface_of(h)
@@ -160,10 +197,6 @@ cdef inline bint is_sooner_than_an_answer(const State *c, const Seen *old, int64
         return False
     half = (<uint64_t>c.rtt_ns[0] + <uint64_t>c.rtt_ns[1]) >> 1
     return half > 0 and is_close(old, time_ns, half - 1)
-
-
-cdef inline bint has_copies(const State *c) noexcept nogil:
-    return ((c.streams[0].flags | c.streams[1].flags) & HAS_COPIES) != 0
 
 
 cdef inline bint is_of_handshake(const State *c, const Header *h) noexcept nogil:
@@ -236,7 +269,7 @@ cdef inline int find_repeated(State *c, int d, const Header *h, uint32_t mark) n
     return found
 
 
-cdef inline int look_for_duplicate(State *c, int d, Share *share, const Header *h) noexcept nogil:
+cdef inline int look_for_duplicate(State *c, int d, Share *shares, const Header *h) noexcept nogil:
     """Tell whether this segment was captured already; remember it if not."""
     cdef Stream *s = &c.streams[d]
     cdef uint32_t mark = fingerprint(h)
@@ -246,5 +279,5 @@ cdef inline int look_for_duplicate(State *c, int d, Share *share, const Header *
         found = find_repeated(c, d, h, mark)
         if found == FOUND_DUPLICATE:
             return found
-    remember(s, share, h, mark)
+    remember(c, d, shares, h, mark)
     return found

@@ -11,7 +11,7 @@ from tcpsight.connections._carrying cimport carried_bytes, list_in_order, read_s
 from tcpsight.connections._context cimport Context, Rows, Server, accept_candidate, reject_candidate
 from tcpsight.connections._lifecycle cimport BATCH_CONNECTIONS, end_connection, expire, fill_open_rows
 from tcpsight.connections._placing cimport pass_by, track
-from tcpsight.connections._slots cimport SHARES, header_hash, look_ahead, look_closer, release, reserve_slots
+from tcpsight.connections._slots cimport SHARES, header_hash, look_ahead, release, reserve_slots
 from tcpsight.connections._state cimport State
 from tcpsight.connections._timers cimport reserve_timers
 from tcpsight.tables cimport REASONS, Boundary, Connection, Header, Segment
@@ -20,7 +20,6 @@ cdef enum:
     # While one header is taken, the state of a later one is on its way, and the way to that of an even later one.
     FETCH_AHEAD = 12
     LOOK_AHEAD = 24
-    LOOK_CLOSER = 5
     HASHES = 32
 
 
@@ -189,9 +188,6 @@ cdef class Tracker:
             ahead = i + FETCH_AHEAD
             if ahead < n:
                 look_ahead(&x.slots, hashes[ahead & (HASHES - 1)])
-            ahead = i + LOOK_CLOSER
-            if ahead < n:
-                look_closer(&x.slots, hashes[ahead & (HASHES - 1)], &headers[ahead])
             if not track(x, &headers[i], hashes[i & (HASHES - 1)], &segments[i], <int32_t>i):
                 return i
             x.row += 1

@@ -101,7 +101,7 @@ cdef inline int64_t choose(
 
 cdef inline void apply_unsequenced(Context *x, State *c, int d, const Header *h, Segment *g) noexcept nogil:
     """Apply a segment of text that shows lengths only."""
-    if look_for_duplicate(c, d, &x.slots.shares[c.share], h) == FOUND_DUPLICATE:
+    if look_for_duplicate(c, d, x.slots.shares, h) == FOUND_DUPLICATE:
         take_duplicate(x, c, d, h, g)
     else:
         take_unsequenced(x, c, d, h, g)
@@ -113,7 +113,7 @@ cdef inline void apply(Context *x, State *c, int d, const Header *h, Segment *g,
     if h.options & OPTION_UNSEQUENCED or c.flags & UNSEQUENCED:
         apply_unsequenced(x, c, d, h, g)
         return
-    found = look_for_duplicate(c, d, &x.slots.shares[c.share], h)
+    found = look_for_duplicate(c, d, x.slots.shares, h)
     if found == FOUND_DUPLICATE:
         take_duplicate(x, c, d, h, g)
         return
@@ -150,7 +150,7 @@ cdef inline void place_segment(
     slot = <uint32_t>choose(x, h, hash, position, &d, &verdict)
     c = &x.slots.states[slot]
     begin_row(g, h)
-    is_usual = not h.options & OPTION_UNSEQUENCED and take_usual(&x.slots.shares[c.share], c, d, h, g)
+    is_usual = not h.options & OPTION_UNSEQUENCED and take_usual(x.slots.shares, c, d, h, g)
     if not is_usual:
         apply(x, c, d, h, g, verdict)
     g.connection_id = c.connection_id

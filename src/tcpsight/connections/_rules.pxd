@@ -259,7 +259,7 @@ cdef inline void take_window(State *c, int d, const Header *h, Segment *g) noexc
 
 
 @cython.overflowcheck(False)  # modular on purpose
-cdef inline bint take_usual(Share *share, State *c, int d, const Header *h, Segment *g) noexcept nogil:
+cdef inline bint take_usual(Share *shares, State *c, int d, const Header *h, Segment *g) noexcept nogil:
     """Take the usual segment of an established connection in few steps; False if it needs the full rules.
 
     Usual: the next bytes of its stream, or none, acknowledging something new or what was acknowledged before, and
@@ -284,7 +284,7 @@ cdef inline bint take_usual(Share *share, State *c, int d, const Header *h, Segm
         return False
     if acked < o.next_offset - PLAUSIBLE:
         return False
-    remember(s, share, h, fingerprint(h))
+    remember(c, d, shares, h, fingerprint(h))
     g.offset = s.next_offset
     g.acked_offset = acked
     g.new_bytes = <int32_t>n

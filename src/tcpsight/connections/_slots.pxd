@@ -168,19 +168,6 @@ cdef inline void look_ahead(const Slots *s, uint32_t hash) noexcept nogil:
         place = (place + 1) & s.mask
 
 
-cdef inline void look_closer(const Slots *s, uint32_t hash, const Header *h) noexcept nogil:
-    """Start fetching where this header will be remembered, once `look_ahead` has fetched the state that tells."""
-    cdef uint32_t place = hash & s.mask
-    cdef const State *c
-    cdef const Stream *stream
-    if s.entries[place].slot == 0 or s.entries[place].hash != hash:
-        return
-    c = &s.states[s.entries[place].slot - 1]
-    stream = &c.streams[h.source_port != c.client_port]
-    if stream.seen_more != NULL:
-        prefetch(<const char *>(stream.seen_more + stream.seen_at))
-
-
 cdef inline void insert(Slots *s, uint32_t hash, uint32_t slot) noexcept nogil:
     cdef uint32_t place = hash & s.mask
     while s.entries[place].slot != 0:

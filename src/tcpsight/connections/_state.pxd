@@ -39,6 +39,7 @@ cdef enum:
     HAS_ID = 1              # `last_id` is known
     IDS_VARY = 2            # identifications are not always the same one
     HAS_NEWEST = 4          # `newest_value` is known
+    GROWN_UP = 8            # a copy of the connection's first segment would have come
 
 cdef enum:
     # Bits of State.flags.

@@ -48,6 +48,6 @@ cdef inline void begin_busy(Slot *slot, Flow *f, const Flow *peer, const Header 
         return
     if peer.sent_ns and peer.flags & HAS_ACKED and peer.acked >= peer.data_end:
         pause_ns = smaller(pause_ns, now - peer.sent_ns)
-    slot.unseen_pause_ns[d] += pause_ns
+    f.unseen_pause_ns += pause_ns
     if f.flags & HAS_MORE:
-        slot.doubtful_pause_ns[d] += pause_ns
+        f.doubtful_pause_ns += pause_ns

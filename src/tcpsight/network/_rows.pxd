@@ -65,8 +65,8 @@ cdef inline void give_rates(NetworkRow *row, Flow *f, const Slot *slot) noexcept
     row.non_idle_ns = f.non_idle_ns + (slot.last_ns - f.busy_since_ns if f.flags & BUSY else 0)
     row.non_idle_goodput_bits_per_s = bits_per_s(f.new_bytes, row.non_idle_ns)
     row.stepped_back_ns = slot.stepped_ns
-    row.unseen_pause_ns = slot.unseen_pause_ns[f != &slot.flows[0]]
-    row.doubtful_pause_ns = slot.doubtful_pause_ns[f != &slot.flows[0]]
+    row.unseen_pause_ns = f.unseen_pause_ns
+    row.doubtful_pause_ns = f.doubtful_pause_ns
 
 
 cdef inline void give_evidence(NetworkRow *row, Flow *f, int64_t peer_segments, const Slot *slot) noexcept nogil:

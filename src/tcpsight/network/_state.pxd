@@ -197,6 +197,8 @@ cdef struct Flow:
     int64_t below_mss_ns
     # sending, and having been sent
     int64_t busy_since_ns
+    int64_t unseen_pause_ns     # pauses in which data may have been outstanding at the sender
+    int64_t doubtful_pause_ns   # of them those before which it had more to send
     int64_t sent_ns         # when it sent data last
     int64_t in_flight_max
     uint32_t burst_bytes    # data that follow each other within half a round trip; no further than 2³² − 1
@@ -258,7 +260,7 @@ cdef struct Slot:
     uint8_t share           # of the connections: limits are those of shares, so that it does not matter who has which
     uint8_t epoch           # how often that was between two of its segments
     uint32_t last_value[2]  # TSval of the acknowledgment of all data of each direction
-    # 1048 bytes each, so that neither they nor slots begin with a line: what is used together lies together, and no more
+    # 1064 bytes each, so that neither they nor slots begin with a line: what is used together lies together, and no more
     Flow flows[2]
     # 64 bytes more
     uint8_t client_address[16]
@@ -271,9 +273,6 @@ cdef struct Slot:
     int64_t stepped_ns      # how far it was set back, all in all
     uint8_t behind_count    # segments in a row that were behind, as far as it matters
     uint8_t more_padding[7]
-    # and 32 that are touched where data are sent while none were in flight
-    int64_t unseen_pause_ns[2]      # pauses in which data may have been outstanding at the sender
-    int64_t doubtful_pause_ns[2]    # of them those before which it had more to send
 
 cdef struct Memory:
     int64_t sent_bytes      # in rings of all connections of a share
