@@ -228,8 +228,8 @@ def _part(n: Numbers) -> str:
 class Judging:
     """Judge blocks of connections, whose network came before; `collection` has what was found."""
 
-    def __init__(self, of_time: OfTime | None) -> None:
-        self.collection = FindingCollection(of_time)
+    def __init__(self, of_time: OfTime | None, *, has_data: bool) -> None:
+        self.collection = FindingCollection(of_time, has_data=has_data)
         self._networks: deque[Network] = deque()
 
     def keep(self, network: Network) -> None:
@@ -250,10 +250,15 @@ class FindingTable:
         Of a part of the time: findings are those that overlap it.
     block_rows : int
         How many connections are judged together: rules cost much per call and little per row.
+    has_data : bool
+        Whether data were captured before; a filter that passes SYNs alone makes any connection look like a flood's.
     """
 
-    def __init__(self, selection: Selection | None = None, *, block_rows: int = BLOCK_ROWS) -> None:
-        self._judging = Judging(selection.of_time if selection is not None and selection.is_part else None)
+    def __init__(
+        self, selection: Selection | None = None, *, block_rows: int = BLOCK_ROWS, has_data: bool = False
+    ) -> None:
+        of_time = selection.of_time if selection is not None and selection.is_part else None
+        self._judging = Judging(of_time, has_data=has_data)
         # There are two rows of Network for each of Connections.
         self._network = BlockWriter(Network, 2 * block_rows, self._judging.keep)
         self._connections = BlockWriter(Connections, block_rows, self._judging.judge)
@@ -274,19 +279,26 @@ class FindingTable:
         if len(policed):
             self._judging.collection.feed_policed(policed)
 
-    def found(self, more: Iterable[Finding] = (), *, now_ns: int | None = None) -> list[Finding]:
-        """Give what was found by `now_ns` (else by the last segment), the worst first; `more` is what others found."""
+    @property
+    def has_data(self) -> bool:
+        """Whether data were captured, as far as was judged."""
+        return self._judging.collection.has_data
+
+    def found(
+        self, more: Iterable[Finding] = (), *, now_ns: int | None = None, stepped_back_ns: int = 0
+    ) -> list[Finding]:
+        """Give what was found, the worst first; `more` is what others found. For the rest see `FindingCollection`."""
         self._network.flush()
         self._connections.flush()
-        conditions = self._judging.collection.finish(now_ns)
+        conditions = self._judging.collection.finish(now_ns, stepped_back_ns=stepped_back_ns)
         # Where one side was not captured, nobody knows whether it answered.
         half_seen = {each.key[2:] for each in conditions if each.key.kind == "one_way_capture"}
         heard = [each for each in more if each.key.kind != "no_answers" or each.key[2:] not in half_seen]
         return sorted([*conditions, *heard], key=rank)
 
-    def table(self, more: Iterable[Finding] = ()) -> Findings:
-        """Give one row per finding, the worst first; `more` are what others found."""
-        return written(self.found(more))
+    def table(self, more: Iterable[Finding] = (), *, stepped_back_ns: int = 0) -> Findings:
+        """Give one row per finding, the worst first; `more` is what others found."""
+        return written(self.found(more, stepped_back_ns=stepped_back_ns))
 
 
 class CaptureFindings:
@@ -309,7 +321,7 @@ class CaptureFindings:
 
     def table(self, run: Run) -> Findings:
         """Give one row per finding, the worst first, when the run has ended; once."""
-        return self._conditions.table(self._stalls.findings(run))
+        return self._conditions.table(self._stalls.findings(run), stepped_back_ns=run.pipeline.clock_steps.back_ns)
 
 
 def written(found: Sequence[Finding]) -> Findings:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tcpsight.capture.tags import TagSurvey
-    from tcpsight.model.live_slices import ServicePlaces
+    from tcpsight.model.service_places import ServicePlaces
     from tcpsight.pipeline import Batch, Pipeline
 
 LOOK_NS = 1_000_000_000
@@ -153,11 +153,12 @@ class LiveFindings:
         rest_ns = REQUEST_REST_NS * self._answered_count + CONNECTION_REST_NS * looked_at
         rest_ns += SERVICE_REST_NS * min(len(self._places), MOST_SEARCHED)
         self._due_ns = now_ns + min(LOOK_NS + rest_ns, MOST_REST_NS)
-        conditions, self._conditions = self._conditions, FindingTable(block_rows=BLOCK_ROWS)
+        conditions = self._conditions
         self._ended_count = self._policed_count = 0
         for connections, network in self._open(now_ns):
             conditions.add_ended(connections, network)
         found = conditions.found(self._stalls(now_ns), now_ns=now_ns)
+        self._conditions = FindingTable(block_rows=BLOCK_ROWS, has_data=conditions.has_data)
         return written([finding for finding in found if self._is_news(finding, now_ns)])
 
     # -------------------------------------------------------------------------------------------------- parts

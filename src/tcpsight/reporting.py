@@ -201,7 +201,10 @@ class ReportCollection:
             each.dispersions = counts.dispersions() if counts is not None else None
         end_ns = run.pipeline.last_ns
         filter_of = self._filters.of(run.tags)
-        found = self._findings.table(stalls.findings(end_ns, filter_of) if end_ns is not None else ())
+        found = self._findings.table(
+            stalls.findings(end_ns, filter_of) if end_ns is not None else (),
+            stepped_back_ns=pipeline.clock_steps.back_ns,
+        )
         unseen = run.pipeline.unseen.table()
         return Report(run, services, omitted, interval_ns, unseen, outside, self._tunnels, found)
 

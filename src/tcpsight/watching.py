@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tcpsight.errors import CaptureError
-from tcpsight.model.live_slices import MOST_SERVICES, ClosedSlice, LiveSlices
+from tcpsight.model.live_slices import ClosedSlice, LiveSlices
 from tcpsight.model.live_totals import LiveTotals
+from tcpsight.model.service_places import MOST_SERVICES
 from tcpsight.output.feeds.lines import told_services
 from tcpsight.tables import IPV4_PREFIX, Findings, Frames, KeyedIntervals, Requests, ServiceTotals, Unanswered
 

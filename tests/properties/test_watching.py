@@ -55,10 +55,11 @@ def joined(tables: list[Table]) -> np.ndarray[Any, Any]:
 
 
 @settings(deadline=None, max_examples=up_to(60))
-@given(captures(), st.integers(1, 9), LATENESS_NS)
-def test_however_frames_are_cut_the_same_slices_are_told(frames, batch_frames, lateness_ns):
-    expected = rows(watched(of(frames), lateness_ns))
-    assert rows(watched(of(frames, batch_frames=batch_frames), lateness_ns)) == expected
+@given(captures(), st.integers(1, 9), LATENESS_NS, st.sampled_from([1, 2, 100]))
+def test_however_frames_are_cut_the_same_slices_are_told(frames, batch_frames, lateness_ns, most_services):
+    expected = rows(watched(of(frames), lateness_ns, most_services=most_services))
+    cut = of(frames, batch_frames=batch_frames)
+    assert rows(watched(cut, lateness_ns, most_services=most_services)) == expected
 
 
 @settings(deadline=None, max_examples=up_to(60))

@@ -148,12 +148,14 @@ class FindingCollection:
     ----------
     of_time : callable, optional
         Tells which spans of first and last instants are wanted; all by default.
+    has_data : bool
+        Whether data were captured before.
     """
 
-    def __init__(self, of_time: OfTime | None = None) -> None:
+    def __init__(self, of_time: OfTime | None = None, *, has_data: bool = False) -> None:
         self._of_time = of_time
         self._found: dict[Key, Finding] = {}
-        self._sums = ServiceSums()
+        self._sums = ServiceSums(has_data=has_data)
         self._services: dict[str, int] = dict.fromkeys(FINDINGS, 0)
 
     def feed(self, network: Network, connections: Connections) -> None:
@@ -205,9 +207,22 @@ class FindingCollection:
                 self._services[kind] += 1
         return self._found.setdefault(key, Finding(key, rule=text))
 
-    def finish(self, now_ns: int | None = None) -> list[Finding]:
-        """Give the findings by `now_ns` (by default the last segment of any connection), the worst first."""
-        end_ns = self._sums.end_ns if now_ns is None else now_ns
+    @property
+    def has_data(self) -> bool:
+        """Whether data were captured."""
+        return self._sums.has_data
+
+    def finish(self, now_ns: int | None = None, *, stepped_back_ns: int = 0) -> list[Finding]:
+        """Give the findings, the worst first.
+
+        Parameters
+        ----------
+        now_ns : int, optional
+            How far time has come; by default to the last segment of any connection.
+        stepped_back_ns : int
+            How far the clock was set back meanwhile: what seems to be so long ago may have happened just now.
+        """
+        end_ns = (self._sums.end_ns if now_ns is None else now_ns) - stepped_back_ns
         for (address, port, version), sums in self._sums.judged():
             for rule in SERVICE_RULES:
                 found = rule.judge(sums, end_ns)

@@ -16,11 +16,6 @@ What makes them differ from the rows of a whole capture is what cannot be known 
   arrivals, or its response time among its percentiles; totals and histograms have both.
 * Where the capture ends on a boundary, what happens at that instant is one more slice, of 1 ns.
 
-Services get rows of their own in the order in which they first have a request, and keep their place. Beyond
-`most_services` newcomers are counted with the others, unless one has to make room: of those that never answered, else
-of all, the one whose last request is longest ago; at once if it never answered and the newcomer did, so that noise
-takes no place from a service, else after `IDLE_NS`.
-
 What it cannot see: requests before their first data was captured, and anything that `requests` cannot see.
 """
 
@@ -31,27 +26,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tcpsight.model._kernel import classify
-from tcpsight.model.grouping import Endpoint, endpoint_groups
 from tcpsight.model.intervals import IntervalSeries
-from tcpsight.model.keys import IntervalKey, KeyedIntervalSeries
+from tcpsight.model.keys import KeyedIntervalSeries
+from tcpsight.model.service_places import MOST_SERVICES, Codes, ServicePlaces
 from tcpsight.tables import Intervals, KeyedIntervals, Requests, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_SERVICES = 100
-"""How many services have rows of their own."""
-
-IDLE_NS = 3_600_000_000_000
-"""A service without requests for so long gives up its place where another one needs it."""
-
 LOOKS = 4
 """How often a slice whose requests are not all answered is looked at while it is late."""
 
-Codes = np.ndarray[Any, np.dtype[np.int32]]
-
 _NOWHERE: Codes = np.zeros(0, np.int32)
+_NOBODY = Requests()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,87 +65,6 @@ class ClosedSlice:
     total: Intervals
     arrived: Requests
     places: Codes
-
-
-class ServicePlaces:
-    """Which services have rows of their own, in a bounded number of places.
-
-    Attributes
-    ----------
-    endpoints : list of Endpoint
-        By place.
-    """
-
-    def __init__(self, most: int = MOST_SERVICES) -> None:
-        self.endpoints: list[Endpoint] = []
-        self._most = most
-        self._places: dict[Endpoint, int] = {}
-        self._last_ns = np.zeros(most, np.int64)
-        self._has_answered = np.zeros(most, np.bool_)
-        self._addresses = np.zeros((most, 16), np.uint8)
-        self._ports = np.zeros(most, np.int32)
-
-    def __len__(self) -> int:
-        return len(self.endpoints)
-
-    def admit(self, requests: Requests) -> None:
-        """Give places to the services of these requests, answered or not, in their order, while there are some."""
-        has_answered = not isinstance(requests, Unanswered)
-        codes, arrivals = self.codes(requests), requests.arrival_ns
-        is_known = codes < len(self.endpoints)
-        np.maximum.at(self._last_ns, codes[is_known], arrivals[is_known])
-        self._has_answered[codes[is_known]] |= has_answered
-        if is_known.all():
-            return
-        newcomers = requests[~is_known]
-        # Noise has as many services as requests.
-        if self._place_for(int(newcomers.arrival_ns.max()), has_answered=has_answered) < 0:
-            return
-        groups = endpoint_groups(newcomers, "server_address", "server_port")
-        latest = np.maximum.reduceat(newcomers.arrival_ns[groups.order], groups.starts)
-        for endpoint, arrival_ns in zip(groups.endpoints, latest.tolist(), strict=True):
-            place = self._place_for(arrival_ns, has_answered=has_answered)
-            if place >= 0:
-                self._settle(endpoint, place)
-                self._last_ns[place], self._has_answered[place] = arrival_ns, has_answered
-
-    def codes(self, rows: Any) -> Codes:
-        """Tell the place of each row's service, shape (n,); the number of places where it has none."""
-        n = len(self.endpoints)
-        codes = np.empty(len(rows), np.int32)
-        if isinstance(rows, Requests):
-            addresses, ports = self._addresses[:n], self._ports[:n]
-            classify(rows.packed(), rows.dtype.itemsize, addresses, ports, codes, is_client=False)
-            return codes
-        codes[:] = n
-        if len(rows):
-            groups = endpoint_groups(rows, "server_address", "server_port")
-            for endpoint, start, count in zip(groups.endpoints, groups.starts, groups.counts, strict=True):
-                codes[groups.order[start : start + count]] = self._places.get(endpoint, n)
-        return codes
-
-    def keys(self) -> list[IntervalKey]:
-        """Name the services as `KeyedIntervalSeries` does."""
-        return [IntervalKey(address, port) for address, port, _ in self.endpoints]
-
-    def _place_for(self, arrival_ns: int, *, has_answered: bool) -> int:
-        """Find a place for a newcomer, a free one or that of who has to make room; −1 if there is none."""
-        if len(self.endpoints) < self._most:
-            return len(self.endpoints)
-        never = np.flatnonzero(~self._has_answered)
-        place = int(never[np.argmin(self._last_ns[never])] if len(never) else np.argmin(self._last_ns))
-        is_free = (has_answered and len(never) > 0) or arrival_ns - int(self._last_ns[place]) > IDLE_NS
-        return place if is_free else -1
-
-    def _settle(self, endpoint: Endpoint, place: int) -> None:
-        if place < len(self.endpoints):
-            del self._places[self.endpoints[place]]
-            self.endpoints[place] = endpoint
-        else:
-            self.endpoints.append(endpoint)
-        self._places[endpoint] = place
-        self._addresses[place] = np.frombuffer(endpoint[0], np.uint8)
-        self._ports[place] = endpoint[1]
 
 
 class LiveSlices:
@@ -210,11 +116,11 @@ class LiveSlices:
         start_ns = self.start_ns
         if start_ns is None:
             return
+        if len(answered) or len(unanswered):
+            self.places.admit(answered, unanswered)
         if len(answered):
-            self.places.admit(answered)
             self._taken.append(answered)
         if len(unanswered):
-            self.places.admit(unanswered)
             self._unanswered = Unanswered.concatenate([self._unanswered, unanswered])
 
     def look(self, now_ns: int, waiting: Unanswered) -> Iterator[ClosedSlice]:
@@ -228,7 +134,7 @@ class LiveSlices:
             Requests that wait for an answer now; they end at `now_ns` or later.
         """
         if len(waiting):
-            self.places.admit(waiting)
+            self.places.admit(_NOBODY, waiting)
         self._join()
         start_ns = self.start_ns
         while start_ns is not None:
@@ -259,7 +165,7 @@ class LiveSlices:
         if self.start_ns is None:
             return
         if len(waiting):
-            self.places.admit(waiting)
+            self.places.admit(_NOBODY, waiting)
         self._join()
         start_ns = self.start_ns
         last_ns = max(last_ns, start_ns)

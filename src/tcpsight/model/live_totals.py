@@ -24,7 +24,7 @@ from tcpsight.tables import RESPONSE_TIME_BOUNDS_NS, STATES, Connections, Reques
 
 if TYPE_CHECKING:
     from tcpsight.model.grouping import Endpoint
-    from tcpsight.model.live_slices import Codes, ServicePlaces
+    from tcpsight.model.service_places import Codes, ServicePlaces
 
 _BOUNDS = np.array(RESPONSE_TIME_BOUNDS_NS, np.int64)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcpsight.model.finding_shapes import SECOND, Array
+from tcpsight.model.lone_handshakes import crowd_of
 from tcpsight.model.service_sums import LEAST_CONNECTED, LEAST_LONE, Sums
 
 
@@ -141,11 +142,6 @@ def judge_listening(sums: Sums, end_ns: int) -> Judgement | None:
 PATIENCE_NS = 3 * SECOND
 """Whoever wants a connection has sent its SYN again by then: after 1 s (RFC 6298)."""
 
-FLOOD_HANDSHAKES = 100
-"""Within a flood's time."""
-
-FLOOD_NS = 10 * SECOND
-
 SPREAD_FRACTION = 0.5
 """Of handshakes without an answer, so many have an address of their own: a client that gives up soon has one."""
 
@@ -155,49 +151,45 @@ several connections each."""
 
 
 def _left(sums: Sums, end_ns: int) -> Array:
-    """Give the handshakes that nobody meant to complete, by start."""
+    """Give the handshakes that were kept and that nobody meant to complete."""
     rows = sums.lone_rows
-    if len(rows) < LEAST_LONE:
-        return rows[:0]
-    rows = rows[rows["start_ns"] <= end_ns - PATIENCE_NS]
-    return rows[np.argsort(rows["start_ns"], kind="stable")]
+    return rows[rows["start_ns"] <= end_ns - PATIENCE_NS]
 
 
 def judge_flood(sums: Sums, end_ns: int) -> Judgement | None:
     """Tell whether handshakes were begun in numbers, by whoever did not mean to complete them."""
-    rows = _left(sums, end_ns)
-    if len(rows) < FLOOD_HANDSHAKES:
+    left = _left(sums, end_ns)
+    crowd = crowd_of(left, sums.crowd)
+    if crowd is None:
         return None
-    times = rows["start_ns"]
-    spread = times[FLOOD_HANDSHAKES - 1 :] - times[: len(times) - FLOOD_HANDSHAKES + 1]
-    least = 0 if 2 * rows["is_answered"].sum() > len(rows) else SPREAD_FRACTION
+    least = 0 if 2 * crowd.answered > crowd.count else SPREAD_FRACTION
     least = least if sums.has_data else WITHOUT_DATA_FRACTION
-    addresses = len(np.unique(rows["client_address"]))
-    if spread.min() > FLOOD_NS or addresses < least * len(rows):
+    if crowd.addresses < least * crowd.count:
         return None
-    handshakes = len(rows) + sums.lone - len(sums.lone_rows)
     numbers = {
-        "handshakes": handshakes,
-        "answered": int(rows["is_answered"].sum()),
-        "client_addresses": addresses,
-        "hundred_within_ns": int(spread.min()),
+        "handshakes": crowd.count,
+        "answered": crowd.answered,
+        "client_addresses": crowd.addresses,
+        "hundred_within_ns": crowd.shortest_ns,
         "connections": sums.connections,
         "has_data": sums.has_data,
     }
     # Those that may be completed yet are on neither side.
-    too_young = len(sums.lone_rows) - len(rows)
-    severity = "critical" if 2 * handshakes >= sums.connections - too_young else "warning"
+    too_young = len(sums.lone_rows) - len(left)
+    severity = "critical" if 2 * crowd.count >= sums.connections - too_young else "warning"
     confidence = 0.95 if sums.has_data else 0.6
-    first = int(rows["connection_id"][0])
-    return Judgement(severity, confidence, int(times[0]), int(times[-1]), handshakes, first, numbers)
+    return Judgement(severity, confidence, crowd.start_ns, crowd.end_ns, crowd.count, crowd.connection_id, numbers)
 
 
 def judge_silence(sums: Sums, end_ns: int) -> Judgement | None:
     """Tell whether clients gave up after one SYN each, sooner than they would have sent another."""
+    if len(sums.lone_rows) < LEAST_LONE or not sums.has_data or judge_flood(sums, end_ns) is not None:
+        return None
     rows = _left(sums, end_ns)
     rows = rows[~rows["is_answered"]]
-    if len(rows) < LEAST_LONE or not sums.has_data or judge_flood(sums, end_ns) is not None:
+    if len(rows) < LEAST_LONE:
         return None
+    rows = rows[np.argsort(rows["start_ns"], kind="stable")]
     times, number = rows["start_ns"], int(rows["connection_id"][0])
     numbers = {"connect_attempts": len(rows), "waited_ns": 0}
     return Judgement("warning", 0.9, int(times[0]), int(times[-1]), len(rows), number, numbers)

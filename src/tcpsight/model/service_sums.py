@@ -4,13 +4,11 @@ Theory of operation
 -------------------
 A scan of a network has as many services as connections, so what every service has is a row of numbers, added to for a
 whole batch at once. Only connections that may show a condition are kept one by one (`Cases`), as few as a rule needs.
-Handshakes that their client left at a single SYN are kept for all services together, the first `MOST_LONE` of them:
-whether a client was merely slow is known when the capture has ended.
 
-Memory: 0.3 KB for each of at most `MOST_SUMMED` services, 16 B for each case of at most `MOST_TIMES` of a service and
-sort, 10 MB for handshakes.
+Memory: 0.3 KB for each of at most `MOST_SUMMED` services, 130 B for each of at most `MOST_CASES`; see
+`lone_handshakes` for these.
 
-What it cannot see: services beyond `MOST_SUMMED`.
+What it cannot see: services beyond `MOST_SUMMED`, cases beyond `MOST_CASES`.
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ import numpy as np
 from tcpsight.model.finding_shapes import (
     CLIENT_RESET,
     HALF_CLOSED,
-    HANDSHAKING,
     LEAST_MTU_PAYLOAD,
     OPEN,
     REFUSED,
@@ -35,6 +32,7 @@ from tcpsight.model.finding_shapes import (
     Bools,
 )
 from tcpsight.model.grouping import Endpoint, endpoint_groups
+from tcpsight.model.lone_handshakes import Crowd, LoneHandshakes, is_lone
 from tcpsight.tables import Connections, Network
 
 MOST_SUMMED = 64_000
@@ -43,8 +41,8 @@ MOST_SUMMED = 64_000
 MOST_TIMES = 4096
 """Instants kept of each sort and service; a storm is seen in these."""
 
-MOST_LONE = 1 << 18
-"""Handshakes left at a single SYN that are kept, of all services together."""
+MOST_CASES = 1 << 18
+"""Cases kept of all services together."""
 
 LEAST_CONNECTED = 20
 LEAST_LONE = 10
@@ -70,17 +68,6 @@ _NUMBERS = np.dtype(
     ]
 )
 
-LONE = np.dtype(
-    [
-        ("service", np.int32),
-        ("is_answered", np.bool_),
-        ("start_ns", np.int64),
-        ("connection_id", np.int64),
-        ("client_address", "V16"),
-    ]
-)
-"""A handshake that its client left at one SYN."""
-
 Cases = list[tuple[int, int]]
 """When each was seen last, and its `connection_id`."""
 
@@ -100,6 +87,8 @@ class Sums:
         SYNs, `dropped` handshakes, what was `untaken`.
     lone_rows : ndarray of LONE
         Those of the service that were kept, in their order.
+    crowd : Crowd or None
+        Those that were counted.
     has_data : bool
         Whether data were captured, of this service or another: then not only segments that open and close.
     """
@@ -118,26 +107,34 @@ class Sums:
     lone: int
     cases: dict[str, Cases]
     lone_rows: Array
+    crowd: Crowd | None
     has_data: bool
 
 
 class ServiceSums:
     """Add up what connections are, service by service.
 
+    Parameters
+    ----------
+    has_data : bool
+        Whether data were captured before.
+
     Attributes
     ----------
     end_ns : int
         The last segment of any; 0 where there was none.
+    has_data : bool
+        Whether data were captured, and not only segments that open and close.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_data: bool = False) -> None:
         self.end_ns = 0
+        self.has_data = has_data
         self._places: dict[Endpoint, int] = {}
         self._numbers = np.zeros(0, _NUMBERS)
         self._cases: dict[int, dict[str, Cases]] = {}
-        self._lone: list[Array] = []
-        self._lone_count = 0
-        self._has_data = False
+        self._lone = LoneHandshakes()
+        self._case_count = 0
 
     def feed(self, network: Network, connections: Connections) -> None:
         """Add connections, with their two rows of Network each.
@@ -158,23 +155,22 @@ class ServiceSums:
         place_of[groups.order] = np.repeat(places, groups.counts)
         self._add(c, client, server, groups, places)
         self._keep_cases(place_of, c, client, server)
-        self._keep_lone(place_of, c)
-        self._has_data = self._has_data or _has_data(c)
+        self._lone.keep(place_of, c)
+        self.has_data = self.has_data or _has_data(c)
         self.end_ns = max(self.end_ns, int(c.end_ns.max()))
 
     def judged(self) -> Iterator[tuple[Endpoint, Sums]]:
         """Give the services that may meet a rule, in the order in which they were seen first."""
-        lone = np.concatenate([np.zeros(0, LONE), *self._lone])
-        order = np.argsort(lone["service"], kind="stable")
-        bounds = np.searchsorted(lone["service"][order], np.arange(len(self._places) + 1))
+        lone, bounds = self._lone.by_service(len(self._places))
+        crowds = self._lone.crowds
         numbers = self._numbers
         counts = np.diff(bounds)
         may_meet = (numbers["connected"][: len(counts)] >= LEAST_CONNECTED) | (counts >= LEAST_LONE)
         for endpoint, place in self._places.items():
-            if may_meet[place] or place in self._cases:
+            if may_meet[place] or place in self._cases or place in crowds:
                 cases = defaultdict(list, self._cases.get(place, {}))
-                rows = lone[order[bounds[place] : bounds[place + 1]]]
-                values: Any = (*numbers[place].item(), cases, rows, self._has_data)
+                rows = lone[bounds[place] : bounds[place + 1]]
+                values: Any = (*numbers[place].item(), cases, rows, crowds.get(place), self.has_data)
                 yield endpoint, Sums(*values)
 
     # -------------------------------------------------------------------------------------------------- parts
@@ -215,7 +211,7 @@ class ServiceSums:
             ("server_gap_ns", np.where(has_gaps, c.server_handshake_rtt_ns, 0)),
             ("client_gap_ns", np.where(has_gaps, c.client_handshake_rtt_ns, 0)),
             ("lost", _lost(c, client, server)),
-            ("lone", _is_lone(c).astype(np.int64)),
+            ("lone", is_lone(c).astype(np.int64)),
         ):
             numbers[name][places] += reduced(np.add, values)
         numbers["start_ns"][places] = np.minimum(numbers["start_ns"][places], reduced(np.minimum, c.start_ns))
@@ -246,22 +242,9 @@ class ServiceSums:
         ):
             for row in np.flatnonzero(which & (place_of >= 0)).tolist():
                 cases = self._cases.setdefault(int(place_of[row]), {}).setdefault(sort, [])
-                if len(cases) < MOST_TIMES:
+                if len(cases) < MOST_TIMES and self._case_count < MOST_CASES:
+                    self._case_count += 1
                     cases.append((int(c.end_ns[row]), int(c.connection_id[row])))
-
-    def _keep_lone(self, place_of: Array, c: Connections) -> None:
-        """Keep handshakes that were left at a single SYN."""
-        which = np.flatnonzero(_is_lone(c) & (place_of >= 0))[: MOST_LONE - self._lone_count]
-        if not len(which):
-            return
-        rows = np.zeros(len(which), LONE)
-        rows["service"] = place_of[which]
-        rows["is_answered"] = c.state[which] == HANDSHAKING
-        rows["start_ns"] = c.start_ns[which]
-        rows["connection_id"] = c.connection_id[which]
-        rows["client_address"] = np.ascontiguousarray(c.client_address[which]).view("V16").ravel()
-        self._lone.append(rows)
-        self._lone_count += len(rows)
 
 
 def _has_data(c: Connections) -> bool:
@@ -269,14 +252,6 @@ def _has_data(c: Connections) -> bool:
     client = c.client_bytes > np.maximum(c.client_gap_bytes, 0)
     server = c.server_bytes > np.maximum(c.server_gap_bytes, 0)
     return bool((client | server).any())
-
-
-def _is_lone(c: Connections) -> Bools:
-    """Tell where the client sent one SYN and nothing else."""
-    is_lone: Bools = (
-        ((c.state == UNANSWERED) | (c.state == HANDSHAKING)) & (c.connect_attempts == 1) & (c.client_segments == 1)
-    )
-    return is_lone
 
 
 def _is_forsaken(own: Network, c: Connections) -> Bools:

@@ -33,7 +33,7 @@ from tests.truth.lab.truth import truth_of, write_middle
 
 __all__ = ["main", "negatives", "openings", "record"]
 
-SETS = {"A": 1000, "B": 500_000, "C": 1_000_000, "D": 1_500_000, "E": 2_000_000, "F": 2_500_000, "G": 3_000_000}
+SETS = {"A": 1000} | {name: 500_000 * number for number, name in enumerate("BCDEFGHIJK", 1)}
 """First seeds: set A to choose thresholds by, others for results that are stored, each used once."""
 
 LATE_P99_NS, LATE_MAX_NS = 2_000_000, 20_000_000

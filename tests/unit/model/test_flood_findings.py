@@ -25,6 +25,10 @@ TALK = """
 
 def judged(scripts: list[str], clients: int = 10**6) -> list[Finding]:
     """Judge connections of one service, from so many addresses by turns."""
+    return collected(scripts, clients).finish()
+
+
+def collected(scripts: list[str], clients: int = 10**6) -> FindingCollection:
     rows = []
     for number, script in enumerate(scripts):
         address = np.frombuffer(bytes(10) + b"\xff\xff\xac" + (number % clients).to_bytes(3, "big"), np.uint8)
@@ -41,7 +45,7 @@ def judged(scripts: list[str], clients: int = 10**6) -> list[Finding]:
     collection = FindingCollection()
     for at in range(0, len(connections), 64):  # sums do not depend on how batches are cut
         collection.feed(network[2 * at : 2 * at + 128], connections[at : at + 64])
-    return collection.finish()
+    return collection
 
 
 def talk(last_ms: float) -> str:
@@ -108,3 +112,31 @@ def test_a_scan_of_services_is_no_flood_of_any():
     scripts = begun(300, is_answered=True)
     scan = [script.replace("seq", f"bport={1000 + number} seq") for number, script in enumerate(scripts)]
     assert judged([*scan, talk(12_000)]) == []
+
+
+def test_slow_attempts_of_others_hide_no_flood():
+    monitor = [f"{1000 * number} > S seq={number}" for number in range(300)]
+    flood = [f"{100_000 + 10 * number} > S seq={number}" for number in range(150)]
+    (finding,) = judged([*flood, talk(310_000), *monitor])
+    assert finding.key.kind == "syn_flood"
+    # Within ten seconds of the flood nobody can tell them apart.
+    assert 90 <= finding.start_ns // 10**9 <= finding.end_ns // 10**9 <= 111
+    assert 150 <= finding.connections <= 172
+
+
+def test_where_a_clock_was_set_back_what_is_under_way_is_no_flood():
+    scripts = [*begun(120, is_answered=True), talk(6000)]
+    assert [each.key.kind for each in collected(scripts).finish()] == ["syn_flood"]
+    assert collected(scripts).finish(stepped_back_ns=5_000_000_000) == []
+
+
+def test_no_flood_is_lost_in_others(monkeypatch):
+    """However many handshakes of other services are kept."""
+    monkeypatch.setattr("tcpsight.model.lone_handshakes.MOST_LONE", 400)
+    noise = [f"{20 * number} > S bport={1000 + number} seq=1" for number in range(2000)]
+    flood = [f"{30_000 + 2 * number} > S seq={number}" for number in range(300)]
+    (finding,) = judged([*noise, *flood, talk(44_000)])
+    assert finding.key.kind == "syn_flood"
+    assert (
+        200 < finding.connections <= 300
+    )  # too few to be seen as part of one may be forgotten when others are counted

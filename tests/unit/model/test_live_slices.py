@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcpsight.model.live_slices import IDLE_NS, ClosedSlice, LiveSlices, ServicePlaces
+from tcpsight.model.live_slices import ClosedSlice, LiveSlices
+from tcpsight.model.service_places import IDLE_NS, ServicePlaces
 from tcpsight.tables import Requests, Unanswered
 
 S = 1_000_000_000
@@ -146,11 +147,11 @@ def test_services_keep_their_places_and_those_without_one_share_a_row():
 
 def test_a_place_goes_to_another_service_when_its_own_was_idle_for_long():
     places = ServicePlaces(1)
-    places.admit(answered((0, 1), port=80))
+    places.admit(answered((0, 1), port=80), NOBODY)
     late_s = IDLE_NS / S + 1
-    places.admit(answered((late_s - 2, late_s), port=443))
+    places.admit(answered((late_s - 2, late_s), port=443), NOBODY)
     assert [port for _, port, _ in places.endpoints] == [80]
-    places.admit(answered((late_s + 1, late_s + 2), port=443))
+    places.admit(answered((late_s + 1, late_s + 2), port=443), NOBODY)
     assert [port for _, port, _ in places.endpoints] == [443]
     assert places.codes(answered((0, 1), port=80)).tolist() == [1]
     assert places.codes(answered((0, 1), port=443)).tolist() == [0]
@@ -158,24 +159,39 @@ def test_a_place_goes_to_another_service_when_its_own_was_idle_for_long():
 
 def test_whoever_answers_takes_the_place_of_one_that_never_did():
     places = ServicePlaces(2)
-    places.admit(unanswered((0.1, 9), port=1))
-    places.admit(unanswered((0.2, 9), port=2))
-    places.admit(unanswered((0.3, 9), port=3))  # noise takes no place from noise
+    places.admit(Requests(), unanswered((0.1, 9), port=1))
+    places.admit(Requests(), unanswered((0.2, 9), port=2))
+    places.admit(Requests(), unanswered((0.3, 9), port=3))  # noise takes no place from noise
     assert [port for _, port, _ in places.endpoints] == [1, 2]
-    places.admit(unanswered((0.4, 9), port=1))
-    places.admit(answered((0.4, 0.5), port=80))
+    places.admit(Requests(), unanswered((0.4, 9), port=1))
+    places.admit(answered((0.4, 0.5), port=80), NOBODY)
     assert [port for _, port, _ in places.endpoints] == [1, 80]
-    places.admit(answered((0.5, 0.6), port=443))
+    places.admit(answered((0.5, 0.6), port=443), NOBODY)
     assert [port for _, port, _ in places.endpoints] == [443, 80]
-    places.admit(answered((0.6, 0.7), port=3306))  # nor from who answered
-    places.admit(unanswered((0.8, 9), port=80))
+    places.admit(answered((0.6, 0.7), port=3306), NOBODY)  # nor from who answered
+    places.admit(Requests(), unanswered((0.8, 9), port=80))
     assert [port for _, port, _ in places.endpoints] == [443, 80]
+
+
+def test_services_get_the_same_places_however_requests_are_cut():
+    stays = [
+        (11, 0.0, 0.1),
+        (12, 0.2, 0.3),
+        (13, IDLE_NS / S + 1, IDLE_NS / S + 2),
+        (11, IDLE_NS / S + 3, IDLE_NS / S + 4),
+    ]
+    whole, cut = ServicePlaces(2), ServicePlaces(2)
+    requests = [answered((arrival, completion), port=port) for port, arrival, completion in stays]
+    whole.admit(Requests.concatenate(requests), NOBODY)
+    for each in requests:
+        cut.admit(each, NOBODY)
+    assert [port for _, port, _ in whole.endpoints] == [port for _, port, _ in cut.endpoints] == [13, 11]
 
 
 def test_rows_of_services_are_told_apart_by_address_too():
     places = ServicePlaces()
     both = [answered((0, 1), last_octet=1), answered((0, 1), last_octet=2)]
     for each in both:
-        places.admit(each)
+        places.admit(each, NOBODY)
     assert [places.codes(each).tolist() for each in both] == [[0], [1]]
     assert np.array_equal(places.codes(Requests.concatenate(both)), [0, 1])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tcpsight.model.live_slices import IDLE_NS, ServicePlaces
 from tcpsight.model.live_totals import LiveTotals
+from tcpsight.model.service_places import IDLE_NS, ServicePlaces
 from tcpsight.tables import RESPONSE_TIME_BOUNDS_NS, STATES, Connections, Unanswered
 from tests.unit.model.test_live_slices import NOBODY, S, answered, unanswered
 
@@ -21,7 +21,7 @@ def connections(*states: str, port: int = 80, **columns: int) -> Connections:
 
 def test_an_open_connection_counts_with_what_it_did_so_far_and_once():
     places = ServicePlaces()
-    places.admit(answered((0, 1)))
+    places.admit(answered((0, 1)), NOBODY)
     totals = LiveTotals(places)
     so_far = totals.table(connections("open", client_bytes=100, server_segments=7), NOBODY)
     assert (so_far.connections[0], so_far.open_connections[0], so_far.client_bytes[0]) == (1, 1, 100)
@@ -33,7 +33,7 @@ def test_an_open_connection_counts_with_what_it_did_so_far_and_once():
 
 def test_connections_are_counted_by_how_they_ended():
     places = ServicePlaces()
-    places.admit(answered((0, 1)))
+    places.admit(answered((0, 1)), NOBODY)
     totals = LiveTotals(places)
     totals.end(connections("refused", "client_reset", "server_reset", "server_reset", "unanswered", "closed"))
     table = totals.table(connections("half_closed", "handshaking"), NOBODY)
@@ -44,7 +44,7 @@ def test_connections_are_counted_by_how_they_ended():
 
 def test_unknown_counts_add_nothing():
     places = ServicePlaces()
-    places.admit(answered((0, 1)))
+    places.admit(answered((0, 1)), NOBODY)
     totals = LiveTotals(places)
     totals.end(connections("open", client_retransmissions=-1, client_gap_bytes=-1, server_gap_bytes=5))
     table = totals.table(Connections(), NOBODY)
@@ -54,7 +54,7 @@ def test_unknown_counts_add_nothing():
 def test_response_times_are_counted_by_bounds_that_never_move():
     places = ServicePlaces()
     requests = answered((0, 0.00001), (1, 1.00002), (2, 2.7), (3, 500))
-    places.admit(requests)
+    places.admit(requests, NOBODY)
     totals = LiveTotals(places)
     totals.take(requests, NOBODY, 2 * S)
     buckets = totals.histogram[0]
@@ -71,14 +71,14 @@ def test_response_times_are_counted_by_bounds_that_never_move():
 def test_what_a_service_had_goes_to_the_others_when_it_loses_its_place():
     places = ServicePlaces(1)
     first = answered((0, 1), port=80)
-    places.admit(first)
+    places.admit(first, NOBODY)
     totals = LiveTotals(places)
     totals.take(first, NOBODY, 0)
     totals.end(connections("closed"))
     assert totals.table(Connections(), NOBODY).requests.tolist() == [1, 0]
     later_s = IDLE_NS / S + 10
     second = answered((later_s, later_s + 1), (later_s, later_s + 2), port=443)
-    places.admit(second)
+    places.admit(second, NOBODY)
     totals.take(second, NOBODY, 0)
     table = totals.table(Connections(), NOBODY)
     assert table.server_port.tolist() == [443, -1]
