@@ -5,7 +5,8 @@ name. ``TCPSIGHT_CHECKED=1`` builds them with bounds, wraparound and overflow
 checks and, where the compiler can, with the undefined behaviour sanitizer;
 ``TCPSIGHT_CHECKED=address`` adds the address sanitizer, whose library must be
 loaded before Python (``make fuzz-address`` does it).
-``TCPSIGHT_ROOMS=decode,requests`` builds the kernels of these rooms only.
+``TCPSIGHT_ROOMS=decode,requests`` builds the kernels of these rooms only, and of the other rooms those that are older
+than a layout that all share: a kernel with the old one would read wrong numbers from the new.
 """
 
 import multiprocessing
@@ -94,18 +95,35 @@ class InstallManual(Distribution().get_command_class("install_data")):  # type: 
         super().run()
 
 
+def built_from(path: Path) -> Path:
+    """Give where the kernel of a ``.pyx`` is, built in place."""
+    return path.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
+
+
 def is_current(path: Path) -> bool:
     """Tell whether the kernel built in place is newer than everything it may be made of."""
-    built = path.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
+    built = built_from(path)
     sources = [path, Path("setup.py"), *SOURCE.glob("tcpsight/**/*.pxd")]
     return built.exists() and built.stat().st_mtime > max(source.stat().st_mtime for source in sources)
+
+
+def with_old_layout() -> set[Path]:
+    """Find kernels, built in place, that are older than a ``.pxd`` that all rooms share."""
+    changed = max(source.stat().st_mtime for source in SOURCE.glob("tcpsight/*.pxd"))
+    built = {path: built_from(path) for path in SOURCE.glob("tcpsight/**/*.pyx")}
+    return {path for path, kernel in built.items() if kernel.exists() and kernel.stat().st_mtime <= changed}
 
 
 def kernels() -> list[Extension]:
     """Give one extension for each ``.pyx`` under ``src/tcpsight``, or under the chosen rooms."""
     places = [f"tcpsight/{room}/**/*.pyx" for room in ROOMS] or ["tcpsight/**/*.pyx"]
-    paths = sorted(path for place in places for path in SOURCE.glob(place))
+    chosen = {path for place in places for path in SOURCE.glob(place)}
+    paths = sorted(chosen)
     if "--inplace" in sys.argv:
+        others = with_old_layout() - chosen
+        if others:
+            print(f"a shared layout is newer than {len(others)} kernels of other rooms: these, too", file=sys.stderr)
+        paths = sorted(chosen | others)
         # Cython would rebuild them all when Cython itself is newer, as it is after `pip install -e`.
         paths = [path for path in paths if not is_current(path)]
     return [

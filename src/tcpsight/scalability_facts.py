@@ -265,6 +265,7 @@ def _queue(used: Points, fitted: LawFit, *, is_missed: bool) -> Facts | None:
     return {
         "servers": queue.servers if queue.is_identified else None,
         "service_time_ns": _round(queue.service_time_s * 1e9) if queue.is_identified else None,
+        "capacity_per_s": _round(queue.servers / queue.service_time_s) if queue.is_identified else None,
         "is_identified": queue.is_identified,
         "aicc": _round(of_queue),
         "aicc_usl": _round(of_law),

@@ -215,6 +215,12 @@ def test_a_wrong_command_suggests_the_right_one(here):
     assert_one_line(here("xyzzy").err, "report", "segments")
 
 
+def test_a_wrong_command_shows_how_the_right_one_is_written_and_no_other(here):
+    assert_one_line(here("helpme").err, "did you mean 'help'? as in: tcpsight help (")
+    assert_one_line(here("segmens").err, "as in: tcpsight segments ")
+    assert "as in" not in here("xyzzy").err
+
+
 def test_many_frames_out_of_order_are_told_with_their_share_and_what_helps(here, tmp_path):
     path = tmp_path / "queues.pcap"
     swapped = [frame for pair in zip(FRAMES[1::2], FRAMES[::2], strict=False) for frame in pair]

@@ -150,12 +150,12 @@ def names_of_columns() -> set[str]:
 def words_of_pages() -> set[str]:
     """Give labels and headings of reports, models, watches and pages in a browser, and the glossary's terms."""
     output = ROOT / "src" / "tcpsight" / "output"
-    sources = [(output / name).read_text() for name in ("report.py", "scalability_words.py")]
+    sources = [(output / name).read_text() for name in ("report.py", "scalability_words.py", "request_lists.py")]
     words = {word for text in sources for word in re.findall(r'_rows?\(\s*"([^"]+)"', text)}
     words |= set(re.findall(r'\("([a-z ]+)", lambda', sources[0])) | set(
         re.findall(r'^ +"([a-z ]+)": (?:\[|lambda)', sources[0], re.M)
     )
-    words |= set(re.findall(r'table\["([a-z ]+)"\]', sources[0])) | {
+    words |= set(re.findall(r'^ {8}"([a-z ]+)": \[', sources[2], re.MULTILINE)) | {
         "σ",
         "κ",
         "λ",
@@ -250,3 +250,12 @@ def test_an_option_that_is_none_names_the_nearest_or_nothing(here, pcap, argumen
     assert (done.status, done.text) == (2, "")
     assert_one_line(done.err, f"no such option {arguments[1]!r}", f"tcpsight {arguments[0]} --help")
     assert re.findall(r"did you mean (.*)\?", done.err) == ([] if near is None else [near])
+
+
+@pytest.mark.parametrize(
+    ("word", "told"), [("prometheus", "help metrics"), ("metrics", "--listen"), ("slow", "help stall")]
+)
+def test_words_that_people_come_with_lead_on(here, word, told):
+    done = here("help", word)
+    assert done.status == 0
+    assert " ".join(told.split()) in " ".join(done.text.split())

@@ -539,6 +539,12 @@ def test_the_page_tells_coefficients_peak_forecast_and_checks(here, pcap):
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_the_capacity_of_a_queue_is_all_its_servers_at_work(here, examples_dir):
+    queue = told(here, examples_dir / "scaling.pcap.zst")["queue"]
+    assert queue["capacity_per_s"] == pytest.approx(queue["servers"] * 1e9 / queue["service_time_ns"])
+    assert " each (262/s at most)" in here("usl", examples_dir / "scaling.pcap.zst").text
+
+
 @pytest.mark.parametrize("name", ["apache-wrk.pcap", "nginx-wrk.pcap"])
 def test_no_queue_is_set_against_a_law_that_was_refused(here, examples_dir, name):
     found = told(here, examples_dir / name)
@@ -554,7 +560,7 @@ def test_of_a_service_that_saturates_and_never_falls_no_peak_is_told(here, tmp_p
     text = " ".join(here("usl", tmp_path / "flat.txt").text.split())
     assert "falls beyond 10.3, that of the points does not, and a curve that only levels off explains them" in text
     assert "headroom " not in text.replace("headroom nor", "")
-    assert "4 servers of 1.00 ms each, explains the points better than the law: prefer it" in text
+    assert "4 servers of 1.00 ms each (4.00 k/s at most), explains the points better than the law: prefer it" in text
 
 
 def test_four_points_prefer_neither_law_nor_queue(here, tmp_path):

@@ -25,6 +25,7 @@ def command(context: click.Context, words: tuple[str, ...]) -> None:
     """Tell of a command, a topic, a column, a kind of finding, or a word of a page.
 
     \b
+    tcpsight help
     tcpsight help report
     tcpsight help conditions
     tcpsight help response_time

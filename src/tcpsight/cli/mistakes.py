@@ -27,8 +27,8 @@ def said_of(error: click.UsageError, arguments: list[str]) -> str:
         near = _nearest(error.option_name, command)
         text = f"no such option {error.option_name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
     elif isinstance(error, click.MissingParameter) or len(arguments) == 1:
-        example = _example(command)
-        text += f", as in: {example}" if example else ""
+        example = _example(_meant(context, arguments) if isinstance(command, click.Group) else command)
+        text += f"{' as' if text.endswith('?') else ', as'} in: {example}" if example else ""
     where = context.command_path if context is not None else " ".join(["tcpsight", *_command_named(arguments)])
     return f"{text} (see '{where} --help')"
 
@@ -38,6 +38,15 @@ def _command_named(arguments: list[str]) -> list[str]:
     from tcpsight.cli.main import COMMANDS
 
     return [each for each in arguments[:1] if each in COMMANDS]
+
+
+def _meant(context: click.Context, arguments: list[str]) -> click.Command | None:
+    """Find the command that is named, but for a slip; nothing where none is like it."""
+    from difflib import get_close_matches
+
+    assert isinstance(context.command, click.Group)
+    near = get_close_matches(arguments[-1], context.command.list_commands(context), 1)
+    return context.command.get_command(context, near[0]) if near else None
 
 
 def _nearest(typed: str, command: click.Command) -> list[str]:

@@ -113,6 +113,22 @@ Requests that a client sends without waiting for an answer are one: counts and
 times are then of batches, and the report says how many there were.
 """,
     ),
+    "metrics": (
+        "for Prometheus, OpenTelemetry, StatsD, Kafka",
+        """\
+While it happens, of each service: requests, response times, what waits.
+
+  tcpsight watch -i eth0 --listen 127.0.0.1:9470      Prometheus asks there
+  tcpsight watch -i eth0 --feed otlp+http://collector:4318
+  tcpsight watch -i eth0 --feed statsd://127.0.0.1:8125
+  tcpsight watch -i eth0 --feed kafka://broker/topic
+  tcpsight watch -i eth0 --feed slices.jsonl          a line per slice
+
+Names of all metrics: docs/reference/metrics.md; what to ask of them, and a
+dashboard for Grafana: docs/how-to/metrics.md. As JSON on standard output:
+'tcpsight watch --json'.
+""",
+    ),
     "status": (
         "exit status, and what is said where",
         """\

@@ -68,6 +68,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "whole.",
         "concurrency",
     ),
+    "prometheus, grafana, opentelemetry, otlp, statsd, kafka": (
+        "Where 'tcpsight watch' gives its numbers to, while it happens: 'tcpsight help metrics' tells how.",
+        "feeding",
+    ),
     "late": ("Answers that came when their slice of time had been told already.", "watching"),
     "over time": (
         "The capture from its beginning to its end, each column a slice of time: how high it is tells the value "
@@ -79,9 +83,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "How many requests took so long: a bar for each range of response times.",
         "percentiles",
     ),
-    "slow requests, slowest requests": (
-        "Those with the longest response times, each with the number of its connection ('tcpsight streams FILE -c "
-        '"follow NUMBER"\' shows its bytes where payload was captured), and the capture filter that isolates it.',
+    "slow, slow requests, slowest requests": (
+        "Those with the longest response times, each with the number of its connection and its index in it ('tcpsight "
+        "follow FILE NUMBER --request INDEX' shows its bytes where payload was captured), and the capture filter that "
+        "isolates it. Why they were slow: 'tcpsight findings FILE', and 'tcpsight help stall'.",
         "response_time",
     ),
     # Who, and where.

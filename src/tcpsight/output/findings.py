@@ -11,6 +11,7 @@ from tcpsight.tables import FINDINGS, MOMENTARY_FINDINGS
 
 MOST_FINDINGS = 8
 INDENT = "  "
+WAITS = ("stall", "pile_up")
 COLORS = {"critical": "red", "warning": "yellow"}
 
 
@@ -49,7 +50,24 @@ def finding_lines(found: list[dict[str, Any]], screen: Screen, start_ns: int | N
     lines = ["", screen.paint("Findings", "bold"), *_each(found[:MOST_FINDINGS], screen, start_ns, indent=INDENT)]
     if (others := len(found) - MOST_FINDINGS) > 0:
         lines.append(f"{INDENT}and {units.count(others)} more: tcpsight findings")
+    if _are_several_at_once(found):
+        text = "Several services stood still at once: begin with the one that has no other behind it"
+        lines += textwrap.wrap(
+            f"{text} (tcpsight help stall).", screen.width, initial_indent=INDENT, subsequent_indent=INDENT * 2,
+            break_on_hyphens=False,
+        )  # fmt: skip
     return lines
+
+
+def _are_several_at_once(found: list[dict[str, Any]]) -> bool:
+    """Tell whether requests of two services waited together at an instant."""
+    waits = sorted((f["start_ns"], f["end_ns"], f["subject"]) for f in found if f["kind"] in WAITS)
+    latest: dict[str, int] = {}
+    for start_ns, end_ns, subject in waits:
+        if any(end > start_ns for other, end in latest.items() if other != subject):
+            return True
+        latest[subject] = max(end_ns, latest.get(subject, end_ns))
+    return False
 
 
 def _each(found: list[dict[str, Any]], screen: Screen, start_ns: int | None, *, indent: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from typing import Any
@@ -18,13 +19,13 @@ from tcpsight.output.drawing import Piece, Screen, beside, labelled, text_page, 
 from tcpsight.output.findings import finding_lines
 from tcpsight.output.listings import Fit, listing
 from tcpsight.output.pictures import histogram_lines, series_lines
+from tcpsight.output.request_lists import request_lists
 from tcpsight.output.times import beyond_part, time_pieces, vantage_pieces
 
 Facts = dict[str, Any]
 
 __all__ = ["Screen", "page"]
 
-MOST_SLOW = 5
 LABEL_WIDTH = 15
 INDENT = "  "
 PICTURE_GAP = 4  # between two that fit beside each other
@@ -231,7 +232,8 @@ class _Page:
             lines += self._row("time went to", time_pieces(s["connections"]["times"]), separator=", ")
             lines += self._row("captured", vantage_pieces(s["connections"]["vantages"]), separator="; ")
         lines += self._pictures(s) + (self._clients(s) if not reason and s["clients"]["largest"] else [])
-        return lines + self._slowest(s) + self._waiting(s)
+        screen = replace(self._screen, width=self._inner)
+        return lines + request_lists(s, self._facts["capture"], self._timezone, screen)
 
     def _row(self, label: str, pieces: Sequence[Piece], *, separator: str) -> list[str]:
         return labelled(label, pieces, self._screen, (self._inner, LABEL_WIDTH), separator) if pieces else []
@@ -335,39 +337,6 @@ class _Page:
             title += f": these {len(clients['largest'])} of {least}{units.count(clients['count'])} have {share}"
         fit = Fit(dispensable=("connections", "unanswered"), spared=1)
         return ["", *self._title(title), *self._listing(table, self._inner, fit)]
-
-    def _slowest(self, s: Facts) -> list[str]:
-        found = s["slowest_requests"][:MOST_SLOW]
-        table = {
-            "took": [units.duration(r["response_time_ns"]) for r in found],
-            "request": [units.size(r["request_bytes"]) for r in found],
-            "response": [units.size(r["response_bytes"]) for r in found],
-        }
-        return self._requests_listing("slowest requests", table, found)
-
-    def _waiting(self, s: Facts) -> list[str]:
-        found = s["unanswered_requests"][:MOST_SLOW]
-        table = {
-            "waited": [units.duration(r["waited_ns"]) for r in found],
-            "request": [units.size(r["request_bytes"]) for r in found],
-        }
-        return self._requests_listing("requests never answered", table, found)
-
-    def _requests_listing(self, title: str, table: dict[str, list[str]], found: Sequence[Facts]) -> list[str]:
-        if not found:
-            return []
-        start_ns = self._facts["capture"]["start_ns"]
-        table["arrived"] = [units.instant(r["arrival_ns"], self._timezone, digits=3) for r in found]
-        table["after"] = [units.duration(r["arrival_ns"] - start_ns) for r in found]
-        table["connection"] = [str(r["connection_id"]) for r in found]
-        filters = [r["filter"] for r in found]
-        wide = self._listing(table | {"capture filter": filters}, self._inner, Fit(("arrived", "capture filter")))
-        if widest(wide) <= self._inner:
-            return ["", *self._title(title), *wide]
-        fit = Fit(("arrived",), ("after", "request", "response"))  # other commands ask for the connection
-        heading, *lines = self._listing(table, self._inner, fit)
-        pairs = [text for line, f in zip(lines, filters, strict=True) for text in (line, INDENT * 3 + f)]
-        return ["", *self._title(f"{title}, each with the capture filter of its connection"), heading, *pairs]
 
     def _title(self, text: str) -> list[str]:
         return wrapped([Piece(text, "bold")], self._inner, self._screen)

@@ -296,6 +296,7 @@ class ModelWords:
             None: "explains the points as well as the law",
         }[queue["better"]]
         aicc = f"(AICc {units.number(queue['aicc'])} against {units.number(queue['aicc_usl'])})"
+        text += f" ({units.rate(queue['capacity_per_s'])} at most)"
         return self._rows("M/M/m", [Piece(text), Piece(f"{verdict} {aicc}")])
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tcpsight.output.drawing import Screen, beside, columns
+from tcpsight.output.findings import finding_lines
 from tcpsight.output.json_lines import json_text
 from tcpsight.output.report import STATE_TEXTS, page
 from tcpsight.output.times import vantage_pieces
@@ -127,6 +128,57 @@ def test_a_capture_filter_is_never_broken():
         text = page(CASES["busy"](), None, Screen(width=width))
         for row in CASES["busy"]()["services"][0]["slowest_requests"][:5]:
             assert row["filter"] in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_of_every_slow_request_connection_and_index_are_told(width):
+    told = CASES["busy"]()
+    lines = page(told, None, Screen(width=width)).splitlines()
+    for row in told["services"][0]["slowest_requests"][:5]:
+        numbers = re.compile(rf" {row['connection_id']} +{row['request_index']}(  tcp and .*)?$")
+        assert [line for line in lines if numbers.search(line)]
+    first = told["services"][0]["slowest_requests"][0]
+    assert f"    tcpsight follow talks.pcap {first['connection_id']} --request {first['request_index']}" in lines
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [("a b.pcap", "'a b.pcap'"), ("-", None), ("-x.pcap", None), ("a\x1b[2J.pcap", None), ("$(x).pcap", "'$(x).pcap'")],
+)
+def test_a_command_is_shown_only_with_a_name_that_a_shell_takes_as_it_is(path, shown):
+    told = CASES["text"]()
+    told["capture"]["files"][0]["path"] = path
+    commands = [line.strip() for line in page(told).splitlines() if "tcpsight follow" in line]
+    assert [line.partition(" 1 --request ")[0] for line in commands] == ([f"tcpsight follow {shown}"] if shown else [])
+
+
+def test_no_command_is_shown_that_would_number_requests_otherwise():
+    told = CASES["busy"]()
+    told["capture"]["selection"]["servers"] = [":3306"]
+    assert "tcpsight follow" not in page(told)
+    told = CASES["busy"]()
+    told["capture"]["files"] *= 2
+    assert "tcpsight follow" not in page(told)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "subjects", "second", "is_told"),
+    [
+        (("stall", "pile_up"), ("a:1", "b:1"), (5, 15), True),
+        (("stall", "stall"), ("a:1", "a:1"), (5, 15), False),
+        (("stall", "stall"), ("a:1", "b:1"), (10, 15), False),
+        (("stall", "refused"), ("a:1", "b:1"), (5, 15), False),
+    ],
+)
+def test_where_services_stand_still_at_once_the_reader_is_told_where_to_begin(kinds, subjects, second, is_told):
+    found = [
+        {"kind": kind, "severity": "warning", "subject": subject, "start_ns": start, "end_ns": end, "summary": "x",
+         "evidence": {}}
+        for kind, subject, (start, end) in zip(kinds, subjects, ((0, 10), second), strict=True)
+    ]  # fmt: skip
+    for each in (found, found[::-1]):
+        text = " ".join("\n".join(finding_lines(each, Screen(width=60))).split())
+        assert ("begin with the one that has no other behind it (tcpsight help stall)" in text) is is_told
 
 
 def test_addresses_that_leave_no_room_have_a_line_of_their_own():
