@@ -10,7 +10,7 @@ from pathlib import Path
 
 import Cython.Build
 import pytest
-import setuptools
+import setuptools  # type: ignore[import-untyped]
 
 SETUP = Path(__file__).parents[2] / "setup.py"
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))

@@ -27,7 +27,9 @@ def said_of(error: click.UsageError, arguments: list[str]) -> str:
         near = _nearest(error.option_name, command)
         text = f"no such option {error.option_name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
     elif isinstance(error, click.MissingParameter) or len(arguments) == 1:
-        example = _example(_meant(context, arguments) if isinstance(command, click.Group) else command)
+        example = _example(
+            _meant(context, arguments) if context is not None and isinstance(command, click.Group) else command
+        )
         text += f"{' as' if text.endswith('?') else ', as'} in: {example}" if example else ""
     where = context.command_path if context is not None else " ".join(["tcpsight", *_command_named(arguments)])
     return f"{text} (see '{where} --help')"

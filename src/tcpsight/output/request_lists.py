@@ -61,7 +61,9 @@ def _listed(title: str, table: dict[str, list[str]], found: Sequence[Facts], scr
     wide = _lines(table | {"capture filter": filters}, screen, Fit(("arrived", "capture filter")))
     if widest(wide) <= screen.width:
         return ["", *_title(title, screen), *wide]
-    fit = Fit(("arrived",), ("after", "request", "response"))  # other commands ask for the connection and the index
+    fit = Fit(
+        ("arrived",), ("after", "request", "response", "arrived")
+    )  # other commands ask for the connection and the index
     heading, *lines = _lines(table, screen, fit)
     pairs = [text for line, f in zip(lines, filters, strict=True) for text in (line, INDENT * 3 + f)]
     return ["", *_title(f"{title}, each with the capture filter of its connection", screen), heading, *pairs]
