@@ -164,7 +164,7 @@ class Watch:
         # Before the first segment: the end of the slice that the first frame lies in.
         self._first_due_ns: int | None = None
         self._was_ahead = self._was_behind = False
-        # The latest segment since the clock was set back, and whether it was.
+        # The latest segment since the clock was set back, and whether that was.
         self._last_ns = 0
         self._has_stepped = False
         # How far silence was told to have lasted.
@@ -313,11 +313,12 @@ class Watch:
             yield from self._told(self._slices.finish(last_ns, nobody), last_ns, nobody, is_last=True)
 
     def _ended_ns(self) -> int | None:
-        """Tell how far time had come when the capture ended; None where only its frames tell."""
+        """Tell how far time had come when the capture ended, beyond its last segment; None where that alone tells."""
         told = [each.ended_ns for each in getattr(self._source, "files", ())]
         known = [each for each in (self._until_ns, *told) if each is not None]
         # An instant that is far ahead, and that no frame confirms, is nonsense rather than silence.
-        return max((each for each in known if each < self._slices.due_ns + JUMP_NS), default=None)
+        ended_ns = max((each for each in known if each < self._slices.due_ns + JUMP_NS), default=None)
+        return None if ended_ns is None or ended_ns <= self._last_ns else ended_ns
 
     def _told(
         self, closed: Iterable[ClosedSlice], now_ns: int, waiting: Unanswered, *, is_last: bool = False
