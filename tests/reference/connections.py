@@ -31,6 +31,7 @@ REMEMBERED_AT_FIRST, REMEMBERED_AT_MOST = 4, 4096
 SOON_NS = 1_000_000
 COPY_WITHIN_NS = 100_000_000
 REMEMBERED_NS = 25_000_000
+WITNESSES = 8
 STEP_BACK_NS = 100_000_000
 # What a copy of a frame repeats.
 REPEATED = (
@@ -606,6 +607,7 @@ class Twin:
         new.retransmitted_bytes = again_bytes
         new.remembered = side.remembered
         new.remembered.is_grown_up = False
+        new.remembered.newest = None
         c.syns = list(held.syns)
         c.last_ns = max(first["time_ns"], held.syns[-1]["time_ns"])
 
@@ -784,7 +786,7 @@ def brings_next_bytes(side: Side, h: Row) -> bool:
     return side.far is None and 0 <= side.beyond(h["sequence_number"]) <= MEBIBYTE
 
 
-def weigh_repetition(c: Connection, d: int, h: Row, apart_ns: int, *, has_copy: bool) -> str:
+def weigh_repetition(c: Connection, d: int, h: Row, apart_ns: int, *, has_copy: bool, are_copied: bool) -> str:
     """Tell what repeats a header of the same interface to the bit, so long after or before it."""
     side = c.sides[d]
     has_copies = any(s.has_copies for s in c.sides)
@@ -801,7 +803,7 @@ def weigh_repetition(c: Connection, d: int, h: Row, apart_ns: int, *, has_copy: 
     has_bytes = bool(h["payload_bytes"] or h["flags"] & FIN)
     reasons = (
         h["ip_id"] and (is_soon or len(side.remembered.ids) > 1 or side.segments == 1),
-        has_copies and (h["ip_id"] or is_stamped or is_soon or not has_copy),
+        has_copies and (h["ip_id"] or are_copied),
         is_old and side.remembered.newest is not None,
         is_stamped and has_bytes and is_too_soon,
     )
@@ -817,7 +819,7 @@ def find_copy(c: Connection, d: int, h: Row) -> str:
         return ""
     mine = fingerprint(h)
     found = ""
-    for other in reversed(side.remembered.headers):
+    for at, other in reversed(list(enumerate(side.remembered.headers))):
         if mine.time_ns - other.time_ns > COPY_WITHIN_NS:
             break
         apart_ns = abs(mine.time_ns - other.time_ns)
@@ -831,7 +833,9 @@ def find_copy(c: Connection, d: int, h: Row) -> str:
         if is_elsewhere:
             return "duplicate"
         if apart_ns <= COPY_WITHIN_NS and not h["options"] & UNSEQUENCED:
-            weighed = weigh_repetition(c, d, h, apart_ns, has_copy=other.has_copy)
+            before = [each.has_copy for each in side.remembered.headers[max(0, at - WITNESSES) : at]]
+            are_copied = not other.has_copy and (2 * sum(before) > len(before) or not before)
+            weighed = weigh_repetition(c, d, h, apart_ns, has_copy=other.has_copy, are_copied=are_copied)
             if weighed == "duplicate":
                 side.has_copies = other.has_copy = True
                 return "duplicate"

@@ -37,6 +37,8 @@ cdef enum:
     # So long a young connection forgets nothing before the limits of memory are reached. Where there are copies at all,
     # its first segments have them; if these have none, it remembers for no more than SOON_NS from then on.
     REMEMBERED_NS = 25000000
+    # So many segments before one tell whether segments have copies.
+    WITNESSES = 8
 
 
 @cython.overflowcheck(False)  # modular on purpose
@@ -157,11 +159,11 @@ cdef inline void notice_marks(Stream *s, const Header *h) noexcept nogil:
 cdef inline void remember(State *c, int d, Share *shares, const Header *h, uint32_t mark) noexcept nogil:
     """Keep what a later copy of this segment would be recognised by, instead of the oldest unless that is young.
 
+    Its interface was noticed before.
     Which of the shares this connection has is not looked up before it matters: it lies in a line of its own.
     """
     cdef Stream *s = &c.streams[d]
     cdef Seen *place
-    notice_interface(s, h)
     notice_marks(s, h)
     if not s.marks & GROWN_UP:
         grow_up(c, s, shares, h.time_ns)
@@ -215,13 +217,35 @@ cdef inline bint is_certain_syn(const State *c, int d, const Header *h, const Se
     return has_copies(c) and (is_close(old, h.time_ns, SOON_NS) or old.mark & NO_COPY)
 
 
-cdef inline int weigh_repetition(const State *c, int d, const Header *h, const Seen *old) noexcept nogil:
+cdef inline bint are_copied(Stream *s, const Seen *old) noexcept nogil:
+    """Whether segments have copies: this one has none yet, but most of those remembered right before it."""
+    cdef const Seen *ring = seen_ring(s)
+    cdef const Seen *before
+    cdef uint32_t size = seen_size(s), at = <uint32_t>(old - ring), i
+    cdef int copied = 0
+    cdef bint known = False
+    if not old.mark & NO_COPY:
+        return False
+    for i in range(WITNESSES):
+        # The oldest lies where the next segment is to be.
+        if at == s.seen_at:
+            break
+        at = (at + size - 1) & (size - 1)
+        before = ring + at
+        if before.mark == 0:
+            break
+        copied += -1 if before.mark & NO_COPY else 1
+        known = True
+    return copied > 0 or not known
+
+
+cdef inline int weigh_repetition(State *c, int d, const Header *h, const Seen *old) noexcept nogil:
     """What a segment is that repeats another one of the same interface to the bit.
 
     Who sends a segment again makes a new packet: it has another identification, and not an older timestamp than
     what was sent meanwhile. Without either, acknowledgments of segments that came out of order are all alike.
     """
-    cdef const Stream *s = &c.streams[d]
+    cdef Stream *s = &c.streams[d]
     cdef bint is_soon = is_close(old, h.time_ns, SOON_NS)
     cdef bint has_bytes = h.payload_bytes > 0 or (h.flags & FLAG_FIN) != 0
     cdef bint is_too_soon = is_soon or is_sooner_than_an_answer(c, old, h.time_ns)
@@ -229,7 +253,7 @@ cdef inline int weigh_repetition(const State *c, int d, const Header *h, const S
         return FOUND_DUPLICATE if is_certain_syn(c, d, h, old) else FOUND_AMBIGUOUS
     if h.ip_id and (is_soon or s.marks & IDS_VARY or s.segments == 1):
         return FOUND_DUPLICATE
-    if has_copies(c) and (h.ip_id or h.options & OPTION_TIMESTAMPS or is_soon or old.mark & NO_COPY):
+    if has_copies(c) and (h.ip_id or are_copied(s, old)):
         # Where each segment has its copy, a third one was sent again, and has its own.
         return FOUND_DUPLICATE
     if h.options & OPTION_TIMESTAMPS and (

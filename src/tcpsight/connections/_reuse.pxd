@@ -10,7 +10,7 @@ from tcpsight.connections._lifecycle cimport drop_pending, end_connection, open_
 from tcpsight.connections._rules cimport take_sequence, take_window
 from tcpsight.connections._slots cimport direction_of, state_hash
 from tcpsight.connections._state cimport (
-    BEYOND_HANDSHAKE, COMPLETE, GROWN_UP, HAS_BASE, HAS_ISN, ON_SEVERAL_INTERFACES, PENDING_SYN, RESET_BY_CLIENT,
+    BEYOND_HANDSHAKE, COMPLETE, GROWN_UP, HAS_BASE, HAS_ISN, HAS_NEWEST, ON_SEVERAL_INTERFACES, PENDING_SYN, RESET_BY_CLIENT,
     RESET_BY_SERVER, SAW_FIN, SAW_SYN_ACK, SYN_AGAIN, State, Stream,
 )
 from tcpsight.tables cimport (
@@ -165,12 +165,11 @@ cdef inline uint32_t open_pending(Context *x, uint32_t slot, int32_t position) n
 
 
 cdef inline void move_seen(Stream *s, Stream *from_stream) noexcept nogil:
-    """The SYN may be captured twice, also after its answer."""
+    """The SYN may be captured twice, also after its answer. How far timestamps were is of the old connection."""
     s.seen_at = from_stream.seen_at
     s.seen_bits = from_stream.seen_bits
-    s.marks = from_stream.marks & ~GROWN_UP
+    s.marks = from_stream.marks & ~(GROWN_UP | HAS_NEWEST)
     s.last_id = from_stream.last_id
-    s.newest_value = from_stream.newest_value
     s.seen_more = from_stream.seen_more
     s.last_interface = from_stream.last_interface
     s.flags |= from_stream.flags & ON_SEVERAL_INTERFACES

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from tcpsight.connections._context cimport Context, note
-from tcpsight.connections._duplicates cimport fingerprint, remember
+from tcpsight.connections._duplicates cimport fingerprint, notice_interface, remember
 from tcpsight.connections._edge cimport (
     GAVE_UP_HOLE, HELD, NOT_BELIEVED, drop_jump, find_acked_place, find_place, is_in_place, pass_over, settle_probe,
 )
@@ -284,6 +284,7 @@ cdef inline bint take_usual(Share *shares, State *c, int d, const Header *h, Seg
         return False
     if acked < o.next_offset - PLAUSIBLE:
         return False
+    notice_interface(s, h)
     remember(c, d, shares, h, fingerprint(h))
     g.offset = s.next_offset
     g.acked_offset = acked

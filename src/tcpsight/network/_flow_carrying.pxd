@@ -8,7 +8,7 @@ from tcpsight.network._round_trips cimport BLOCK
 from tcpsight.network._sent cimport sent_at
 from tcpsight.network._state cimport (
     CAUSES, FEW_ROUND_TRIPS, FIRST_BITS, FIRST_HOLES, HAS_HOLES, MOST_BITS, MOST_HOLE_BYTES, MOST_HOLES, MOST_RESENT,
-    MOST_SENT_BYTES, OCTAVES, PENDING_ROUND_TRIPS, STAMPS, Flow, Hole, Memory, Octaves, Rare, Sent, Slot,
+    MOST_SENT_BYTES, OCTAVES, PENDING_ROUND_TRIPS, STAMPS, Flow, Hole, Memory, Octaves, Rare, Sent, Slot, pass_step,
 )
 
 cdef enum:
@@ -57,12 +57,11 @@ cdef inline void write_flow(Carried *out, Flow *f) noexcept nogil:
         write_carried(out, f.round_trips, <int64_t>sizeof(Octaves) + f.round_trips.used * <int64_t>BLOCK_BYTES)
 
 
-@cython.overflowcheck(False)
-cdef inline void write_slot(Carried *out, Slot *slot, uint8_t steps) noexcept nogil:
+cdef inline void write_slot(Carried *out, Slot *slot, uint32_t steps) noexcept nogil:
     cdef Slot copy = slot[0]
     cdef int d
     if copy.steps != steps:
-        copy.epoch += 1
+        pass_step(&copy)
     copy.steps = 0
     for d in range(2):
         mark_pointers(&copy.flows[d])

@@ -16,7 +16,7 @@ from tcpsight.network._round_trips cimport take_round_trip
 from tcpsight.network._sent cimport mark_resent, pop, push, sent_at
 from tcpsight.network._state cimport (
     ACKED_AHEAD, BUSY, CAUSE_TIMEOUT, CONTROL, HAS_ACKED, HAS_HOLES, HAS_SACKED, HAS_VALUE, IN_FAST_RECOVERY,
-    IN_STALL, IN_TIMEOUT, IS_CLOSED, KNOWN, OFFERED_SACK, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS,
+    IN_STALL, IN_TIMEOUT, IS_CLOSED, KNOWN, MANY, OFFERED_SACK, RESENT, SAW_FIN, SAW_WINDOW, UNCLEAN, USES_TIMESTAMPS,
     Flow, Memory, Resent, Sent, Slot, larger, smaller,
 )
 from tcpsight.network._windows cimport note_room, take_window
@@ -86,7 +86,7 @@ cdef inline void measure(
             and (last.payload < full or f.data_end - g.acked_offset < 2 * full)
         )
     )
-    take_round_trip(slot, f, g.time_ns - begin, is_delayed, last.epoch == slot.epoch)
+    take_round_trip(slot, f, g.time_ns - begin, is_delayed, last.epoch == slot.epoch < MANY)
     if is_delayed:
         note_delayed(
             f, g, g.acked_offset >= f.data_end and last.in_flight == <uint32_t>last.payload < full,

@@ -5,7 +5,7 @@
 """
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
@@ -16,7 +16,7 @@ from tcpsight.network._flow_rules cimport take_segment
 from tcpsight.network._round_trips cimport own_round_trips
 from tcpsight.network._rows cimport give_row
 from tcpsight.network._sent cimport sent_at
-from tcpsight.network._state cimport FIRST_BITS, FIRST_HOLES, STAMPS, Flow, Hole, Memory, Sent, Slot, smaller
+from tcpsight.network._state cimport FIRST_BITS, FIRST_HOLES, STAMPS, Flow, Hole, Memory, Sent, Slot, pass_step, smaller
 from tcpsight.tables cimport (
     BOUNDARY_OPENED,
     KIND_DUPLICATE,
@@ -53,7 +53,7 @@ cdef struct Batch:
     int64_t step_count
     int64_t step_at             # the first that was not counted
     int64_t next_step           # its row
-    uint8_t steps               # how many were counted, of all batches
+    uint32_t steps              # how many were counted, of all batches
 
 SLOT_BYTES = sizeof(Slot)
 
@@ -189,7 +189,7 @@ cdef int take_segments(Batch *batch, int64_t begin, int64_t end) noexcept nogil:
             pass_steps(batch, row)
         if slot.steps != batch.steps:
             slot.steps = batch.steps
-            slot.epoch += 1
+            pass_step(slot)
         slot.is_unsequenced |= (header.options & OPTION_UNSEQUENCED) != 0
         if is_odd(slot, segment.time_ns):
             segment = take_odd(batch, slot, segment)

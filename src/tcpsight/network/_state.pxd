@@ -29,6 +29,8 @@ cdef enum:
     OCTAVES = 28
     # Timestamps that wait to be echoed, per direction.
     STAMPS = 8
+    # An epoch that is not counted further: from then on a step may lie between any two segments.
+    MANY = 65535
 
 cdef enum:
     # Causes of a retransmission, as they index Flow.causes.
@@ -82,8 +84,7 @@ cdef struct Sent:
     int32_t payload
     uint8_t flags
     uint8_t controls        # numbers of its SYN and FIN
-    uint8_t epoch           # of its slot when it was sent
-    uint8_t padding
+    uint16_t epoch          # of its slot when it was sent
 
 cdef struct Resent:
     int64_t start
@@ -250,15 +251,15 @@ cdef struct Slot:
     uint64_t usual_ns       # what comes so soon after the last one needs no closer look at the clock; 0: all does
     int64_t round_trip_ns   # the shortest whole one: to the one side and to the other; 0 if unknown
     int64_t first_ns
-    int64_t leap_from_ns    # the time before its last segment, if that leapt: see _clock.pxd
     int64_t connection_id
     uint16_t leap
     uint8_t is_used
     uint8_t is_unsequenced
     uint8_t is_behind       # its clock was set back and has not caught up
-    uint8_t steps           # how often the capture's clock may have been set back, when it had its last segment
     uint8_t share           # of the connections: limits are those of shares, so that it does not matter who has which
-    uint8_t epoch           # how often that was between two of its segments
+    uint16_t epoch          # how often the capture's clock may have been set back between two of its segments, or MANY
+    uint32_t steps          # how often that was anywhere, when it had its last segment
+    uint32_t padding
     uint32_t last_value[2]  # TSval of the acknowledgment of all data of each direction
     # 1064 bytes each, so that neither they nor slots begin with a line: what is used together lies together, and no more
     Flow flows[2]
@@ -268,11 +269,11 @@ cdef struct Slot:
     uint16_t client_port
     uint16_t server_port
     uint8_t ip_version
-    uint8_t last_padding[3]
+    uint8_t behind_count    # segments in a row that were behind, as far as it matters
+    uint8_t last_padding[2]
+    int64_t leap_from_ns    # the time before its last segment, if that leapt: see _clock.pxd
     int64_t behind_ns       # how far its clock is behind where it was; 0 if it is not, or by less than frames are out of order
     int64_t stepped_ns      # how far it was set back, all in all
-    uint8_t behind_count    # segments in a row that were behind, as far as it matters
-    uint8_t more_padding[7]
 
 cdef struct Memory:
     int64_t sent_bytes      # in rings of all connections of a share
@@ -285,3 +286,9 @@ cdef inline int64_t larger(int64_t a, int64_t b) noexcept nogil:
 
 cdef inline int64_t smaller(int64_t a, int64_t b) noexcept nogil:
     return a if a < b else b
+
+
+cdef inline void pass_step(Slot *slot) noexcept nogil:
+    """The capture's clock may have been set back since the connection's last segment."""
+    if slot.epoch < MANY:
+        slot.epoch += 1

@@ -21,6 +21,12 @@ def copied(line: str, before: str = HANDSHAKE) -> Followed:
     return track(before + line)
 
 
+def with_copies(script: str) -> str:
+    """Let each line be captured twice, 5 ms apart."""
+    lines = [line.split() for line in script.strip().splitlines()]
+    return "\n".join(f"{' '.join(line)} \n {float(line[0]) + 5} {line[1]} copy" for line in lines) + "\n"
+
+
 def is_copy(followed: Followed) -> Any:
     return followed.of_segments("kind")[-1] == "duplicate"
 
@@ -79,18 +85,40 @@ def test_data_that_come_again_before_anybody_can_have_asked_for_them_are_a_copy(
 
 
 def test_where_copies_are_known_timestamps_that_are_the_same_tell_them():
-    opened = STAMPED.replace("10  <", "5 > copy \n 10 <")
+    opened = with_copies(STAMPED)
     assert is_copy(copied("50 > PA 10 ts=51/41 v6 \n 70 > copy", opened))
     assert is_copy(copied("50 > A ts=51/41 v6 \n 70 > copy", opened))
     assert not is_copy(copied("50 > PA 10 ts=51/41 v6 \n 70 > PA 10 off=100 ts=71/41 v6", opened))
 
 
 def test_where_copies_are_known_the_third_of_a_kind_was_sent_again_and_has_its_own_copy():
-    opened = HANDSHAKE.replace("10  <", "5 > copy \n 10 <")
+    opened = with_copies(HANDSHAKE)
     followed = copied("50 > PA 10 id=0 \n 70 > copy \n 90 > copy \n 110 > copy", opened)
     assert followed.of_segments("kind")[-4:] == ["new", "duplicate", "retransmission", "duplicate"]
-    followed = copied("50 < A id=0 \n 50 > PA 10 \n 52 < copy \n 53 < A id=0 \n 55 < copy", HANDSHAKE + "41 < copy \n")
+    followed = copied("50 < A id=0 \n 50 > PA 10 \n 52 < copy \n 53 < A id=0 \n 55 < copy", opened)
     assert followed.of_segments("kind")[-4:] == ["new", "duplicate", "new", "duplicate"]
+
+
+def test_one_copy_does_not_tell_that_there_are_more():
+    """Timestamps of 100 ms, and a network that doubled one segment: what is sent again is no copy."""
+    again = "50 < PA 10 ts=51/31 v6 \n 60 > A ts=61/51 v6 \n 85 < PA 10 off=10 ts=51/31 v6"
+    for copies, copy in enumerate(("", "41.001 < copy \n")):
+        followed = track(STAMPED + "41 < PA 10 ts=41/31 v6 \n" + copy + again)
+        assert followed.of_segments("kind")[-1] == "retransmission"
+        assert followed.one("duplicates") == copies
+
+
+def test_duplicate_acknowledgments_of_one_tick_are_no_copies_where_one_segment_was_copied():
+    script = STAMPED + "41 < PA 10 ts=41/31 v6 \n 41.001 < copy \n 50 > A ts=51/41 v6 \n"
+    followed = track(script + " \n".join(f"{50 + i / 100} > copy" for i in range(1, 5)))
+    assert followed.of_segments("kind")[-4:] == ["new"] * 4
+    assert followed.one("duplicates") == 1
+
+
+def test_where_all_are_copied_acknowledgments_that_are_alike_have_one_copy_each():
+    alike = "\n".join(f"{50 + i * 2} > {'copy' if i else 'A ts=51/41 v6'}" for i in range(6))
+    followed = track(with_copies(STAMPED) + alike)
+    assert followed.of_segments("kind")[-6:] == ["new", "duplicate"] * 3
 
 
 def test_a_syn_is_refused_once():

@@ -206,3 +206,26 @@ def test_paths_never_give_the_same_endpoints_the_same_hash():
     for start in range(0, 2**24, 2**20):
         product = (np.arange(max(start, 1), start + 2**20, dtype=np.uint64) << np.uint64(8)) * multiplier
         assert np.minimum(product, -product).min() >= 2**33
+
+
+def test_timestamps_of_the_connection_before_tell_no_copies():
+    """Linux gives each connection timestamps of its own: the next ones may be lower."""
+    before = """
+        0     > S  seq=1000 ts=9000/0 v6
+        10    < SA seq=5000 ts=1/9000 v6
+        20    > A           ts=9020/1 v6
+        30    > A           ts=9030/1 v6
+    """
+    again = """
+        60    > S  seq=90000 ts=100/0 v6
+        70    < SA seq=95000 ts=2/100 v6
+        80    > A            ts=120/2 v6
+        90    < PA 10 off=10 ts=3/120 v6
+        100   > A            ts=140/2 v6
+        105   > copy
+        110   > copy
+    """
+    followed = track(before + again)
+    assert followed.named("connection_id") == [1, 5]
+    assert followed.named("duplicates") == [0, 0]
+    assert followed.named("client_segments") == [3, 5]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from tcpsight.network import NetworkMeasuring
+from tests.support.headers import follow, headers
 from tests.support.network import measured
 
 MS = 1_000_000
@@ -224,3 +227,31 @@ def test_nothing_is_timed_across_a_clock_that_was_set_back_until_it_has_caught_u
     """
     )
     assert network.client("rtt_samples", "rtt_delayed_samples") == (2, 1)
+
+
+def stepped(times: int) -> int:
+    """Give the shortest round trip where a capture's clock may have been set back so often within one of 40 ms."""
+    script = HANDSHAKE.replace("20  <", "50 <").replace("21  >", "51 >")
+    table = headers(script + "200 > PA 100 \n 300 < A \n 400 > PA 100 \n 440 < A \n 500 > PA 100 \n 600 < A")
+    followed = follow([table])
+    steps = np.full(times, 6, np.int32)  # before the acknowledgment after 40 ms
+    network = NetworkMeasuring().feed(followed.segments, table, followed.boundaries, steps)
+    return int(network.rows["rtt_min_ns"][0])
+
+
+@pytest.mark.parametrize("times", [1, 255, 256, 257, 512, 65_536])
+def test_however_often_the_clock_was_set_back_within_a_round_trip_it_is_not_the_shortest(times: int):
+    assert stepped(0) == 40 * MS
+    assert stepped(times) == 50 * MS
+
+
+def test_steps_between_many_segments_are_not_taken_for_none():
+    """65,536 steps, each between two segments of the connection, while one of its segments is in flight."""
+    count = 65_536
+    lines = [f"{400 + i / 4000:.6f} < A id={i % 50_000 + 1}" for i in range(count)]
+    opened = HANDSHAKE.replace("20  <", "50 <").replace("21  >", "51 >") + "200 > PA 100 \n 300 < A \n 399 > PA 100 \n"
+    table = headers(opened + "\n".join(line + " acked=100" for line in lines) + "\n 439 < A id=60001")
+    followed = follow([table])
+    steps = np.arange(6, 6 + count, dtype=np.int32)
+    network = NetworkMeasuring().feed(followed.segments, table, followed.boundaries, steps)
+    assert network.rows["rtt_min_ns"][0] == 50 * MS
