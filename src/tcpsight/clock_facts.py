@@ -16,7 +16,11 @@ def clock_facts(run: Run) -> Facts:
     first_ns, last_ns = pipeline.span or (0, 0)
     leapt_ns = pipeline.clock_leaps.within(first_ns, last_ns)
     return {
-        "is_instant": pipeline.segments > 1 and pipeline.first_ns == pipeline.last_ns,
+        # A watch that was enough ends with connections open, whose segments are not in the span.
+        "is_instant": pipeline.segments > 1
+        and pipeline.first_ns is not None
+        and pipeline.first_ns == pipeline.last_ns
+        and not pipeline.open_count,
         "steps_back": pipeline.clock_steps.steps,
         "stepped_back_ns": pipeline.clock_steps.back_ns,
         "stepped_forward_ns": leapt_ns,

@@ -74,6 +74,9 @@ def test_by_service_lines_name_the_service(here, pcap):
 
 def test_it_ends_after_so_many_slices_or_so_much_time(here, pcap):
     assert len({row["start_ns"] for row in objects(here("watch", pcap, "--json", *TENTH, "-n", "3"))}) == 3
+    few = here("watch", pcap, *TENTH, "-n", "1")
+    assert few.text
+    assert "time stamp" not in few.err
     some = objects(here("watch", pcap, "--json", *TENTH, "--duration", "20ms"))
     assert some[-1]["start_ns"] + some[-1]["length_ns"] - some[0]["start_ns"] >= 20 * MS
     assert len({row["start_ns"] for row in some}) < 5
