@@ -21,12 +21,14 @@ import tcpsight
 from tcpsight.capture.live import MOST_SNAPLEN
 from tcpsight.decode import extents_of
 from tcpsight.errors import UsageError
-from tcpsight.interface_naming import ANY, InterfaceNames
+from tcpsight.interface_naming import InterfaceNames, is_naming
 from tcpsight.output.packet_files import Counts, PacketFiles, Rotation
 from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder
 from tcpsight.tables import FLAG_FIN, FLAG_RST, FLAG_SYN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tcpsight.capture.live import LiveCapture
     from tcpsight.decode import Extents
     from tcpsight.output.packet_files import Encoder
@@ -84,17 +86,20 @@ class Recording:
     ----------
     left_out : int
         Frames that were not wanted.
+    on_look : callable or None
+        Is called now and then, whether or not frames come.
     """
 
     def __init__(self, capture: LiveCapture, files: PacketFiles, wanted: Wanted, encoder: Encoder) -> None:
         self.left_out = 0
+        self.on_look: Callable[[], None] | None = None
         self._taken = 0
         self._capture = capture
         self._files = files
         self._wanted = wanted
         self._is_to_reopen = False
         self._names: InterfaceNames | None = None
-        if isinstance(encoder, PcapngEncoder) and [each.name for each in capture.interfaces] == [ANY]:
+        if isinstance(encoder, PcapngEncoder) and is_naming(capture, encoder):
             self._names = InterfaceNames(capture, files, encoder)
 
     @property
@@ -130,6 +135,8 @@ class Recording:
                 if len(frames):
                     self._take(frames)
                 self._files.look(self.counts())
+                if self.on_look is not None:
+                    self.on_look()
                 if wanted.most_frames is not None and self._taken >= wanted.most_frames:
                     break
                 if wanted.duration_ns is not None and time.monotonic_ns() - begun_ns >= wanted.duration_ns:

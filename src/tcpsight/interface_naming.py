@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tcpsight.output.pcapng import DescribedInterface
+from tcpsight.capture.live import MOST_NAME_BYTES
+from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder, described
 
 if TYPE_CHECKING:
     from tcpsight.capture.live import LiveCapture
-    from tcpsight.output.packet_files import PacketFiles
-    from tcpsight.output.pcapng import PcapngEncoder
+    from tcpsight.output.packet_files import Encoder, PacketFiles
     from tcpsight.tables import Frames
 
 ANY = "any"
@@ -25,6 +25,28 @@ MOST_NAMED = 250
 
 NUMBER_AT = 4
 """Where the number stands in the header of LINKTYPE_LINUX_SLL2, most significant byte first."""
+
+
+def named_bytes(capture: LiveCapture, encoder: Encoder) -> int:
+    """Tell how much room the descriptions of interfaces may take that are still to be met.
+
+    Parameters
+    ----------
+    capture : LiveCapture
+        Where frames come from; of a single interface that stands for all, others are met.
+    encoder : Encoder
+        What makes the bytes of files; one of pcapng names them.
+    """
+    if not is_naming(capture, encoder):
+        return 0
+    all_of_them = capture.interfaces[0]
+    longest = DescribedInterface("x" * MOST_NAME_BYTES, all_of_them.link_type, all_of_them.snaplen)
+    return MOST_NAMED * len(described(longest))
+
+
+def is_naming(capture: LiveCapture, encoder: Encoder) -> bool:
+    """Tell whether files name the interfaces behind one that stands for all."""
+    return isinstance(encoder, PcapngEncoder) and [each.name for each in capture.interfaces] == [ANY]
 
 
 class InterfaceNames:

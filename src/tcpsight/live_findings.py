@@ -23,6 +23,7 @@ import numpy as np
 
 from tcpsight.findings import FindingTable, written
 from tcpsight.model.findings import Finding, Key
+from tcpsight.model.silences import Silences
 from tcpsight.stalling import Filters, StallSearch
 from tcpsight.tables import (
     MOMENTARY_FINDINGS,
@@ -142,8 +143,11 @@ class LiveFindings:
         self._told.clear()
         self._due_ns = None
 
-    def look(self, now_ns: int, *, is_last: bool = False) -> Findings:
-        """Give what is new, the worst first; nothing between looks."""
+    def look(self, now_ns: int, *, is_last: bool = False, unheard: tuple[int, int] | None = None) -> Findings:
+        """Give what is new, the worst first; nothing between looks.
+
+        Stalls in the time `unheard`, in which nothing was captured and perhaps nobody captured any more, are doubted.
+        """
         if self._due_ns is None:
             self._due_ns = now_ns + LOOK_NS
         if now_ns < self._due_ns and not is_last:
@@ -157,7 +161,7 @@ class LiveFindings:
         self._ended_count = self._policed_count = 0
         for connections, network in self._open(now_ns):
             conditions.add_ended(connections, network)
-        found = conditions.found(self._stalls(now_ns), now_ns=now_ns)
+        found = conditions.found(self._stalls(now_ns, unheard), now_ns=now_ns)
         self._conditions = FindingTable(block_rows=BLOCK_ROWS, has_data=conditions.has_data)
         return written([finding for finding in found if self._is_news(finding, now_ns)])
 
@@ -170,11 +174,13 @@ class LiveFindings:
             open_now = open_now[np.argsort(-open_now.end_ns, kind="stable")[:MOST_CONNECTIONS]]
         return self._pipeline.open_network(open_now)
 
-    def _stalls(self, now_ns: int) -> list[Finding]:
+    def _stalls(self, now_ns: int, unheard: tuple[int, int] | None) -> list[Finding]:
+        silences = Silences()
+        silences.keep([] if unheard is None else [unheard])
         waiting = self._pipeline.waiting(now_ns)
         answered = Requests.concatenate(list(self._answered))
         unanswered = Unanswered.concatenate([*self._unanswered, waiting])
-        search = StallSearch(self._searched(answered, unanswered), leaps=self._pipeline.clock_leaps)
+        search = StallSearch(self._searched(answered, unanswered), None, silences, self._pipeline.clock_leaps)
         for table in (unanswered, answered):
             order = np.argsort(table.arrival_ns, kind="stable")
             for at in range(0, len(order), FED_ROWS):

@@ -167,8 +167,10 @@ class Watch:
         # The latest segment since the clock was set back, and whether that was.
         self._last_ns = 0
         self._has_stepped = False
-        # How far silence was told to have lasted.
+        # How far silence was told to have lasted, and when the last frame was captured.
         self._until_ns: int | None = None
+        self._heard_ns: int | None = None
+        self._may_have_ended = getattr(capture, "may_have_ended", False)
 
     def __iter__(self) -> Iterator[Slice]:
         try:
@@ -185,6 +187,13 @@ class Watch:
     def stop(self) -> None:
         """Let the next batch of frames be the last, and give what there is by then; safe from another thread."""
         self._is_stopped = True
+
+    @property
+    def unheard(self) -> tuple[int, int] | None:
+        """The silence at the end of what may have been written no more, from the last frame on; None elsewhere."""
+        if not self._may_have_ended or self._heard_ns is None or (self._until_ns or 0) <= self._heard_ns:
+            return None
+        return self._heard_ns, self._until_ns or 0
 
     # -------------------------------------------------------------------------------------------------- frames
 
@@ -239,6 +248,8 @@ class Watch:
         return due_ns - self._interval_ns - self._back_ns
 
     def _feed(self, frames: Frames) -> None:
+        if len(frames):
+            self._heard_ns = max(self._heard_ns or 0, int(frames.time_ns.max()))
         for batch in self.pipeline.feed(frames):
             self._keep(batch)
 
@@ -294,6 +305,7 @@ class Watch:
         slices.begin(time_ns)
         self._last_ns = time_ns
         self._until_ns = None
+        self._heard_ns = time_ns
         self._has_stepped = True
         self._was_ahead = self._was_behind = False
 
@@ -328,7 +340,9 @@ class Watch:
         for each in closed:
             if known is None:
                 known = self._known(now_ns, waiting)
-            findings = Findings() if self._findings is None else self._findings.look(each.end_ns, is_last=is_last)
+            findings = Findings()
+            if self._findings is not None:
+                findings = self._findings.look(each.end_ns, is_last=is_last, unheard=self.unheard)
             yield Slice(
                 each.start_ns, each.end_ns, each.services, each.total, each.arrived, each.places, *known, findings
             )

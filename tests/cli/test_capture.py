@@ -361,6 +361,7 @@ def test_an_interface_that_is_down_is_told(tmp_path):
         (["-i", "lo", "-w", "x.pcap", "--rotate-size", "big"], ["no size"]),
         (["-i", "lo", "-w", "x.pcap", "--rotate-size", "10"], ["--rotate-size", "552 bytes; 10 are too few"]),
         (["-i", "lo", "-w", "x.pcapng", "--rotate-size", "551"], ["--rotate-size", "551 are too few"]),
+        (["-i", "any", "-w", "x.pcapng", "--rotate-size", "10kB"], ["--rotate-size", "10,000 are too few"]),
         (["-i", "lo", "-w", "x.pcap", "--rotate-size", "1kB", "--payload", "1000"], ["1,552 bytes; 1,000 are too few"]),
         (["-i", "lo", "-w", "x.pcap", "--keep-total", "1GB"], ["--rotate-size"]),
         (["-i", "lo", "-w", "x.pcap", "--keep-total", "1GB", "--rotate-size", "1GB"], ["two files"]),

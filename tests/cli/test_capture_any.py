@@ -6,8 +6,13 @@ import socket
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tcpsight
+from tcpsight.interface_naming import MOST_NAMED
+from tcpsight.output.packet_files import Counts
+from tcpsight.output.pcapng import DescribedInterface, PcapngEncoder
 from tests.cli.running import process
 from tests.cli.test_capture import Recorder, talk
 from tests.conftest import require_program
@@ -48,6 +53,20 @@ def test_frames_name_the_interface_that_they_came_by(tmp_path):
     }
     (answer,) = process("connections", path, "--format", "csv", "--columns", "client_bytes,duplicates").text.split()[1:]
     assert answer == "300,0"
+
+
+def test_the_smallest_files_of_a_set_hold_all_descriptions_and_a_frame(tmp_path):
+    refused = process("capture", "-i", "any", "-w", tmp_path / "any.pcapng", "--rotate-size", "10kB")
+    least = int(refused.err.split("has up to ")[1].split()[0].replace(",", ""))
+    encoder = PcapngEncoder([DescribedInterface("any", 276, 256, "")], f"tcpsight {tcpsight.__version__}")
+    for i in range(MOST_NAMED):
+        encoder.add(DescribedInterface(f"interface-{i:05}", 276, 256))
+    frame = int(encoder.sizes(np.array([256], np.uint32))[0])
+    assert least >= len(encoder.begin()) + frame + len(encoder.statistics([Counts(1, 1, 1)], 1, 2))
+    assert process("capture", "-i", "any", "-w", tmp_path / "any.pcap", "--rotate-size", "10kB",
+                   "--duration", "10ms").status == 0  # fmt: skip
+    recorder = Recorder("-i", "any", "-w", tmp_path / "any.pcapng", "--rotate-size", str(least))
+    recorder.end()
 
 
 def test_every_file_of_a_set_names_them(tmp_path):

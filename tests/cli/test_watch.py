@@ -57,6 +57,12 @@ def test_words_behind_the_source_are_a_filter(here, pcap):
     assert {row["server_port"] for row in rows if not row["is_other"]} == {80}
 
 
+def test_a_second_file_is_said_to_be_taken_as_a_filter(here, pcap):
+    told = here("watch", pcap, pcap).err
+    assert "is taken as a filter, not as the file of that name" in told.splitlines()[0]
+    assert "is taken as a filter" not in here("watch", pcap, "tcp", "port", "80").err
+
+
 def test_lines_have_the_columns_that_were_asked_for(here, pcap):
     lines = here("watch", pcap, "--interval", "1s", "--columns", "time,count,min,max,95_max,p99,late").text.splitlines()
     assert lines[0].split() == ["time", "count", "min", "max", "95_max", "p99", "late"]

@@ -51,7 +51,14 @@ class Silence:
     ----------
     capture : Capture
         Of a pipe, or a file that is still being written.
+
+    Attributes
+    ----------
+    may_have_ended : bool
+        Who writes it may have stopped, which looks like silence.
     """
+
+    may_have_ended = True
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture

@@ -14,6 +14,8 @@ from tcpsight.cli.rights import give_up_rights, places_of
 if TYPE_CHECKING:
     from tcpsight.capture.live import LiveCapture
     from tcpsight.capturing import Recording
+    from tcpsight.cli.interface_notes import Looks
+    from tcpsight.output.packet_files import PacketFiles
 
 
 def _one_in(ctx: click.Context, param: click.Parameter, text: str) -> int:
@@ -136,6 +138,8 @@ def command(
     from tcpsight.capturing import PacketFiles, Recording, Rotation, Wanted, encoder_for
     from tcpsight.cli import running  # noqa: F401 - now, while every account's files can be read
     from tcpsight.cli.endings import GRACE_S, Terminal, until_hung_up, until_stopped
+    from tcpsight.cli.interface_notes import Looks
+    from tcpsight.interface_naming import named_bytes
     from tcpsight.output.compressing import compressing
     from tcpsight.output.packet_files import compression_of, format_of, least_bytes
 
@@ -157,12 +161,15 @@ def command(
         encoder = encoder_for(capture, file_format or format_of(path), expression)
         beginning = _beginning(capture)
         if rotate_size is not None:
-            _check_size(rotate_size, least_bytes(encoder, len(capture.interfaces), wanted.snaplen))
+            least = least_bytes(encoder, len(capture.interfaces), wanted.snaplen)
+            _check_size(rotate_size, least + named_bytes(capture, encoder))
         terminal = Terminal()
+        looks = Looks(interfaces, capture, lambda: capture.received, capture.down)
         if fence:
             give_up_rights(user, [] if path == "-" else places_of(path))
         files = PacketFiles(path, encoder, compression, Rotation(rotate_size, rotate_every, keep_total))
         recording = Recording(capture, files, wanted, encoder)
+        recording.on_look = lambda: _say_notes(looks)
         with (
             until_stopped(capture.stop, grace_s=GRACE_S),
             until_hung_up(capture.stop, recording.reopen, terminal=terminal),
@@ -215,11 +222,8 @@ def _beginning(capture: LiveCapture) -> str:
     return printable(f"capturing on {', '.join(named)}")
 
 
-def _ending(capture: LiveCapture, recording: Recording, files: object) -> str:
-    from tcpsight.output.packet_files import PacketFiles
-
-    assert isinstance(files, PacketFiles)
-    where = files.name if files.files == 1 else f"{files.files} files, the last of them {files.name}"
+def _ending(capture: LiveCapture, recording: Recording, files: PacketFiles) -> str:
+    where = files.name if files.files == 1 else f"{files.files} files{_removed(files)}, the last of them {files.name}"
     told = f"{capture.received} frames received, {recording.written} written to {where}"
     if recording.left_out:
         told += f", {recording.left_out} left out as asked"
@@ -232,6 +236,22 @@ def _ending(capture: LiveCapture, recording: Recording, files: object) -> str:
     rest = capture.received - capture.dropped - recording.written - recording.left_out - recording.lost
     # Frames that came after the end was decided, and those that the kernel's part of a filter let through.
     return f"{told}; {rest} more lay in the ring at the end, or are not what the filter asks for" if rest > 0 else told
+
+
+def _removed(files: PacketFiles) -> str:
+    """Say what is no longer there of what was written, as there was to be room."""
+    told = []
+    if files.removed_files:
+        told.append(f"{files.removed_files} of them, with {files.removed_frames} frames")
+    if files.removed_earlier:
+        told.append(f"{files.removed_earlier} of earlier recordings")
+    return f" ({' and '.join(told)}, removed for --keep-total)" if told else ""
+
+
+def _say_notes(looks: Looks) -> None:
+    """Say what is news of interfaces: that they went down, are up again, or that nothing has come yet."""
+    for text in looks.look():
+        _say(f"note: {text}")
 
 
 def _say(message: str) -> None:

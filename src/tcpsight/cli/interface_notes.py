@@ -1,4 +1,4 @@
-"""Say while a watch goes on that nothing comes by its interfaces: that they are silent, went down, or are up again.
+"""Say while a watch or a recording goes on that interfaces are silent, went down, or are up again.
 
 An idle service and an interface that is gone look alike in rows of zeros, and before the first frame there are none.
 """
@@ -6,7 +6,7 @@ An idle service and an interface that is gone look alike in rows of zeros, and b
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 LOOK_S = 1.0
@@ -23,6 +23,8 @@ class InterfaceNotes:
     ----------
     names : sequence of str
         What is listened to.
+    down : sequence of str
+        Which of them are known to be down already.
 
     Attributes
     ----------
@@ -30,10 +32,10 @@ class InterfaceNotes:
         What is the case since the last look.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], down: Sequence[str] = ()) -> None:
         self.standing: list[str] = []
         self._names = list(names)
-        self._down: set[str] = set()
+        self._down = set(down)
         self._looks = 0
         # Whether a frame has come, or that none did was told.
         self._is_settled = False
@@ -63,19 +65,24 @@ def _gone(name: str) -> str:
 
 
 class Looks:
-    """Look at the interfaces of a watch now and then, and say what is news.
+    """Look at the interfaces of a watch or a recording now and then, and say what is news.
 
     Parameters
     ----------
     names : sequence of str
         What is listened to.
-    run : Run
-        The pass under way.
+    capture : LiveCapture
+        What listens.
+    frames : callable
+        Tells how many frames have come.
+    down : sequence of str
+        Which interfaces are known to be down already.
     """
 
-    def __init__(self, names: Sequence[str], run: Any) -> None:
-        self._notes = InterfaceNotes(names)
-        self._run = run
+    def __init__(self, names: Sequence[str], capture: Any, frames: Callable[[], int], down: Sequence[str] = ()) -> None:
+        self._notes = InterfaceNotes(names, down)
+        self._capture = capture
+        self._frames = frames
         self._next_s = 0.0
 
     @property
@@ -88,4 +95,4 @@ class Looks:
         if time.monotonic() < self._next_s:
             return []
         self._next_s = time.monotonic() + LOOK_S
-        return self._notes.look(getattr(self._run.capture, "down", []), self._run.pipeline.frames)
+        return self._notes.look(getattr(self._capture, "down", []), self._frames())

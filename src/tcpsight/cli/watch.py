@@ -29,6 +29,10 @@ LONGEST_WAIT_NS = 400_000_000
 """For how long frames of an interface are waited for; silence is told twice as late."""
 
 
+UNHEARD_NS = 1_000_000_000
+"""Of a shorter silence at the end nothing is said."""
+
+
 @click.command("watch")
 @watch_options
 def command(*, wanted: Wanted) -> int:
@@ -94,7 +98,19 @@ def command(*, wanted: Wanted) -> int:
             losses.tell(getattr(run.capture, "dropped", 0))
             _tell(each)
             tell_others(each)
+        _tell_unheard(slices)
         return conclude_live(run) if wanted.interfaces else conclude(run)
+
+
+def _tell_unheard(slices: Watch) -> None:
+    """Say that the last slices may be empty because nobody captured any more."""
+    from tcpsight.cli.notes import warn
+    from tcpsight.output.units import duration
+
+    begin_ns, end_ns = slices.unheard or (0, 0)
+    if end_ns - begin_ns >= UNHEARD_NS:
+        silence = duration(end_ns - begin_ns)
+        warn(f"nothing was captured in the last {silence}: if who writes stopped then, slices of it tell of no service")
 
 
 def _looking(interfaces: Sequence[str], run: Run, beats: Beats | None) -> Callable[[], None]:
@@ -102,7 +118,7 @@ def _looking(interfaces: Sequence[str], run: Run, beats: Beats | None) -> Callab
     from tcpsight.cli.interface_notes import Looks
     from tcpsight.cli.notes import warn
 
-    looks = Looks(interfaces, run) if interfaces else None
+    looks = Looks(interfaces, run.capture, lambda: run.pipeline.frames) if interfaces else None
 
     def look() -> None:
         for text in looks.look() if looks is not None else ():

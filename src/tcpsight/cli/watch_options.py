@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -219,4 +220,8 @@ def _source(
         return source, words
     if not words:
         raise click.UsageError("name an interface with -i, or a capture to read, '-' for a pipe")
+    if len(words) > 1 and Path(words[1]).is_file():
+        from tcpsight.cli.notes import warn
+
+        warn(f"{words[1]!r} is taken as a filter, not as the file of that name: one source is watched")
     return words[0], words[1:]

@@ -74,7 +74,7 @@ def noticing(board: Board, run: Run, interfaces: Sequence[str], beats: Beats | N
     """Make what shows on a board what is the case of interfaces, and tells feeds that there is no slice yet."""
     from tcpsight.cli.interface_notes import Looks
 
-    looks = Looks(interfaces, run) if interfaces else None
+    looks = Looks(interfaces, run.capture, lambda: run.pipeline.frames) if interfaces else None
 
     def look() -> None:
         if looks is not None:

@@ -139,6 +139,9 @@ class PacketFiles:
     ----------
     frames, files : int
         How many were written so far; frames that are still collected do not count.
+    removed_files, removed_frames, removed_earlier : int
+        How many of these files were removed again as all were too large together, how many frames they had, and how
+        many files that earlier runs left.
     name : str
         The file that is written.
     ended_ns : int or None
@@ -153,6 +156,8 @@ class PacketFiles:
 
     def __init__(self, path: str, encoder: Encoder, compression: str, rotation: Rotation) -> None:
         self.frames = self.files = self._number = 0
+        self.removed_files = self.removed_frames = self.removed_earlier = 0
+        self._frames_of: dict[str, int] = {}  # of this run's files that are still there, if some are to be removed
         self.name = path
         self.ended_ns: int | None = None
         self._path = path
@@ -342,6 +347,10 @@ class PacketFiles:
             with suppress(OSError):
                 Path(path).unlink()
                 total -= size
+                frames = self._frames_of.pop(name, None)
+                self.removed_earlier += frames is None
+                self.removed_files += frames is not None
+                self.removed_frames += frames or 0
 
     def _end(self, counts: Sequence[Counts]) -> None:
         """Write what is left and close the file."""
@@ -349,6 +358,8 @@ class PacketFiles:
             return
         self._tell(counts)
         self._flush()
+        if self._rotation.total_bytes is not None:
+            self._frames_of[Path(self.name).name] = self._file_frames
         self._before = list(counts)
         self._give_up()
 
