@@ -12,10 +12,11 @@ from tcpsight.cli import values
 from tcpsight.cli.rights import give_up_rights, places_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tcpsight.capture.live import LiveCapture
     from tcpsight.capturing import Recording
-    from tcpsight.cli.interface_notes import Looks
-    from tcpsight.output.packet_files import PacketFiles
+    from tcpsight.output.packet_files import Encoder, PacketFiles
 
 
 def _one_in(ctx: click.Context, param: click.Parameter, text: str) -> int:
@@ -138,10 +139,8 @@ def command(
     from tcpsight.capturing import PacketFiles, Recording, Rotation, Wanted, encoder_for
     from tcpsight.cli import running  # noqa: F401 - now, while every account's files can be read
     from tcpsight.cli.endings import GRACE_S, Terminal, until_hung_up, until_stopped
-    from tcpsight.cli.interface_notes import Looks
-    from tcpsight.interface_naming import named_bytes
     from tcpsight.output.compressing import compressing
-    from tcpsight.output.packet_files import compression_of, format_of, least_bytes
+    from tcpsight.output.packet_files import compression_of, format_of
 
     _check(interfaces, path, (rotate_size, rotate_every, keep_total))
     if user is not None and not fence:
@@ -159,17 +158,14 @@ def command(
     )
     with capture:
         encoder = encoder_for(capture, file_format or format_of(path), expression)
-        beginning = _beginning(capture)
-        if rotate_size is not None:
-            least = least_bytes(encoder, len(capture.interfaces), wanted.snaplen)
-            _check_size(rotate_size, least + named_bytes(capture, encoder))
+        beginning, look = _beginning(capture), _looking(interfaces, capture)
+        _check_size(rotate_size, capture, encoder, wanted.snaplen)
         terminal = Terminal()
-        looks = Looks(interfaces, capture, lambda: capture.received, capture.down)
         if fence:
             give_up_rights(user, [] if path == "-" else places_of(path))
         files = PacketFiles(path, encoder, compression, Rotation(rotate_size, rotate_every, keep_total))
         recording = Recording(capture, files, wanted, encoder)
-        recording.on_look = lambda: _say_notes(looks)
+        recording.on_look = look
         with (
             until_stopped(capture.stop, grace_s=GRACE_S),
             until_hung_up(capture.stop, recording.reopen, terminal=terminal),
@@ -182,11 +178,16 @@ def command(
     return 0
 
 
-def _check_size(size: int, least: int) -> None:
-    """Refuse files that have no room for a frame."""
-    if size < least:
-        from tcpsight.errors import UsageError
+def _check_size(size: int | None, capture: LiveCapture, encoder: Encoder, snaplen: int) -> None:
+    """Refuse files that have no room for a frame, and what is told of interfaces."""
+    if size is None:
+        return
+    from tcpsight.errors import UsageError
+    from tcpsight.interface_naming import named_bytes
+    from tcpsight.output.packet_files import least_bytes
 
+    least = least_bytes(encoder, len(capture.interfaces), snaplen) + named_bytes(capture, encoder)
+    if size < least:
         raise UsageError(f"--rotate-size: a file with one frame has up to {least:,} bytes; {size:,} are too few")
 
 
@@ -248,10 +249,17 @@ def _removed(files: PacketFiles) -> str:
     return f" ({' and '.join(told)}, removed for --keep-total)" if told else ""
 
 
-def _say_notes(looks: Looks) -> None:
-    """Say what is news of interfaces: that they went down, are up again, or that nothing has come yet."""
-    for text in looks.look():
-        _say(f"note: {text}")
+def _looking(interfaces: tuple[str, ...], capture: LiveCapture) -> Callable[[], None]:
+    """Make what says what is news of interfaces: that they went down, are up again, or that nothing has come yet."""
+    from tcpsight.cli.interface_notes import Looks
+
+    looks = Looks(interfaces, capture, lambda: capture.received, capture.down)
+
+    def look() -> None:
+        for text in looks.look():
+            _say(f"note: {text}")
+
+    return look
 
 
 def _say(message: str) -> None:
