@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tcpsight
+from tests.support.pcap import Frame, pcap_bytes, tcp_frame
 from tests.support.two_points import MS, START_NS, Points
 
 SEEDS = range(1, 13)
@@ -100,6 +102,56 @@ def test_what_was_lost_between_the_points_is_counted_by_direction_and_charged_to
         assert (truth > 200 * MS).any()
         again = rows["request_path_ns"] - 200 * MS * (truth // (200 * MS))
         assert np.abs(again - 10 * MS).max() < 1000
+
+
+def with_mss(said: tuple[int, int], size: int, lost: tuple[int, ...], count: int = 30) -> tuple[io.BytesIO, io.BytesIO]:
+    """Let a client send segments of one length, without timestamps, of which some are lost and sent again."""
+    sides: tuple[list[Frame], list[Frame]] = ([], [])
+    ids = iter(range(1, 1000))
+
+    def send(at_ms: int, flags: str, numbers: tuple[int, int], payload: int, options: bytes, came: bool) -> None:
+        up = at_ms >= 0
+        ends = ("10.0.0.1", "10.0.0.2", 1, 80) if up else ("10.0.0.2", "10.0.0.1", 80, 1)
+        data = tcp_frame(*ends, *numbers, flags, bytes(payload), options=options, ip_id=next(ids))
+        first = START_NS + abs(at_ms) * MS
+        sides[0 if up else 1].append(Frame(first, data))
+        if came:
+            sides[1 if up else 0].append(Frame(first + 5 * MS, data))
+
+    mss = [struct.pack(">BBH", 2, 4, each) for each in said]
+    send(1, "S", (100, 0), 0, mss[0], True)
+    send(-7, "SA", (500, 101), 0, mss[1], True)  # negative: from the server
+    send(13, "A", (101, 501), 0, b"", True)
+    for i in range(count):
+        at, number = 20 + i * 20, 101 + i * size
+        send(at, "PA", (number, 501), size, b"", i not in lost)
+        if i in lost:
+            send(at + 2, "PA", (number, 501), size, b"", True)
+        send(-at - 8, "A", (501, number + size), 0, b"", True)
+    for side in sides:
+        side.sort(key=lambda frame: frame.time_ns)
+    ours, theirs = (pcap_bytes(side, nanoseconds=True) for side in sides)
+    return io.BytesIO(ours), io.BytesIO(theirs)
+
+
+SAID = [(1460, 1460), (1360, 1460), (1460, 1360), (536, 1460), (536, 536), (12, 1460), (1, 1)]
+
+
+@pytest.mark.parametrize("lost", [(), (10,), (5, 10, 15)])
+@pytest.mark.parametrize("said", SAID)
+def test_segments_that_both_captures_show_whole_are_lost_as_one_whatever_the_handshake_said(said, lost):
+    (row,) = (
+        row
+        for row in tcpsight.split(*with_mss(said, 1460, lost)).facts["losses"]
+        if (row["direction"], row["place"]) == ("client", "between")
+    )
+    assert (row["segments"], row["bytes"]) == (len(lost), 1460 * len(lost))
+
+
+def test_a_sender_whose_own_link_is_narrower_loses_what_its_super_segments_are_on_the_wire():
+    for size, segments in ((5 * 536, 5), (1072, 2), (14 * 536, 14)):
+        facts = tcpsight.split(*with_mss((536, 1460), size, (10,))).facts
+        assert [row["segments"] for row in facts["losses"] if row["place"] == "between"] == [segments, 0]
 
 
 @pytest.mark.parametrize("step_ms", [-400, -30, 25, 3_000])

@@ -102,6 +102,37 @@ def test_losses_are_those_of_the_path_where_segments_were_put_together(run, side
     lost_between(tcpsight.split(*captures).facts, truth_of(run))
 
 
+def announcing(frames: list[Frame], said: tuple[int, int]) -> list[Frame]:
+    """Write other maximum segment sizes into the handshake's SYNs, client's and server's, as routers do."""
+
+    def anew(f: Frame) -> Frame:
+        data, at = bytearray(f.data), f.ip_bytes + 20
+        flags = data[f.ip_bytes + 13]
+        while flags & 2 and at < f.ip_bytes + f.tcp_bytes:
+            if data[at] == 2:
+                struct.pack_into(">H", data, at + 2, said[1 if flags & 16 else 0])
+            at += 1 if data[at] == 1 else data[at + 1]
+        return f._replace(data=bytes(data))
+
+    return list(map(anew, frames))
+
+
+@pytest.mark.parametrize("run", ["listed_loss", "policing", "random_loss", "shaping"])
+@pytest.mark.parametrize(
+    ("said", "put_together"),
+    [
+        *((said, each) for said in ((1360, 1460), (1460, 1360), (536, 1460), (12, 1460)) for each in (False, True)),
+        # Put together as well, nothing tells how long they were: that is as without a handshake.
+        ((1, 1), False),
+    ],
+)
+def test_a_smaller_mss_of_which_the_segments_know_nothing_multiplies_no_loss(run, said, put_together):
+    def change(frames: list[Frame]) -> list[Frame]:
+        return announcing(merged(frames) if put_together else frames, said)
+
+    lost_between(tcpsight.split(*rewritten(run, dict.fromkeys(SIDES, change))).facts, truth_of(run))
+
+
 @pytest.mark.parametrize("put_together", [False, True])
 @pytest.mark.parametrize("step_ms", [-100_000, -30, 30, 700])
 @pytest.mark.parametrize("side", ["client", "server"])

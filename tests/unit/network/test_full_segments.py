@@ -30,7 +30,7 @@ def test_it_is_the_smaller_mss_of_the_handshake_less_what_timestamps_take(has_ti
     syns = side(2 * 1448, mss=(9000, 1460), has_timestamps=has_timestamps)
     assert full(syns, side(64, has_timestamps=has_timestamps)) == expected
     assert full(side(64, has_timestamps=has_timestamps), syns) == expected
-    # Both directions are bounded by it.
+    # Both directions are bounded by it, while nothing speaks against it.
     assert full_segments((syns, syns)).tolist() == [1460, expected]
 
 
