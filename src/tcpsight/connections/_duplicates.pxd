@@ -217,6 +217,7 @@ cdef inline bint is_certain_syn(const State *c, int d, const Header *h, const Se
     return has_copies(c) and (is_close(old, h.time_ns, SOON_NS) or old.mark & NO_COPY)
 
 
+@cython.overflowcheck(False)  # modular on purpose: places in a ring
 cdef inline bint are_copied(Stream *s, const Seen *old) noexcept nogil:
     """Whether segments have copies: this one has none yet, but most of those remembered right before it."""
     cdef const Seen *ring = seen_ring(s)
@@ -234,7 +235,10 @@ cdef inline bint are_copied(Stream *s, const Seen *old) noexcept nogil:
         before = ring + at
         if before.mark == 0:
             break
-        copied += -1 if before.mark & NO_COPY else 1
+        if before.mark & NO_COPY:
+            copied -= 1
+        else:
+            copied += 1
         known = True
     return copied > 0 or not known
 

@@ -5,7 +5,7 @@ from tcpsight.network._evidence cimport correlation, end_stall
 from tcpsight.network._round_trips cimport percentile, settle_round_trips, time_out_after
 from tcpsight.network._state cimport (
     BUSY, CAUSE_FAST, CAUSE_SPURIOUS, CAUSE_TAIL_LOSS_PROBE, CAUSE_TIMEOUT, HAS_ACKED, HOLES_LOST, IS_BELOW_MSS,
-    IS_CLOSED, IS_FULL, WINDOW_UNKNOWN, Flow, Slot,
+    IS_CLOSED, IS_FULL, WINDOW_UNKNOWN, Flow, Slot, larger,
 )
 from tcpsight.network._windows cimport note_closed
 from tcpsight.tables cimport VANTAGE_UNKNOWN, NetworkRow
@@ -50,9 +50,10 @@ cdef inline void give_round_trips(NetworkRow *row, Flow *f) noexcept nogil:
         row.srtt_ns = row.rttvar_ns = row.rto_ns = -1
         return
     row.rtt_min_ns = f.rtt_min_ns
-    row.rtt_p50_ns = percentile(f, 50)
-    row.rtt_p95_ns = percentile(f, 95)
-    row.rtt_max_ns = f.rtt_max_ns
+    # Those within which a clock was set back may be shorter than what counts as the shortest.
+    row.rtt_p50_ns = larger(percentile(f, 50), f.rtt_min_ns)
+    row.rtt_p95_ns = larger(percentile(f, 95), f.rtt_min_ns)
+    row.rtt_max_ns = larger(f.rtt_max_ns, f.rtt_min_ns)
     row.srtt_ns = f.srtt_ns
     row.rttvar_ns = f.rttvar_ns
     row.rto_ns = time_out_after(f.srtt_ns, f.rttvar_ns)

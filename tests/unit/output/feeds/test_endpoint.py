@@ -114,7 +114,7 @@ def test_before_the_first_slice_counters_are_0_and_interfaces_are_up_or_down(end
     from prometheus_client.parser import text_string_to_metric_families
 
     endpoint.send(nothing_yet())
-    found = {(name, *dict(labels).values()): n for (name, labels), n in samples(
+    found = {(name, *dict(sorted(labels)).values()): n for (name, labels), n in samples(
         text_string_to_metric_families(scrape(endpoint)[1])
     ).items()}  # fmt: skip
     for name in ("captured_frames", "captured_segments", "captured_bytes", "capture_dropped_frames"):
