@@ -167,7 +167,7 @@ class Watch:
         # The latest segment since the clock was set back, and whether that was.
         self._last_ns = 0
         self._has_stepped = False
-        # How far silence was told to have lasted, and when the last frame was captured.
+        # How far silence was told to have lasted; and when the last frame came, where it may have been the last of all.
         self._until_ns: int | None = None
         self._heard_ns: int | None = None
         self._may_have_ended = getattr(capture, "may_have_ended", False)
@@ -248,7 +248,7 @@ class Watch:
         return due_ns - self._interval_ns - self._back_ns
 
     def _feed(self, frames: Frames) -> None:
-        if len(frames):
+        if self._may_have_ended and len(frames):
             self._heard_ns = max(self._heard_ns or 0, int(frames.time_ns.max()))
         for batch in self.pipeline.feed(frames):
             self._keep(batch)

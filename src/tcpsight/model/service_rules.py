@@ -162,8 +162,9 @@ def judge_flood(sums: Sums, end_ns: int) -> Judgement | None:
     crowd = crowd_of(left, sums.crowd)
     if crowd is None:
         return None
-    least = 0 if 2 * crowd.answered > crowd.count else SPREAD_FRACTION
-    least = least if sums.has_data else WITHOUT_DATA_FRACTION
+    least = WITHOUT_DATA_FRACTION
+    if sums.has_data:
+        least = 0 if 2 * crowd.answered > crowd.count else SPREAD_FRACTION
     if crowd.addresses < least * crowd.count:
         return None
     numbers = {
